@@ -1,0 +1,114 @@
+//! What to keep: the sampling section of the configuration as typed values, in the shape of the Collector's
+//! `tail_sampling` processor. The engine compiles these; nothing here evaluates them.
+
+use std::time::Duration;
+
+/// How traces are held and judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Time from a trace's first span to its verdict.
+    pub decision_wait: Duration,
+    /// Time from the arrival of a root span to the verdict, when that is earlier; zero switches it off.
+    pub decision_wait_after_root_received: Duration,
+    /// Most traces held undecided on this node (Collector: `num_traces`).
+    pub traces_max: u64,
+    /// At the bound: stop reading from senders (true) or decide the oldest trace early (false).
+    pub block_on_overflow: bool,
+    /// Verdicts remembered for late spans of kept traces, entries on this node.
+    pub sampled_cache_size: u64,
+    /// Verdicts remembered for late spans of dropped traces, entries on this node.
+    pub non_sampled_cache_size: u64,
+    /// Stop at the first policy that samples, in configuration order.
+    pub sample_on_first_match: bool,
+    /// A trace whose spans exceed this many bytes before its verdict is dropped; zero switches it off.
+    pub trace_bytes_max: u64,
+    /// On shutdown: discard what is undecided (true) or decide it on what has arrived (false).
+    pub drop_pending_traces_on_shutdown: bool,
+    /// The policies in configuration order.
+    pub policies: Vec<Policy>,
+}
+
+/// One policy: a name and the rule it votes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Shown in metrics and explanations; unique at the top level.
+    pub name: String,
+    /// Line of the configuration file, 1-based; 0 when it came from elsewhere.
+    pub line: u32,
+    /// How it votes.
+    pub rule: Rule,
+}
+
+/// The kinds of policy, named as the Collector names them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rule {
+    /// Samples every trace.
+    AlwaysSample,
+    /// Samples by the time from the first start to the last end.
+    Latency {
+        /// Exclusive lower bound, milliseconds.
+        threshold_ms: i64,
+        /// Inclusive upper bound, milliseconds; 0 for none.
+        upper_threshold_ms: i64,
+    },
+    /// Samples when a span has one of the status codes.
+    StatusCode {
+        /// `OK` is in the list.
+        ok: bool,
+        /// `ERROR` is in the list.
+        error: bool,
+        /// `UNSET` is in the list.
+        unset: bool,
+    },
+    /// Samples when a resource or span has a string attribute with one of the values.
+    StringAttribute {
+        /// The attribute's key.
+        key: String,
+        /// Exact values, or regular expressions when `regex` is set.
+        values: Vec<String>,
+        /// The values are regular expressions (unanchored).
+        regex: bool,
+        /// Samples when nothing matches instead.
+        invert: bool,
+    },
+    /// Samples when an integer attribute is within bounds (inclusive).
+    NumericAttribute {
+        /// The attribute's key.
+        key: String,
+        /// Lower bound; `i64::MIN` for none.
+        min: i64,
+        /// Upper bound; `i64::MAX` for none.
+        max: i64,
+        /// Samples when nothing matches instead.
+        invert: bool,
+    },
+    /// Samples when a boolean attribute has the value.
+    BooleanAttribute {
+        /// The attribute's key.
+        key: String,
+        /// The value to match.
+        value: bool,
+        /// Samples when nothing matches instead.
+        invert: bool,
+    },
+    /// Samples a share of the traces by a hash of the trace id.
+    Probabilistic {
+        /// Salt of the hash; empty means the Collector's `default-hash-seed`.
+        hash_salt: String,
+        /// Share to keep, percent.
+        sampling_percentage: f64,
+    },
+    /// Samples by the number of spans (inclusive bounds).
+    SpanCount {
+        /// Fewest spans.
+        min: i32,
+        /// Most spans; 0 for none.
+        max: i32,
+    },
+    /// Samples when all of the sub-policies sample.
+    And(Vec<Policy>),
+    /// Samples when the sub-policy does not.
+    Not(Box<Policy>),
+    /// Drops the trace, whatever other policies say, when all of the sub-policies sample.
+    Drop(Vec<Policy>),
+}
