@@ -57,11 +57,7 @@ impl Writer {
             self.push(r#"","parentSpanId":""#);
             self.hole(16);
         }
-        self.push(&format!(
-            r#"","name":{},"kind":{},"flags":257,"startTimeUnixNano":""#,
-            quoted(span.name),
-            span.kind
-        ));
+        self.push(&format!(r#"","name":{},"kind":{},"flags":257,"startTimeUnixNano":""#, quoted(span.name), span.kind));
         let times_at = self.hole(JSON_TIME_DIGITS);
         self.push(r#"","endTimeUnixNano":""#);
         self.hole(JSON_TIME_DIGITS);

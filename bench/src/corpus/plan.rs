@@ -223,7 +223,7 @@ const STATEMENT_OVERHEAD: usize = 32;
 
 fn http_attributes(span: &SpanPlan, random: &mut fastrand::Rng) -> Vec<Attribute> {
     let status = if span.exception.is_some() { 503 } else { [200, 200, 201, 204, 304, 404][random.usize(0..6)] };
-    let path = span.name.replace('{', "").replace('}', "");
+    let path = span.name.replace(['{', '}'], "");
     vec![
         ("http.request.method", Value::Text(METHODS[random.usize(0..METHODS.len())].to_owned())),
         ("http.response.status_code", Value::Integer(status)),
@@ -239,7 +239,10 @@ fn typed_attributes(random: &mut fastrand::Rng) -> Vec<Attribute> {
         ("cart.total", Value::Double(f64::from(random.u32(100..100_000)) / 100.0)),
         ("cart.items", Value::Integer(random.i64(0..40))),
         ("feature.flags", Value::List(vec![text("new-search"), text("fast-pay"), Value::Integer(random.i64(0..9))])),
-        ("retry.policy", Value::Map(vec![("attempts", Value::Integer(random.i64(1..4))), ("jitter", Value::Bool(true))])),
+        (
+            "retry.policy",
+            Value::Map(vec![("attempts", Value::Integer(random.i64(1..4))), ("jitter", Value::Bool(true))]),
+        ),
         ("request.digest", Value::Bytes((0..16).map(|_| random.u8(..)).collect())),
         ("user.id", Value::Text(format!("u-{:08x}", random.u32(..)))),
         ("network.peer.address", Value::Text(format!("10.{}.{}.{}", random.u8(..), random.u8(..), random.u8(..)))),

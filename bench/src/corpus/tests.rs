@@ -54,7 +54,8 @@ fn spans_have_the_size_asked_for() {
         let requests = decode(&template, &options);
         let spans = spans(&requests);
         assert_eq!(spans.len() as u64, template.spans());
-        let off: Vec<_> = spans.iter().map(|span| span.encoded_len()).filter(|size| size.abs_diff(target) > 4).collect();
+        let off: Vec<_> =
+            spans.iter().map(|span| span.encoded_len()).filter(|size| size.abs_diff(target) > 4).collect();
         assert!(off.is_empty(), "sizes away from {target}: {off:?}");
         assert!(requests[0].resource_spans[0].resource.as_ref().unwrap().attributes.len() >= 10);
     }
