@@ -186,7 +186,13 @@ where
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(payload) => return Err(failed(panic_message(payload.as_ref()))),
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| executor.run(async move { make().await })));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        executor.run(async move {
+            let output = make().await;
+            task::stop_tasks().await;
+            output
+        })
+    }));
     // Dropping the loop drops the tasks left on it; a destructor that panics there must not hide the outcome.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(executor))) {
         tracing::error!(thread = %options.name, panic = %panic_message(payload.as_ref()), "panic while dropping tasks");

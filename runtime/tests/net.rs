@@ -1,5 +1,5 @@
 //! TCP on both backends, against plain blocking sockets of the standard library.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
@@ -86,10 +86,12 @@ fn a_peer_that_has_gone_away_does_not_make_shutdown_fail() {
     for backend in BACKENDS {
         let (address, server) = serve_one(backend, |mut stream| async move {
             let mut byte = [0];
+            stream.write_all(b"!").await.unwrap();
             let read = stream.read(&mut byte).await;
             (read.map_err(|error| error.kind()), stream.shutdown().await.map_err(|error| error.kind()))
         });
-        let client = StdTcpStream::connect(address).unwrap();
+        let mut client = StdTcpStream::connect(address).unwrap();
+        client.read_exact(&mut [0]).unwrap();
         // Linger of zero: the close sends RST, after which the socket is no longer connected.
         socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(client);

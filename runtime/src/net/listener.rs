@@ -89,13 +89,16 @@ impl TcpListener {
     /// `ECONNABORTED` and its kind (try again at once), or `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` (try again after a
     /// pause). The listener stays usable.
     pub async fn accept(&self) -> io::Result<Accepted> {
-        let stream = match &self.inner {
-            Inner::Uring(listener) => accept_uring(listener).await?,
-            Inner::Epoll(listener) => listener.accept().await?.0.into_std()?,
-        };
-        stream.set_nodelay(true)?;
-        let peer = stream.peer_addr()?;
-        Ok(Accepted { stream, peer })
+        loop {
+            let stream = match &self.inner {
+                Inner::Uring(listener) => accept_uring(listener).await?,
+                Inner::Epoll(listener) => listener.accept().await?.0.into_std()?,
+            };
+            // A connection that was reset while it waited in the backlog has no peer any more: not worth reporting.
+            if let (Ok(()), Ok(peer)) = (stream.set_nodelay(true), stream.peer_addr()) {
+                return Ok(Accepted { stream, peer });
+            }
+        }
     }
 }
 
