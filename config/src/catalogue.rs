@@ -167,10 +167,15 @@ impl Target {
         if let Some((name, rest)) = path.strip_prefix("exporters.").and_then(|path| path.split_once('.'))
             && is_exporter_name(name)
         {
-            let key = exporter::KEYS.iter().find(|key| key.path == rest)?;
-            return Some(Self::Exporter(name.to_string(), key));
+            return Self::exporter(name, rest);
         }
         node::KEYS.iter().find(|key| key.path == path).map(Self::Node)
+    }
+
+    /// The knob at a path below the exporter of that name, whatever the name is.
+    pub(crate) fn exporter(name: &str, rest: &str) -> Option<Self> {
+        let key = exporter::KEYS.iter().find(|key| key.path == rest)?;
+        Some(Self::Exporter(name.to_string(), key))
     }
 
     /// What the knob takes.
@@ -218,6 +223,39 @@ pub fn knobs() -> Vec<Knob> {
         knobs.push(knob("exporters.otlp.", key, draft.exporter_mut("otlp")));
     }
     knobs
+}
+
+/// A knob of an actual configuration.
+pub(crate) struct Row {
+    /// Path as it stands in `Loaded::sources`.
+    pub(crate) path: String,
+    /// Path in the native file, in pieces, for an exporter's name may hold a dot.
+    pub(crate) segments: Vec<String>,
+    /// The knob.
+    pub(crate) target: Target,
+}
+
+/// Every knob of a configuration with exporters of those names.
+pub(crate) fn rows(exporters: &[String]) -> Vec<Row> {
+    let pieces = |path: &str| path.split('.').map(ToString::to_string).collect::<Vec<_>>();
+    let mut rows = Vec::new();
+    for knob in knobs().into_iter().filter(|knob| !knob.path.starts_with("exporters.otlp.")) {
+        if let Some(target) = Target::find(&knob.path) {
+            rows.push(Row { segments: pieces(&knob.path), path: knob.path, target });
+        }
+    }
+    for name in exporters {
+        // The Collector's other names for an OTLP exporter become a native one.
+        let native =
+            if is_exporter_name(name) { name.clone() } else { format!("otlp/{}", name.replace(['/', '.'], "-")) };
+        for key in exporter::KEYS {
+            let mut segments = vec!["exporters".to_string(), native.clone()];
+            segments.extend(pieces(key.path));
+            let path = format!("exporters.{name}.{}", key.path);
+            rows.push(Row { path, segments, target: Target::Exporter(name.clone(), key) });
+        }
+    }
+    rows
 }
 
 fn knob<T>(prefix: &str, key: &'static Key<T>, target: &mut T) -> Knob {

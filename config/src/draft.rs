@@ -103,6 +103,7 @@ impl Draft {
         config.receivers = Receivers {
             grpc: self.grpc.enabled.then_some(self.grpc.receiver),
             http: self.http.enabled.then_some(self.http.receiver),
+            signals: config.receivers.signals,
         };
         let file_default = self.exporters.is_empty().then(|| config.node.data_directory.join("kept.jsonl"));
         config.exporters.file =

@@ -21,9 +21,20 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
+    /// Where the key was written, or else the nearest section around it.
+    fn source(&self, key: &str) -> Source {
+        let mut path = key;
+        loop {
+            match (self.sources.get(path), path.rsplit_once('.')) {
+                (Some(source), _) => return source.clone(),
+                (None, Some((section, _))) => path = section,
+                (None, None) => return Source::Default,
+            }
+        }
+    }
+
     fn refuse(&mut self, key: &str, value: Option<String>, cause: impl Into<String>, remedy: impl Into<String>) {
-        let source = self.sources.get(key).cloned().unwrap_or(Source::Default);
-        self.findings.problem(source, key, value, Fault::new(cause, remedy));
+        self.findings.problem(self.source(key), key, value, Fault::new(cause, remedy));
     }
 }
 
@@ -53,7 +64,7 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     if memory.bytes_max == 0 {
         memory.bytes_max = machine / 100 * MEMORY_PERCENT;
     } else if memory.bytes_max > machine {
-        let source = checks.sources.get("memory.bytes_max").cloned().unwrap_or(Source::Default);
+        let source = checks.source("memory.bytes_max");
         checks.findings.note(source, "memory.bytes_max", "is more than the machine or its control group has");
     }
     let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
@@ -103,6 +114,12 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
     if exporter.endpoints.is_empty() && !verbatim {
         let remedy = "write the server's URL, such as http://localhost:4317";
         checks.refuse(&key("endpoints"), None, "an exporter without an endpoint", remedy);
+    }
+    if exporter.endpoints.is_empty() {
+        // Without a base URL only the signals with one of their own can be sent.
+        exporter.signals.traces &= urls[0].1.is_some();
+        exporter.signals.metrics &= urls[1].1.is_some();
+        exporter.signals.logs &= urls[2].1.is_some();
     }
     if exporter.tls.cert_file.is_some() != exporter.tls.key_file.is_some() {
         checks.refuse(

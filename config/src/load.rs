@@ -58,9 +58,12 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
     if let Some((name, text)) = inputs.file {
         form = layers.file(name, text, inputs.environment);
     }
+    // Beneath our own variables and flags, so that those refine the exporter the others describe.
+    if !layers.has_exporter(inputs) {
+        otel_environment::apply(&mut layers, inputs.environment);
+    }
     layers.environment(inputs.environment);
     layers.flags(inputs.flags);
-    otel_environment::apply(&mut layers, inputs.environment);
     let Layers { draft, mut findings, sources } = layers;
     let config = finish::finish(draft, &sources, inputs.machine_memory_bytes, &mut findings);
     match config {
@@ -77,6 +80,18 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
+    /// Whether the file, our environment or a flag says where kept data goes.
+    fn has_exporter(&self, inputs: &Inputs<'_>) -> bool {
+        let says_where =
+            |path: &str| path == "exporters.file.path" || path.ends_with("endpoints") || path.ends_with("_endpoint");
+        let knobs = catalogue::knobs();
+        let destinations = || knobs.iter().filter(|knob| knob.path.starts_with("exporters.") && says_where(&knob.path));
+        !self.draft.exporters.is_empty()
+            || self.draft.file_path.is_some()
+            || inputs.flags.iter().any(|(path, _)| destinations().any(|knob| knob.path == *path))
+            || inputs.environment.iter().any(|(name, _)| destinations().any(|knob| knob.environment == *name))
+    }
+
     fn file(&mut self, name: &str, text: &str, environment: &[(String, String)]) -> Form {
         let at = |line| Source::File { name: name.to_string(), line };
         let root = match yaml::parse(text) {
@@ -88,7 +103,7 @@ impl Layers {
         };
         if collector::is_collector(&root) {
             self.draft = Draft::collector();
-            collector::import(self, name, root, environment);
+            collector::import(self, name, &root, environment);
             return Form::Collector;
         }
         if !root.is_null() && !matches!(root.value, Value::Map(_)) {
@@ -115,6 +130,7 @@ impl Layers {
             } else if matches!(entry.node.value, Value::Map(_)) {
                 if is_exporter_section(&path) {
                     self.draft.exporter_mut(&entry.key);
+                    self.sources.insert(path.clone(), source);
                 }
                 self.section(&path, &entry.node, file);
             } else if !entry.node.is_null() {
@@ -132,19 +148,18 @@ impl Layers {
 
     /// Assigns text to the knob at `path`, which exists.
     pub(crate) fn set_text(&mut self, path: &str, text: &str, source: Source) {
-        let path = self.exporter_path(path);
-        let Some(target) = Target::find(&path) else { return };
+        let (path, target) = self.only_exporter(path).unwrap_or_else(|| (path.to_string(), Target::find(path)));
+        let Some(target) = target else { return };
         self.sources.insert(path.clone(), source.clone());
         let place = Place { key: &path, file: "", source };
         assign::from_text(&place, target.kind(), target.slot(&mut self.draft), text, &mut self.findings);
     }
 
     /// A flag for `exporters.otlp` means the only exporter there is, whatever its name.
-    fn exporter_path(&self, path: &str) -> String {
-        match (path.strip_prefix("exporters.otlp."), self.draft.exporters.as_slice()) {
-            (Some(rest), [only]) => format!("exporters.{}.{rest}", only.name),
-            _ => path.to_string(),
-        }
+    fn only_exporter(&self, path: &str) -> Option<(String, Option<Target>)> {
+        let rest = path.strip_prefix("exporters.otlp.")?;
+        let [only] = self.draft.exporters.as_slice() else { return None };
+        Some((format!("exporters.{}.{rest}", only.name), Target::exporter(&only.name, rest)))
     }
 
     fn environment(&mut self, environment: &[(String, String)]) {

@@ -57,9 +57,9 @@ impl Default for Sampling {
             decision_wait: Duration::from_secs(10),
             decision_wait_after_root_received: Duration::from_secs(2),
             traces_max: 1_000_000,
-            // Some minutes of verdicts at a thousand traces a second, for less than 64 MiB.
+            // Some minutes of verdicts at a few thousand traces a second, for less than 40 MiB.
             sampled_cache_size: 100_000,
-            non_sampled_cache_size: 1_000_000,
+            non_sampled_cache_size: 500_000,
             policies: vec![
                 Policy::new("errors", Rule::StatusCode { ok: false, error: true, unset: false }),
                 Policy::new("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),

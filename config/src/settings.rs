@@ -207,11 +207,13 @@ pub struct Receivers {
     pub grpc: Option<Receiver>,
     /// OTLP/HTTP.
     pub http: Option<Receiver>,
+    /// Signals that are taken; a sender of another is told UNIMPLEMENTED or 404.
+    pub signals: Signals,
 }
 
 impl Default for Receivers {
     fn default() -> Self {
-        Self { grpc: Some(Receiver::at_port(4317)), http: Some(Receiver::at_port(4318)) }
+        Self { grpc: Some(Receiver::at_port(4317)), http: Some(Receiver::at_port(4318)), signals: Signals::ALL }
     }
 }
 
@@ -274,7 +276,7 @@ impl Default for Limits {
         Self {
             // OTLP 1.11 recommends this very number.
             request_bytes_max: 64 * MIB,
-            connections_max: 4096,
+            connections_max: 1024,
             streams_per_connection_max: 128,
             connection_window_bytes: 16 * MIB,
             stream_window_bytes: 4 * MIB,

@@ -132,3 +132,57 @@ pub(crate) fn boolean(text: &str) -> Result<bool, Fault> {
         _ => Err(Fault::new("not a boolean", "write true or false")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        let good: [(&str, u64); 12] = [
+            ("0", 0),
+            ("1m30s", 90_000_000_000),
+            ("500ms", 500_000_000),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("+2s", 2_000_000_000),
+            ("3us", 3_000),
+            ("3\u{b5}s", 3_000),
+            ("7ns", 7),
+            ("1h1m1s1ms1us1ns", 3_661_001_001_001),
+            ("1.0000000001s", 1_000_000_000),
+        ];
+        for (text, nanoseconds) in good {
+            assert_eq!(duration(text), Ok(Duration::from_nanos(nanoseconds)), "{text}");
+        }
+        for text in ["", "+", "1", "s", ".s", "1.2.3s", "1d", "1s ", " 1s", "-1s", "1e3s", "9999999999h", "1_000s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_and_sizes_are_written_as_they_are_read() {
+        for text in ["0s", "1m30s", "500ms", "1h", "1s1ns", "2m0"] {
+            if let Ok(value) = duration(text) {
+                assert_eq!(show_duration(value), text);
+            }
+        }
+        for (text, value) in [("64MiB", 64 * MIB), ("1KiB", 1024), ("1000", 1000), ("0", 0), ("3GiB", 3 * GIB)] {
+            assert_eq!((bytes(text), show_bytes(value).as_str()), (Ok(value), text));
+        }
+        assert_eq!(bytes("64 MB"), Ok(64_000_000));
+        assert_eq!(bytes("1_024"), Ok(1024));
+        for text in ["", "MiB", "1.5MiB", "-1", "99999999999GiB", "1mib"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_whole_and_not_negative() {
+        assert_eq!(count("100_000"), Ok(100_000));
+        for text in ["", "-1", "1.5", "ten", "99999999999999999999"] {
+            assert!(count(text).is_err(), "{text}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::draft::Draft;
 use crate::settings::{Ack, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
 
 /// The receivers' knobs stand after this many keys on the reference page.
-pub(super) const KEYS_BEFORE_RECEIVERS: usize = 10;
+pub(super) const KEYS_BEFORE_RECEIVERS: usize = 13;
 
 /// Longest wait anyone can mean; also keeps sums of durations far from overflow.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -89,6 +89,24 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         Kind::Address,
         |d| Slot::OptionalAddress(&mut d.config.admin.endpoint),
         "Address of `/metrics`, `/health` and the status page; `none` switches them off. There is no authentication: keep it on a private address.",
+    ),
+    Key::<Draft>::new(
+        "otlp.signals.traces",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.receivers.signals.traces),
+        "Take traces. A sender of a signal that is not taken is told UNIMPLEMENTED or 404.",
+    ),
+    Key::<Draft>::new(
+        "otlp.signals.metrics",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.receivers.signals.metrics),
+        "Take metrics. A sender of a signal that is not taken is told UNIMPLEMENTED or 404.",
+    ),
+    Key::<Draft>::new(
+        "otlp.signals.logs",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.receivers.signals.logs),
+        "Take logs. A sender of a signal that is not taken is told UNIMPLEMENTED or 404.",
     ),
     Key::<Draft>::new(
         "sampling.decision_wait",
