@@ -1,0 +1,16 @@
+//! OTLP 1.11: the protobuf walk, the scan of trace requests, the checks of their parts.
+
+pub mod check;
+pub mod scan;
+pub mod wire;
+
+/// The three kinds of telemetry a request can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// `ExportTraceServiceRequest`
+    Traces,
+    /// `ExportMetricsServiceRequest`
+    Metrics,
+    /// `ExportLogsServiceRequest`
+    Logs,
+}
