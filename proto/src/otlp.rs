@@ -1,6 +1,7 @@
-//! OTLP 1.11: the protobuf walk, the scan of trace requests, the checks of their parts.
+//! OTLP 1.11: the protobuf walk, the scan of trace requests, the checks of their parts, their JSON form.
 
 pub mod check;
+pub mod json;
 pub mod scan;
 pub mod wire;
 
