@@ -56,7 +56,7 @@ impl<'a> Writer<'a, '_> {
         let chosen = self.find_fields(message, bytes)?;
         self.scratch[base..].sort_by_key(|occurrence| occurrence.field);
         self.out.push(b'{');
-        let mut separator = "";
+        let mut separator: &[u8] = b"\"";
         let mut start = base;
         while let Some(Occurrence { field: position, .. }) = self.scratch.get(start).copied() {
             let end = start + self.scratch[start..].iter().take_while(|next| next.field == position).count();
@@ -68,8 +68,10 @@ impl<'a> Writer<'a, '_> {
             };
             start = end;
             if !range.is_empty() && !is_nothing(field, &self.scratch[end - 1].value) {
-                let _ = write!(self.out, "{separator}\"{}\":", field.name);
-                separator = ",";
+                self.out.extend_from_slice(separator);
+                self.out.extend_from_slice(field.name.as_bytes());
+                self.out.extend_from_slice(b"\":");
+                separator = b",\"";
                 self.field(field, range, depth)?;
             }
         }
