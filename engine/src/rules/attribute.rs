@@ -1,7 +1,7 @@
 //! Leaves on attributes. One look-up by length, first and last byte finds whether any policy asks for a key; only
 //! then is the value read. Of duplicate keys the first occurrence counts, as in the reference.
 
-use regex::bytes::Regex;
+use regex::Regex;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
 /// Where an attribute stands. The reference treats an empty string differently on the two.
@@ -49,7 +49,9 @@ impl Test {
             }
             Self::TextMatches(pattern) => {
                 let text = value.text().unwrap_or_default();
-                (site == Site::Resource || !text.is_empty()) && pattern.is_match(text)
+                // The scan has checked the text; a value it did not is no match.
+                let matches = || std::str::from_utf8(text).is_ok_and(|text| pattern.is_match(text));
+                (site == Site::Resource || !text.is_empty()) && matches()
             }
             Self::IntegerWithin(low, high) => (*low..=*high).contains(&value.integer().unwrap_or(0)),
             Self::BooleanIs(wanted) => value.boolean().unwrap_or(false) == *wanted,

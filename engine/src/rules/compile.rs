@@ -2,7 +2,8 @@
 
 use super::attribute::{AttributeRules, Test};
 use super::tree::{FNV_BASIS, Node, fnv_1a};
-use super::{CompiledPolicy, LatencyLeaf, Rules, pattern};
+use super::{CompiledPolicy, LatencyLeaf, Rules};
+use tailwater_config::pattern;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use thiserror::Error;
 

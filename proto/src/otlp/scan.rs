@@ -180,7 +180,11 @@ impl<'a> Scan<'a> {
             trace_state: &[],
         };
         let mut reader = Reader::new(bytes);
-        while let Some(field) = reader.next_field()? {
+        loop {
+            while let Some(attribute) = reader.next_short(ATTRIBUTE_TAG) {
+                visitor.span_attribute(check::key_value(attribute)?);
+            }
+            let Some(field) = reader.next_field()? else { break };
             match field.number {
                 9 => visitor.span_attribute(check::key_value(field.bytes()?)?),
                 1 => ids.trace = field.bytes()?,
@@ -205,6 +209,9 @@ impl<'a> Scan<'a> {
         Ok(facts)
     }
 }
+
+/// Field 9, length-delimited.
+const ATTRIBUTE_TAG: u8 = 9 << 3 | 2;
 
 /// The three ids of a span as they came.
 #[derive(Default)]
