@@ -102,8 +102,8 @@ impl Account {
     /// Of the dropped: kept data that did not reach the next hop.
     #[must_use]
     pub fn lost_at_export(&self) -> u64 {
-        let reasons =
-            [DropReason::ExportQueueFull, DropReason::ExportExhausted, DropReason::ExportShutdown].map(|reason| reason as usize);
+        let reasons = [DropReason::ExportQueueFull, DropReason::ExportExhausted, DropReason::ExportShutdown]
+            .map(|reason| reason as usize);
         reasons.into_iter().map(|reason| self.dropped[reason]).sum()
     }
 

@@ -95,33 +95,44 @@ impl<'a> AnyValue<'a> {
 /// Any `Fault`.
 #[inline]
 pub fn key_value(message: &[u8]) -> Result<KeyValue<'_>, Fault> {
-    // The shape that nearly every attribute has: a short key, then one short scalar, nothing else.
-    let mut parts = Reader::new(message);
-    if let Some(key) = parts.next_short(0x0a)
-        && let Some(value) = parts.next_short(0x12)
-        && parts.position() == message.len()
-    {
-        match value {
-            [0x0a, length, text @ ..] if usize::from(*length) == text.len() && text.len() < 0x80 => {
-                // Tags and lengths are ASCII themselves, so the whole message can be looked at in one go.
-                if message.is_ascii() {
-                    return Ok(KeyValue { key, value: AnyValue::Text(text) });
-                }
-            }
-            [0x10, truth @ 0..=1] if key.is_ascii() => {
-                return Ok(KeyValue { key, value: AnyValue::Boolean(*truth == 1) });
-            }
-            [0x18, byte @ 0..0x80] if key.is_ascii() => {
-                return Ok(KeyValue { key, value: AnyValue::Integer(i64::from(*byte)) });
-            }
-            [0x18, low @ 0x80..=0xff, high @ 0..0x80] if key.is_ascii() => {
-                let number = i64::from(low & 0x7f) | i64::from(*high) << 7;
-                return Ok(KeyValue { key, value: AnyValue::Integer(number) });
-            }
-            _ => {}
-        }
+    match short_key_value(message) {
+        Some(parts) => Ok(parts),
+        None => key_value_at(message, 0),
     }
-    key_value_at(message, 0)
+}
+
+/// The shape that nearly every attribute has: less than 128 bytes, an ASCII key, then one short scalar, nothing else.
+/// Every length in it then is one byte, and tags and lengths are ASCII themselves, so that a text attribute is looked at
+/// in one go.
+#[inline]
+fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
+    let [0x0a, key_length, rest @ ..] = message else { return None };
+    let (key, [0x12, value_length, value @ ..]) = rest.split_at_checked(usize::from(*key_length))? else { return None };
+    if message.len() >= 0x80 || usize::from(*value_length) != value.len() {
+        return None;
+    }
+    match value {
+        [0x0a, length, text @ ..] if usize::from(*length) == text.len() && is_ascii(message) => {
+            Some(KeyValue { key, value: AnyValue::Text(text) })
+        }
+        [0x10, truth @ 0..=1] if is_ascii(key) => Some(KeyValue { key, value: AnyValue::Boolean(*truth == 1) }),
+        [0x18, byte @ 0..0x80] if is_ascii(key) => Some(KeyValue { key, value: AnyValue::Integer(i64::from(*byte)) }),
+        [0x18, low @ 0x80..=0xff, high @ 0..0x80] if is_ascii(key) => {
+            let number = i64::from(low & 0x7f) | i64::from(*high) << 7;
+            Some(KeyValue { key, value: AnyValue::Integer(number) })
+        }
+        _ => None,
+    }
+}
+
+/// Whether all bytes are ASCII, for short slices: words, the last of them overlapping.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = bytes.last_chunk::<8>() else { return bytes.iter().all(u8::is_ascii) };
+    let (words, _) = bytes.as_chunks::<8>();
+    let high = words.iter().fold(u64::from_le_bytes(*last), |high, word| high | u64::from_le_bytes(*word));
+    high & HIGH == 0
 }
 
 /// A `KeyValue` at some depth of nesting.
@@ -312,11 +323,28 @@ mod tests {
 
     #[test]
     fn short_scalars_read_as_the_general_path_reads_them() {
-        for value in [&[0x10, 0][..], &[0x10, 1], &[0x10, 2], &[0x18, 0x7f], &[0x18, 0x80, 1], &[0x18, 0xff, 0xff, 3]] {
-            let message = [&[0x0a, 1, b'k', 0x12, u8::try_from(value.len()).unwrap()], value].concat();
+        let scalars =
+            [&[0x10, 0][..], &[0x10, 1], &[0x10, 2], &[0x18, 0x7f], &[0x18, 0x80, 1], &[0x18, 0xff, 0xff, 3], &[]];
+        for (value, key) in scalars.iter().flat_map(|value| [(value, b"k".to_vec()), (value, vec![b'k'; 100])]) {
+            let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+            let message = [&[0x0a, length(&key)], &key[..], &[0x12, length(value)], value].concat();
             assert_eq!(key_value(&message), key_value_at(&message, 0), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_high_byte_is_seen_wherever_it_is() {
+        for length in 0..40 {
+            assert!(is_ascii(&vec![0x7f; length]));
+            for at in 0..length {
+                let mut bytes = vec![b'a'; length];
+                bytes[at] = 0x80;
+                assert!(!is_ascii(&bytes), "{at} of {length}");
+            }
         }
     }
 }
 #[allow(missing_docs)]
-pub fn items(_: super::Signal, _: &[u8]) -> Result<u32, Fault> { Ok(0) }
+pub fn items(_: super::Signal, _: &[u8]) -> Result<u32, Fault> {
+    Ok(0)
+}

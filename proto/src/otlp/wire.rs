@@ -149,6 +149,26 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// The next byte, which begins a tag, without taking it.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// Takes an eight-byte field with this one-byte tag, if the next one is such.
+    #[inline]
+    pub fn next_eight(&mut self, tag: u8) -> Option<u64> {
+        if let [found, rest @ ..] = self.rest
+            && *found == tag
+            && let Some((chunk, rest)) = rest.split_first_chunk::<8>()
+        {
+            self.rest = rest;
+            return Some(u64::from_le_bytes(*chunk));
+        }
+        None
+    }
+
     /// The next field, or `None` at the message's end.
     ///
     /// # Errors
