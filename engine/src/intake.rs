@@ -3,7 +3,7 @@
 //! whose structure is broken; a bad span costs only itself.
 
 use crate::route::Route;
-use crate::rules::attribute::SeenKeys;
+use crate::rules::attribute::Memory;
 use crate::rules::{Rules, Site, status_bit};
 use crate::vocabulary::{Envelopes, ScopeEnvelope, ShardIndex, SpanBatch, SpanRecord};
 use bytes::Bytes;
@@ -46,8 +46,8 @@ pub struct Intake {
     staged: Vec<Staged>,
     resource_leaves: Vec<u64>,
     span_leaves: Vec<u64>,
-    resource_seen: SeenKeys,
-    span_seen: SeenKeys,
+    resource_memory: Memory,
+    span_memory: Memory,
 }
 
 #[derive(Debug, Default)]
@@ -67,8 +67,8 @@ impl Intake {
             staged,
             resource_leaves: vec![0; rules.leaf_words()],
             span_leaves: vec![0; rules.leaf_words()],
-            resource_seen: rules.attributes().seen_keys(),
-            span_seen: rules.attributes().seen_keys(),
+            resource_memory: rules.attributes().memory(),
+            span_memory: rules.attributes().memory(),
         }
     }
 
@@ -153,13 +153,13 @@ impl TraceVisitor for Walk<'_> {
     fn resource(&mut self, envelope: &[u8]) {
         self.resource = self.keep_bytes(envelope);
         self.intake.resource_leaves.fill(0);
-        self.intake.resource_seen.clear();
+        self.intake.resource_memory.clear();
     }
 
     fn resource_attribute(&mut self, attribute: KeyValue<'_>) {
         let intake = &mut *self.intake;
-        let (seen, leaves) = (&mut intake.resource_seen, &mut intake.resource_leaves);
-        self.rules.attributes().visit(&attribute, Site::Resource, seen, leaves);
+        let (memory, leaves) = (&mut intake.resource_memory, &mut intake.resource_leaves);
+        self.rules.attributes().visit(&attribute, Site::Resource, memory, leaves);
     }
 
     fn scope(&mut self, envelope: &[u8]) {
@@ -169,14 +169,17 @@ impl TraceVisitor for Walk<'_> {
 
     #[inline]
     fn span_begin(&mut self) {
-        self.intake.span_leaves.copy_from_slice(&self.intake.resource_leaves);
-        self.intake.span_seen.clear();
+        // Nearly always one word; a call to copy it would cost more than the copy.
+        for (span, resource) in self.intake.span_leaves.iter_mut().zip(&self.intake.resource_leaves) {
+            *span = *resource;
+        }
+        self.intake.span_memory.clear();
     }
 
     #[inline]
     fn span_attribute(&mut self, attribute: KeyValue<'_>) {
         let intake = &mut *self.intake;
-        self.rules.attributes().visit(&attribute, Site::Span, &mut intake.span_seen, &mut intake.span_leaves);
+        self.rules.attributes().visit(&attribute, Site::Span, &mut intake.span_memory, &mut intake.span_leaves);
     }
 
     #[inline]

@@ -99,6 +99,14 @@ impl Account {
         self.dropped.iter().sum()
     }
 
+    /// Of the dropped: kept data that did not reach the next hop.
+    #[must_use]
+    pub fn lost_at_export(&self) -> u64 {
+        let reasons = [DropReason::ExportQueueFull, DropReason::ExportExhausted, DropReason::ExportShutdown]
+            .map(|reason| reason as usize);
+        reasons.into_iter().map(|reason| self.dropped[reason]).sum()
+    }
+
     /// What is held here or on the way, as if this account were a whole node's. The transit between cores may
     /// be negative in a single shard's account.
     #[must_use]
@@ -166,6 +174,19 @@ pub struct TraceCounts {
     pub late_dropped_spans: u64,
 }
 
+impl TraceCounts {
+    fn add(&mut self, other: &Self) {
+        self.started += other.started;
+        self.pending += other.pending;
+        self.kept += other.kept;
+        self.dropped += other.dropped;
+        self.decided_early += other.decided_early;
+        self.decided_at_drain += other.decided_at_drain;
+        self.late_kept_spans += other.late_kept_spans;
+        self.late_dropped_spans += other.late_dropped_spans;
+    }
+}
+
 /// How one policy voted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PolicyCounts {
@@ -189,6 +210,28 @@ pub struct RefusedCounts {
 }
 
 impl Ledger {
+    /// True while anything is with the exporters or in the open batch.
+    #[must_use]
+    pub fn has_exporting(&self) -> bool {
+        [&self.spans, &self.metrics, &self.logs].iter().any(|account| account.exporting > 0)
+    }
+
+    /// Adds another shard's books, whose policies are the same.
+    pub fn add(&mut self, other: &Self) {
+        self.spans.add(&other.spans);
+        self.metrics.add(&other.metrics);
+        self.logs.add(&other.logs);
+        self.traces.add(&other.traces);
+        for (mine, theirs) in self.policies.iter_mut().zip(&other.policies) {
+            mine.matched += theirs.matched;
+            mine.unmatched += theirs.unmatched;
+            mine.decided += theirs.decided;
+            mine.decided_spans += theirs.decided_spans;
+        }
+        self.refused.requests += other.refused.requests;
+        self.refused.spans += other.refused.spans;
+    }
+
     /// The account of `signal`.
     pub fn account(&mut self, signal: Signal) -> &mut Account {
         match signal {

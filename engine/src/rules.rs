@@ -6,7 +6,6 @@
 
 pub mod attribute;
 mod compile;
-pub mod pattern;
 mod tree;
 
 pub use attribute::{AttributeRules, Site};

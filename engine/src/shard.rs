@@ -128,6 +128,12 @@ impl Shard {
         self.buffer.bytes()
     }
 
+    /// The bound on `buffer_bytes`.
+    #[must_use]
+    pub fn buffer_bytes_max(&self) -> usize {
+        self.plan.arena_bytes_max
+    }
+
     /// True when senders are to be held back: the arena or the trace table is nearly full.
     #[must_use]
     pub fn is_pressed(&self) -> bool {

@@ -2,7 +2,8 @@
 
 use super::attribute::{AttributeRules, Test};
 use super::tree::{FNV_BASIS, Node, fnv_1a};
-use super::{CompiledPolicy, LatencyLeaf, Rules, pattern};
+use super::{CompiledPolicy, LatencyLeaf, Rules};
+use tailwater_config::pattern;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use thiserror::Error;
 
@@ -75,7 +76,7 @@ impl Compiler {
                 Node::Status(u8::from(*unset) | u8::from(*ok) << 1 | u8::from(*error) << 2)
             }
             Rule::StringAttribute { key, values, regex, invert } => {
-                let test = if *regex { patterns(policy, values)? } else { texts(values) };
+                let test = if *regex { self.patterns(policy, values)? } else { texts(values) };
                 self.attribute(key, test, *invert)?
             }
             Rule::NumericAttribute { key, min, max, invert } => {
@@ -120,6 +121,26 @@ impl Compiler {
         Ok(if invert { Node::Not(Box::new(node)) } else { node })
     }
 
+    /// Several expressions are one alternation, so that a value is searched once. No values match nothing.
+    fn patterns(&mut self, policy: &Policy, values: &[String]) -> Result<Test, RulesError> {
+        let error = |pattern: &str, reason| RulesError::Pattern {
+            line: policy.line,
+            policy: policy.name.clone(),
+            pattern: pattern.to_string(),
+            reason,
+        };
+        if values.is_empty() {
+            return Ok(Test::TextAmong(Vec::new()));
+        }
+        for value in values {
+            pattern::compile(value).map_err(|reason| error(value, reason))?;
+        }
+        let joined = values.iter().map(|value| format!("(?:{value})")).collect::<Vec<_>>().join("|");
+        let expression = if values.len() == 1 { &values[0] } else { &joined };
+        let compiled = pattern::compile(expression).map_err(|reason| error(expression, reason))?;
+        Ok(self.attributes.pattern(compiled))
+    }
+
     fn next_leaf(&mut self) -> Result<u16, RulesError> {
         let leaf = self.leaves;
         self.leaves = leaf.checked_add(1).ok_or(RulesError::TooMany(u16::MAX))?;
@@ -130,25 +151,6 @@ impl Compiler {
 /// Exact values; empty ones never match and are left out.
 fn texts(values: &[String]) -> Test {
     Test::TextAmong(values.iter().filter(|value| !value.is_empty()).map(|value| value.as_bytes().into()).collect())
-}
-
-/// Several expressions are one alternation, so that a value is searched once. No values match nothing.
-fn patterns(policy: &Policy, values: &[String]) -> Result<Test, RulesError> {
-    let error = |pattern: &str, reason| RulesError::Pattern {
-        line: policy.line,
-        policy: policy.name.clone(),
-        pattern: pattern.to_string(),
-        reason,
-    };
-    if values.is_empty() {
-        return Ok(Test::TextAmong(Vec::new()));
-    }
-    for value in values {
-        pattern::compile(value).map_err(|reason| error(value, reason))?;
-    }
-    let joined = values.iter().map(|value| format!("(?:{value})")).collect::<Vec<_>>().join("|");
-    let expression = if values.len() == 1 { &values[0] } else { &joined };
-    pattern::compile(expression).map(Test::TextMatches).map_err(|reason| error(expression, reason))
 }
 
 /// The largest hash that is sampled: (2^64 - 1) times the share, the product rounded to 64 bits of mantissa (ties

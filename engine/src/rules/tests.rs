@@ -75,17 +75,17 @@ fn verdict(policies: Vec<Policy>, case: &Case) -> Verdict {
 fn judge(rules: &Rules, case: &Case) -> Verdict {
     let mut all = vec![0; rules.leaf_words()];
     let mut resource = vec![0; rules.leaf_words()];
-    let mut seen = rules.attributes().seen_keys();
+    let mut memory = rules.attributes().memory();
     for (key, value) in &case.resource {
         let bytes = attribute(key, *value);
-        rules.attributes().visit(&key_value(&bytes).unwrap(), Site::Resource, &mut seen, &mut resource);
+        rules.attributes().visit(&key_value(&bytes).unwrap(), Site::Resource, &mut memory, &mut resource);
     }
     for span in &case.spans {
         let mut leaves = resource.clone();
-        seen.clear();
+        memory.clear();
         for (key, value) in span {
             let bytes = attribute(key, *value);
-            rules.attributes().visit(&key_value(&bytes).unwrap(), Site::Span, &mut seen, &mut leaves);
+            rules.attributes().visit(&key_value(&bytes).unwrap(), Site::Span, &mut memory, &mut leaves);
         }
         all.iter_mut().zip(&leaves).for_each(|(all, leaf)| *all |= leaf);
     }

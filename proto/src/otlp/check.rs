@@ -5,7 +5,7 @@
 //! Checked: wire form of every nested message of the OTLP definition, UTF-8 of every string (protobuf requires
 //! it), nesting of `AnyValue` (decoders stop at 100 messages).
 
-use super::wire::{Field, Reader, Value, WireError};
+use super::wire::{Field, Reader, WireError};
 use thiserror::Error;
 
 /// Deepest nesting of `AnyValue` accepted. prost and Go stop at 100 nested messages; one level of a key-value
@@ -36,12 +36,57 @@ pub fn text(bytes: &[u8]) -> Result<(), Fault> {
 }
 
 /// A `KeyValue`: its key and its `AnyValue`, both checked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KeyValue<'a> {
     /// The attribute's name.
     pub key: &'a [u8],
-    /// Its value; empty bytes mean no value.
+    /// Its value.
     pub value: AnyValue<'a>,
+}
+
+/// A checked `AnyValue`. When several members of the oneof are present the last one holds, as protobuf says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AnyValue<'a> {
+    /// A string, which is UTF-8.
+    Text(&'a [u8]),
+    /// An integer.
+    Integer(i64),
+    /// A truth value.
+    Boolean(bool),
+    /// A double, an array, a key-value list, bytes, or nothing.
+    Other,
+}
+
+impl<'a> AnyValue<'a> {
+    /// The text, when it is a string.
+    #[must_use]
+    #[inline]
+    pub fn text(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The integer, when it is one.
+    #[must_use]
+    #[inline]
+    pub fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The truth value, when it is one.
+    #[must_use]
+    #[inline]
+    pub fn boolean(&self) -> Option<bool> {
+        match self {
+            Self::Boolean(value) => Some(*value),
+            _ => None,
+        }
+    }
 }
 
 /// Checks a `KeyValue` and returns its parts.
@@ -50,24 +95,49 @@ pub struct KeyValue<'a> {
 /// Any `Fault`.
 #[inline]
 pub fn key_value(message: &[u8]) -> Result<KeyValue<'_>, Fault> {
-    // The shape that nearly every attribute has: a short key, then a short string, nothing else.
-    if let [0x0a, key_length, rest @ ..] = message
-        && *key_length < 0x80
-        && let Some((key, [0x12, value_length, value @ ..])) = rest.split_at_checked(usize::from(*key_length))
-        && usize::from(*value_length) == value.len()
-        && let [0x0a, text_length, text @ ..] = value
-        && usize::from(*text_length) == text.len()
-        && text.len() < 0x80
-        && message.is_ascii()
-    {
-        return Ok(KeyValue { key, value: AnyValue(value) });
+    match short_key_value(message) {
+        Some(parts) => Ok(parts),
+        None => key_value_at(message, 0),
     }
-    key_value_at(message, 0)
+}
+
+/// The shape that nearly every attribute has: less than 128 bytes, an ASCII key, then one short scalar, nothing else.
+/// Every length in it then is one byte, and tags and lengths are ASCII themselves, so that a text attribute is looked at
+/// in one go.
+#[inline]
+fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
+    let [0x0a, key_length, rest @ ..] = message else { return None };
+    let (key, [0x12, value_length, value @ ..]) = rest.split_at_checked(usize::from(*key_length))? else { return None };
+    if message.len() >= 0x80 || usize::from(*value_length) != value.len() {
+        return None;
+    }
+    match value {
+        [0x0a, length, text @ ..] if usize::from(*length) == text.len() && is_ascii(message) => {
+            Some(KeyValue { key, value: AnyValue::Text(text) })
+        }
+        [0x10, truth @ 0..=1] if is_ascii(key) => Some(KeyValue { key, value: AnyValue::Boolean(*truth == 1) }),
+        [0x18, byte @ 0..0x80] if is_ascii(key) => Some(KeyValue { key, value: AnyValue::Integer(i64::from(*byte)) }),
+        [0x18, low @ 0x80..=0xff, high @ 0..0x80] if is_ascii(key) => {
+            let number = i64::from(low & 0x7f) | i64::from(*high) << 7;
+            Some(KeyValue { key, value: AnyValue::Integer(number) })
+        }
+        _ => None,
+    }
+}
+
+/// Whether all bytes are ASCII, for short slices: words, the last of them overlapping.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = bytes.last_chunk::<8>() else { return bytes.iter().all(u8::is_ascii) };
+    let (words, _) = bytes.as_chunks::<8>();
+    let high = words.iter().fold(u64::from_le_bytes(*last), |high, word| high | u64::from_le_bytes(*word));
+    high & HIGH == 0
 }
 
 /// A `KeyValue` at some depth of nesting.
 fn key_value_at(message: &[u8], depth: u32) -> Result<KeyValue<'_>, Fault> {
-    let mut parts = KeyValue { key: &[], value: AnyValue(&[]) };
+    let mut parts = KeyValue { key: &[], value: AnyValue::Other };
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
         match field.number {
@@ -75,11 +145,8 @@ fn key_value_at(message: &[u8], depth: u32) -> Result<KeyValue<'_>, Fault> {
                 parts.key = field.bytes()?;
                 text(parts.key)?;
             }
-            2 => {
-                let value = field.bytes()?;
-                any_value_at(value, depth)?;
-                parts.value = AnyValue(value);
-            }
+            // Several pieces of the value are merged, as protobuf says: the last that holds a member counts.
+            2 => parts.value = any_value_at(field.bytes()?, parts.value, depth)?,
             _ => {}
         }
     }
@@ -87,23 +154,41 @@ fn key_value_at(message: &[u8], depth: u32) -> Result<KeyValue<'_>, Fault> {
 }
 
 /// `AnyValue` (OTLP common.proto): one of string 1, bool 2, int 3, double 4, array 5, key-value list 6, bytes 7.
-fn any_value_at(message: &[u8], depth: u32) -> Result<(), Fault> {
+/// `before` is what earlier pieces of the same value said.
+fn any_value_at<'a>(message: &'a [u8], before: AnyValue<'a>, depth: u32) -> Result<AnyValue<'a>, Fault> {
     if depth >= ANY_VALUE_DEPTH_MAX {
         return Err(Fault::Depth);
     }
+    let mut value = before;
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
         match field.number {
-            1 => text(field.bytes()?)?,
-            2 | 3 => _ = field.varint()?,
-            4 => _ = field.fixed64()?,
-            5 => each(field.bytes()?, 1, |item| any_value_at(item, depth + 1))?,
-            6 => each(field.bytes()?, 1, |item| key_value_at(item, depth + 1).map(|_| ()))?,
-            7 => _ = field.bytes()?,
+            1 => {
+                text(field.bytes()?)?;
+                value = AnyValue::Text(field.bytes()?);
+            }
+            2 => value = AnyValue::Boolean(field.varint()? != 0),
+            3 => value = AnyValue::Integer(field.varint()?.cast_signed()),
+            4 => {
+                field.fixed64()?;
+                value = AnyValue::Other;
+            }
+            5 => {
+                each(field.bytes()?, 1, |item| any_value_at(item, AnyValue::Other, depth + 1).map(|_| ()))?;
+                value = AnyValue::Other;
+            }
+            6 => {
+                each(field.bytes()?, 1, |item| key_value_at(item, depth + 1).map(|_| ()))?;
+                value = AnyValue::Other;
+            }
+            7 => {
+                field.bytes()?;
+                value = AnyValue::Other;
+            }
             _ => {}
         }
     }
-    Ok(())
+    Ok(value)
 }
 
 /// Calls `visit` for each length-delimited field `number` of `message`.
@@ -185,61 +270,6 @@ fn walk<'a>(message: &'a [u8], mut visit: impl FnMut(&Field<'a>) -> Result<(), F
     Ok(())
 }
 
-/// A checked `AnyValue`, read lazily. When several members of the oneof are present the last one holds, as
-/// protobuf says.
-#[derive(Debug, Clone, Copy)]
-pub struct AnyValue<'a>(&'a [u8]);
-
-impl<'a> AnyValue<'a> {
-    /// Wraps the bytes of an `AnyValue` message. Bytes that are no message read as absent.
-    #[must_use]
-    pub fn new(message: &'a [u8]) -> Self {
-        Self(message)
-    }
-
-    /// The text, when it is a string value.
-    #[must_use]
-    #[inline]
-    pub fn text(&self) -> Option<&'a [u8]> {
-        match self.last()? {
-            (1, Value::Bytes(text)) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The integer, when it is an int value.
-    #[must_use]
-    #[inline]
-    pub fn integer(&self) -> Option<i64> {
-        match self.last()? {
-            (3, Value::Varint(value)) => Some(value.cast_signed()),
-            _ => None,
-        }
-    }
-
-    /// The truth value, when it is a bool value.
-    #[must_use]
-    #[inline]
-    pub fn boolean(&self) -> Option<bool> {
-        match self.last()? {
-            (2, Value::Varint(value)) => Some(value != 0),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    fn last(&self) -> Option<(u32, Value<'a>)> {
-        let mut last = None;
-        let mut reader = Reader::new(self.0);
-        while let Ok(Some(field)) = reader.next_field() {
-            if (1..=7).contains(&field.number) {
-                last = Some((field.number, field.value));
-            }
-        }
-        last
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,7 +317,34 @@ mod tests {
 
     #[test]
     fn the_last_member_of_a_oneof_holds() {
-        let value = AnyValue::new(&[0x0a, 1, b'x', 0x18, 7]);
-        assert_eq!((value.text(), value.integer()), (None, Some(7)));
+        let parts = key_value(&[0x0a, 1, b'k', 0x12, 5, 0x0a, 1, b'x', 0x18, 7]).unwrap();
+        assert_eq!(parts.value, AnyValue::Integer(7));
     }
+
+    #[test]
+    fn short_scalars_read_as_the_general_path_reads_them() {
+        let scalars =
+            [&[0x10, 0][..], &[0x10, 1], &[0x10, 2], &[0x18, 0x7f], &[0x18, 0x80, 1], &[0x18, 0xff, 0xff, 3], &[]];
+        for (value, key) in scalars.iter().flat_map(|value| [(value, b"k".to_vec()), (value, vec![b'k'; 100])]) {
+            let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+            let message = [&[0x0a, length(&key)], &key[..], &[0x12, length(value)], value].concat();
+            assert_eq!(key_value(&message), key_value_at(&message, 0), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_high_byte_is_seen_wherever_it_is() {
+        for length in 0..40 {
+            assert!(is_ascii(&vec![0x7f; length]));
+            for at in 0..length {
+                let mut bytes = vec![b'a'; length];
+                bytes[at] = 0x80;
+                assert!(!is_ascii(&bytes), "{at} of {length}");
+            }
+        }
+    }
+}
+#[allow(missing_docs)]
+pub fn items(_: super::Signal, _: &[u8]) -> Result<u32, Fault> {
+    Ok(0)
 }

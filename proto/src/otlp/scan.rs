@@ -180,30 +180,97 @@ impl<'a> Scan<'a> {
             trace_state: &[],
         };
         let mut reader = Reader::new(bytes);
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                9 => visitor.span_attribute(check::key_value(field.bytes()?)?),
-                1 => ids.trace = field.bytes()?,
-                2 => ids.span = field.bytes()?,
-                3 => {
-                    facts.trace_state = field.bytes()?;
-                    check::text(facts.trace_state)?;
-                }
-                4 => ids.parent = field.bytes()?,
-                5 => check::text(field.bytes()?)?,
-                7 => facts.start_unix_nano = field.fixed64()?,
-                8 => facts.end_unix_nano = field.fixed64()?,
-                11 => check::event(field.bytes()?)?,
-                13 => check::link(field.bytes()?)?,
-                15 => facts.status_code = status_code(field.bytes()?, facts.status_code)?,
-                16 => facts.flags = field.fixed32()?,
-                6 | 10 | 12 | 14 => _ = field.varint()?,
-                _ => {}
+        while let Some(tag) = reader.peek() {
+            if !short_field(tag, &mut reader, &mut ids, &mut facts, visitor)? {
+                any_field(&mut reader, &mut ids, &mut facts, visitor)?;
             }
         }
         (facts.trace_id, facts.is_root) = ids.check()?;
         Ok(facts)
     }
+}
+
+/// Takes the next field when it is one that nearly every span has, in its shortest form: two thirds of a span's fields
+/// cost a dozen instructions each. False when it is another; nothing was taken then.
+#[inline(always)]
+fn short_field<'a>(
+    tag: u8,
+    reader: &mut Reader<'a>,
+    ids: &mut Ids<'a>,
+    facts: &mut SpanFacts<'a>,
+    visitor: &mut impl TraceVisitor,
+) -> Result<bool, SpanFault> {
+    match tag {
+        ATTRIBUTE => {
+            let Some(attribute) = reader.next_short(ATTRIBUTE) else { return Ok(false) };
+            visitor.span_attribute(check::key_value(attribute)?);
+        }
+        TRACE_ID => {
+            let Some(id) = reader.next_short(TRACE_ID) else { return Ok(false) };
+            ids.trace = id;
+        }
+        SPAN_ID => {
+            let Some(id) = reader.next_short(SPAN_ID) else { return Ok(false) };
+            ids.span = id;
+        }
+        PARENT_SPAN_ID => {
+            let Some(id) = reader.next_short(PARENT_SPAN_ID) else { return Ok(false) };
+            ids.parent = id;
+        }
+        NAME => {
+            let Some(name) = reader.next_short(NAME) else { return Ok(false) };
+            check::text(name)?;
+        }
+        START => {
+            let Some(time) = reader.next_eight(START) else { return Ok(false) };
+            facts.start_unix_nano = time;
+        }
+        END => {
+            let Some(time) = reader.next_eight(END) else { return Ok(false) };
+            facts.end_unix_nano = time;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// One-byte tags: field number, wire type.
+const TRACE_ID: u8 = 1 << 3 | 2;
+const SPAN_ID: u8 = 2 << 3 | 2;
+const PARENT_SPAN_ID: u8 = 4 << 3 | 2;
+const NAME: u8 = 5 << 3 | 2;
+const START: u8 = 7 << 3 | 1;
+const END: u8 = 8 << 3 | 1;
+const ATTRIBUTE: u8 = 9 << 3 | 2;
+
+/// Takes the next field, whatever it is.
+fn any_field<'a>(
+    reader: &mut Reader<'a>,
+    ids: &mut Ids<'a>,
+    facts: &mut SpanFacts<'a>,
+    visitor: &mut impl TraceVisitor,
+) -> Result<(), SpanFault> {
+    let Some(field) = reader.next_field()? else { return Ok(()) };
+    match field.number {
+        1 => ids.trace = field.bytes()?,
+        2 => ids.span = field.bytes()?,
+        3 => {
+            facts.trace_state = field.bytes()?;
+            check::text(facts.trace_state)?;
+        }
+        4 => ids.parent = field.bytes()?,
+        5 => check::text(field.bytes()?)?,
+        7 => facts.start_unix_nano = field.fixed64()?,
+        8 => facts.end_unix_nano = field.fixed64()?,
+        9 => visitor.span_attribute(check::key_value(field.bytes()?)?),
+        11 => check::event(field.bytes()?)?,
+        13 => check::link(field.bytes()?)?,
+        15 => facts.status_code = status_code(field.bytes()?, facts.status_code)?,
+        16 => facts.flags = field.fixed32()?,
+        6 | 10 | 12 | 14 => _ = field.varint()?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The three ids of a span as they came.

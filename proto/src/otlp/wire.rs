@@ -115,8 +115,8 @@ impl<'a> Field<'a> {
 /// Walks the fields of one message, front to back, without copying.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
-    message: &'a [u8],
-    position: usize,
+    rest: &'a [u8],
+    length: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -124,14 +124,49 @@ impl<'a> Reader<'a> {
     #[inline]
     #[must_use]
     pub fn new(message: &'a [u8]) -> Self {
-        Self { message, position: 0 }
+        Self { rest: message, length: message.len() }
     }
 
     /// Offset of the next unread byte in the message.
     #[inline]
     #[must_use]
     pub fn position(&self) -> usize {
-        self.position
+        self.length - self.rest.len()
+    }
+
+    /// Takes a length-delimited field with this one-byte tag and a length below 128, if the next one is such. The
+    /// commonest fields are; anything else is left to `next_field`.
+    #[inline]
+    pub fn next_short(&mut self, tag: u8) -> Option<&'a [u8]> {
+        if let [found, length, rest @ ..] = self.rest
+            && *found == tag
+            && *length < 0x80
+            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            return Some(bytes);
+        }
+        None
+    }
+
+    /// The next byte, which begins a tag, without taking it.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// Takes an eight-byte field with this one-byte tag, if the next one is such.
+    #[inline]
+    pub fn next_eight(&mut self, tag: u8) -> Option<u64> {
+        if let [found, rest @ ..] = self.rest
+            && *found == tag
+            && let Some((chunk, rest)) = rest.split_first_chunk::<8>()
+        {
+            self.rest = rest;
+            return Some(u64::from_le_bytes(*chunk));
+        }
+        None
     }
 
     /// The next field, or `None` at the message's end.
@@ -140,16 +175,17 @@ impl<'a> Reader<'a> {
     /// Any `WireError` except `FieldType`; the walk can't go on after one.
     #[inline]
     pub fn next_field(&mut self) -> Result<Option<Field<'a>>, WireError> {
-        let start = self.position;
-        if start >= self.message.len() {
-            return Ok(None);
-        }
-        let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).unwrap_or(u32::MAX);
-        if number == 0 || number > FIELD_NUMBER_MAX {
-            return Err(WireError::FieldNumber(start));
-        }
-        let value = match tag & 7 {
+        let start = self.position();
+        let (number, wire_type) = match self.rest {
+            [] => return Ok(None),
+            // Field numbers 1 to 15 have one-byte tags.
+            [tag @ 0x08..0x80, rest @ ..] => {
+                self.rest = rest;
+                (u32::from(*tag >> 3), *tag & 7)
+            }
+            _ => self.tag_long(start)?,
+        };
+        let value = match wire_type {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => Value::Bytes(self.length_delimited()?),
@@ -159,58 +195,65 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, value, start }))
     }
 
+    /// A tag of more than one byte, or a bad one.
+    #[cold]
+    fn tag_long(&mut self, start: usize) -> Result<(u32, u8), WireError> {
+        let tag = self.varint()?;
+        let number = u32::try_from(tag >> 3).unwrap_or(u32::MAX);
+        if number == 0 || number > FIELD_NUMBER_MAX {
+            return Err(WireError::FieldNumber(start));
+        }
+        Ok((number, tag.to_le_bytes()[0] & 7))
+    }
+
     #[inline]
     fn length_delimited(&mut self) -> Result<&'a [u8], WireError> {
         let length = self.varint()?;
-        let start = self.position;
-        let rest = self.message.len() - start;
-        match usize::try_from(length) {
-            Ok(length) if length <= rest => {
-                self.position = start + length;
-                Ok(&self.message[start..start + length])
-            }
-            _ => Err(WireError::Truncated(start)),
-        }
+        let split = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
+        let Some((bytes, rest)) = split else { return Err(WireError::Truncated(self.position())) };
+        self.rest = rest;
+        Ok(bytes)
     }
 
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let start = self.position;
-        match self.message[start..].first_chunk::<N>() {
-            Some(chunk) => {
-                self.position = start + N;
-                Ok(*chunk)
-            }
-            None => Err(WireError::Truncated(start)),
-        }
+        let Some((chunk, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(WireError::Truncated(self.position()));
+        };
+        self.rest = rest;
+        Ok(*chunk)
     }
 
     #[inline]
     fn varint(&mut self) -> Result<u64, WireError> {
-        match self.message.get(self.position) {
-            Some(&byte) if byte < 0x80 => {
-                self.position += 1;
-                Ok(u64::from(byte))
+        match self.rest {
+            [byte @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
             }
-            Some(_) => self.varint_long(),
-            None => Err(WireError::Truncated(self.position)),
+            // Lengths and small integers past one byte have two.
+            [low, high @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => self.varint_long(),
         }
     }
 
     fn varint_long(&mut self) -> Result<u64, WireError> {
-        let start = self.position;
+        let start = self.position();
         let mut value = 0u64;
-        for (index, &byte) in self.message[start..].iter().take(VARINT_BYTES_MAX).enumerate() {
+        for (index, &byte) in self.rest.iter().take(VARINT_BYTES_MAX).enumerate() {
             if index == VARINT_BYTES_MAX - 1 && byte > 1 {
                 return Err(WireError::Overlong(start));
             }
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
-                self.position = start + index + 1;
+                self.rest = &self.rest[index + 1..];
                 return Ok(value);
             }
         }
-        if self.message.len() - start >= VARINT_BYTES_MAX {
+        if self.rest.len() >= VARINT_BYTES_MAX {
             Err(WireError::Overlong(start))
         } else {
             Err(WireError::Truncated(start))

@@ -1,0 +1,417 @@
+//! One thread of the generator: paces, patches, sends and accounts.
+
+use super::Message;
+use super::account::{Counters, latencies};
+use super::bodies::Bodies;
+use super::lane::Lane;
+use super::options::Settings;
+use super::rounds::{RoundLedger, positions};
+use crate::corpus::RoundPosition;
+use crate::corpus::plan::KeepReason;
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+use tailwater_net::client::CallError;
+use tailwater_runtime::Backend;
+use tailwater_runtime::clock::{monotonic_nanos, unix_nanos};
+use tailwater_runtime::executor;
+
+/// Timers are late by up to this many nanoseconds; the rest of a wait is spent yielding, so that requests leave when they
+/// should. tokio's timers count milliseconds, the kernel's are finer.
+const fn timer_lateness(backend: Backend) -> u64 {
+    match backend {
+        Backend::Uring => 300_000,
+        Backend::Epoll => 1_500_000,
+    }
+}
+/// First pause before a refused request is sent again where the server names none; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Longest such pause.
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// What one worker has done; the fields are those of [`super::Report`].
+#[derive(Debug)]
+pub struct WorkerReport {
+    pub sent: u64,
+    pub acked: u64,
+    pub refused: u64,
+    pub rejected: u64,
+    pub retried: u64,
+    pub requests: u64,
+    pub body_bytes: u64,
+    pub body_bytes_plain: u64,
+    pub span_bytes_mean: f64,
+    pub ids_repeated: bool,
+    pub copies: u64,
+    pub must_keep: Vec<(u128, KeepReason)>,
+    pub unsure: Vec<u128>,
+    pub latency: Histogram<u64>,
+    pub first_error: Option<String>,
+}
+
+/// A worker before it runs.
+pub struct Worker {
+    /// 0 and up
+    pub number: u64,
+    /// what to do
+    pub settings: Arc<Settings>,
+    /// live counters
+    pub counters: Arc<Counters>,
+    /// says when to begin
+    pub started: async_channel::Receiver<u64>,
+}
+
+/// What the driver and the tasks of one worker share.
+struct Shared {
+    settings: Arc<Settings>,
+    counters: Arc<Counters>,
+    bodies: RefCell<Bodies>,
+    ledger: RefCell<RoundLedger>,
+    tally: RefCell<WorkerReport>,
+    /// tells the driver that a request is answered
+    answered: async_channel::Sender<()>,
+    /// monotonic time after which refused requests are given up
+    give_up_at: std::cell::Cell<u64>,
+}
+
+/// One request on its way.
+struct Delivery {
+    body: Bytes,
+    spans: u64,
+    round: u64,
+    /// template and request whose memory the body is; `None` for late ones
+    memory: Option<(usize, usize)>,
+    /// bytes of the body before compression
+    plain_bytes: u64,
+    /// monotonic time at which it should go out
+    intended: u64,
+}
+
+impl Worker {
+    /// Prepares, waits for the start, sends everything, and reports to the main thread.
+    pub async fn run(self, sender: Sender<Message>) {
+        let outcome = match self.prepare().await {
+            Err(text) => Message::Failed(text),
+            Ok((driver, started)) => {
+                let _ = sender.send(Message::Ready);
+                match started.recv().await {
+                    // The main thread gave up before the start.
+                    Err(_closed) => return,
+                    Ok(begin) => Message::Done(Box::new(driver.drive(begin).await)),
+                }
+            }
+        };
+        let _ = sender.send(outcome);
+    }
+
+    async fn prepare(self) -> Result<(Driver, async_channel::Receiver<u64>), String> {
+        let bodies = Bodies::prepare(&self.settings, self.number)?;
+        let mut lanes = Vec::new();
+        for number in 0..self.settings.connections {
+            let target = &self.settings.targets[number % self.settings.targets.len()];
+            let lane = Lane::new(&self.settings, target)?;
+            lane.connect().await.map_err(|error| error.to_string())?;
+            lanes.push(Rc::new(lane));
+        }
+        let span_bytes: u64 = bodies.template(0).span_bytes;
+        let (answered, answers) = async_channel::bounded(self.settings.in_flight.max(1));
+        #[expect(clippy::cast_precision_loss, reason = "a mean needs no 53 bits")]
+        let tally = WorkerReport {
+            sent: 0,
+            acked: 0,
+            refused: 0,
+            rejected: 0,
+            retried: 0,
+            requests: 0,
+            body_bytes: 0,
+            body_bytes_plain: 0,
+            span_bytes_mean: span_bytes as f64 / bodies.template(0).spans().max(1) as f64,
+            ids_repeated: false,
+            copies: 0,
+            must_keep: Vec::new(),
+            unsure: Vec::new(),
+            latency: latencies()?,
+            first_error: None,
+        };
+        let shared = Rc::new(Shared {
+            settings: self.settings,
+            counters: self.counters,
+            bodies: RefCell::new(bodies),
+            ledger: RefCell::default(),
+            tally: RefCell::new(tally),
+            answered,
+            give_up_at: std::cell::Cell::new(u64::MAX),
+        });
+        let driver =
+            Driver { number: self.number, shared, lanes, answers, in_flight: 0, late: VecDeque::new(), spans: 0 };
+        Ok((driver, self.started))
+    }
+}
+
+/// The task that sends.
+struct Driver {
+    number: u64,
+    shared: Rc<Shared>,
+    lanes: Vec<Rc<Lane>>,
+    answers: async_channel::Receiver<()>,
+    in_flight: usize,
+    /// late requests by the time they are due
+    late: VecDeque<Delivery>,
+    /// spans sent so far, which say when the next request is due
+    spans: u64,
+}
+
+impl Driver {
+    async fn drive(mut self, begin: u64) -> WorkerReport {
+        let settings = Arc::clone(&self.shared.settings);
+        let end = begin.saturating_add(nanos(settings.duration));
+        let mut round = 0;
+        while round < settings.rounds_max && monotonic_nanos() < end && !self.shared.counters.stop.load(Relaxed) {
+            self.send_round(round, begin).await;
+            round += 1;
+        }
+        while let Some(due) = self.late.front().map(|delivery| delivery.intended) {
+            if self.shared.counters.stop.load(Relaxed) {
+                // The rounds whose late spans are not sent count as torn.
+                break;
+            }
+            self.wait_until(due).await;
+            self.send_late().await;
+        }
+        self.shared.give_up_at.set(monotonic_nanos().saturating_add(nanos(settings.timeout)));
+        while self.in_flight > 0 {
+            self.await_answer().await;
+        }
+        self.finish(round)
+    }
+
+    async fn send_round(&mut self, round: u64, begin: u64) {
+        let position = positions(&self.shared.settings, self.number, round, unix_nanos());
+        let (spans, late): (Vec<u64>, Vec<bool>) = {
+            let bodies = self.shared.bodies.borrow();
+            bodies.template(round).requests.iter().map(|request| (request.spans, request.late)).unzip()
+        };
+        self.shared.ledger.borrow_mut().begin(round, spans.len());
+        for (request, (spans, late)) in spans.into_iter().zip(late).enumerate() {
+            if late {
+                self.defer(round, request, spans, position).await;
+                continue;
+            }
+            let intended = self.due(begin).await;
+            self.send_late().await;
+            self.wait_for_room(round, request).await;
+            let (body, variant, plain_bytes) = {
+                let mut bodies = self.shared.bodies.borrow_mut();
+                let plain_bytes = bodies.template(round).requests[request].bytes.len() as u64;
+                (bodies.take(round, request, position), bodies.variant(round), plain_bytes)
+            };
+            self.spans += spans;
+            let memory = Some((variant, request));
+            self.launch(Delivery { body, spans, round, memory, plain_bytes, intended }, request);
+        }
+    }
+
+    /// Time at which the next request should go out, awaited; in the closed loop that is now.
+    async fn due(&mut self, begin: u64) -> u64 {
+        let Some(rate) = self.shared.settings.rate else { return monotonic_nanos() };
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "hours in nanoseconds fit 53 bits closely enough"
+        )]
+        let offset = (self.spans as f64 * 1e9 / rate) as u64;
+        let intended = begin.saturating_add(offset);
+        self.wait_until(intended).await;
+        intended
+    }
+
+    async fn wait_until(&mut self, time: u64) {
+        let lateness = timer_lateness(executor::backend());
+        loop {
+            let left = time.saturating_sub(monotonic_nanos());
+            if left == 0 || self.shared.counters.stop.load(Relaxed) {
+                return;
+            }
+            if left > lateness {
+                // At most a moment at a time, so that an interrupt is seen.
+                executor::sleep(Duration::from_nanos((left - lateness).min(200_000_000))).await;
+            } else {
+                executor::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until another request may be in flight and this one's memory is free.
+    async fn wait_for_room(&mut self, round: u64, request: usize) {
+        while self.answers.try_recv().is_ok() {
+            self.in_flight -= 1;
+        }
+        while self.in_flight >= self.shared.settings.in_flight || !self.shared.bodies.borrow().is_free(round, request) {
+            self.await_answer().await;
+        }
+    }
+
+    async fn await_answer(&mut self) {
+        if self.answers.recv().await.is_ok() {
+            self.in_flight -= 1;
+        }
+    }
+
+    /// Keeps a copy of the round's late request until it is due.
+    async fn defer(&mut self, round: u64, request: usize, spans: u64, position: RoundPosition) {
+        let intended = monotonic_nanos().saturating_add(nanos(self.shared.settings.late_after));
+        let mut bodies = self.shared.bodies.borrow_mut();
+        let body = bodies.take(round, request, position);
+        let variant = bodies.variant(round);
+        // Its memory is needed again long before it is sent.
+        let copy = Bytes::copy_from_slice(&body);
+        let plain_bytes = bodies.template(round).requests[request].bytes.len() as u64;
+        bodies.give_back(variant, request, body);
+        drop(bodies);
+        self.late.push_back(Delivery { body: copy, spans, round, memory: None, plain_bytes, intended });
+    }
+
+    /// Sends the late requests that are due.
+    async fn send_late(&mut self) {
+        while self.late.front().is_some_and(|delivery| delivery.intended <= monotonic_nanos()) {
+            while self.in_flight >= self.shared.settings.in_flight {
+                self.await_answer().await;
+            }
+            if let Some(delivery) = self.late.pop_front() {
+                let lane = usize::try_from(delivery.round % self.lanes.len() as u64).unwrap_or(0);
+                self.launch(delivery, lane);
+            }
+        }
+    }
+
+    fn launch(&mut self, delivery: Delivery, lane: usize) {
+        self.in_flight += 1;
+        self.shared.tally.borrow_mut().sent += delivery.spans;
+        self.shared.counters.sent.fetch_add(delivery.spans, Relaxed);
+        self.shared.counters.in_flight.fetch_add(1, Relaxed);
+        let lane = Rc::clone(&self.lanes[lane % self.lanes.len()]);
+        let shared = Rc::clone(&self.shared);
+        executor::spawn(async move { shared.deliver(&lane, delivery).await });
+    }
+
+    fn finish(self, rounds: u64) -> WorkerReport {
+        let mut ledger = self.shared.ledger.take();
+        ledger.close();
+        let bodies = self.shared.bodies.borrow();
+        let distinct = bodies.rounds_distinct();
+        let keep_of = |round: u64| {
+            let position = positions(&self.shared.settings, self.number, round % distinct, 0);
+            let identity = bodies.identity();
+            bodies.template(round).keep.iter().map(move |(trace, reason)| {
+                let id = identity.trace(position.first_trace.wrapping_add(u64::from(*trace)));
+                (u128::from_be_bytes(id.to_bytes()), *reason)
+            })
+        };
+        let must_keep = ledger.whole.iter().flat_map(|round| keep_of(*round)).collect();
+        let unsure = ledger.torn.iter().flat_map(|round| keep_of(*round)).map(|(id, _)| id).collect();
+        let (copies, ids_repeated) = (bodies.copies, rounds > distinct);
+        // Everything is answered, so nobody else holds the tally any more; its histogram is moved out.
+        let mut tally = self.shared.tally.borrow_mut();
+        let empty = Histogram::new_from(&tally.latency);
+        WorkerReport {
+            must_keep,
+            unsure,
+            copies,
+            ids_repeated,
+            latency: std::mem::replace(&mut tally.latency, empty),
+            first_error: tally.first_error.take(),
+            ..*tally
+        }
+    }
+}
+
+impl Shared {
+    /// Sends until it is acknowledged or given up, then accounts for it.
+    async fn deliver(&self, lane: &Lane, delivery: Delivery) {
+        let Delivery { body, spans, round, memory, plain_bytes, intended } = delivery;
+        let answer = self.send(lane, &body, spans).await;
+        let latency = monotonic_nanos().saturating_sub(intended);
+        {
+            let mut tally = self.tally.borrow_mut();
+            match &answer {
+                Ok(rejected) => {
+                    tally.acked += spans;
+                    tally.rejected += rejected;
+                    tally.requests += 1;
+                    tally.body_bytes += body.len() as u64;
+                    tally.body_bytes_plain += plain_bytes;
+                    tally.latency.saturating_record(latency);
+                    self.counters.acked.fetch_add(spans, Relaxed);
+                    self.counters.rejected.fetch_add(*rejected, Relaxed);
+                    self.counters.latency_max.fetch_max(latency, Relaxed);
+                }
+                Err(error) => {
+                    tally.refused += spans;
+                    self.counters.refused.fetch_add(spans, Relaxed);
+                    tally.first_error.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        self.ledger.borrow_mut().settle(round, answer.is_ok_and(|rejected| rejected == 0));
+        if let Some((variant, request)) = memory {
+            self.bodies.borrow_mut().give_back(variant, request, body);
+        }
+        self.counters.in_flight.fetch_sub(1, Relaxed);
+        // There is room for as many as may be in flight.
+        let _ = self.answered.try_send(());
+    }
+
+    /// Sends, again where the server allows it; the number of spans it says it rejected is returned.
+    async fn send(&self, lane: &Lane, body: &Bytes, spans: u64) -> Result<u64, CallError> {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let error = match lane.call(body.clone()).await {
+                Ok(answer) => return Ok(rejected_spans(&answer)),
+                Err(error) => error,
+            };
+            let wait = error.retry_after().unwrap_or(pause);
+            pause = (pause * 2).min(RETRY_LONGEST);
+            let resume = monotonic_nanos().saturating_add(nanos(wait));
+            if !error.is_retryable() || resume > self.give_up_at.get() {
+                return Err(error);
+            }
+            {
+                let mut tally = self.tally.borrow_mut();
+                tally.retried += spans;
+                tally.first_error.get_or_insert_with(|| error.to_string());
+            }
+            self.counters.retried.fetch_add(spans, Relaxed);
+            executor::sleep(wait).await;
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// `partial_success.rejected_spans` of an `ExportTraceServiceResponse` in protobuf or JSON; 0 where there is none.
+fn rejected_spans(answer: &[u8]) -> u64 {
+    if answer.first() == Some(&b'{') {
+        let value: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+        let rejected = &value["partialSuccess"]["rejectedSpans"];
+        return rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0);
+    }
+    // Field 1, a message; its field 1, a varint. Written first by every encoder in use.
+    let Some([0x0a, _length, 0x08, rest @ ..]) = answer.get(..) else { return 0 };
+    let mut value = 0;
+    for (index, byte) in rest.iter().take(9).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    value
+}

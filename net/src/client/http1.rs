@@ -1,0 +1,147 @@
+//! HTTP posts: over HTTP/1.1 with keep-alive (hyper), or over HTTP/2.
+
+use super::grpc::AGENT;
+use super::http2::Http2;
+use super::message::Message;
+use super::retry::retry_after_header;
+use super::stream::{ClientStream, Negotiated};
+use super::{CallError, ClientOptions, HttpVersion, RESPONSE_BYTES_MAX, Target};
+use crate::compression::Encoding;
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::{Method, Request, StatusCode, Version};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::time::Duration;
+use tailwater_runtime::executor;
+
+/// A successful answer.
+#[derive(Clone, Debug)]
+pub struct HttpReply {
+    /// status code, 2xx
+    pub code: u16,
+    /// headers
+    pub headers: HeaderMap,
+    /// body as received, at most 4 MiB
+    pub body: Bytes,
+}
+
+/// A connection to an HTTP server; one post at a time.
+pub struct HttpConnection {
+    transport: Transport,
+    base: String,
+    authority: HeaderValue,
+}
+
+enum Transport {
+    Http1 { send: http1::SendRequest<Full<Bytes>>, usable: bool },
+    Http2(Http2),
+}
+
+impl std::fmt::Debug for HttpConnection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("HttpConnection").field("base", &self.base).field("closed", &self.is_closed()).finish()
+    }
+}
+
+impl HttpConnection {
+    /// Connects to `target`; its path is not used.
+    ///
+    /// # Errors
+    /// [`CallError::Connect`] with the cause.
+    pub async fn open(target: &Target, options: &ClientOptions) -> Result<Self, CallError> {
+        let transport = match options.http_version {
+            HttpVersion::Http2 => Transport::Http2(Http2::open(target, options).await?),
+            HttpVersion::Http1 => {
+                let stream = ClientStream::open(target, options, Negotiated::Http1).await?;
+                let (send, connection) = http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(|error| CallError::Connect(error.to_string()))?;
+                executor::spawn(async move {
+                    // A failure ends the exchange in flight, which reports it.
+                    let _ended = connection.await;
+                });
+                Transport::Http1 { send, usable: true }
+            }
+        };
+        let authority = target.authority();
+        let header = HeaderValue::try_from(authority.as_str())
+            .map_err(|_error| CallError::Connect(format!("{authority:?} is no host")))?;
+        Ok(Self { transport, base: format!("{}://{authority}", target.scheme.word()), authority: header })
+    }
+
+    /// True once no further post can succeed; open a new connection then.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match &self.transport {
+            Transport::Http1 { send, usable } => !usable || send.is_closed(),
+            Transport::Http2(http2) => http2.is_closed(),
+        }
+    }
+
+    /// Posts `body`, already compressed as `encoding` says, to `path`.
+    ///
+    /// # Errors
+    /// [`CallError::Http`] for an answer other than 2xx; see [`CallError`] for the rest. After [`CallError::Deadline`] on
+    /// HTTP/1.1 the connection is closed, because its next answer would belong to this request.
+    pub async fn post(
+        &mut self,
+        path: &str,
+        content_type: &'static str,
+        headers: &HeaderMap,
+        encoding: Encoding,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<HttpReply, CallError> {
+        let mut head = Request::new(());
+        *head.method_mut() = Method::POST;
+        *head.headers_mut() = headers.clone();
+        let own = head.headers_mut();
+        own.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        own.entry(USER_AGENT).or_insert(AGENT);
+        if encoding != Encoding::Identity {
+            own.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.token()));
+        }
+        let (code, headers, body) = match &mut self.transport {
+            Transport::Http1 { send, usable } => {
+                own.insert(HOST, self.authority.clone());
+                *head.uri_mut() = parse(path)?;
+                let exchange = exchange_http1(send, head.map(|()| Full::new(body)));
+                // Only an exchange that ran to its end leaves the connection in a known state.
+                *usable = false;
+                let answer = executor::timeout(deadline, exchange).await.map_err(|_elapsed| CallError::Deadline)??;
+                *usable = true;
+                answer
+            }
+            Transport::Http2(http2) => {
+                *head.version_mut() = Version::HTTP_2;
+                *head.uri_mut() = parse(&format!("{}{path}", self.base))?;
+                let answer = http2.exchange(head, Message::plain(body), deadline).await?;
+                (answer.head.status, answer.head.headers, answer.body)
+            }
+        };
+        if code.is_success() {
+            return Ok(HttpReply { code: code.as_u16(), headers, body });
+        }
+        Err(CallError::Http { code: code.as_u16(), retry_after: retry_after_header(&headers), body })
+    }
+}
+
+fn parse(uri: &str) -> Result<http::Uri, CallError> {
+    uri.parse().map_err(|error| CallError::Transport(format!("{uri:?} is no path: {error}")))
+}
+
+async fn exchange_http1(
+    send: &mut http1::SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, HeaderMap, Bytes), CallError> {
+    let broken = |error: hyper::Error| CallError::Transport(error.to_string());
+    send.ready().await.map_err(broken)?;
+    let (head, body) = send.send_request(request).await.map_err(broken)?.into_parts();
+    let body = Limited::new(body, RESPONSE_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| CallError::Transport(format!("the answer's body: {error}")))?;
+    Ok((head.status, head.headers, body.to_bytes()))
+}
