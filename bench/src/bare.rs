@@ -4,10 +4,10 @@
 use crate::arguments::{self, BackendChoice};
 use crate::output::{Line, Output};
 use crate::process;
+use crate::receiver::{self, BODY_BYTES_MAX, Format, Outcome, Receiver, Transport};
 use crate::walk;
 use ahash::RandomState;
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response};
+use bytes::Bytes;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,19 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tailwater_net::compression::{Encoding, Inflater};
 use tailwater_runtime::executor::{self, ExecutorOptions};
-use tailwater_runtime::net::TcpStream;
 use tailwater_runtime::probe;
 
-const FRAME_BYTES_MAX: u32 = 1 << 20;
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-const STREAMS_PER_CONNECTION_MAX: u32 = 256;
-/// Same limit as OTLP recommends.
-const BODY_BYTES_MAX: usize = 64 << 20;
 /// Traces counted before the map starts anew. It is made this large at once, so that growing it stalls no request.
 const TRACES_MAX: usize = 1 << 20;
-/// Length of gRPC's frame header.
-const PREFIX_BYTES: usize = 5;
 /// How often the end of the run is looked for.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
@@ -89,14 +80,7 @@ pub fn run(options: &BareOptions, output: &Output) -> Result<Line, String> {
             malformed: Cell::new(0),
             traces_forgotten: Cell::new(0),
         });
-        let accepting = Rc::clone(&state);
-        executor::spawn(async move {
-            while let Ok(accepted) = listener.accept().await {
-                if let Ok(stream) = TcpStream::adopt(accepted.stream) {
-                    executor::spawn(serve(stream, Rc::clone(&accepting)));
-                }
-            }
-        });
+        executor::spawn(receiver::accept(listener, Transport::Grpc, Rc::clone(&state)));
         while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
             executor::sleep(STOP_CHECK).await;
         }
@@ -105,86 +89,25 @@ pub fn run(options: &BareOptions, output: &Output) -> Result<Line, String> {
     handle.map_err(|error| error.to_string())?.join().map_err(|error| error.to_string())?
 }
 
-async fn serve(stream: TcpStream, state: Rc<State>) {
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_frame_size(FRAME_BYTES_MAX)
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
-    let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        let state = Rc::clone(&state);
-        executor::spawn(async move {
-            // A stream that breaks is the client's business.
-            let _ = answer(request, respond, &state).await;
-        });
-    }
-}
-
-async fn answer(
-    request: http::Request<h2::RecvStream>,
-    mut respond: h2::server::SendResponse<Bytes>,
-    state: &State,
-) -> Result<(), h2::Error> {
-    let (head, stream) = request.into_parts();
-    let body = collect(stream).await?;
-    let encoding = head.headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
-    let status = state.count(body, encoding.and_then(Encoding::from_token).unwrap_or_default());
-    let mut response = Response::new(());
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-    let mut stream = respond.send_response(response, false)?;
-    stream.send_data(Bytes::from_static(&[0; PREFIX_BYTES]), false)?;
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static(status));
-    stream.send_trailers(trailers)
-}
-
-/// The whole body; a single frame is not copied.
-async fn collect(mut stream: h2::RecvStream) -> Result<Bytes, h2::Error> {
-    let Some(first) = stream.data().await.transpose()? else { return Ok(Bytes::new()) };
-    stream.flow_control().release_capacity(first.len())?;
-    let declared = first.get(1..PREFIX_BYTES).and_then(|length| length.try_into().ok()).map_or(0, u32::from_be_bytes);
-    let expected = usize::try_from(declared).unwrap_or(0).saturating_add(PREFIX_BYTES);
-    if first.len() >= expected {
-        return Ok(first);
-    }
-    let mut joined = BytesMut::with_capacity(expected.min(BODY_BYTES_MAX));
-    joined.extend_from_slice(&first);
-    while let Some(part) = stream.data().await.transpose()? {
-        stream.flow_control().release_capacity(part.len())?;
-        if joined.len() + part.len() > BODY_BYTES_MAX {
-            break;
-        }
-        joined.extend_from_slice(&part);
-    }
-    Ok(joined.freeze())
-}
-
-impl State {
-    /// Counts the spans of a framed message; the gRPC status is returned.
-    fn count(&self, mut body: Bytes, encoding: Encoding) -> &'static str {
+impl Receiver for State {
+    async fn receive(&self, _format: Format, encoding: Encoding, body: Bytes) -> Outcome {
         self.requests.set(self.requests.get() + 1);
-        let counted = if body.len() < PREFIX_BYTES {
-            None
-        } else {
-            let compressed = body.first() == Some(&1);
-            body.advance(PREFIX_BYTES);
-            self.count_message(&body, if compressed { encoding } else { Encoding::Identity })
-        };
-        match counted {
+        match self.count(&body, encoding) {
             Some(spans) => {
                 self.spans.set(self.spans.get() + spans);
-                "0"
+                Outcome::Accepted
             }
             None => {
                 self.malformed.set(self.malformed.get() + 1);
-                "3"
+                Outcome::Malformed
             }
         }
     }
+}
 
-    fn count_message(&self, body: &Bytes, encoding: Encoding) -> Option<u64> {
+impl State {
+    /// Counts the spans of a message.
+    fn count(&self, body: &Bytes, encoding: Encoding) -> Option<u64> {
         let message = self.inflater.borrow_mut().inflate(encoding, body, BODY_BYTES_MAX).ok()?;
         let mut traces = self.traces.borrow_mut();
         if traces.len() >= TRACES_MAX {

@@ -3,8 +3,11 @@
 use crate::bare::{self, BareOptions};
 use crate::generate::{self, GenerateOptions};
 use crate::output::Output;
+use crate::sink::{self, SinkOptions};
 use crate::verify::{self, VerifyOptions};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Load generator, sink and verifier for OpenTelemetry trace samplers.
 #[derive(Debug, clap::Parser)]
@@ -20,6 +23,8 @@ pub struct Arguments {
 pub enum Command {
     /// Send traces to one or more servers and account for every span
     Generate(Box<GenerateOptions>),
+    /// Receive what a sampler lets out and check that traces are whole; exit status 1 if they are not
+    Sink(SinkOptions),
     /// Compare what came out of a sampler with what had to come out; exit status 1 on any difference
     Verify(VerifyOptions),
     /// Receive OTLP/gRPC and only count it: the yardstick for servers
@@ -31,14 +36,23 @@ pub enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Command::Generate(options) => run_generate(&options),
-        Command::Verify(options) => run_verify(&options),
+        Command::Sink(options) => {
+            let output = Output { json: options.json, quiet: options.quiet };
+            conclude(output, sink::run(&options, output))
+        }
+        Command::Verify(options) => {
+            let output = Output { json: options.json, quiet: false };
+            conclude(output, verify::run(&options, output))
+        }
         Command::Bare(options) => run_bare(&options),
     }
 }
 
 fn run_generate(options: &GenerateOptions) -> ExitCode {
     let output = Output { json: options.json, quiet: options.quiet };
-    match generate::run(options, &output) {
+    let stop = Arc::new(AtomicBool::new(false));
+    crate::interrupt::watch(Arc::clone(&stop));
+    match generate::run(options, &output, stop) {
         Ok(report) => {
             output.result(&report.line());
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -64,9 +78,8 @@ fn run_bare(options: &BareOptions) -> ExitCode {
     }
 }
 
-fn run_verify(options: &VerifyOptions) -> ExitCode {
-    let output = Output { json: options.json, quiet: false };
-    match verify::run(options, output) {
+fn conclude(output: Output, outcome: Result<bool, String>) -> ExitCode {
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::process;
 use account::Counters;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tailwater_runtime::executor::{self, ExecutorOptions};
@@ -56,20 +56,19 @@ enum Message {
     Failed(String),
 }
 
-/// Runs to the end and returns the report; progress goes to `output` each second.
+/// Runs to the end, or until `stop` is set, and returns the report; progress goes to `output` each second.
 ///
 /// # Errors
 /// [`GenerateError`]; a refused span is not an error but counted in the report.
-pub fn run(options: &GenerateOptions, output: &Output) -> Result<Report, GenerateError> {
+pub fn run(options: &GenerateOptions, output: &Output, stop: Arc<AtomicBool>) -> Result<Report, GenerateError> {
     let settings = Arc::new(options.settings()?);
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters { stop, ..Counters::default() });
     let (backend, _why) =
         probe::choose(options.runtime.into()).map_err(|error| GenerateError::Option(error.to_string()))?;
     let cores = match &options.core {
         Some(list) => affinity::parse_cores(list).map_err(|error| GenerateError::Option(error.to_string()))?,
         None => Vec::new(),
     };
-    crate::interrupt::watch(Arc::clone(&counters.stop));
     let (sender, receiver) = channel();
     let mut starts = Vec::new();
     let mut handles = Vec::new();

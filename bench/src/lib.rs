@@ -14,5 +14,7 @@ pub mod ledger;
 pub mod listen;
 pub mod output;
 pub mod process;
+pub mod receiver;
+pub mod sink;
 pub mod verify;
 pub mod walk;

@@ -18,6 +18,8 @@ pub struct Report {
     pub acked: u64,
     /// spans given up
     pub refused: u64,
+    /// spans that were due at the rate asked for and never sent, because the server had fallen behind by `--timeout`
+    pub unsent: u64,
     /// spans that acknowledged requests reported as rejected
     pub rejected: u64,
     /// spans sent again, each time counted
@@ -67,6 +69,7 @@ impl Report {
             report.sent += worker.sent;
             report.acked += worker.acked;
             report.refused += worker.refused;
+            report.unsent += worker.unsent;
             report.rejected += worker.rejected;
             report.retried += worker.retried;
             report.requests += worker.requests;
@@ -115,7 +118,7 @@ impl Report {
         let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|quantile| self.latency_ms(quantile));
         let max = self.latency.as_ref().map_or(0.0, |latency| millis(latency.max()));
         let mut text = format!(
-            "spans    {} acked, {} refused, {} rejected, {} retried, of {} sent\n\
+            "spans    {} acked, {} refused, {} rejected, {} retried, of {} sent; {} due but not sent\n\
              rate     {:.0} spans/s over {:.2} s, {} requests, {} body bytes, {:.1} bytes per span message\n\
              latency  p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.2} ms\n\
              self     {:.2} CPU s, {:.0} ns per span\n\
@@ -125,6 +128,7 @@ impl Report {
             self.rejected,
             self.retried,
             self.sent,
+            self.unsent,
             self.spans_per_second(),
             self.elapsed.as_secs_f64(),
             self.requests,
@@ -148,7 +152,7 @@ impl Report {
             text,
             json: json!({
                 "summary": "generate", "sent": self.sent, "acked": self.acked, "refused": self.refused,
-                "rejected": self.rejected, "retried": self.retried, "requests": self.requests,
+                "unsent": self.unsent, "rejected": self.rejected, "retried": self.retried, "requests": self.requests,
                 "body_bytes": self.body_bytes, "body_bytes_plain": self.body_bytes_plain, "span_bytes": self.span_bytes, "seconds": self.elapsed.as_secs_f64(),
                 "spans_per_second": self.spans_per_second(), "cpu_seconds": self.cpu_seconds,
                 "cpu_ns_per_span": self.cpu_nanos_per_span(), "ids_repeated": self.ids_repeated,
@@ -159,9 +163,9 @@ impl Report {
         }
     }
 
-    /// True if something was sent and nothing was given up or rejected.
+    /// True if something was sent and nothing was given up, rejected or left unsent.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.acked > 0 && self.refused == 0 && self.rejected == 0
+        self.acked > 0 && self.refused == 0 && self.unsent == 0 && self.rejected == 0
     }
 }

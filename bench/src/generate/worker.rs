@@ -41,6 +41,7 @@ pub struct WorkerReport {
     pub sent: u64,
     pub acked: u64,
     pub refused: u64,
+    pub unsent: u64,
     pub rejected: u64,
     pub retried: u64,
     pub requests: u64,
@@ -126,6 +127,7 @@ impl Worker {
             sent: 0,
             acked: 0,
             refused: 0,
+            unsent: 0,
             rejected: 0,
             retried: 0,
             requests: 0,
@@ -171,8 +173,18 @@ impl Driver {
     async fn drive(mut self, begin: u64) -> WorkerReport {
         let settings = Arc::clone(&self.shared.settings);
         let end = begin.saturating_add(nanos(settings.duration));
+        // What was due in time is sent even if it is late, but the end does not move without limit.
+        let late_end = end.saturating_add(nanos(settings.timeout));
         let mut round = 0;
-        while round < settings.rounds_max && monotonic_nanos() < end && !self.shared.counters.stop.load(Relaxed) {
+        while round < settings.rounds_max && !self.shared.counters.stop.load(Relaxed) {
+            let now = monotonic_nanos();
+            if self.due_at(begin).unwrap_or(now) >= end {
+                break;
+            }
+            if now >= late_end {
+                self.shared.tally.borrow_mut().unsent = self.spans_due(end - begin).saturating_sub(self.spans);
+                break;
+            }
             self.send_round(round, begin).await;
             round += 1;
         }
@@ -217,17 +229,31 @@ impl Driver {
         }
     }
 
-    /// Time at which the next request should go out, awaited; in the closed loop that is now.
-    async fn due(&mut self, begin: u64) -> u64 {
-        let Some(rate) = self.shared.settings.rate else { return monotonic_nanos() };
+    /// Time at which the next request should go out; `None` in the closed loop.
+    fn due_at(&self, begin: u64) -> Option<u64> {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "hours in nanoseconds fit 53 bits closely enough"
         )]
-        let offset = (self.spans as f64 * 1e9 / rate) as u64;
-        let intended = begin.saturating_add(offset);
+        self.shared.settings.rate.map(|rate| begin.saturating_add((self.spans as f64 * 1e9 / rate) as u64))
+    }
+
+    /// Spans that were due after so many nanoseconds; 0 in the closed loop.
+    fn spans_due(&self, nanos: u64) -> u64 {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "hours in nanoseconds fit 53 bits closely enough"
+        )]
+        self.shared.settings.rate.map_or(0, |rate| (nanos as f64 / 1e9 * rate) as u64)
+    }
+
+    /// Waits until the next request should go out and returns when that was; in the closed loop that is now.
+    async fn due(&mut self, begin: u64) -> u64 {
+        let Some(intended) = self.due_at(begin) else { return monotonic_nanos() };
         self.wait_until(intended).await;
         intended
     }
