@@ -5,7 +5,9 @@
 //! Checked: wire form of every nested message of the OTLP definition, UTF-8 of every string (protobuf requires
 //! it), nesting of `AnyValue` (decoders stop at 100 messages).
 
-use super::wire::{Field, Reader, WireError};
+use super::Signal;
+use super::schema::{self, Kind, Message, Presence};
+use super::wire::{Field, Reader, Value, WireError};
 use thiserror::Error;
 
 /// Deepest nesting of `AnyValue` accepted. prost and Go stop at 100 nested messages; one level of a key-value
@@ -87,6 +89,51 @@ impl<'a> AnyValue<'a> {
             _ => None,
         }
     }
+}
+
+/// Checks a whole request against OTLP's definition and counts its spans, metric points or log records.
+///
+/// # Errors
+/// Any `Fault`; the request is to be refused whole.
+pub fn items(signal: Signal, request: &[u8]) -> Result<u32, Fault> {
+    message_items(schema::request(signal), request, 0)
+}
+
+/// Nesting at which decoders stop.
+const MESSAGE_DEPTH_MAX: u32 = 100;
+
+fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result<u32, Fault> {
+    if depth >= MESSAGE_DEPTH_MAX {
+        return Err(Fault::Depth);
+    }
+    let mut items = u32::from(schema.is_item());
+    walk(message, |field| {
+        let Some(known) = schema.fields.iter().find(|known| known.number == field.number) else { return Ok(()) };
+        match (known.kind, field.value) {
+            (Kind::Message(inner), _) => {
+                items = items.saturating_add(message_items(inner, field.bytes()?, depth + 1)?);
+                Ok(())
+            }
+            (Kind::Text, _) => text(field.bytes()?),
+            (Kind::Bytes | Kind::Id(_), _) => Ok(_ = field.bytes()?),
+            // Numbers that occur any number of times may be packed.
+            (kind, Value::Bytes(list)) if known.presence == Presence::Repeated => packed(kind, list),
+            (Kind::Fixed32, _) => Ok(_ = field.fixed32()?),
+            (Kind::Fixed64 | Kind::Sfixed64 | Kind::Double, _) => Ok(_ = field.fixed64()?),
+            _ => Ok(_ = field.varint()?),
+        }
+    })?;
+    Ok(items)
+}
+
+/// A packed list of numbers: whole ones only.
+fn packed(kind: Kind, list: &[u8]) -> Result<(), Fault> {
+    let whole = match kind {
+        Kind::Fixed32 => list.len().is_multiple_of(4),
+        Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => list.len().is_multiple_of(8),
+        _ => list.last().is_none_or(|last| *last < 0x80),
+    };
+    if whole { Ok(()) } else { Err(Fault::Wire(WireError::Truncated(list.len()))) }
 }
 
 /// Checks a `KeyValue` and returns its parts.
@@ -333,6 +380,37 @@ mod tests {
     }
 
     #[test]
+    fn points_and_records_are_counted_and_damage_is_found() {
+        use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+        use opentelemetry_proto::tonic::metrics::v1::{
+            Gauge, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric::Data,
+        };
+        use prost::Message as _;
+        let gauge = Gauge { data_points: vec![NumberDataPoint::default(); 3] };
+        let point = HistogramDataPoint { bucket_counts: vec![1, 2], explicit_bounds: vec![0.5], ..Default::default() };
+        let histogram =
+            opentelemetry_proto::tonic::metrics::v1::Histogram { data_points: vec![point; 2], ..Default::default() };
+        let metric = |name: &str, data| Metric { name: name.into(), data: Some(data), ..Default::default() };
+        let metrics = vec![metric("g", Data::Gauge(gauge)), metric("h", Data::Histogram(histogram))];
+        let scope_metrics = vec![ScopeMetrics { metrics, ..Default::default() }];
+        let resource_metrics = vec![ResourceMetrics { scope_metrics, ..Default::default() }];
+        let request = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+        assert_eq!(items(Signal::Metrics, &request), Ok(5));
+        assert_eq!(items(Signal::Metrics, &[]), Ok(0));
+        for cut in 1..request.len() {
+            let truncated = &request[..cut];
+            assert_eq!(
+                items(Signal::Metrics, truncated).is_ok(),
+                ExportMetricsServiceRequest::decode(truncated).is_ok(),
+                "cut at {cut}"
+            );
+        }
+        // A log record whose body is not UTF-8.
+        let record = [0x0a, 9, 0x12, 7, 0x12, 5, 0x2a, 3, 0x0a, 1, 0xff];
+        assert_eq!(items(Signal::Logs, &record), Err(Fault::Utf8));
+    }
+
+    #[test]
     fn a_high_byte_is_seen_wherever_it_is() {
         for length in 0..40 {
             assert!(is_ascii(&vec![0x7f; length]));
@@ -343,8 +421,4 @@ mod tests {
             }
         }
     }
-}
-#[allow(missing_docs)]
-pub fn items(_: super::Signal, _: &[u8]) -> Result<u32, Fault> {
-    Ok(0)
 }

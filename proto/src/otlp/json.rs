@@ -7,7 +7,7 @@
 //! of the input, so that equal requests give equal bytes.
 
 mod read;
-mod schema;
+
 mod write;
 
 pub use read::JsonReader;

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::{STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_IND
 use simd_json::{Buffers, ErrorType, Node, StaticNode, Tape};
 
 use super::JsonError;
-use super::schema::{Field, Kind, Message, Presence, request};
 use crate::otlp::Signal;
+use crate::otlp::schema::{Field, Kind, Message, Presence, request};
 use crate::otlp::wire::{put_varint, varint_length};
 
 /// Hard bound on the depth, whatever the caller says: it bounds the recursion, whose frames are some hundred bytes.

@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::ProtobufError;
-use super::schema::{Field, Kind, Message, Presence, request};
 use crate::otlp::Signal;
+use crate::otlp::schema::{Field, Kind, Message, Presence, request};
 use crate::otlp::wire::{Reader, Value, WireError};
 
 /// Deepest nesting of messages below the request: prost and Go stop at the same.

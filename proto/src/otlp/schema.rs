@@ -5,27 +5,42 @@ use crate::otlp::Signal;
 
 /// A message of OTLP.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(in crate::otlp) struct Message {
     /// Its fields by number.
-    pub(super) fields: &'static [Field],
+    pub(in crate::otlp) fields: &'static [Field],
+}
+
+impl Message {
+    /// True for what is counted: a span, a metric point, a log record.
+    pub(in crate::otlp) fn is_item(&'static self) -> bool {
+        let items = [
+            &SPAN,
+            &NUMBER_DATA_POINT,
+            &HISTOGRAM_DATA_POINT,
+            &EXPONENTIAL_DATA_POINT,
+            &SUMMARY_DATA_POINT,
+            &LOG_RECORD,
+        ];
+        items.into_iter().any(|item| std::ptr::eq(item, self))
+    }
 }
 
 /// A field of a message.
 #[derive(Debug)]
-pub(super) struct Field {
+pub(in crate::otlp) struct Field {
     /// Number on the wire.
-    pub(super) number: u32,
+    pub(in crate::otlp) number: u32,
     /// Name in JSON.
-    pub(super) name: &'static str,
+    pub(in crate::otlp) name: &'static str,
     /// What it holds.
-    pub(super) kind: Kind,
+    pub(in crate::otlp) kind: Kind,
     /// How often it occurs.
-    pub(super) presence: Presence,
+    pub(in crate::otlp) presence: Presence,
 }
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(in crate::otlp) enum Kind {
     Bool,
     /// `int32` and enumerations that OTLP/JSON writes as numbers.
     Enumeration,
@@ -48,7 +63,7 @@ pub(super) enum Kind {
 
 /// How often a field occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(in crate::otlp) enum Presence {
     /// Once; the zero value is the same as nothing.
     Implicit,
     /// Once or not at all; the zero value is a value.
@@ -60,7 +75,7 @@ pub(super) enum Presence {
 }
 
 /// The request of a signal.
-pub(super) fn request(signal: Signal) -> &'static Message {
+pub(in crate::otlp) fn request(signal: Signal) -> &'static Message {
     match signal {
         Signal::Traces => &TRACES,
         Signal::Metrics => &METRICS,
