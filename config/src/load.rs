@@ -223,6 +223,6 @@ fn unknown_remedy(path: &str) -> String {
     known.extend(sections.iter().map(String::as_str));
     match suggest::nearest(path, known.into_iter()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "remove it; `tailwater check --reference` lists every key".to_string(),
+        None => "remove it; docs/configuration.md lists every key".to_string(),
     }
 }
