@@ -16,7 +16,7 @@ use tailwater_runtime::executor::timeout;
 
 use super::body::{self, BodyError};
 use super::budget::Reservation;
-use super::health::{self, Serving};
+use super::health::{self, ServingStatus};
 use super::http2::send_body;
 use super::plain::OVERLOAD_RETRY;
 use super::stats::count;
@@ -187,7 +187,7 @@ fn outcome_of(reply: Reply) -> Outcome {
 async fn check<S: Service>(server: &Server<S>, body: &mut RecvStream) -> Outcome {
     count(&server.stats.health_checks);
     match asked_for(server, body).await {
-        Ok(Serving::ServiceUnknown) => GrpcStatus::new(Code::NotFound, "there is no such service").into(),
+        Ok(ServingStatus::Unknown) => GrpcStatus::new(Code::NotFound, "there is no such service").into(),
         Ok(status) => Outcome::Message(status.message()),
         Err(outcome) => outcome,
     }
@@ -205,7 +205,7 @@ async fn health_request<S: Service>(server: &Server<S>, body: &mut RecvStream) -
     }
 }
 
-async fn asked_for<S: Service>(server: &Server<S>, body: &mut RecvStream) -> Result<Serving, Outcome> {
+async fn asked_for<S: Service>(server: &Server<S>, body: &mut RecvStream) -> Result<ServingStatus, Outcome> {
     Ok(server.health.status(&health_request(server, body).await?))
 }
 

@@ -18,22 +18,22 @@ pub(super) const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// `HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Serving {
-    /// 1
-    Serving,
-    /// 2
-    NotServing,
-    /// 3, with `Watch` only
-    ServiceUnknown,
+pub(super) enum ServingStatus {
+    /// `SERVING`, 1
+    Up,
+    /// `NOT_SERVING`, 2
+    Down,
+    /// `SERVICE_UNKNOWN`, 3, with `Watch` only
+    Unknown,
 }
 
-impl Serving {
+impl ServingStatus {
     /// The response message.
     pub(super) fn message(self) -> Bytes {
         Bytes::from_static(match self {
-            Self::Serving => b"\x08\x01",
-            Self::NotServing => b"\x08\x02",
-            Self::ServiceUnknown => b"\x08\x03",
+            Self::Up => b"\x08\x01",
+            Self::Down => b"\x08\x02",
+            Self::Unknown => b"\x08\x03",
         })
     }
 }
@@ -77,13 +77,13 @@ impl Health {
         self.draining.get()
     }
 
-    pub(super) fn status(&self, service: &str) -> Serving {
+    pub(super) fn status(&self, service: &str) -> ServingStatus {
         if !service.is_empty() && !self.services.borrow().iter().any(|known| known == service) {
-            Serving::ServiceUnknown
+            ServingStatus::Unknown
         } else if self.is_serving() {
-            Serving::Serving
+            ServingStatus::Up
         } else {
-            Serving::NotServing
+            ServingStatus::Down
         }
     }
 
@@ -113,13 +113,13 @@ mod tests {
     fn status_follows_what_is_set_and_a_drain_is_final() {
         let health = Health::default();
         health.set_services(["a.B"]);
-        assert_eq!(health.status(""), Serving::NotServing);
+        assert_eq!(health.status(""), ServingStatus::Down);
         health.set_serving(true);
-        assert_eq!([health.status(""), health.status("a.B")], [Serving::Serving; 2]);
-        assert_eq!(health.status("a.C"), Serving::ServiceUnknown);
+        assert_eq!([health.status(""), health.status("a.B")], [ServingStatus::Up; 2]);
+        assert_eq!(health.status("a.C"), ServingStatus::Unknown);
         health.drain();
         health.set_serving(true);
-        assert_eq!(health.status("a.B"), Serving::NotServing);
+        assert_eq!(health.status("a.B"), ServingStatus::Down);
     }
 
     #[test]

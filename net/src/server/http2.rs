@@ -92,9 +92,8 @@ struct State<'server, S: Service> {
     leaving: bool,
 }
 
-/// What a connection's loop wakes up for.
+/// What a connection's loop wakes up for, besides requests.
 enum Event {
-    Request(http::Request<RecvStream>, SendResponse<Bytes>),
     Ended(Ending),
     Flooded,
     Drain,
@@ -109,7 +108,6 @@ impl<S: Service> State<'_, S> {
     {
         loop {
             match poll_fn(|context| self.poll_event(connection, context)).await {
-                Event::Request(request, respond) => self.begin(request, respond),
                 Event::Ended(ending) => return ending,
                 Event::Flooded => {
                     tracing::debug!(peer = %self.peer, "too many control frames, closing the connection");
@@ -137,16 +135,19 @@ impl<S: Service> State<'_, S> {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let accepted = connection.poll_accept(context);
-        // Looked at after the poll that may have read the flood.
-        if self.activity.flooded() {
-            return Poll::Ready(Event::Flooded);
-        }
-        match accepted {
-            Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Event::Request(request, respond)),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Ended(ending_of(&error))),
-            Poll::Ready(None) => return Poll::Ready(Event::Ended(Ending::Closed)),
-            Poll::Pending => {}
+        // Bounded by the streams that may be open and by the quantum of input.
+        loop {
+            let accepted = connection.poll_accept(context);
+            // Looked at after the poll that may have read the flood.
+            if self.activity.flooded() {
+                return Poll::Ready(Event::Flooded);
+            }
+            match accepted {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Ended(ending_of(&error))),
+                Poll::Ready(None) => return Poll::Ready(Event::Ended(Ending::Closed)),
+                Poll::Pending => break,
+            }
         }
         if !self.leaving && self.drain.poll_changed(context).is_ready() {
             return Poll::Ready(Event::Drain);
@@ -159,6 +160,7 @@ impl<S: Service> State<'_, S> {
         self.watchdog.poll_due(context).map(Event::Due)
     }
 
+    /// Starts a request's task. It first runs after this poll.
     fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.control.earn();
         let (head, body) = request.into_parts();

@@ -70,6 +70,12 @@ impl<IO> Meter<IO> {
         Rc::clone(&self.activity)
     }
 
+    fn sent(&self, outcome: &Poll<io::Result<usize>>) {
+        if let (Some(walk), Poll::Ready(Ok(bytes))) = (&self.walk, outcome) {
+            walk.sent(*bytes);
+        }
+    }
+
     fn account(&mut self, bytes: &[u8]) {
         self.activity.bytes_read.set(self.activity.bytes_read.get().wrapping_add(bytes.len() as u64));
         self.quantum_left = self.quantum_left.saturating_sub(bytes.len());
@@ -119,7 +125,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Meter<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Meter<IO> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(&outcome);
+        outcome
     }
 
     fn poll_write_vectored(
@@ -127,7 +135,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Meter<IO> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.sent(&outcome);
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {

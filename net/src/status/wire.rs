@@ -151,10 +151,11 @@ mod tests {
 
     #[test]
     fn details_follow_the_published_shapes() {
+        // The bytes are those of googleapis-common-protos for Python.
         let mut status = GrpcStatus::overloaded("busy", Duration::from_millis(1500));
         let retry_info =
-            b"\x0a\x28type.googleapis.com/google.rpc.RetryInfo\x12\x09\x0a\x07\x08\x01\x10\x80\xca\xb5\xee\x01";
-        let expected = [&b"\x08\x0e\x12\x04busy\x1a\x35"[..], retry_info].concat();
+            b"\x0a\x28type.googleapis.com/google.rpc.RetryInfo\x12\x0a\x0a\x08\x08\x01\x10\x80\xca\xb5\xee\x01";
+        let expected = [&b"\x08\x0e\x12\x04busy\x1a\x36"[..], retry_info].concat();
         assert_eq!(status.to_protobuf(), expected);
         status.bad_request = true;
         let bad_request = b"\x0a\x29type.googleapis.com/google.rpc.BadRequest\x12\x08\x0a\x06\x12\x04busy";

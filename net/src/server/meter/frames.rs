@@ -26,6 +26,10 @@ const FLAG_END_STREAM: u8 = 1;
 /// go with it.
 const TOKENS_PER_REQUEST: i64 = 4;
 
+/// Bytes sent to the peer that earn it a token, for the WINDOW_UPDATE with which it asks for more. Eager peers send two
+/// for each DATA frame of 16 KiB. What a flood of PING or SETTINGS makes us send is far less per frame.
+const SENT_BYTES_PER_TOKEN: usize = 4096;
+
 /// A cancelled request costs more than it earned, so that a flood of them ends; some are honest.
 const RESET_TOKENS: i64 = 5;
 
@@ -39,18 +43,36 @@ pub(in crate::server) struct ControlBudget {
     tokens: Cell<i64>,
     tokens_max: i64,
     refilled_at: Cell<u64>,
+    /// Sent bytes that have not made up a token yet.
+    sent_bytes: Cell<usize>,
 }
 
 impl ControlBudget {
     /// A full bucket that refills at this rate and holds one second's worth.
     pub(in crate::server) fn new(frames_per_second_max: u32) -> Rc<Self> {
         let tokens_max = i64::from(frames_per_second_max.max(1));
-        Rc::new(Self { tokens: Cell::new(tokens_max), tokens_max, refilled_at: Cell::new(monotonic_nanos()) })
+        Rc::new(Self {
+            tokens: Cell::new(tokens_max),
+            tokens_max,
+            refilled_at: Cell::new(monotonic_nanos()),
+            sent_bytes: Cell::new(0),
+        })
     }
 
     /// A request was accepted.
     pub(in crate::server) fn earn(&self) {
-        self.tokens.set((self.tokens.get() + TOKENS_PER_REQUEST).min(self.tokens_max));
+        self.add(TOKENS_PER_REQUEST);
+    }
+
+    /// So much was sent to the peer.
+    pub(super) fn sent(&self, bytes: usize) {
+        let bytes = self.sent_bytes.get() + bytes;
+        self.sent_bytes.set(bytes % SENT_BYTES_PER_TOKEN);
+        self.add(i64::try_from(bytes / SENT_BYTES_PER_TOKEN).unwrap_or(self.tokens_max));
+    }
+
+    fn add(&self, tokens: i64) {
+        self.tokens.set(self.tokens.get().saturating_add(tokens).min(self.tokens_max));
     }
 
     fn spend(&self, tokens: i64, now: impl FnOnce() -> u64) -> Result<(), Exhausted> {
@@ -89,6 +111,11 @@ pub(super) struct FrameWalk {
 impl FrameWalk {
     pub(super) fn new(budget: Rc<ControlBudget>) -> Self {
         Self { budget, skip: PREFACE_BYTES, header: [0; HEADER_BYTES], header_filled: 0 }
+    }
+
+    /// So much was sent to the peer.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.budget.sent(bytes);
     }
 
     /// Walks on over the bytes that have just come.
@@ -191,5 +218,10 @@ mod tests {
         assert_eq!(budget.tokens.get(), 999);
         budget.earn();
         assert_eq!(budget.tokens.get(), 1000);
+        budget.tokens.set(0);
+        for _ in 0..10 {
+            budget.sent(1000);
+        }
+        assert_eq!(budget.tokens.get(), 2);
     }
 }
