@@ -1,4 +1,37 @@
 //! The one catalogue of knobs: file, environment and flags become typed, checked values. Pure: the text of the
-//! file and the environment are arguments.
+//! file, the environment and the size of the machine are arguments.
+//!
+//! [`load`] layers defaults, file, `TAILWATER_*` variables and flags, in that order, and returns a [`Config`] or every
+//! problem at once. The file is the native one or the OpenTelemetry Collector's.
 
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::float_cmp)
+)]
+
+mod assign;
+mod catalogue;
+mod collector;
+mod draft;
+mod effective;
+mod finish;
+mod load;
+mod memory_plan;
+mod otel_environment;
+pub mod pattern;
+mod policies;
+mod problem;
+mod reference;
 pub mod sampling;
+mod settings;
+mod suggest;
+mod value;
+mod yaml;
+
+pub use catalogue::{Kind, Knob, knobs};
+pub use effective::effective;
+pub use load::{Form, Inputs, Loaded, load};
+pub use memory_plan::{MemoryPlan, MemoryRow, memory_plan};
+pub use problem::{Note, Problem, Source};
+pub use reference::reference_page;
+pub use settings::*;

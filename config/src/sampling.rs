@@ -28,6 +28,48 @@ pub struct Sampling {
     pub policies: Vec<Policy>,
 }
 
+impl Sampling {
+    /// What the Collector's processor does when its section is empty.
+    #[must_use]
+    pub fn collector_default() -> Self {
+        Self {
+            decision_wait: Duration::from_secs(30),
+            decision_wait_after_root_received: Duration::ZERO,
+            traces_max: 50_000,
+            block_on_overflow: false,
+            sampled_cache_size: 0,
+            non_sampled_cache_size: 0,
+            sample_on_first_match: false,
+            trace_bytes_max: 0,
+            drop_pending_traces_on_shutdown: false,
+            policies: Vec::new(),
+        }
+    }
+}
+
+impl Default for Sampling {
+    /// The native default: useful with no configuration at all. Errors and slow traces are kept, and one of twenty of
+    /// the rest so that there is something to compare them with.
+    fn default() -> Self {
+        Self {
+            // Most traces end within a second or two of their root: the second wait decides those, the first wait is
+            // for traces whose root never comes.
+            decision_wait: Duration::from_secs(10),
+            decision_wait_after_root_received: Duration::from_secs(2),
+            traces_max: 1_000_000,
+            // Some minutes of verdicts at a few thousand traces a second, for less than 40 MiB.
+            sampled_cache_size: 100_000,
+            non_sampled_cache_size: 500_000,
+            policies: vec![
+                Policy::new("errors", Rule::StatusCode { ok: false, error: true, unset: false }),
+                Policy::new("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),
+                Policy::new("sample", Rule::Probabilistic { hash_salt: String::new(), sampling_percentage: 5.0 }),
+            ],
+            ..Self::collector_default()
+        }
+    }
+}
+
 /// One policy: a name and the rule it votes by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -37,6 +79,14 @@ pub struct Policy {
     pub line: u32,
     /// How it votes.
     pub rule: Rule,
+}
+
+impl Policy {
+    /// A policy that does not come from a file.
+    #[must_use]
+    pub fn new(name: &str, rule: Rule) -> Self {
+        Self { name: name.to_string(), line: 0, rule }
+    }
 }
 
 /// The kinds of policy, named as the Collector names them.

@@ -1,1 +1,28 @@
-//! engine
+//! One shard of tailwater, without I/O: spans come in as bytes, traces are held until they can be judged as a
+//! whole, and what is kept goes out as bytes. Time and seeds are arguments; the world is `host::Host`.
+//!
+//! The stages are strangers to one another; `shard` composes them. What several of them speak of lies in
+//! `vocabulary`, `rules`, `index` and `ledger`.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss))]
+
+pub mod vocabulary;
+
+pub mod host;
+
+pub mod rules;
+
+pub mod ledger;
+
+pub mod index;
+
+pub mod intake;
+
+pub mod route;
+
+pub mod buffer;
+
+pub mod decide;
+
+pub mod export;
+
+pub mod shard;

@@ -1,1 +1,11 @@
-//! tests
+//! What the tests share: the simulated node.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code fails by panicking")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small test numbers"
+)]
+
+pub mod process;
+pub mod simulation;

@@ -1,0 +1,280 @@
+//! Puts a written value into a knob: strict types from a file, text from flags and the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::catalogue::{Kind, Slot};
+use crate::policies;
+use crate::problem::{Fault, Findings, Source, shown};
+use crate::sampling::Policy;
+use crate::suggest;
+use crate::value;
+use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
+
+/// Where a value is assigned from, for what is said about it.
+pub(crate) struct Place<'a> {
+    /// Dotted path of the key.
+    pub(crate) key: &'a str,
+    /// Name of the file, for policies inside a value.
+    pub(crate) file: &'a str,
+    /// Where the value was written.
+    pub(crate) source: Source,
+}
+
+/// Assigns a node of a file. What is wrong goes to `findings`.
+pub(crate) fn from_node(place: &Place<'_>, kind: Kind, slot: Slot<'_>, node: &Node, findings: &mut Findings) {
+    if let (Kind::Policies, Slot::Policies(target)) = (kind, &slot) {
+        let _ = target;
+        assign_policies(place, slot, node, findings);
+        return;
+    }
+    if let Err(fault) = node_value(kind, slot, node) {
+        let value = match (&node.value, kind) {
+            (Value::Scalar(scalar), kind) if kind != Kind::Headers => Some(shown(&scalar.text)),
+            _ => None,
+        };
+        findings.problem(place.source.clone(), place.key, value, fault);
+    }
+}
+
+/// Assigns the text of a flag or an environment variable. What is wrong goes to `findings`.
+pub(crate) fn from_text(place: &Place<'_>, kind: Kind, slot: Slot<'_>, text: &str, findings: &mut Findings) {
+    if kind == Kind::Policies {
+        match yaml::parse(text) {
+            Ok(node) => assign_policies(place, slot, &node, findings),
+            Err(error) => {
+                let fault =
+                    Fault::new(error.cause, "write the policies as YAML, such as [{name: all, type: always_sample}]");
+                findings.problem(place.source.clone(), place.key, None, fault);
+            }
+        }
+        return;
+    }
+    if let Err(fault) = text_value(kind, slot, text) {
+        let value = (kind != Kind::Headers).then(|| shown(text));
+        findings.problem(place.source.clone(), place.key, value, fault);
+    }
+}
+
+fn assign_policies(place: &Place<'_>, slot: Slot<'_>, node: &Node, findings: &mut Findings) {
+    let Slot::Policies(target) = slot else { return };
+    let from_file = matches!(place.source, Source::File { .. });
+    let at =
+        |line: u32| if from_file { Source::File { name: place.file.to_string(), line } } else { place.source.clone() };
+    let mut policies: Vec<Policy> = policies::read(place.key, node, &at, findings);
+    if !from_file {
+        // The lines are those of a flag's text, not of a file.
+        policies::forget_lines(&mut policies);
+    }
+    *target = policies;
+}
+
+fn node_value(kind: Kind, slot: Slot<'_>, node: &Node) -> Result<(), Fault> {
+    match (&node.value, kind) {
+        (Value::List(items), Kind::List) => {
+            let texts = items.iter().map(|item| text_of(item).map(ToString::to_string)).collect::<Result<_, _>>()?;
+            if let Slot::List(target) = slot {
+                *target = texts;
+            }
+            Ok(())
+        }
+        (Value::Map(entries), Kind::Headers) => {
+            let headers = entries
+                .iter()
+                .map(|entry| text_of(&entry.node).map(|text| (entry.key.clone(), text.to_string())))
+                .collect::<Result<_, _>>()?;
+            put_headers(slot, headers)
+        }
+        (Value::Scalar(scalar), _) => scalar_value(kind, slot, scalar, node),
+        _ => Err(mismatch(kind, node)),
+    }
+}
+
+fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Result<(), Fault> {
+    let resolved = scalar.resolve();
+    let typed = match kind {
+        Kind::Bool => matches!(resolved, Resolved::Bool(_)),
+        Kind::Count { .. } => matches!(resolved, Resolved::Integer(_)),
+        Kind::Number { .. } => matches!(resolved, Resolved::Integer(_) | Resolved::Float(_)),
+        Kind::Bytes { .. } => !matches!(resolved, Resolved::Null | Resolved::Bool(_) | Resolved::Float(_)),
+        Kind::Duration { .. } => matches!(resolved, Resolved::Text(_) | Resolved::Integer(0)),
+        Kind::List | Kind::Headers if scalar.style == Style::Expanded => true,
+        Kind::List | Kind::Headers | Kind::Policies => false,
+        // A path or a core list such as `2` may look like a number.
+        Kind::Text | Kind::Path => resolved != Resolved::Null,
+        Kind::Address | Kind::Choice(_) => matches!(resolved, Resolved::Text(_)),
+    };
+    if typed { text_value(kind, slot, &scalar.text) } else { Err(mismatch(kind, node)) }
+}
+
+/// The text of a scalar that is meant as text.
+fn text_of(node: &Node) -> Result<&str, Fault> {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.style == Style::Expanded || matches!(scalar.resolve(), Resolved::Text(_)) => {
+            Ok(&scalar.text)
+        }
+        Value::Scalar(scalar) if scalar.resolve() != Resolved::Null => {
+            Err(Fault::new(format!("{} where text is needed", node.kind()), "put the value in quotes"))
+        }
+        _ => Err(Fault::new(format!("{} where text is needed", node.kind()), "write text")),
+    }
+}
+
+/// What a kind of key takes, for messages.
+pub(crate) fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bool => "true or false",
+        Kind::Count { .. } => "a whole number, such as 100_000",
+        Kind::Bytes { .. } => "a size, such as 64MiB",
+        Kind::Duration { .. } => "a duration, such as 500ms, 10s or 1m30s",
+        Kind::Number { .. } => "a number, such as 1.5",
+        Kind::Text => "text",
+        Kind::Path => "a path",
+        Kind::Address => "an address, such as 127.0.0.1:4317",
+        Kind::Choice(_) => "one of its words",
+        Kind::List => "a list, such as [a, b]",
+        Kind::Headers => "a mapping, such as {name: value}",
+        Kind::Policies => "a list of policies",
+    }
+}
+
+fn mismatch(kind: Kind, node: &Node) -> Fault {
+    let quoted = match &node.value {
+        Value::Scalar(scalar) if scalar.style == Style::Quoted => " without quotes",
+        _ => "",
+    };
+    Fault::new(format!("{} does not fit here", node.kind()), format!("write {}{quoted}", expected(kind)))
+}
+
+fn text_value(kind: Kind, slot: Slot<'_>, text: &str) -> Result<(), Fault> {
+    match slot {
+        Slot::Bool(target) => *target = value::boolean(text)?,
+        Slot::Count(target) => *target = count(kind, text)?,
+        Slot::OptionalCount(target) => {
+            let number = count(kind, text)?;
+            *target = Some(usize::try_from(number).map_err(|_| Fault::new("too large", "write a smaller number"))?);
+        }
+        Slot::Number(target) => *target = number(kind, text)?,
+        Slot::Duration(target) => *target = duration(kind, text)?,
+        Slot::OptionalText(target) => *target = (!text.is_empty()).then(|| text.to_string()),
+        Slot::Path(target) => *target = path(text)?,
+        Slot::OptionalPath(target) => *target = if text.is_empty() { None } else { Some(path(text)?) },
+        Slot::Address(target) => *target = address(text)?,
+        Slot::OptionalAddress(target) => *target = if text == "none" { None } else { Some(address(text)?) },
+        Slot::Choice(target) => {
+            if !target.choose(text) {
+                return Err(no_such_choice(kind, text));
+            }
+        }
+        Slot::List(target) => {
+            *target = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(ToString::to_string).collect();
+        }
+        Slot::Headers(_) => return put_headers(slot, headers(text)?),
+        Slot::Policies(_) => {}
+    }
+    Ok(())
+}
+
+fn no_such_choice(kind: Kind, text: &str) -> Fault {
+    let choices = if let Kind::Choice(choices) = kind { choices } else { &[] };
+    let mut remedy = format!("write one of {}", choices.join(", "));
+    if let Some(nearest) = suggest::nearest(text, choices.iter().copied()) {
+        remedy = format!("did you mean `{nearest}`? {remedy}");
+    }
+    Fault::new("not one of the words this key takes", remedy)
+}
+
+fn count(kind: Kind, text: &str) -> Result<u64, Fault> {
+    let (number, min, max) = match kind {
+        Kind::Bytes { min, max } => (value::bytes(text)?, min, max),
+        Kind::Count { min, max } => (value::count(text)?, min, max),
+        _ => (value::count(text)?, 0, u64::MAX),
+    };
+    if number < min || number > max {
+        let show = if matches!(kind, Kind::Bytes { .. }) { value::show_bytes } else { |n: u64| n.to_string() };
+        return Err(Fault::new("out of bounds", format!("write {} to {}", show(min), show(max))));
+    }
+    Ok(number)
+}
+
+fn number(kind: Kind, text: &str) -> Result<f64, Fault> {
+    let number: f64 =
+        text.replace('_', "").parse().map_err(|_| Fault::new("not a number", "write a number, such as 1.5"))?;
+    match kind {
+        Kind::Number { min, max } if !(min..=max).contains(&number) => {
+            Err(Fault::new("out of bounds", format!("write {min} to {max}")))
+        }
+        _ => Ok(number),
+    }
+}
+
+fn duration(kind: Kind, text: &str) -> Result<Duration, Fault> {
+    let duration = value::duration(text)?;
+    match kind {
+        Kind::Duration { min, max } if !(min..=max).contains(&duration) => {
+            let (min, max) = (value::show_duration(min), value::show_duration(max));
+            Err(Fault::new("out of bounds", format!("write {min} to {max}")))
+        }
+        _ => Ok(duration),
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, Fault> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Fault::new("not a path", "write the path of a file or directory"));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// An address to listen on: an IP address, `localhost`, or nothing before the port for all addresses.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, Fault> {
+    let fault = || {
+        Fault::new(
+            "not an address to listen on",
+            "write HOST:PORT with an IP address or localhost, such as 127.0.0.1:4317",
+        )
+    };
+    let full = match text.rsplit_once(':') {
+        // The Collector binds a bare port on all addresses.
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        _ => text.to_string(),
+    };
+    // Parsed, not resolved: this crate asks no name server.
+    full.parse().map_err(|_| fault())
+}
+
+fn headers(text: &str) -> Result<Vec<(String, String)>, Fault> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (name, value) = part
+                .split_once('=')
+                .ok_or_else(|| Fault::new("a header without a value", "write name=value, separated by commas"))?;
+            Ok((name.trim().to_string(), value.trim().to_string()))
+        })
+        .collect()
+}
+
+fn put_headers(slot: Slot<'_>, headers: Vec<(String, String)>) -> Result<(), Fault> {
+    for (name, value) in &headers {
+        check_header(name, value)?;
+    }
+    if let Slot::Headers(target) = slot {
+        *target = headers;
+    }
+    Ok(())
+}
+
+/// Refuses what HTTP refuses, before a request is built from it (RFC 9110, 5.1 and 5.5).
+pub(crate) fn check_header(name: &str, value: &str) -> Result<(), Fault> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(Fault::new(format!("`{}` is not a header name", shown(name)), "use letters, digits and dashes"));
+    }
+    if value.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
+        return Err(Fault::new(format!("the value of header `{name}` holds control characters"), "remove them"));
+    }
+    Ok(())
+}

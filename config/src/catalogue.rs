@@ -1,0 +1,288 @@
+//! The catalogue: every knob once, with its path, kind, bounds, effect and the place its value goes to. File,
+//! environment, flags, the reference page and `effective` are all read off this table.
+
+mod exporter;
+mod node;
+mod receiver;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::draft::{Draft, ReceiverDraft};
+use crate::sampling::Policy;
+use crate::settings::OtlpExporter;
+use crate::value::{show_bytes, show_duration};
+
+/// What a key takes, with its bounds (inclusive).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// true or false.
+    Bool,
+    /// A whole number.
+    Count {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A size in bytes, with or without a unit.
+    Bytes {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A Go duration.
+    Duration {
+        /// Shortest.
+        min: Duration,
+        /// Longest.
+        max: Duration,
+    },
+    /// A number.
+    Number {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
+    /// Text.
+    Text,
+    /// A path of the file system.
+    Path,
+    /// `host:port` to listen on.
+    Address,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// A list of text; on the command line separated by commas.
+    List,
+    /// Text by name; on the command line `name=value` separated by commas. Values are secrets.
+    Headers,
+    /// Sampling policies in the Collector's shape; on the command line as YAML in one line.
+    Policies,
+}
+
+/// A value that is one of a few words.
+pub(crate) trait Choice {
+    /// Takes the value written as `text`; false when there is none.
+    fn choose(&mut self, text: &str) -> bool;
+    /// The word of the value.
+    fn chosen(&self) -> &'static str;
+}
+
+/// The place a key's value goes to.
+pub(crate) enum Slot<'a> {
+    Bool(&'a mut bool),
+    /// Also for sizes: the kind tells them apart.
+    Count(&'a mut u64),
+    OptionalCount(&'a mut Option<usize>),
+    Number(&'a mut f64),
+    Duration(&'a mut Duration),
+    OptionalText(&'a mut Option<String>),
+    Path(&'a mut PathBuf),
+    OptionalPath(&'a mut Option<PathBuf>),
+    Address(&'a mut SocketAddr),
+    OptionalAddress(&'a mut Option<SocketAddr>),
+    Choice(&'a mut dyn Choice),
+    List(&'a mut Vec<String>),
+    Headers(&'a mut Vec<(String, String)>),
+    Policies(&'a mut Vec<Policy>),
+}
+
+/// One knob of a `T`.
+pub(crate) struct Key<T: 'static> {
+    /// Path below the section of `T`.
+    pub(crate) path: &'static str,
+    /// What it takes.
+    pub(crate) kind: Kind,
+    /// What it does, in a sentence or two of Markdown.
+    pub(crate) effect: &'static str,
+    /// Flag name when it is not the path with dashes.
+    pub(crate) flag: Option<&'static str>,
+    /// Text of the default where it is worked out at start.
+    pub(crate) default: Option<&'static str>,
+    /// Where the value goes.
+    pub(crate) slot: fn(&mut T) -> Slot<'_>,
+}
+
+impl<T> Key<T> {
+    const fn new(path: &'static str, kind: Kind, slot: fn(&mut T) -> Slot<'_>, effect: &'static str) -> Self {
+        Self { path, kind, effect, flag: None, default: None, slot }
+    }
+
+    const fn flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    const fn default(mut self, text: &'static str) -> Self {
+        self.default = Some(text);
+        self
+    }
+}
+
+/// One knob as documentation and the command line see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Knob {
+    /// Dotted path in the native file, such as `otlp.grpc.endpoint`.
+    pub path: String,
+    /// Flag without dashes, such as `otlp-grpc-endpoint`.
+    pub flag: String,
+    /// Environment variable, such as `TAILWATER_OTLP_GRPC_ENDPOINT`.
+    pub environment: String,
+    /// What it takes.
+    pub kind: Kind,
+    /// Written form of the native default.
+    pub default: String,
+    /// What it does, in a sentence or two of Markdown.
+    pub effect: &'static str,
+}
+
+/// Which receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Grpc,
+    Http,
+}
+
+/// A knob and what it is a knob of.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Node(&'static Key<Draft>),
+    Receiver(Which, &'static Key<ReceiverDraft>),
+    /// With the exporter's name.
+    Exporter(String, &'static Key<OtlpExporter>),
+}
+
+impl Target {
+    /// The knob at a dotted path. An exporter may have a name: `exporters.otlp/backup.timeout`.
+    pub(crate) fn find(path: &str) -> Option<Self> {
+        if let Some(rest) = path.strip_prefix("otlp.grpc.") {
+            return receiver::KEYS.iter().find(|key| key.path == rest).map(|key| Self::Receiver(Which::Grpc, key));
+        }
+        if let Some(rest) = path.strip_prefix("otlp.http.") {
+            return receiver::KEYS.iter().find(|key| key.path == rest).map(|key| Self::Receiver(Which::Http, key));
+        }
+        if let Some((name, rest)) = path.strip_prefix("exporters.").and_then(|path| path.split_once('.'))
+            && is_exporter_name(name)
+        {
+            return Self::exporter(name, rest);
+        }
+        node::KEYS.iter().find(|key| key.path == path).map(Self::Node)
+    }
+
+    /// The knob at a path below the exporter of that name, whatever the name is.
+    pub(crate) fn exporter(name: &str, rest: &str) -> Option<Self> {
+        let key = exporter::KEYS.iter().find(|key| key.path == rest)?;
+        Some(Self::Exporter(name.to_string(), key))
+    }
+
+    /// What the knob takes.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Node(key) => key.kind,
+            Self::Receiver(_, key) => key.kind,
+            Self::Exporter(_, key) => key.kind,
+        }
+    }
+
+    /// Where the value goes; an exporter that is not there yet is added.
+    pub(crate) fn slot<'a>(&self, draft: &'a mut Draft) -> Slot<'a> {
+        match self {
+            Self::Node(key) => (key.slot)(draft),
+            Self::Receiver(which, key) => (key.slot)(draft.receiver_mut(*which)),
+            Self::Exporter(name, key) => (key.slot)(draft.exporter_mut(name)),
+        }
+    }
+}
+
+/// Whether a key of the native file's `exporters` section names an OTLP exporter.
+pub(crate) fn is_exporter_name(name: &str) -> bool {
+    name == "otlp" || name.strip_prefix("otlp/").is_some_and(|rest| !rest.is_empty() && !rest.contains('.'))
+}
+
+/// Every knob, in the order of the reference page.
+#[must_use]
+pub fn knobs() -> Vec<Knob> {
+    let mut draft = Draft::native();
+    let mut knobs = Vec::new();
+    let (before, after) = node::KEYS.split_at(node::KEYS_BEFORE_RECEIVERS);
+    for key in before {
+        knobs.push(knob("", key, &mut draft));
+    }
+    for (prefix, which) in [("otlp.grpc.", Which::Grpc), ("otlp.http.", Which::Http)] {
+        for key in receiver::KEYS {
+            knobs.push(knob(prefix, key, draft.receiver_mut(which)));
+        }
+    }
+    for key in after {
+        knobs.push(knob("", key, &mut draft));
+    }
+    for key in exporter::KEYS {
+        knobs.push(knob("exporters.otlp.", key, draft.exporter_mut("otlp")));
+    }
+    knobs
+}
+
+/// A knob of an actual configuration.
+pub(crate) struct Row {
+    /// Path as it stands in `Loaded::sources`.
+    pub(crate) path: String,
+    /// Path in the native file, in pieces, for an exporter's name may hold a dot.
+    pub(crate) segments: Vec<String>,
+    /// The knob.
+    pub(crate) target: Target,
+}
+
+/// Every knob of a configuration with exporters of those names.
+pub(crate) fn rows(exporters: &[String]) -> Vec<Row> {
+    let pieces = |path: &str| path.split('.').map(ToString::to_string).collect::<Vec<_>>();
+    let mut rows = Vec::new();
+    for knob in knobs().into_iter().filter(|knob| !knob.path.starts_with("exporters.otlp.")) {
+        if let Some(target) = Target::find(&knob.path) {
+            rows.push(Row { segments: pieces(&knob.path), path: knob.path, target });
+        }
+    }
+    for name in exporters {
+        // The Collector's other names for an OTLP exporter become a native one.
+        let native =
+            if is_exporter_name(name) { name.clone() } else { format!("otlp/{}", name.replace(['/', '.'], "-")) };
+        for key in exporter::KEYS {
+            let mut segments = vec!["exporters".to_string(), native.clone()];
+            segments.extend(pieces(key.path));
+            let path = format!("exporters.{name}.{}", key.path);
+            rows.push(Row { path, segments, target: Target::Exporter(name.clone(), key) });
+        }
+    }
+    rows
+}
+
+fn knob<T>(prefix: &str, key: &'static Key<T>, target: &mut T) -> Knob {
+    let path = format!("{prefix}{}", key.path);
+    let flag = key.flag.map_or_else(|| path.replace(['.', '_'], "-"), ToString::to_string);
+    let environment = format!("TAILWATER_{}", flag.replace('-', "_").to_uppercase());
+    let default = key.default.map_or_else(|| show(key.kind, &(key.slot)(target)), ToString::to_string);
+    Knob { path, flag, environment, kind: key.kind, default, effect: key.effect }
+}
+
+/// The written form of what a slot holds; empty when it holds nothing. Policies are shown by `effective` alone.
+pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
+    match slot {
+        Slot::Bool(value) => value.to_string(),
+        Slot::Count(value) if matches!(kind, Kind::Bytes { .. }) => show_bytes(**value),
+        Slot::Count(value) => value.to_string(),
+        Slot::OptionalCount(value) => value.map(|value| value.to_string()).unwrap_or_default(),
+        Slot::Number(value) => value.to_string(),
+        Slot::Duration(value) => show_duration(**value),
+        Slot::OptionalText(value) => value.as_deref().unwrap_or_default().to_string(),
+        Slot::Path(value) => value.display().to_string(),
+        Slot::OptionalPath(value) => value.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        Slot::Address(value) => value.to_string(),
+        Slot::OptionalAddress(value) => value.map_or_else(|| "none".to_string(), |address| address.to_string()),
+        Slot::Choice(value) => value.chosen().to_string(),
+        Slot::List(values) => values.join(","),
+        Slot::Headers(values) => values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(","),
+        Slot::Policies(values) => values.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(","),
+    }
+}

@@ -1,0 +1,257 @@
+//! What becomes of each key of the Collector's components, as tables.
+
+use super::walk::Convert;
+
+/// What becomes of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Act {
+    /// It is the knob at this path, below the section's own.
+    Set(&'static str),
+    /// It is a knob in another form.
+    Convert(Convert),
+    /// It has keys of its own.
+    Section(&'static [Row]),
+    /// Harmless to ignore, with the reason.
+    Note(&'static str),
+    /// Ignoring it would change what is received, kept or sent; with the remedy.
+    Refuse(&'static str),
+}
+
+/// A key and what becomes of it.
+pub(super) type Row = (&'static str, Act);
+
+use Act::{Note, Refuse, Section, Set};
+
+const TUNING: &str = "a matter of the Collector's own tuning, has no effect here";
+const SERVER_TLS: &str =
+    "serving TLS is not supported; remove it and put a TLS proxy in front, or keep to a private network";
+const AUTH: &str = "authenticating senders is not supported; remove it";
+const MIDDLEWARE: &str = "middleware is not supported; remove it";
+
+/// Why a processor may be left out, when it may.
+pub(super) fn harmless_processor(kind: &str) -> Option<&'static str> {
+    match kind {
+        "batch" => Some("batching is done by the exporters here, has no effect"),
+        "memory_limiter" => Some("memory is bounded by memory.bytes_max here, has no effect"),
+        "groupbytrace" => Some("traces are put together by the sampler here, has no effect"),
+        _ => None,
+    }
+}
+
+/// `receivers.otlp.protocols.grpc`.
+pub(super) const RECEIVER_GRPC: &[Row] = &[
+    ("endpoint", Set("endpoint")),
+    ("transport", Act::Convert(Convert::TransportTcp)),
+    ("tls", Refuse(SERVER_TLS)),
+    ("max_recv_msg_size_mib", Act::Convert(Convert::RequestMebibytes)),
+    ("max_concurrent_streams", Set("streams_per_connection_max")),
+    ("read_buffer_size", Note(TUNING)),
+    ("write_buffer_size", Note(TUNING)),
+    ("include_metadata", Note("request metadata is not passed on here, has no effect")),
+    ("auth", Refuse(AUTH)),
+    ("middlewares", Refuse(MIDDLEWARE)),
+    ("keepalive", Section(KEEPALIVE)),
+];
+
+const KEEPALIVE: &[Row] = &[
+    (
+        "server_parameters",
+        Section(&[
+            ("max_connection_idle", Set("idle_timeout")),
+            ("max_connection_age", Set("connection_age_max")),
+            ("max_connection_age_grace", Set("connection_age_grace")),
+            ("time", Set("keepalive_interval")),
+            ("timeout", Set("keepalive_timeout")),
+        ]),
+    ),
+    (
+        "enforcement_policy",
+        Section(&[
+            ("min_time", Note("pings are bounded by otlp.grpc.control_frames_per_second_max here")),
+            ("permit_without_stream", Note("pings are bounded by otlp.grpc.control_frames_per_second_max here")),
+        ]),
+    ),
+];
+
+/// `receivers.otlp.protocols.http`.
+pub(super) const RECEIVER_HTTP: &[Row] = &[
+    ("endpoint", Set("endpoint")),
+    ("transport", Act::Convert(Convert::TransportTcp)),
+    ("tls", Refuse(SERVER_TLS)),
+    ("cors", Refuse("cross-origin requests of browsers are not supported; remove it, or put a proxy in front")),
+    ("auth", Refuse(AUTH)),
+    ("middlewares", Refuse(MIDDLEWARE)),
+    ("max_request_body_size", Act::Convert(Convert::RequestBytes)),
+    ("traces_url_path", Act::Convert(Convert::UrlPath("/v1/traces"))),
+    ("metrics_url_path", Act::Convert(Convert::UrlPath("/v1/metrics"))),
+    ("logs_url_path", Act::Convert(Convert::UrlPath("/v1/logs"))),
+    ("include_metadata", Note("request metadata is not passed on here, has no effect")),
+    ("response_headers", Note("responses have the headers OTLP asks for, has no effect")),
+    ("compression_algorithms", Note("identity, gzip and zstd are taken, has no effect")),
+    ("read_header_timeout", Set("first_request_timeout")),
+    ("read_timeout", Set("request_timeout")),
+    ("idle_timeout", Set("idle_timeout")),
+    ("write_timeout", Note(TUNING)),
+    ("keep_alives_enabled", Note(TUNING)),
+];
+
+/// `processors.tail_sampling`; the targets are below `sampling.`.
+pub(super) const TAIL_SAMPLING: &[Row] = &[
+    ("decision_wait", Set("decision_wait")),
+    ("decision_wait_after_root_received", Set("decision_wait_after_root_received")),
+    ("num_traces", Set("num_traces")),
+    ("block_on_overflow", Set("block_on_overflow")),
+    ("policies", Set("policies")),
+    (
+        "decision_cache",
+        Section(&[
+            ("sampled_cache_size", Set("decision_cache.sampled_cache_size")),
+            ("non_sampled_cache_size", Set("decision_cache.non_sampled_cache_size")),
+        ]),
+    ),
+    ("sample_on_first_match", Set("sample_on_first_match")),
+    ("maximum_trace_size_bytes", Set("maximum_trace_size_bytes")),
+    ("drop_pending_traces_on_shutdown", Set("drop_pending_traces_on_shutdown")),
+    ("sampling_strategy", Act::Convert(Convert::SamplingStrategy)),
+    ("expected_new_traces_per_sec", Note("tables grow as they need here, has no effect")),
+    ("num_shards", Note("traces are spread over all cores here (see shards), has no effect")),
+    ("mutates_data", Note(TUNING)),
+    ("tail_storage", Refuse("storage extensions are not supported; remove it")),
+];
+
+const RETRY: &[Row] = &[
+    ("enabled", Set("retry.enabled")),
+    ("initial_interval", Set("retry.initial_interval")),
+    ("max_interval", Set("retry.max_interval")),
+    ("multiplier", Set("retry.multiplier")),
+    ("max_elapsed_time", Set("retry.max_elapsed_time")),
+    ("randomization_factor", Note("the jitter is fixed here, has no effect")),
+];
+
+const QUEUE: &[Row] = &[
+    ("enabled", Note("the queue of an exporter is always on here, has no effect")),
+    ("num_consumers", Note("see connections_per_shard, has no effect")),
+    ("queue_size", Note("the queue is bounded in bytes by queue_bytes_max here, has no effect")),
+    ("sizer", Note("the queue is bounded in bytes by queue_bytes_max here, has no effect")),
+    ("block_on_overflow", Note("the queue never blocks the sampler here, has no effect")),
+    ("wait_for_result", Note(TUNING)),
+    ("storage", Note("waiting data is kept in memory, has no effect")),
+    (
+        "batch",
+        Section(&[
+            ("flush_timeout", Set("batch.flush_interval")),
+            ("min_size", Note("requests are bounded by batch.spans_max and batch.bytes_max here, has no effect")),
+            ("max_size", Note("requests are bounded by batch.spans_max and batch.bytes_max here, has no effect")),
+            ("sizer", Note("requests are bounded by batch.spans_max and batch.bytes_max here, has no effect")),
+            ("partition", Note("requests are not split by sender here, has no effect")),
+        ]),
+    ),
+];
+
+const CLIENT_TLS: &[Row] = &[
+    ("insecure", Set("tls.insecure")),
+    ("insecure_skip_verify", Act::Convert(Convert::NotTrue("an unverified server is not supported; set tls.ca_file"))),
+    ("ca_file", Set("tls.ca_file")),
+    ("cert_file", Set("tls.cert_file")),
+    ("key_file", Set("tls.key_file")),
+    ("server_name_override", Set("tls.server_name")),
+    ("ca_pem", Refuse("certificates in the configuration are not supported; write tls.ca_file")),
+    ("cert_pem", Refuse("certificates in the configuration are not supported; write tls.cert_file")),
+    ("key_pem", Refuse("keys in the configuration are not supported; write tls.key_file")),
+    ("include_system_ca_certs_pool", Note("with ca_file only its certificates are trusted here, has no effect")),
+    ("min_version", Note("TLS 1.2 and 1.3 are spoken, has no effect")),
+    ("max_version", Note("TLS 1.2 and 1.3 are spoken, has no effect")),
+    ("cipher_suites", Note("the cipher suites are those of rustls, has no effect")),
+    ("curve_preferences", Note("the curves are those of rustls, has no effect")),
+    ("reload_interval", Note("certificates are read at start, has no effect")),
+    ("tpm", Refuse("keys in a TPM are not supported; remove it")),
+];
+
+/// `exporters.otlp` and `exporters.otlp_grpc`.
+pub(super) const EXPORTER_GRPC: &[Row] = &[
+    ("endpoint", Act::Convert(Convert::GrpcEndpoint)),
+    ("tls", Section(CLIENT_TLS)),
+    ("headers", Act::Convert(Convert::Headers)),
+    ("compression", Act::Convert(Convert::Compression)),
+    ("timeout", Set("timeout")),
+    ("retry_on_failure", Section(RETRY)),
+    ("sending_queue", Section(QUEUE)),
+    ("auth", Refuse("authentication extensions are not supported; write the credentials under headers")),
+    ("middlewares", Refuse(MIDDLEWARE)),
+    ("balancer_name", Note("several endpoints take turns here, has no effect")),
+    ("keepalive", Note(TUNING)),
+    ("read_buffer_size", Note(TUNING)),
+    ("write_buffer_size", Note(TUNING)),
+    ("wait_for_ready", Note(TUNING)),
+    ("user_agent", Note("the user agent is tailwater's own, has no effect")),
+    ("authority", Refuse("another authority than the endpoint's is not supported; remove it")),
+    ("batcher", Note("requests are bounded by batch.spans_max and batch.bytes_max here, has no effect")),
+];
+
+/// `exporters.otlphttp` and `exporters.otlp_http`.
+pub(super) const EXPORTER_HTTP: &[Row] = &[
+    ("endpoint", Act::Convert(Convert::HttpEndpoint)),
+    ("traces_endpoint", Set("traces_endpoint")),
+    ("metrics_endpoint", Set("metrics_endpoint")),
+    ("logs_endpoint", Set("logs_endpoint")),
+    ("profiles_endpoint", Note("profiles are not sent, has no effect")),
+    ("encoding", Act::Convert(Convert::EncodingProto)),
+    ("tls", Section(CLIENT_TLS)),
+    ("headers", Act::Convert(Convert::Headers)),
+    ("compression", Act::Convert(Convert::Compression)),
+    ("compression_params", Note(TUNING)),
+    ("timeout", Set("timeout")),
+    ("retry_on_failure", Section(RETRY)),
+    ("sending_queue", Section(QUEUE)),
+    ("auth", Refuse("authentication extensions are not supported; write the credentials under headers")),
+    ("middlewares", Refuse(MIDDLEWARE)),
+    ("proxy_url", Refuse("proxies are not supported; remove it")),
+    ("read_buffer_size", Note(TUNING)),
+    ("write_buffer_size", Note(TUNING)),
+    ("max_idle_conns", Note(TUNING)),
+    ("max_idle_conns_per_host", Note(TUNING)),
+    ("max_conns_per_host", Note(TUNING)),
+    ("idle_conn_timeout", Note(TUNING)),
+    ("disable_keep_alives", Note(TUNING)),
+    ("http2_read_idle_timeout", Note(TUNING)),
+    ("http2_ping_timeout", Note(TUNING)),
+    ("force_attempt_http2", Note(TUNING)),
+    ("cookies", Note(TUNING)),
+    ("batcher", Note("requests are bounded by batch.spans_max and batch.bytes_max here, has no effect")),
+];
+
+/// `exporters.file`.
+pub(super) const EXPORTER_FILE: &[Row] = &[
+    ("path", Act::Convert(Convert::FilePath)),
+    ("format", Act::Convert(Convert::FormatJson)),
+    ("compression", Refuse("the file is written as plain JSON lines; remove it")),
+    ("append", Note("the file is always appended to here, has no effect")),
+    ("rotation", Note("the file is begun anew past exporters.file.bytes_max here, has no effect")),
+    ("flush_interval", Note(TUNING)),
+    ("encoding", Refuse("encoding extensions are not supported; remove it")),
+    ("group_by", Note("one file is written here, has no effect")),
+    ("create_directory", Note("the directory must exist here, has no effect")),
+    ("directory_permissions", Note("the directory must exist here, has no effect")),
+];
+
+/// `service.telemetry`.
+pub(super) const TELEMETRY: &[Row] = &[
+    (
+        "logs",
+        Section(&[
+            ("level", Act::Convert(Convert::LogLevel)),
+            ("encoding", Act::Convert(Convert::LogFormat)),
+            ("development", Note(TUNING)),
+            ("sampling", Note(TUNING)),
+            ("disable_caller", Note(TUNING)),
+            ("disable_stacktrace", Note(TUNING)),
+            ("output_paths", Note("logs are written to standard error, has no effect")),
+            ("error_output_paths", Note("logs are written to standard error, has no effect")),
+            ("initial_fields", Note(TUNING)),
+            ("processors", Note("tailwater does not export its own logs, has no effect")),
+        ]),
+    ),
+    ("metrics", Note("tailwater's metrics are at admin.endpoint, has no effect")),
+    ("traces", Note("tailwater does not trace itself, has no effect")),
+    ("resource", Note("tailwater's metrics are at admin.endpoint, has no effect")),
+];

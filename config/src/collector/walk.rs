@@ -1,0 +1,350 @@
+//! Walks a component by its table and puts each key where it belongs.
+
+use super::Importer;
+use super::tables::{self, Act, Row};
+use crate::assign::{self, Place};
+use crate::catalogue::{Target, Which};
+use crate::problem::{Fault, shown};
+use crate::settings::{Compression, MIB};
+use crate::suggest;
+use crate::yaml::{Entry, Node, Scalar, Style, Value};
+
+/// A key whose value has another form here.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Convert {
+    /// `tcp` and nothing else.
+    TransportTcp,
+    /// A whole number of mebibytes.
+    RequestMebibytes,
+    /// A whole number of bytes, zero for the default.
+    RequestBytes,
+    /// The path that OTLP prescribes and no other.
+    UrlPath(&'static str),
+    /// `trace-complete` and nothing else.
+    SamplingStrategy,
+    /// false, or the remedy.
+    NotTrue(&'static str),
+    /// `host:port` of gRPC.
+    GrpcEndpoint,
+    /// A base URL.
+    HttpEndpoint,
+    /// A mapping, or a list of name and value.
+    Headers,
+    /// An algorithm's name.
+    Compression,
+    /// `proto` and nothing else matters.
+    EncodingProto,
+    /// The embedded exporter's file.
+    FilePath,
+    /// `json` and nothing else.
+    FormatJson,
+    /// zap's levels.
+    LogLevel,
+    /// `console` or `json`.
+    LogFormat,
+}
+
+/// Where a component's knobs are.
+#[derive(Debug, Clone, Copy)]
+enum Home<'a> {
+    Receiver(Which),
+    Sampling,
+    Exporter(&'a str),
+    Node,
+}
+
+impl Home<'_> {
+    /// The native path of a knob below this home.
+    fn path(self, rest: &str) -> String {
+        match self {
+            Self::Receiver(Which::Grpc) => format!("otlp.grpc.{rest}"),
+            Self::Receiver(Which::Http) => format!("otlp.http.{rest}"),
+            Self::Sampling => format!("sampling.{rest}"),
+            Self::Exporter(name) => format!("exporters.{name}.{rest}"),
+            Self::Node => rest.to_string(),
+        }
+    }
+
+    fn target(self, rest: &str) -> Option<Target> {
+        match self {
+            Self::Exporter(name) => Target::exporter(name, rest),
+            _ => Target::find(&self.path(rest)),
+        }
+    }
+}
+
+/// `receivers.otlp`.
+pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+    let protocols = entry.node.get("protocols");
+    if let Value::Map(entries) = &entry.node.value {
+        for other in entries.iter().filter(|other| other.key != "protocols") {
+            importer.refuse(other.line, &format!("{key}.{}", other.key), "unknown key", "the key here is protocols");
+        }
+    }
+    let Some(Value::Map(protocols)) = protocols.map(|entry| &entry.node.value) else {
+        importer.refuse(entry.line, key, "must specify at least one protocol", "write `protocols: {grpc:, http:}`");
+        return;
+    };
+    for protocol in protocols {
+        let key = format!("{key}.protocols.{}", protocol.key);
+        let (which, table) = match protocol.key.as_str() {
+            "grpc" => (Which::Grpc, tables::RECEIVER_GRPC),
+            "http" => (Which::Http, tables::RECEIVER_HTTP),
+            _ => {
+                importer.refuse(protocol.line, &key, "unknown protocol", "the protocols here are grpc, http");
+                continue;
+            }
+        };
+        importer.layers.draft.receiver_mut(which).enabled = true;
+        let source = importer.source(protocol.line);
+        importer.layers.sources.insert(Home::Receiver(which).path("enabled"), source);
+        section(importer, Home::Receiver(which), &key, &protocol.node, table);
+    }
+}
+
+/// `processors.tail_sampling`.
+pub(super) fn tail_sampling(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+    section(importer, Home::Sampling, key, &entry.node, tables::TAIL_SAMPLING);
+    if entry.node.get("policies").is_none_or(|policies| policies.node.is_null()) {
+        importer.note(entry.line, &format!("{key}.policies"), "no policies: every trace is dropped");
+    }
+}
+
+/// An OTLP exporter of the draft.
+pub(super) fn exporter(importer: &mut Importer<'_>, key: &str, name: &str, entry: &Entry, table: &'static [Row]) {
+    section(importer, Home::Exporter(name), key, &entry.node, table);
+}
+
+/// `exporters.file`.
+pub(super) fn file_exporter(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+    if importer.layers.draft.file_path.is_some() {
+        importer.refuse(entry.line, key, "a second file exporter", "use one");
+        return;
+    }
+    section(importer, Home::Node, key, &entry.node, tables::EXPORTER_FILE);
+    if importer.layers.draft.file_path.is_none() {
+        importer.refuse(entry.line, key, "a file exporter without a path", "write `path:`");
+    }
+}
+
+/// `service.telemetry`.
+pub(super) fn telemetry(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+    section(importer, Home::Node, key, &entry.node, tables::TELEMETRY);
+}
+
+/// One level of a component; the tables bound the depth.
+fn section(importer: &mut Importer<'_>, home: Home<'_>, key: &str, node: &Node, table: &'static [Row]) {
+    let entries = match &node.value {
+        Value::Map(entries) => entries,
+        _ if node.is_null() => return,
+        _ => {
+            importer.refuse(node.line, key, format!("{} where a mapping is needed", node.kind()), "write a mapping");
+            return;
+        }
+    };
+    for entry in entries {
+        let key = format!("{key}.{}", entry.key);
+        let Some((_, act)) = table.iter().find(|(name, _)| *name == entry.key) else {
+            let known = table.iter().map(|(name, _)| *name);
+            let remedy = suggest::nearest(&entry.key, known)
+                .map_or_else(|| "remove it".to_string(), |near| format!("did you mean `{near}`?"));
+            importer.refuse(entry.line, &key, "unknown key", remedy);
+            continue;
+        };
+        // `key:` with nothing is the default, whatever the key.
+        if entry.node.is_null() {
+            continue;
+        }
+        match act {
+            Act::Section(table) => section(importer, home, &key, &entry.node, table),
+            Act::Note(text) => importer.note_all(entry.line, &key, &entry.node, text),
+            Act::Refuse(remedy) => refuse_unless_empty(importer, &key, entry, remedy),
+            Act::Set(path) => set(importer, home, path, &key, entry.line, &entry.node),
+            Act::Convert(how) => convert(importer, home, *how, &key, entry),
+        }
+    }
+}
+
+fn refuse_unless_empty(importer: &mut Importer<'_>, key: &str, entry: &Entry, remedy: &str) {
+    let empty = match &entry.node.value {
+        Value::Map(entries) => entries.is_empty(),
+        Value::List(items) => items.is_empty(),
+        Value::Scalar(scalar) => scalar.text.is_empty(),
+    };
+    if !empty {
+        importer.refuse(entry.line, key, "not supported", remedy);
+    }
+}
+
+fn set(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line: u32, node: &Node) {
+    let Some(target) = home.target(path) else { return };
+    let source = importer.source(line);
+    importer.layers.sources.insert(home.path(path), source.clone());
+    let place = Place { key, file: importer.file, source };
+    let layers = &mut *importer.layers;
+    assign::from_node(&place, target.kind(), target.slot(&mut layers.draft), node, &mut layers.findings);
+}
+
+fn set_text(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line: u32, text: &str) {
+    let Some(target) = home.target(path) else { return };
+    let source = importer.source(line);
+    importer.layers.sources.insert(home.path(path), source.clone());
+    let place = Place { key, file: importer.file, source };
+    let layers = &mut *importer.layers;
+    assign::from_text(&place, target.kind(), target.slot(&mut layers.draft), text, &mut layers.findings);
+}
+
+fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str, entry: &Entry) {
+    if let Convert::Headers = how {
+        headers(importer, home, key, entry);
+        return;
+    }
+    let Value::Scalar(scalar) = &entry.node.value else {
+        importer.refuse(entry.line, key, format!("{} does not fit here", entry.node.kind()), "write one value");
+        return;
+    };
+    let (line, text) = (entry.line, scalar.text.as_str());
+    match how {
+        Convert::TransportTcp => only(importer, entry, key, text, &["tcp", "tcp4", "tcp6"]),
+        Convert::UrlPath(path) => only(importer, entry, key, text, &[path]),
+        Convert::FormatJson => only(importer, entry, key, text, &["json"]),
+        Convert::RequestMebibytes | Convert::RequestBytes => request_bytes(importer, home, how, key, line, scalar),
+        Convert::SamplingStrategy => strategy(importer, key, line, text),
+        Convert::NotTrue(remedy) if text == "true" => importer.refuse(line, key, "not supported", remedy),
+        Convert::GrpcEndpoint => grpc_endpoint(importer, home, key, line, text),
+        Convert::HttpEndpoint => set_text(importer, home, "endpoints", key, line, text),
+        Convert::Compression => compression(importer, home, key, line, text),
+        Convert::EncodingProto if text != "proto" => importer.note(line, key, "protobuf is sent, has no effect"),
+        Convert::FilePath => set_text(importer, home, "exporters.file.path", key, line, text),
+        Convert::LogLevel => {
+            let level = text.to_ascii_lowercase();
+            // zap has levels above error, which end the process; there are none here.
+            let level = if matches!(level.as_str(), "dpanic" | "panic" | "fatal") { "error" } else { &level };
+            set_text(importer, home, "log.level", key, line, level);
+        }
+        Convert::LogFormat => {
+            set_text(importer, home, "log.format", key, line, if text == "console" { "text" } else { text });
+        }
+        Convert::NotTrue(_) | Convert::EncodingProto | Convert::Headers => {}
+    }
+}
+
+fn only(importer: &mut Importer<'_>, entry: &Entry, key: &str, text: &str, accepted: &[&str]) {
+    if !accepted.contains(&text) {
+        let remedy = format!("write {} or leave it out", accepted.join(" or "));
+        importer.refuse(entry.line, key, format!("`{}` is not supported", shown(text)), remedy);
+    }
+}
+
+fn request_bytes(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str, line: u32, scalar: &Scalar) {
+    let unit = if matches!(how, Convert::RequestMebibytes) { MIB } else { 1 };
+    let number = if scalar.style == Style::Quoted { None } else { crate::value::count(&scalar.text).ok() };
+    match number.and_then(|number| number.checked_mul(unit)) {
+        Some(0) => {}
+        Some(bytes) => set_text(importer, home, "request_bytes_max", key, line, &bytes.to_string()),
+        None => importer.refuse(line, key, "not a whole number", "write a whole number without a unit"),
+    }
+}
+
+fn strategy(importer: &mut Importer<'_>, key: &str, line: u32, text: &str) {
+    match text {
+        "trace-complete" => {}
+        "span-ingest" => {
+            let remedy = "write trace-complete; verdicts would differ";
+            importer.refuse(line, key, "`span-ingest` is not supported", remedy);
+        }
+        _ => {
+            let cause = format!(
+                "invalid sampling_strategy \"{}\", expected one of \"trace-complete\" or \"span-ingest\"",
+                shown(text)
+            );
+            importer.refuse(line, key, cause, "write trace-complete");
+        }
+    }
+}
+
+/// gRPC targets of the Collector: `host:port`, `dns:///host:port`, or a URL.
+fn grpc_endpoint(importer: &mut Importer<'_>, home: Home<'_>, key: &str, line: u32, text: &str) {
+    let name = text.strip_prefix("dns:///").or_else(|| text.strip_prefix("passthrough:///")).unwrap_or(text);
+    set_text(importer, home, "endpoints", key, line, name);
+}
+
+fn compression(importer: &mut Importer<'_>, home: Home<'_>, key: &str, line: u32, text: &str) {
+    match text {
+        "" | "none" => set_text(importer, home, "compression", key, line, "none"),
+        "snappy" | "zlib" | "deflate" | "lz4" | "x-snappy-framed" => {
+            set_text(importer, home, "compression", key, line, Compression::Gzip.as_str());
+            importer.note(line, key, format!("`{text}` is not spoken here, gzip is used"));
+        }
+        _ => set_text(importer, home, "compression", key, line, text),
+    }
+}
+
+/// Headers as a mapping, or as a list of `{name, value}` as newer Collectors write them.
+fn headers(importer: &mut Importer<'_>, home: Home<'_>, key: &str, entry: &Entry) {
+    let Value::List(items) = &entry.node.value else {
+        set(importer, home, "headers", key, entry.line, &entry.node);
+        return;
+    };
+    let mut entries = Vec::with_capacity(items.len());
+    for item in items {
+        let (Some(name), Some(value)) = (item.get("name"), item.get("value")) else {
+            importer.refuse(item.line, key, "a header without name and value", "write {name: N, value: V}");
+            return;
+        };
+        if let Value::Scalar(Scalar { text, .. }) = &name.node.value {
+            entries.push(Entry { key: text.clone(), line: item.line, node: value.node.clone() });
+        }
+    }
+    let node = Node { line: entry.line, value: Value::Map(entries) };
+    set(importer, home, "headers", key, entry.line, &node);
+}
+
+/// The scheme of an exporter's endpoint against its `tls.insecure`: the Collector uses TLS for gRPC unless told not to,
+/// whatever the scheme says, and this program goes by the scheme.
+pub(super) fn check_grpc_scheme(importer: &mut Importer<'_>, key: &str, name: &str, line: u32) {
+    let exporter = importer.layers.draft.exporter_mut(name);
+    let plain = exporter.endpoints.iter().any(|endpoint| endpoint.starts_with("http://"));
+    let insecure = exporter.tls.insecure;
+    if plain && !insecure {
+        let source = importer.source(line);
+        let fault = Fault::new(
+            "the scheme is http but tls.insecure is not set, so the Collector would use TLS",
+            "write tls.insecure: true for plain text, or https:// for TLS",
+        );
+        importer.layers.findings.problem(source, &format!("{key}.endpoint"), None, fault);
+    }
+}
+
+/// The keys of a table with what becomes of each; tables bound the depth.
+pub(super) fn reference_rows(key: &str, home: &str, table: &[Row], rows: &mut Vec<(String, String)>) {
+    for (name, act) in table {
+        let key = format!("{key}.{name}");
+        let becomes = match act {
+            Act::Section(inner) => {
+                reference_rows(&key, home, inner, rows);
+                continue;
+            }
+            Act::Set(path) => format!("`{home}{path}`"),
+            Act::Note(text) => format!("a note: {text}"),
+            Act::Refuse(remedy) => format!("refused: {remedy}"),
+            Act::Convert(how) => match how {
+                Convert::TransportTcp => "`tcp`; others are refused".to_string(),
+                Convert::RequestMebibytes => format!("`{home}request_bytes_max`, from mebibytes"),
+                Convert::RequestBytes => format!("`{home}request_bytes_max`"),
+                Convert::UrlPath(path) => format!("`{path}`; others are refused"),
+                Convert::SamplingStrategy => "`trace-complete`; `span-ingest` is refused".to_string(),
+                Convert::NotTrue(remedy) => format!("`false`; `true` is refused: {remedy}"),
+                Convert::GrpcEndpoint | Convert::HttpEndpoint => format!("`{home}endpoints`"),
+                Convert::Headers => format!("`{home}headers`"),
+                Convert::Compression => format!("`{home}compression`; `gzip` in place of one that is not spoken"),
+                Convert::EncodingProto => "a note where it is not `proto`: protobuf is sent".to_string(),
+                Convert::FilePath => "`exporters.file.path`".to_string(),
+                Convert::FormatJson => "`json`; others are refused".to_string(),
+                Convert::LogLevel => "`log.level`".to_string(),
+                Convert::LogFormat => "`log.format`".to_string(),
+            },
+        };
+        rows.push((key, becomes));
+    }
+}

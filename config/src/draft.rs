@@ -1,0 +1,114 @@
+//! The configuration while it is put together: every part is there, switched on or off, so that each knob has a place.
+
+use std::path::PathBuf;
+
+use crate::catalogue::Which;
+use crate::sampling::Sampling;
+use crate::settings::{Config, FileExporter, GIB, Memory, OtlpExporter, Receiver, Receivers};
+
+/// A receiver and whether it listens.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ReceiverDraft {
+    /// Whether it listens.
+    pub(crate) enabled: bool,
+    /// What it would be.
+    pub(crate) receiver: Receiver,
+}
+
+/// A configuration in the making. `config.receivers` and `config.exporters` are filled at the end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Draft {
+    /// All else.
+    pub(crate) config: Config,
+    /// OTLP/gRPC.
+    pub(crate) grpc: ReceiverDraft,
+    /// OTLP/HTTP.
+    pub(crate) http: ReceiverDraft,
+    /// OTLP exporters by name, in the order written.
+    pub(crate) exporters: Vec<OtlpExporter>,
+    /// The embedded exporter's file, when one was asked for.
+    pub(crate) file_path: Option<PathBuf>,
+    /// Where the embedded exporter's file is begun anew.
+    pub(crate) file_bytes_max: u64,
+}
+
+impl Draft {
+    /// The native defaults: both receivers on the loopback address.
+    pub(crate) fn native() -> Self {
+        let config = Config {
+            // Zero: worked out from the machine when nothing is written.
+            memory: Memory { bytes_max: 0, receive_bytes_max: 0 },
+            ..Config::default()
+        };
+        Self {
+            config,
+            grpc: ReceiverDraft { enabled: true, receiver: Receiver::at_port(4317) },
+            http: ReceiverDraft { enabled: true, receiver: Receiver::at_port(4318) },
+            exporters: Vec::new(),
+            file_path: None,
+            file_bytes_max: GIB,
+        }
+    }
+
+    /// The Collector's defaults: nothing listens that is not written, and its own waits and sizes.
+    pub(crate) fn collector() -> Self {
+        let mut draft = Self::native();
+        draft.grpc.enabled = false;
+        draft.http.enabled = false;
+        draft.config.sampling = Sampling::collector_default();
+        draft
+    }
+
+    /// A finished configuration taken apart again, to read its knobs.
+    pub(crate) fn of(config: &Config) -> Self {
+        let mut draft = Self::native();
+        draft.config = config.clone();
+        for (slot, receiver) in
+            [(&mut draft.grpc, config.receivers.grpc.as_ref()), (&mut draft.http, config.receivers.http.as_ref())]
+        {
+            slot.enabled = receiver.is_some();
+            if let Some(receiver) = receiver {
+                slot.receiver = receiver.clone();
+            }
+        }
+        draft.exporters.clone_from(&config.exporters.otlp);
+        if let Some(file) = &config.exporters.file {
+            draft.file_path = Some(file.path.clone());
+            draft.file_bytes_max = file.bytes_max;
+        }
+        draft
+    }
+
+    /// The receiver of that kind.
+    pub(crate) fn receiver_mut(&mut self, which: Which) -> &mut ReceiverDraft {
+        match which {
+            Which::Grpc => &mut self.grpc,
+            Which::Http => &mut self.http,
+        }
+    }
+
+    /// The exporter of that name, added with the native defaults when it is not there.
+    pub(crate) fn exporter_mut(&mut self, name: &str) -> &mut OtlpExporter {
+        let position = self.exporters.iter().position(|exporter| exporter.name == name);
+        let index = position.unwrap_or_else(|| {
+            self.exporters.push(OtlpExporter::named(name));
+            self.exporters.len() - 1
+        });
+        &mut self.exporters[index]
+    }
+
+    /// The configuration with its receivers and exporters in place.
+    pub(crate) fn into_config(self) -> Config {
+        let mut config = self.config;
+        config.receivers = Receivers {
+            grpc: self.grpc.enabled.then_some(self.grpc.receiver),
+            http: self.http.enabled.then_some(self.http.receiver),
+            signals: config.receivers.signals,
+        };
+        let file_default = self.exporters.is_empty().then(|| config.node.data_directory.join("kept.jsonl"));
+        config.exporters.file =
+            self.file_path.or(file_default).map(|path| FileExporter { path, bytes_max: self.file_bytes_max });
+        config.exporters.otlp = self.exporters;
+        config
+    }
+}

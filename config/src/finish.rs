@@ -1,0 +1,184 @@
+//! The last step: what is worked out from other values, and the checks that look at more than one key.
+
+use std::collections::BTreeMap;
+
+use crate::draft::Draft;
+use crate::problem::{Fault, Findings, Source};
+use crate::settings::{Config, MIB, OtlpExporter};
+
+/// Share of the machine's memory taken when nothing is written, percent. The rest is the kernel's, for sockets and the
+/// page cache under the log.
+const MEMORY_PERCENT: u64 = 60;
+/// Part of the memory for request bodies in flight when nothing is written.
+const RECEIVE_SHARE: u64 = 8;
+/// Taken when the caller cannot tell the machine's memory.
+const MEMORY_BYTES_UNKNOWN: u64 = 1024 * MIB;
+
+/// What the checks need.
+struct Checks<'a> {
+    sources: &'a BTreeMap<String, Source>,
+    findings: &'a mut Findings,
+}
+
+impl Checks<'_> {
+    /// Where the key was written, or else the nearest section around it.
+    fn source(&self, key: &str) -> Source {
+        let mut path = key;
+        loop {
+            match (self.sources.get(path), path.rsplit_once('.')) {
+                (Some(source), _) => return source.clone(),
+                (None, Some((section, _))) => path = section,
+                (None, None) => return Source::Default,
+            }
+        }
+    }
+
+    fn refuse(&mut self, key: &str, value: Option<String>, cause: impl Into<String>, remedy: impl Into<String>) {
+        self.findings.problem(self.source(key), key, value, Fault::new(cause, remedy));
+    }
+}
+
+/// The finished configuration, or `None` when `findings` has a problem.
+pub(crate) fn finish(
+    mut draft: Draft,
+    sources: &BTreeMap<String, Source>,
+    machine_memory_bytes: u64,
+    findings: &mut Findings,
+) -> Option<Config> {
+    let mut checks = Checks { sources, findings };
+    memory(&mut draft, machine_memory_bytes, &mut checks);
+    addresses(&draft, &mut checks);
+    if !draft.grpc.enabled && !draft.http.enabled {
+        let remedy = "enable otlp.grpc or otlp.http; in a Collector file use the otlp receiver in a pipeline";
+        checks.refuse("otlp", None, "no receiver is enabled, so nothing could arrive", remedy);
+    }
+    for exporter in &mut draft.exporters {
+        finish_exporter(exporter, &mut checks);
+    }
+    findings.problems.is_empty().then(|| draft.into_config())
+}
+
+fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
+    let machine = if machine == 0 { MEMORY_BYTES_UNKNOWN } else { machine };
+    let memory = &mut draft.config.memory;
+    if memory.bytes_max == 0 {
+        memory.bytes_max = machine / 100 * MEMORY_PERCENT;
+    } else if memory.bytes_max > machine {
+        let source = checks.source("memory.bytes_max");
+        checks.findings.note(source, "memory.bytes_max", "is more than the machine or its control group has");
+    }
+    let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
+    let enabled = receivers.iter().filter(|(receiver, _)| receiver.enabled);
+    let largest = enabled.map(|(draft, _)| draft.receiver.limits.request_bytes_max).max().unwrap_or(0);
+    if memory.receive_bytes_max == 0 {
+        // Twice: one request as received and one decompressed.
+        memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(largest * 2);
+    } else if memory.receive_bytes_max < largest {
+        let value = Some(crate::value::show_bytes(memory.receive_bytes_max));
+        let remedy = "raise it, or lower otlp.grpc.request_bytes_max and otlp.http.request_bytes_max";
+        checks.refuse("memory.receive_bytes_max", value, "the largest request would never fit", remedy);
+    }
+}
+
+/// No two listeners on one address; port 0 lets the kernel choose and clashes with nothing.
+fn addresses(draft: &Draft, checks: &mut Checks<'_>) {
+    let grpc = draft.grpc.enabled.then_some(("otlp.grpc.endpoint", draft.grpc.receiver.endpoint));
+    let http = draft.http.enabled.then_some(("otlp.http.endpoint", draft.http.receiver.endpoint));
+    let admin = draft.config.admin.endpoint.map(|endpoint| ("admin.endpoint", endpoint));
+    let all: Vec<_> = [grpc, http, admin].into_iter().flatten().collect();
+    for (index, (key, address)) in all.iter().enumerate() {
+        for (earlier, other) in &all[..index] {
+            let overlap = address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified();
+            if address.port() != 0 && address.port() == other.port() && overlap {
+                let cause = format!("takes the same port as {earlier}");
+                checks.refuse(key, Some(address.to_string()), cause, "give each its own port");
+            }
+        }
+    }
+}
+
+fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
+    let key = |rest: &str| format!("exporters.{}.{rest}", exporter.name);
+    let urls = [
+        ("traces_endpoint", exporter.traces_endpoint.as_ref()),
+        ("metrics_endpoint", exporter.metrics_endpoint.as_ref()),
+        ("logs_endpoint", exporter.logs_endpoint.as_ref()),
+    ];
+    for (name, url) in urls {
+        let Some(url) = url else { continue };
+        if let Err(fault) = check_url(url) {
+            checks.refuse(&key(name), Some(url.clone()), fault.cause, fault.remedy);
+        }
+    }
+    let verbatim = urls.iter().any(|(_, url)| url.is_some());
+    if exporter.endpoints.is_empty() && !verbatim {
+        let remedy = "write the server's URL, such as http://localhost:4317";
+        checks.refuse(&key("endpoints"), None, "an exporter without an endpoint", remedy);
+    }
+    if exporter.endpoints.is_empty() {
+        // Without a base URL only the signals with one of their own can be sent.
+        exporter.signals.traces &= urls[0].1.is_some();
+        exporter.signals.metrics &= urls[1].1.is_some();
+        exporter.signals.logs &= urls[2].1.is_some();
+    }
+    if exporter.tls.cert_file.is_some() != exporter.tls.key_file.is_some() {
+        checks.refuse(
+            &key("tls.cert_file"),
+            None,
+            "a certificate needs its key and a key its certificate",
+            "write both",
+        );
+    }
+    if exporter.retry.initial_interval > exporter.retry.max_interval {
+        let remedy = "lower it, or raise retry.max_interval";
+        checks.refuse(&key("retry.initial_interval"), None, "is longer than retry.max_interval", remedy);
+    }
+    if exporter.batch.bytes_max > exporter.queue_bytes_max {
+        let remedy = "lower it, or raise queue_bytes_max";
+        checks.refuse(&key("batch.bytes_max"), None, "one full request would not fit the queue", remedy);
+    }
+    let name = key("endpoints");
+    for endpoint in &mut exporter.endpoints {
+        match with_scheme(endpoint, exporter.tls.insecure) {
+            Ok(url) => *endpoint = url,
+            Err(fault) => checks.refuse(&name, Some(endpoint.clone()), fault.cause, fault.remedy),
+        }
+    }
+}
+
+/// The endpoint as a URL.
+fn with_scheme(endpoint: &str, insecure: bool) -> Result<String, Fault> {
+    let url = match endpoint.split_once("://") {
+        Some(_) => endpoint.to_string(),
+        None => format!("{}://{endpoint}", if insecure { "http" } else { "https" }),
+    };
+    check_url(&url)?;
+    Ok(url)
+}
+
+/// Checks a URL as far as a connection needs it: scheme, host, port.
+fn check_url(url: &str) -> Result<(), Fault> {
+    let fault =
+        |cause: &str| Fault::new(cause, "write a URL such as http://localhost:4317 or https://example.com:4317");
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest else { return Err(fault("not a URL with http:// or https://")) };
+    if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(fault("a URL with white space"));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(fault("a URL with a user name, which is not sent; use headers"));
+    }
+    // An IPv6 address holds colons within its brackets.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if host.is_empty() || (host.contains(':') && !(host.starts_with('[') && host.ends_with(']'))) {
+        return Err(fault("a URL without a host"));
+    }
+    match port.map(str::parse::<u16>) {
+        Some(Err(_) | Ok(0)) => Err(fault("a URL with a port that is none")),
+        _ => Ok(()),
+    }
+}

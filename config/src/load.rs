@@ -1,0 +1,228 @@
+//! The layers in order: defaults, file, environment, flags. All that is wrong is said at once.
+
+use std::collections::BTreeMap;
+
+use crate::assign::{self, Place};
+use crate::catalogue::{self, Target};
+use crate::collector;
+use crate::draft::Draft;
+use crate::finish;
+use crate::otel_environment;
+use crate::problem::{Fault, Findings, Note, Problem, Source};
+use crate::settings::Config;
+use crate::suggest;
+use crate::yaml::{self, Node, Value};
+
+/// All that a configuration is made of. The caller reads files and the environment; nothing here does.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Name and text of the configuration file.
+    pub file: Option<(&'a str, &'a str)>,
+    /// The environment. Variables that are not for this program are passed over.
+    pub environment: &'a [(String, String)],
+    /// Flags as (path of the catalogue, text), in the order given; the last of a path holds.
+    pub flags: &'a [(String, String)],
+    /// Memory of the machine or of its control group, whichever is less, in bytes.
+    pub machine_memory_bytes: u64,
+}
+
+/// Which language the file was written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// This program's own, or no file at all.
+    Native,
+    /// The OpenTelemetry Collector's.
+    Collector,
+}
+
+/// A configuration that can be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The typed values.
+    pub config: Config,
+    /// What the user should know: keys of a Collector's file without effect here, choices made for them.
+    pub notes: Vec<Note>,
+    /// Where each key that is not at its default was written, by path.
+    pub sources: BTreeMap<String, Source>,
+    /// Which language the file was written in.
+    pub form: Form,
+}
+
+/// Layers file, environment and flags over the defaults and checks the whole.
+///
+/// # Errors
+/// Every problem found, in the order of the layers. Nothing is started from a configuration with a problem.
+pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
+    let mut layers = Layers { draft: Draft::native(), findings: Findings::default(), sources: BTreeMap::new() };
+    let mut form = Form::Native;
+    if let Some((name, text)) = inputs.file {
+        form = layers.file(name, text, inputs.environment);
+    }
+    // Beneath our own variables and flags, so that those refine the exporter the others describe.
+    if !layers.has_exporter(inputs) {
+        otel_environment::apply(&mut layers, inputs.environment);
+    }
+    layers.environment(inputs.environment);
+    layers.flags(inputs.flags);
+    let Layers { draft, mut findings, sources } = layers;
+    let config = finish::finish(draft, &sources, inputs.machine_memory_bytes, &mut findings);
+    match config {
+        Some(config) if findings.problems.is_empty() => Ok(Loaded { config, notes: findings.notes, sources, form }),
+        _ => Err(findings.problems),
+    }
+}
+
+/// The configuration while layers are put on it.
+pub(crate) struct Layers {
+    pub(crate) draft: Draft,
+    pub(crate) findings: Findings,
+    pub(crate) sources: BTreeMap<String, Source>,
+}
+
+impl Layers {
+    /// Whether the file, our environment or a flag says where kept data goes.
+    fn has_exporter(&self, inputs: &Inputs<'_>) -> bool {
+        let says_where =
+            |path: &str| path == "exporters.file.path" || path.ends_with("endpoints") || path.ends_with("_endpoint");
+        let knobs = catalogue::knobs();
+        let destinations = || knobs.iter().filter(|knob| knob.path.starts_with("exporters.") && says_where(&knob.path));
+        !self.draft.exporters.is_empty()
+            || self.draft.file_path.is_some()
+            || inputs.flags.iter().any(|(path, _)| destinations().any(|knob| knob.path == *path))
+            || inputs.environment.iter().any(|(name, _)| destinations().any(|knob| knob.environment == *name))
+    }
+
+    fn file(&mut self, name: &str, text: &str, environment: &[(String, String)]) -> Form {
+        let at = |line| Source::File { name: name.to_string(), line };
+        let root = match yaml::parse(text) {
+            Ok(root) => root,
+            Err(error) => {
+                self.findings.problem(at(error.line), "", None, Fault::new(error.cause, "correct the YAML"));
+                return Form::Native;
+            }
+        };
+        if collector::is_collector(&root) {
+            self.draft = Draft::collector();
+            collector::import(self, name, &root, environment);
+            return Form::Collector;
+        }
+        if !root.is_null() && !matches!(root.value, Value::Map(_)) {
+            let fault = Fault::new(format!("{} where the sections are needed", root.kind()), "write a mapping");
+            self.findings.problem(at(root.line), "", None, fault);
+            return Form::Native;
+        }
+        self.section("", &root, name);
+        Form::Native
+    }
+
+    /// One level of the native file. Depth is bounded by the YAML reader.
+    fn section(&mut self, prefix: &str, node: &Node, file: &str) {
+        let Value::Map(entries) = &node.value else { return };
+        for entry in entries {
+            let path = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
+            let source = Source::File { name: file.to_string(), line: entry.line };
+            if let Some(target) = Target::find(&path) {
+                if !entry.node.is_null() {
+                    self.set_node(&target, &path, &entry.node, file, source);
+                }
+            } else if !is_section(&path) {
+                self.findings.problem(source, &path, None, Fault::new("unknown key", unknown_remedy(&path)));
+            } else if matches!(entry.node.value, Value::Map(_)) {
+                if is_exporter_section(&path) {
+                    self.draft.exporter_mut(&entry.key);
+                    self.sources.insert(path.clone(), source);
+                }
+                self.section(&path, &entry.node, file);
+            } else if !entry.node.is_null() {
+                let fault = Fault::new(format!("{} where a section is needed", entry.node.kind()), "write a mapping");
+                self.findings.problem(source, &path, None, fault);
+            }
+        }
+    }
+
+    fn set_node(&mut self, target: &Target, path: &str, node: &Node, file: &str, source: Source) {
+        self.sources.insert(path.to_string(), source.clone());
+        let place = Place { key: path, file, source };
+        assign::from_node(&place, target.kind(), target.slot(&mut self.draft), node, &mut self.findings);
+    }
+
+    /// Assigns text to the knob at `path`, which exists.
+    pub(crate) fn set_text(&mut self, path: &str, text: &str, source: Source) {
+        let (path, target) = self.only_exporter(path).unwrap_or_else(|| (path.to_string(), Target::find(path)));
+        let Some(target) = target else { return };
+        self.sources.insert(path.clone(), source.clone());
+        let place = Place { key: &path, file: "", source };
+        assign::from_text(&place, target.kind(), target.slot(&mut self.draft), text, &mut self.findings);
+    }
+
+    /// A flag for `exporters.otlp` means the only exporter there is, whatever its name.
+    fn only_exporter(&self, path: &str) -> Option<(String, Option<Target>)> {
+        let rest = path.strip_prefix("exporters.otlp.")?;
+        let [only] = self.draft.exporters.as_slice() else { return None };
+        Some((format!("exporters.{}.{rest}", only.name), Target::exporter(&only.name, rest)))
+    }
+
+    fn environment(&mut self, environment: &[(String, String)]) {
+        let knobs = catalogue::knobs();
+        for (name, text) in environment.iter().filter(|(name, _)| name.starts_with("TAILWATER_")) {
+            let source = Source::Environment(name.clone());
+            if let Some(knob) = knobs.iter().find(|knob| knob.environment == *name) {
+                self.set_text(&knob.path, text, source);
+            } else if !is_service_link(name) {
+                // Not refused: an orchestrator may inject variables that begin like ours.
+                let near = suggest::nearest(name, knobs.iter().map(|knob| knob.environment.as_str()));
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                self.findings.note(source, name, format!("unknown variable, has no effect{hint}"));
+            }
+        }
+    }
+
+    fn flags(&mut self, flags: &[(String, String)]) {
+        for (path, text) in flags {
+            let flag = catalogue::knobs().into_iter().find(|knob| knob.path == *path).map(|knob| knob.flag);
+            let source = Source::Flag(flag.clone().unwrap_or_else(|| path.clone()));
+            if flag.is_some() {
+                self.set_text(path, text, source);
+            } else {
+                self.findings.problem(source, path, None, Fault::new("unknown key", unknown_remedy(path)));
+            }
+        }
+    }
+}
+
+/// Variables that Kubernetes and Docker links inject for a service named `tailwater`.
+fn is_service_link(name: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.contains("_PORT_")
+        || name.ends_with("_PORT")
+}
+
+/// Whether `path` is a section of the native file.
+fn is_section(path: &str) -> bool {
+    let as_unnamed = match path.strip_prefix("exporters.").map(|rest| rest.split_once('.').unwrap_or((rest, ""))) {
+        Some((name, rest)) if catalogue::is_exporter_name(name) => format!("exporters.otlp.{rest}"),
+        _ => format!("{path}."),
+    };
+    let prefix = if as_unnamed.ends_with('.') { as_unnamed } else { format!("{as_unnamed}.") };
+    catalogue::knobs().iter().any(|knob| knob.path.starts_with(&prefix))
+}
+
+fn is_exporter_section(path: &str) -> bool {
+    path.strip_prefix("exporters.").is_some_and(catalogue::is_exporter_name)
+}
+
+fn unknown_remedy(path: &str) -> String {
+    let knobs = catalogue::knobs();
+    let mut known: Vec<&str> = knobs.iter().map(|knob| knob.path.as_str()).collect();
+    // Sections may be misspelt, too.
+    let sections: Vec<String> = knobs
+        .iter()
+        .flat_map(|knob| knob.path.match_indices('.').map(|(end, _)| knob.path[..end].to_string()))
+        .collect();
+    known.extend(sections.iter().map(String::as_str));
+    match suggest::nearest(path, known.into_iter()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "remove it; docs/configuration.md lists every key".to_string(),
+    }
+}

@@ -1,0 +1,140 @@
+//! Where the memory goes: one row for each bounded part, and pending traces in what is left. Printed at boot; a plan
+//! that does not fit is refused.
+
+use crate::problem::{Problem, Source};
+use crate::settings::{Config, KIB, MIB};
+use crate::value::show_bytes;
+
+/// A bounded part of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryRow {
+    /// What it is.
+    pub name: &'static str,
+    /// Its bound.
+    pub bytes: u64,
+    /// How the bound comes about.
+    pub reason: String,
+}
+
+/// The memory of the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Every part; the last is what is left for pending traces.
+    pub rows: Vec<MemoryRow>,
+    /// Sum of the rows: `memory.bytes_max`.
+    pub total: u64,
+    /// Bytes for pending traces on the node, their tables included.
+    pub pending_bytes: u64,
+}
+
+/// Bytes of an open connection besides its windows: TLS and HTTP/2 state, task, socket buffers in user space.
+const CONNECTION_BYTES: u64 = 32 * KIB;
+/// Bytes of a remembered verdict: id, verdict, list links, at a table load of one half.
+const VERDICT_BYTES: u64 = 64;
+/// Bytes of a message between cores, without the request it refers to.
+const MESSAGE_BYTES: u64 = 128;
+/// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
+const SHARD_BYTES: u64 = 8 * MIB;
+/// Bytes of the program, the side thread and the allocator's slack.
+const PROCESS_BYTES: u64 = 32 * MIB;
+/// Least that is worth starting with: a second of a few thousand spans.
+const PENDING_BYTES_MIN: u64 = 16 * MIB;
+
+/// Plans the memory for that many shards.
+///
+/// # Errors
+/// When the bounds leave no room for pending traces: which they are and what to lower or raise.
+pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Problem>> {
+    let shards = u64::try_from(shards).unwrap_or(u64::MAX).max(1);
+    let mut rows = fixed_rows(config, shards);
+    let fixed = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.bytes));
+    let total = config.memory.bytes_max;
+    let pending_bytes = total.saturating_sub(fixed);
+    if pending_bytes < PENDING_BYTES_MIN {
+        return Err(Box::new(refused(&rows, total, fixed)));
+    }
+    rows.push(MemoryRow {
+        name: "pending traces",
+        bytes: pending_bytes,
+        reason: format!(
+            "what is left of memory.bytes_max; at most {} traces (sampling.num_traces)",
+            config.sampling.traces_max
+        ),
+    });
+    Ok(MemoryPlan { rows, total, pending_bytes })
+}
+
+fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
+    let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
+    let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
+    let verdicts = config.sampling.sampled_cache_size.saturating_add(config.sampling.non_sampled_cache_size);
+    let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
+    // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
+    let batch = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
+    let mesh = shards.saturating_mul(shards - 1).saturating_mul(config.mesh.queue_length);
+    let row = |name, bytes, reason: String| MemoryRow { name, bytes, reason };
+    vec![
+        row("process", PROCESS_BYTES, "program, side thread, allocator".to_string()),
+        row("shards", shards.saturating_mul(SHARD_BYTES), format!("{shards} executors of {}", show_bytes(SHARD_BYTES))),
+        row(
+            "requests in flight",
+            config.memory.receive_bytes_max,
+            "memory.receive_bytes_max: bodies as received and decompressed".to_string(),
+        ),
+        row(
+            "connections",
+            connections.saturating_mul(CONNECTION_BYTES),
+            format!("{connections} connections (connections_max) of {}", show_bytes(CONNECTION_BYTES)),
+        ),
+        row(
+            "mesh",
+            mesh.saturating_mul(MESSAGE_BYTES),
+            format!("{} messages (mesh.queue_length) between each two of {shards} cores", config.mesh.queue_length),
+        ),
+        row(
+            "verdict caches",
+            verdicts.saturating_mul(VERDICT_BYTES),
+            format!("{verdicts} verdicts (sampling.decision_cache) of {VERDICT_BYTES} B"),
+        ),
+        row("export queues", queues, "queue_bytes_max of each exporter".to_string()),
+        row(
+            "export batches",
+            batch.saturating_mul(2).saturating_mul(shards),
+            "two of batch.bytes_max for each exporter and shard".to_string(),
+        ),
+    ]
+}
+
+fn refused(rows: &[MemoryRow], total: u64, fixed: u64) -> Problem {
+    let mut largest: Vec<&MemoryRow> = rows.iter().collect();
+    largest.sort_by_key(|row| std::cmp::Reverse(row.bytes));
+    let listed: Vec<String> = largest
+        .iter()
+        .take(3)
+        .map(|row| format!("{} {} ({})", row.name, show_mebibytes(row.bytes), row.reason))
+        .collect();
+    Problem {
+        source: Source::Default,
+        key: "memory.bytes_max".to_string(),
+        value: Some(show_mebibytes(total)),
+        cause: format!(
+            "the other parts take {} and leave less than {} for pending traces",
+            show_mebibytes(fixed),
+            show_bytes(PENDING_BYTES_MIN)
+        ),
+        remedy: format!("raise it, or lower the largest parts: {}", listed.join(", ")),
+    }
+}
+
+fn show_mebibytes(bytes: u64) -> String {
+    format!("{}MiB", bytes / MIB)
+}
+
+impl std::fmt::Display for MemoryPlan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for row in &self.rows {
+            writeln!(formatter, "{:>10}  {:<20} {}", show_mebibytes(row.bytes), row.name, row.reason)?;
+        }
+        write!(formatter, "{:>10}  {:<20} memory.bytes_max", show_mebibytes(self.total), "total")
+    }
+}

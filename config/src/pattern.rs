@@ -1,0 +1,175 @@
+//! Regular expressions with the meaning they have in Go's RE2, on Rust's `regex`, its nearest relative.
+//!
+//! The differences that matter: Go's `\d`, `\w`, `\s` and `\b` are ASCII; inside a class Go knows no nested class and no
+//! set operators; Go has `\Q...\E`. All of it is rewritten here. What is left is refused by one of the two, never read
+//! in two ways.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use regex::{Regex, RegexBuilder};
+
+/// Bytes a compiled expression may take: ten times `regex`'s lazy cache, far above any expression written by hand.
+const COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// Compiles an expression written for Go's `regexp` package. It is unanchored.
+///
+/// # Errors
+/// The compiler's words, in one line, when the expression is not valid.
+pub fn compile(pattern: &str) -> Result<Regex, String> {
+    let translated = translate(pattern)?;
+    RegexBuilder::new(&translated).size_limit(COMPILED_BYTES_MAX).build().map_err(|error| match error {
+        // The full text draws the expression over several lines; its last line is the cause.
+        regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string(),
+        other => other.to_string(),
+    })
+}
+
+fn translate(pattern: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(pattern.len() + 16);
+    let mut rest = pattern.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\\' => escape(&mut rest, &mut out, false)?,
+            '[' => class(&mut rest, &mut out)?,
+            other => out.push(other),
+        }
+    }
+    Ok(out)
+}
+
+/// One escape sequence, the backslash already taken.
+fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) -> Result<(), String> {
+    let Some(character) = rest.next() else { return Err("trailing backslash".to_string()) };
+    match character {
+        'd' => out.push_str("[0-9]"),
+        'D' => out.push_str("[^0-9]"),
+        'w' => out.push_str("[0-9A-Za-z_]"),
+        'W' => out.push_str("[^0-9A-Za-z_]"),
+        's' => out.push_str(r"[\t\n\f\r ]"),
+        'S' => out.push_str(r"[^\t\n\f\r ]"),
+        'b' if !in_class => out.push_str(r"(?-u:\b)"),
+        'b' | '<' | '>' => return Err(format!("invalid escape sequence \\{character}")),
+        'Q' if !in_class => quoted(rest, out),
+        other => {
+            out.push('\\');
+            out.push(other);
+        }
+    }
+    Ok(())
+}
+
+/// The literal text between `\Q` and `\E`.
+fn quoted(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+    let mut literal = String::new();
+    while let Some(character) = rest.next() {
+        if character == '\\' && rest.peek() == Some(&'E') {
+            rest.next();
+            break;
+        }
+        literal.push(character);
+    }
+    out.push_str(&regex::escape(&literal));
+}
+
+/// A bracketed class, the opening bracket already taken.
+fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String> {
+    out.push('[');
+    if rest.next_if_eq(&'^').is_some() {
+        out.push('^');
+    }
+    // A closing bracket in first place is a literal one.
+    if rest.next_if_eq(&']').is_some() {
+        out.push_str(r"\]");
+    }
+    while let Some(character) = rest.next() {
+        match character {
+            ']' => {
+                out.push(']');
+                return Ok(());
+            }
+            '\\' => escape(rest, out, true)?,
+            '[' if rest.peek() == Some(&':') => named_class(rest, out),
+            '[' => out.push_str(r"\["),
+            // Set operators of the other language: a doubled one is two literals here.
+            '&' | '~' => {
+                out.push('\\');
+                out.push(character);
+            }
+            '-' if rest.peek() == Some(&'-') => out.push_str(r"\-"),
+            other => out.push(other),
+        }
+    }
+    Err("missing closing ]".to_string())
+}
+
+/// `[:name:]` inside a class, the first bracket already taken; without its end it is literal text.
+fn named_class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+    let ahead: String = rest.clone().take(12).collect();
+    match ahead.find(":]") {
+        Some(end) if ahead[1..end].chars().all(|c| c.is_ascii_alphabetic() || c == '^') && end > 1 => {
+            out.push('[');
+            for character in rest.by_ref().take(end + 2) {
+                out.push(character);
+            }
+        }
+        _ => out.push_str(r"\["),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        compile(pattern).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn classes_are_ascii_as_in_go() {
+        assert!(matches(r"^\d+$", "123"));
+        assert!(!matches(r"^\d+$", "\u{663}"));
+        assert!(!matches(r"^\w$", "\u{e9}"));
+        assert!(matches(r"^\W$", "\u{e9}"));
+        assert!(matches(r"^[\w.]+$", "a.b"));
+        assert!(matches(r"^[^\s]+$", "ab"));
+        assert!(matches(r"\bfoo\b", "a foo b"));
+        assert!(matches(r"\bfoo\b", "\u{e9}foo"));
+        assert!(!matches(r"^\s$", "\u{b}"));
+    }
+
+    #[test]
+    fn brackets_in_a_class_are_literal() {
+        assert!(matches(r"^[[a]+$", "[a"));
+        assert!(matches(r"^[]a]+$", "]a"));
+        assert!(matches(r"^[^]a]+$", "bc"));
+        assert!(matches(r"^[a&&b]+$", "a&b"));
+        assert!(matches(r"^[[:alpha:]]+$", "abc"));
+        assert!(matches(r"^[a~~b]+$", "a~b"));
+    }
+
+    #[test]
+    fn quoted_text_and_escaped_slashes_are_literal() {
+        assert!(matches(r"^\Qa.b\E$", "a.b"));
+        assert!(!matches(r"^\Qa.b\E$", "axb"));
+        assert!(matches(r"^\/health$", "/health"));
+        assert!(matches(r"\Qa.b", "a.b"));
+    }
+
+    #[test]
+    fn search_is_unanchored_and_errors_are_one_line() {
+        assert!(matches("b", "abc"));
+        for bad in ["(", "[a", "a{2,1}", r"\", r"(?=a)", r"\1", "a**"] {
+            let Err(error) = compile(bad) else {
+                assert_eq!(bad, "a**", "accepted");
+                continue;
+            };
+            assert!(!error.contains('\n') && !error.is_empty(), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_huge_expression_is_refused() {
+        assert!(compile("(((a{100}){100}){100}){100}").is_err());
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads the keys of one block with the Collector's strict types; what is absent is Go's zero value.
+
+use super::Reader;
+use crate::problem::{Fault, shown};
+use crate::suggest;
+use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
+
+/// A block whose keys are being read.
+pub(super) struct Fields<'a, 'r, 'f> {
+    key: &'a str,
+    node: &'a Node,
+    reader: &'r mut Reader<'f>,
+}
+
+impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
+    /// The policy itself: `name` and `type`. Its other keys are looked at elsewhere.
+    pub(super) fn of_policy(key: &'a str, node: &'a Node, reader: &'r mut Reader<'f>) -> Self {
+        Self { key, node, reader }
+    }
+
+    /// The block of a policy, with every key it may have. `None` when it is not a block or has other keys.
+    pub(super) fn of_block(
+        key: &'a str,
+        node: &'a Node,
+        known: &[&'static str],
+        reader: &'r mut Reader<'f>,
+    ) -> Option<Self> {
+        let entries = match &node.value {
+            Value::Map(entries) => entries.as_slice(),
+            _ if node.is_null() => &[],
+            _ => {
+                let fault = Fault::new(format!("{} where a mapping is needed", node.kind()), "write a mapping");
+                reader.problem(node.line, key, fault);
+                return None;
+            }
+        };
+        let mut sound = true;
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let near = suggest::nearest(&entry.key, known.iter().copied());
+            let remedy = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known.is_empty() => "remove it".to_string(),
+                None => format!("the keys here are {}", known.join(", ")),
+            };
+            reader.problem(entry.line, &format!("{key}.{}", entry.key), Fault::new("unknown key", remedy));
+            sound = false;
+        }
+        sound.then_some(Self { key, node, reader })
+    }
+
+    /// The node under `name`, with its line, when something is written there.
+    pub(super) fn entry(&self, name: &str) -> Option<&'a Entry> {
+        self.node.get(name).filter(|entry| !entry.node.is_null())
+    }
+
+    /// Says that the value under `name` is not acceptable.
+    pub(super) fn refuse(&mut self, name: &str, fault: Fault) {
+        let line = self.node.get(name).map_or(self.node.line, |entry| entry.line);
+        self.reader.problem(line, &format!("{}.{name}", self.key), fault);
+    }
+
+    /// Says something about the value under `name`.
+    pub(super) fn note(&mut self, name: &str, text: &str) {
+        let line = self.node.get(name).map_or(self.node.line, |entry| entry.line);
+        self.reader.note(line, &format!("{}.{name}", self.key), text.to_string());
+    }
+
+    fn scalar(&mut self, name: &str, expected: &str) -> Option<Option<&'a Scalar>> {
+        let Some(entry) = self.entry(name) else { return Some(None) };
+        if let Value::Scalar(scalar) = &entry.node.value {
+            return Some(Some(scalar));
+        }
+        self.refuse(name, mismatch(&entry.node, expected));
+        None
+    }
+
+    /// Text, empty when absent.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let Some(scalar) = self.scalar(name, "text")? else { return Some(String::new()) };
+        match text_of(scalar) {
+            Some(text) => Some(text.to_string()),
+            None => self.wrong(name, "text"),
+        }
+    }
+
+    /// A boolean, false when absent.
+    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
+        match self.scalar(name, "true or false")?.map(Scalar::resolve) {
+            None => Some(false),
+            Some(Resolved::Bool(value)) => Some(value),
+            Some(_) => self.wrong(name, "true or false"),
+        }
+    }
+
+    /// A 64-bit integer, zero when absent. A number without a fraction will do.
+    pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
+        let number = match self.scalar(name, "a whole number")?.map(Scalar::resolve) {
+            None => return Some(0),
+            Some(Resolved::Integer(number)) => i64::try_from(number).ok(),
+            Some(Resolved::Float(number)) => whole(number),
+            Some(_) => None,
+        };
+        number.or_else(|| self.wrong(name, "a whole number of 64 bits"))
+    }
+
+    /// A 32-bit integer, zero when absent.
+    pub(super) fn integer32(&mut self, name: &str) -> Option<i32> {
+        let number = self.integer(name)?;
+        i32::try_from(number).ok().or_else(|| self.wrong(name, "a whole number of 32 bits"))
+    }
+
+    /// A number, zero when absent.
+    pub(super) fn number(&mut self, name: &str) -> Option<f64> {
+        match self.scalar(name, "a number")? {
+            None => Some(0.0),
+            Some(scalar) => match scalar.resolve() {
+                Resolved::Float(number) if number.is_finite() => Some(number),
+                // The text of an integer reads as a number, except in other bases.
+                Resolved::Integer(number) => number.to_string().parse().ok(),
+                _ => self.wrong(name, "a number"),
+            },
+        }
+    }
+
+    /// A list of text, empty when absent.
+    pub(super) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        let Some(entry) = self.entry(name) else { return Some(Vec::new()) };
+        let Value::List(items) = &entry.node.value else {
+            self.refuse(name, mismatch(&entry.node, "a list of text, such as [a, b]"));
+            return None;
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let text = if let Value::Scalar(scalar) = &item.value { text_of(scalar) } else { None };
+            let Some(text) = text else {
+                let key = format!("{}.{name}[{index}]", self.key);
+                let fault = mismatch(item, "text; put numbers and booleans in quotes");
+                self.reader.problem(item.line, &key, fault);
+                return None;
+            };
+            texts.push(text.to_string());
+        }
+        Some(texts)
+    }
+
+    fn wrong<T>(&mut self, name: &str, expected: &str) -> Option<T> {
+        if let Some(entry) = self.entry(name) {
+            self.refuse(name, mismatch(&entry.node, expected));
+        }
+        None
+    }
+}
+
+fn text_of(scalar: &Scalar) -> Option<&str> {
+    let is_text = scalar.style == Style::Expanded || matches!(scalar.resolve(), Resolved::Text(_));
+    is_text.then_some(scalar.text.as_str())
+}
+
+/// The integer a floating-point number without a fraction is, as Go converts one.
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0).then(|| format!("{number:.0}").parse().ok()).flatten()
+}
+
+fn mismatch(node: &Node, expected: &str) -> Fault {
+    let written = match &node.value {
+        Value::Scalar(scalar) => format!("{} `{}`", node.kind(), shown(&scalar.text)),
+        _ => node.kind().to_string(),
+    };
+    Fault::new(format!("{written} does not fit here"), format!("write {expected}"))
+}

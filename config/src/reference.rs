@@ -1,0 +1,141 @@
+//! The reference page of the configuration, written from the catalogue and the Collector tables so that neither can say
+//! something else than the program does.
+
+use std::fmt::Write;
+
+use crate::catalogue::{Kind, Knob, knobs};
+use crate::collector::reference_rows;
+use crate::value::{show_bytes, show_duration};
+
+const HEAD: &str = "\
+# Configuration
+
+This page is written by the program from its catalogue of knobs (`tailwater_config::reference_page`); a test compares the
+two.
+
+A value is taken from the first place that has it: a command line flag, an environment variable, the configuration
+file, the default. Every key below can be written in all three:
+
+| place | `sampling.decision_wait` is written |
+| --- | --- |
+| flag | `--sampling-decision-wait 30s` |
+| environment | `TAILWATER_SAMPLING_DECISION_WAIT=30s` |
+| file | `sampling:` and below it `decision_wait: 30s` |
+
+With nothing written at all the program is useful: it listens on 127.0.0.1:4317 (gRPC) and 127.0.0.1:4318 (HTTP), keeps
+errors, traces longer than a second and one in twenty of the rest, and writes them to `kept.jsonl` in the data directory.
+To be reached from other machines set `otlp.grpc.endpoint` to `0.0.0.0:4317` and `otlp.http.endpoint` to `0.0.0.0:4318`.
+
+Durations are written as in Go (`500ms`, `10s`, `1m30s`), sizes in bytes or with a unit (`64MiB`), whole numbers with
+underscores where they help (`100_000`). `tailwater check` prints the configuration in effect, where each value was
+written, and the memory plan.
+
+```yaml
+otlp:
+  grpc: {endpoint: 0.0.0.0:4317}
+  http: {endpoint: 0.0.0.0:4318}
+sampling:
+  decision_wait: 10s
+  policies:
+    - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
+    - {name: slow, type: latency, latency: {threshold_ms: 1000}}
+    - {name: sample, type: probabilistic, probabilistic: {sampling_percentage: 5}}
+exporters:
+  otlp:
+    endpoints: [\"http://collector:4317\"]
+```
+";
+
+const EXPORTERS: &str = "\
+Several exporters are written in the file as `exporters.otlp/NAME`, each with the keys below; every one receives all that
+is kept. A flag or variable for `exporters.otlp` means the only exporter there is, whatever its name.
+
+When neither file nor flag nor `TAILWATER_` variable names an endpoint, the variables of the OpenTelemetry SDKs are
+understood: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_HEADERS`, `_COMPRESSION`, `_TIMEOUT`, `_PROTOCOL`, `_CERTIFICATE`,
+`_CLIENT_CERTIFICATE`, `_CLIENT_KEY`, `_INSECURE`, and each with `TRACES`, `METRICS` or `LOGS` in its name.
+
+Retries begin sooner than the Collector's (after 1 s, not 5 s): most restarts of a server are over by then, and a short
+queue needs less memory. A Collector file keeps the Collector's waits.
+";
+
+const COLLECTOR: &str = "\
+## The Collector's file
+
+A file with `receivers`, `processors` or `service` is read as the OpenTelemetry Collector's. The parts that its traces,
+metrics and logs pipelines name are taken; the Collector's defaults hold (`decision_wait` 30s, `num_traces` 50000, no
+decision caches, first retry after 5s), except that a request may have 64 MiB unless the file says less. Flags and
+`TAILWATER_` variables stand above it. `${env:NAME}`, `${NAME}`, `${env:NAME:-default}` and `$$` are expanded.
+
+What has no effect is named at start, key by key with its line. What would change what is received, kept or sent if it
+were passed over is refused in the same way: other receivers and exporters, connectors, processors besides
+`tail_sampling`, `batch`, `memory_limiter` and `groupbytrace`, and the policy types `rate_limiting`, `bytes_limiting`,
+`trace_state`, `trace_flags`, `ottl_condition` and `composite`.
+
+| key | becomes |
+| --- | --- |
+";
+
+/// Title and text of a section, and whether a path belongs to it.
+type Section = (&'static str, &'static str, fn(&str) -> bool);
+
+/// The reference page, Markdown.
+#[must_use]
+pub fn reference_page() -> String {
+    let knobs = knobs();
+    let mut page = String::from(HEAD);
+    let sections: [Section; 6] = [
+        ("The process", "", |path| !path.contains('.') || path.starts_with("log.") || path.starts_with("admin.")),
+        ("Receivers", "The keys of `otlp.http` are those of `otlp.grpc`; its endpoint is 127.0.0.1:4318.\n", |path| {
+            path.starts_with("otlp.") && !path.starts_with("otlp.http.")
+        }),
+        ("Sampling", "", |path| path.starts_with("sampling.")),
+        ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),
+        ("Embedded exporter", "", |path| path.starts_with("exporters.file.")),
+        ("OTLP exporters", EXPORTERS, |path| path.starts_with("exporters.otlp.")),
+    ];
+    for (title, text, belongs) in sections {
+        let _ = writeln!(page, "\n## {title}\n");
+        if !text.is_empty() {
+            let _ = writeln!(page, "{text}");
+        }
+        page.push_str("| key | default | takes | effect |\n| --- | --- | --- | --- |\n");
+        for knob in knobs.iter().filter(|knob| belongs(&knob.path)) {
+            row(&mut page, knob);
+        }
+    }
+    let _ = write!(page, "\n{COLLECTOR}");
+    for (key, becomes) in reference_rows() {
+        let _ = writeln!(page, "| `{key}` | {becomes} |");
+    }
+    page
+}
+
+fn row(page: &mut String, knob: &Knob) {
+    let default = match knob.default.as_str() {
+        "" => "none".to_string(),
+        text if text.contains(' ') => text.to_string(),
+        text => format!("`{text}`"),
+    };
+    let mut effect = knob.effect.to_string();
+    if knob.flag != knob.path.replace(['.', '_'], "-") {
+        let _ = write!(effect, " Flag `--{}`, variable `{}`.", knob.flag, knob.environment);
+    }
+    let _ = writeln!(page, "| `{}` | {default} | {} | {effect} |", knob.path, takes(knob.kind));
+}
+
+fn takes(kind: Kind) -> String {
+    match kind {
+        Kind::Bool => "`true`, `false`".to_string(),
+        Kind::Count { min, max } => format!("whole number, {min} to {max}"),
+        Kind::Bytes { min, max } => format!("size, {} to {}", show_bytes(min), show_bytes(max)),
+        Kind::Duration { min, max } => format!("duration, {} to {}", show_duration(min), show_duration(max)),
+        Kind::Number { min, max } => format!("number, {min} to {max}"),
+        Kind::Text => "text".to_string(),
+        Kind::Path => "path".to_string(),
+        Kind::Address => "host:port".to_string(),
+        Kind::Choice(choices) => choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", "),
+        Kind::List => "list of text".to_string(),
+        Kind::Headers => "text by name".to_string(),
+        Kind::Policies => "list of policies".to_string(),
+    }
+}

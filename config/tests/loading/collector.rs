@@ -1,0 +1,311 @@
+//! The Collector's file: what is taken, what is named, what is refused.
+
+use std::time::Duration;
+
+use crate::support::{loaded, problems, refused_with};
+use tailwater_config::sampling::Rule;
+use tailwater_config::{Compression, ExportProtocol, Form, Loaded, LogFormat, LogLevel, MIB, Signals};
+
+const FIXTURE: &str = include_str!("fixtures/collector.yaml");
+const ENVIRONMENT: &[(&str, &str)] = &[("BACKEND", "backend.example"), ("API_KEY", "12345")];
+
+fn fixture() -> Loaded {
+    loaded(FIXTURE, ENVIRONMENT, &[])
+}
+
+/// A file around one tail_sampling section; its first line is line 9 of the file.
+fn sampling_file(section: &str) -> String {
+    let indented: String = section.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "receivers:\n  otlp:\n    protocols:\n      grpc:\nexporters:\n  otlp: {{endpoint: \"b:4317\", tls: {{insecure: true}}}}\nprocessors:\n  tail_sampling:\n{indented}service:\n  pipelines:\n    traces: {{receivers: [otlp], processors: [tail_sampling], exporters: [otlp]}}\n"
+    )
+}
+
+/// A file around one receiver, exporter and pipeline section.
+fn file_of(receivers: &str, exporters: &str, pipelines: &str) -> String {
+    format!(
+        "receivers: {receivers}\nexporters: {exporters}\nprocessors: {{batch: }}\nservice: {{pipelines: {pipelines}}}\n"
+    )
+}
+
+const OTLP: &str = "{otlp: {protocols: {grpc: }}}";
+const BACKEND: &str = "{otlp: {endpoint: 'b:4317', tls: {insecure: true}}}";
+const PIPELINE: &str = "{traces: {receivers: [otlp], exporters: [otlp]}}";
+
+#[test]
+fn sampling_is_taken_as_written() {
+    let loaded = fixture();
+    assert_eq!(loaded.form, Form::Collector);
+    let sampling = &loaded.config.sampling;
+    assert_eq!(sampling.decision_wait, Duration::from_secs(90));
+    assert_eq!(sampling.decision_wait_after_root_received, Duration::from_millis(500));
+    assert_eq!(sampling.traces_max, 100_000);
+    assert_eq!((sampling.sampled_cache_size, sampling.non_sampled_cache_size), (100_000, 256));
+    assert!(sampling.sample_on_first_match && sampling.drop_pending_traces_on_shutdown && !sampling.block_on_overflow);
+    assert_eq!(sampling.trace_bytes_max, 10 * MIB);
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let attribute = |key: &str, values: &[&str], regex, invert| Rule::StringAttribute {
+        key: key.to_string(),
+        values: texts(values),
+        regex,
+        invert,
+    };
+    let expected = [
+        ("all", Rule::AlwaysSample),
+        ("slow", Rule::Latency { threshold_ms: 5000, upper_threshold_ms: 10000 }),
+        ("numbers", Rule::NumericAttribute { key: "http.status_code".to_string(), min: 500, max: 599, invert: false }),
+        ("share", Rule::Probabilistic { hash_salt: "pepper".to_string(), sampling_percentage: 12.5 }),
+        ("status", Rule::StatusCode { ok: false, error: true, unset: true }),
+        ("text", attribute("service.name", &["checkout", "payment"], false, false)),
+        ("regex", attribute("http.target", &["\\/api\\/.*", "^/v\\d+"], true, false)),
+        ("inverted", attribute("http.url", &["\\/health", "\\/metrics"], true, true)),
+        ("count", Rule::SpanCount { min: 2, max: 20 }),
+        ("flagged", Rule::BooleanAttribute { key: "sampled".to_string(), value: true, invert: false }),
+    ];
+    assert_eq!(sampling.policies.len(), expected.len());
+    for (index, (policy, (name, rule))) in sampling.policies.iter().zip(expected).enumerate() {
+        assert_eq!((policy.name.as_str(), &policy.rule), (name, &rule));
+        assert_eq!(policy.line, 40 + u32::try_from(index).unwrap());
+    }
+}
+
+#[test]
+fn receivers_and_exporters_are_taken_as_written() {
+    let config = fixture().config;
+    let grpc = config.receivers.grpc.unwrap();
+    assert_eq!(grpc.endpoint.to_string(), "0.0.0.0:4317");
+    assert_eq!(grpc.limits.request_bytes_max, 16 * MIB);
+    assert_eq!(grpc.limits.streams_per_connection_max, 64);
+    assert_eq!(grpc.limits.connection_age_max, Duration::from_secs(90));
+    assert_eq!(config.receivers.http.unwrap().endpoint.to_string(), "127.0.0.1:4318");
+    assert_eq!(config.receivers.signals, Signals { logs: false, ..Signals::ALL });
+    let [backend, http] = config.exporters.otlp.as_slice() else { panic!("two exporters") };
+    assert_eq!(backend.name, "otlp/backend");
+    assert_eq!(backend.endpoints, ["http://backend.example:4317"]);
+    assert_eq!(backend.headers, [("x-api-key".to_string(), "12345".to_string())]);
+    assert_eq!(backend.signals, Signals { traces: true, ..Signals::NONE });
+    assert_eq!((backend.timeout, backend.compression), (Duration::from_secs(5), Compression::Gzip));
+    assert_eq!(backend.retry.initial_interval, Duration::from_secs(5));
+    assert_eq!(http.protocol, ExportProtocol::HttpProtobuf);
+    assert_eq!(http.metrics_urls(), ["https://fallback.example/otlp/v1/metrics"]);
+    assert_eq!(http.compression, Compression::None);
+    assert_eq!((http.timeout, http.retry.max_elapsed_time), (Duration::from_secs(7), Duration::ZERO));
+    assert_eq!(config.exporters.file, None);
+    assert_eq!((config.node.log.level, config.node.log.format), (LogLevel::Debug, LogFormat::Json));
+}
+
+#[test]
+fn what_has_no_effect_is_named_with_its_line() {
+    let told: Vec<String> = fixture().notes.iter().map(|note| format!("{}: {}", note.source, note.key)).collect();
+    let expected = [
+        "t.yaml:9: receivers.otlp.protocols.grpc.read_buffer_size",
+        "t.yaml:15: receivers.otlp.protocols.grpc.keepalive.enforcement_policy.min_time",
+        "t.yaml:17: receivers.jaeger",
+        "t.yaml:22: processors.memory_limiter.check_interval",
+        "t.yaml:23: processors.memory_limiter.limit_mib",
+        "t.yaml:24: processors.batch",
+        "t.yaml:29: processors.tail_sampling.expected_new_traces_per_sec",
+        "t.yaml:51: processors.tail_sampling/unused",
+        "t.yaml:56: exporters.debug.verbosity",
+        "t.yaml:64: exporters.otlp/backend.sending_queue.num_consumers",
+        "t.yaml:73: extensions.health_check.endpoint",
+        "t.yaml:76: service.extensions",
+        "t.yaml:79: service.telemetry.metrics.level",
+    ];
+    let mut sorted = told.clone();
+    sorted.sort_by_key(|note| note.split(':').nth(1).and_then(|line| line.parse::<u32>().ok()));
+    assert_eq!(sorted, expected);
+}
+
+#[test]
+fn flags_and_variables_stand_above_the_file() {
+    let flags = [("sampling.decision_wait", "3s"), ("otlp.grpc.endpoint", "127.0.0.1:0"), ("shards", "2")];
+    let loaded = loaded(FIXTURE, &[ENVIRONMENT, &[("TAILWATER_SAMPLING_NUM_TRACES", "9")]].concat(), &flags);
+    assert_eq!(loaded.config.sampling.decision_wait, Duration::from_secs(3));
+    assert_eq!(loaded.config.sampling.traces_max, 9);
+    assert_eq!(loaded.config.receivers.grpc.unwrap().endpoint.port(), 0);
+    assert_eq!(loaded.config.node.shards, Some(2));
+}
+
+#[test]
+fn an_empty_section_has_the_collectors_defaults() {
+    let config = loaded(&sampling_file("policies: [{name: a, type: always_sample}]"), &[], &[]).config;
+    assert_eq!(config.sampling.decision_wait, Duration::from_secs(30));
+    assert_eq!(config.sampling.traces_max, 50_000);
+    assert_eq!(config.sampling.sampled_cache_size, 0);
+    assert_eq!(config.receivers.grpc.unwrap().endpoint.to_string(), "127.0.0.1:4317");
+    assert_eq!(config.receivers.http, None);
+}
+
+#[test]
+fn a_flag_for_the_exporter_means_the_only_one() {
+    let file = file_of(
+        OTLP,
+        "{otlphttp/a: {endpoint: 'http://a:4318'}}",
+        "{traces: {receivers: [otlp], exporters: [otlphttp/a]}}",
+    );
+    let config = loaded(&file, &[], &[("exporters.otlp.timeout", "3s")]).config;
+    assert_eq!(config.exporters.otlp.len(), 1);
+    assert_eq!(config.exporters.otlp[0].timeout, Duration::from_secs(3));
+    assert_eq!(config.sampling.policies[0].rule, Rule::AlwaysSample);
+}
+
+#[test]
+fn substitution_follows_the_collector() {
+    let section = "decision_wait: ${env:WAIT}\nnum_traces: ${env:COUNT:-77}\nsample_on_first_match: \"${FLAG}\"\npolicies:\n  - name: a$$b\n    type: string_attribute\n    string_attribute: {key: k, values: ['${env:NUMBER}', 'pre-${env:NUMBER}', \"${env:${env:INDIRECT}}\"]}\n  - ${env:POLICY}\n";
+    let environment = [
+        ("WAIT", "15s"),
+        ("FLAG", "true"),
+        ("NUMBER", "0123"),
+        ("INDIRECT", "WAIT"),
+        ("POLICY", "{name: p, type: span_count, span_count: {min_spans: 2}}"),
+    ];
+    let sampling = loaded(&sampling_file(section), &environment, &[]).config.sampling;
+    assert_eq!(sampling.decision_wait, Duration::from_secs(15));
+    assert_eq!(sampling.traces_max, 77);
+    assert!(sampling.sample_on_first_match);
+    assert_eq!(sampling.policies[0].name, "a$b");
+    let Rule::StringAttribute { values, .. } = &sampling.policies[0].rule else { panic!("a string attribute") };
+    assert_eq!(values, &["0123", "pre-0123", "15s"]);
+    assert_eq!(sampling.policies[1].rule, Rule::SpanCount { min: 2, max: 0 });
+    assert_eq!(sampling.policies[1].line, 16);
+}
+
+#[test]
+fn substitution_errors_name_the_key() {
+    let unset =
+        loaded(&sampling_file("num_traces: ${env:NOT_SET}\npolicies: [{name: a, type: always_sample}]"), &[], &[]);
+    assert_eq!(unset.config.sampling.traces_max, 50_000);
+    assert!(unset.notes.iter().any(|note| note.text.contains("NOT_SET")), "{:?}", unset.notes);
+    for (value, cause) in [
+        ("${file:/etc/x}", "the source `file` is not supported"),
+        ("${env:A B}", "not the name of an environment variable"),
+        ("a${env:A", "has no closing brace"),
+    ] {
+        let told = problems(&sampling_file(&format!("decision_wait: '{value}'")), &[], &[]);
+        assert!(told[0].starts_with("t.yaml:9: processors.tail_sampling.decision_wait: "), "{told:?}");
+        assert!(told[0].contains(cause), "{told:?}");
+    }
+    // An embedded expression makes text, and text is no number.
+    refused_with(&sampling_file("num_traces: 1${env:A:-0}"), 9, "text does not fit here");
+}
+
+#[test]
+fn sampling_values_are_strict() {
+    for (section, cause) in [
+        ("decision_wait: 10", "an integer does not fit here"),
+        ("decision_wait: 10 s", "not a duration"),
+        ("decision_wait: -1s", "negative duration"),
+        ("num_traces: \"10\"", "text does not fit here; write a whole number, such as 100_000 without quotes"),
+        ("num_traces: -1", "not a whole number of zero or more"),
+        ("num_traces: 0", "out of bounds"),
+        ("sample_on_first_match: yes", "text does not fit here"),
+        ("decision_wait_: 10s", "unknown key; did you mean `decision_wait`?"),
+        ("decision_cache: {sampled_cash_size: 1}", "unknown key; did you mean `sampled_cache_size`?"),
+        ("decision_cache: 5", "an integer where a mapping is needed"),
+        ("sampling_strategy: span-ingest", "`span-ingest` is not supported"),
+        ("sampling_strategy: other", "invalid sampling_strategy \"other\", expected one of"),
+        ("tail_storage: file_storage", "not supported; storage extensions"),
+        ("policies: {}", "a mapping where a list of policies is needed"),
+    ] {
+        refused_with(&sampling_file(section), 9, cause);
+    }
+}
+
+#[test]
+fn pipelines_are_checked() {
+    for (pipelines, cause) in [
+        ("{traces: {receivers: [otlp/x], exporters: [otlp]}}", "`otlp/x` is not defined under receivers"),
+        (
+            "{traces: {receivers: [otlp], exporters: [oltp]}}",
+            "`oltp` is not defined under exporters; did you mean `otlp`?",
+        ),
+        ("{traces: {receivers: [otlp], exporters: []}}", "must have at least one exporter"),
+        ("{traces: {exporters: [otlp]}}", "must have at least one receiver"),
+        ("{metrics: {receivers: [otlp], exporters: [otlp]}}", "there is no traces pipeline"),
+        ("{profiles: {receivers: [otlp], exporters: [otlp]}}", "not a signal that is supported"),
+        ("{traces: {receivers: otlp, exporters: [otlp]}}", "text where a list is needed"),
+        ("{traces: {receiver: [otlp], exporters: [otlp]}}", "unknown key; the keys here are receivers"),
+        ("{traces: }", "the pipeline is empty"),
+        (
+            "{traces: {receivers: [otlp], exporters: [otlp]}, traces/2: {receivers: [otlp], processors: [batch], exporters: [otlp]}}",
+            "has other processors than",
+        ),
+    ] {
+        refused_with(&file_of(OTLP, BACKEND, pipelines), 4, cause);
+    }
+    refused_with("receivers: {}\nservice:\n", 2, "the section is empty");
+    refused_with("receivers: {}\n", 1, "the section is missing");
+    refused_with(&format!("{}sampling: {{}}\n", file_of(OTLP, BACKEND, PIPELINE)), 5, "unknown section");
+}
+
+#[test]
+fn other_components_are_refused_where_they_matter() {
+    let other = "receivers: {otlp: {protocols: {grpc: }}, jaeger: }\nprocessors: {attributes: {actions: []}}\nexporters: {kafka: , otlp: {endpoint: 'https://b'}}\nconnectors: {spanmetrics: }\nservice:\n  pipelines:\n    traces:\n      receivers: [otlp, jaeger]\n      processors: [attributes]\n      exporters: [otlp, kafka, spanmetrics]\n";
+    let told = problems(other, &[], &[]);
+    for (line, cause) in [
+        (8, "the receiver `jaeger` is not supported"),
+        (9, "the processor `attributes` is not supported"),
+        (10, "the exporter `kafka` is not supported"),
+        (10, "the connector `spanmetrics` is not supported"),
+    ] {
+        let found = told.iter().any(|text| text.starts_with(&format!("t.yaml:{line}: ")) && text.contains(cause));
+        assert!(found, "{cause}: {told:?}");
+    }
+    assert_eq!(told.len(), 4, "{told:?}");
+}
+
+#[test]
+fn receivers_are_checked() {
+    for (receivers, cause) in [
+        ("{otlp: }", "must specify at least one protocol"),
+        ("{otlp: {protocols: {thrift: }}}", "unknown protocol"),
+        ("{otlp: {protocols: {grpc: {endpoint: 'collector:4317'}}}}", "not an address to listen on"),
+        ("{otlp: {protocols: {grpc: {tls: {cert_file: a}}}}}", "not supported; serving TLS"),
+        ("{otlp: {protocols: {grpc: {transport: unix}}}}", "`unix` is not supported"),
+        ("{otlp: {protocols: {grpc: {auth: {authenticator: x}}}}}", "authenticating senders is not supported"),
+        ("{otlp: {protocols: {http: {cors: {allowed_origins: ['*']}}}}}", "cross-origin requests"),
+        ("{otlp: {protocols: {http: {traces_url_path: /x}}}}", "`/x` is not supported; write /v1/traces"),
+        ("{otlp: {protocols: {grpc: {max_recv_msg_size_mib: 1.5}}}}", "not a whole number"),
+        ("{otlp: {protocols: {grpc: {endpont: 'localhost:1'}}}}", "unknown key; did you mean `endpoint`?"),
+    ] {
+        refused_with(&file_of(receivers, BACKEND, PIPELINE), 1, cause);
+    }
+    let clash = "{otlp: {protocols: {grpc: {endpoint: '0.0.0.0:4317'}, http: {endpoint: 'localhost:4317'}}}}";
+    refused_with(&file_of(clash, BACKEND, PIPELINE), 1, "takes the same port as otlp.grpc.endpoint");
+}
+
+#[test]
+fn exporters_are_checked() {
+    for (exporter, cause) in [
+        ("{otlp: }", "an exporter without an endpoint"),
+        ("{otlp: {endpoint: 'http://b:4317'}}", "the scheme is http but tls.insecure is not set"),
+        ("{otlp: {endpoint: 'b:4317', tls: {insecure_skip_verify: true}}}", "an unverified server is not supported"),
+        ("{otlp: {endpoint: 'b:4317', auth: {authenticator: x}}}", "authentication extensions are not supported"),
+        ("{otlp: {endpoint: 'b:99999'}}", "a URL with a port that is none"),
+        ("{otlp: {endpoint: 'b:4317', compression: brotli}}", "not one of the words this key takes"),
+        ("{otlp: {endpoint: 'b:4317', headers: {'a b': c}}}", "is not a header name"),
+        ("{otlp: {endpoint: 'b:4317', headers: {a: 5}}}", "an integer where text is needed; put the value in quotes"),
+        ("{otlp: {endpoint: 'b:4317', time_out: 5s}}", "unknown key; did you mean `timeout`?"),
+        ("{otlp: {endpoint: 'b:4317', tls: {cert_file: a}}}", "a certificate needs its key"),
+    ] {
+        refused_with(&file_of(OTLP, exporter, PIPELINE), 2, cause);
+    }
+    let listed = "{otlp: {endpoint: 'b:4317', headers: [{name: a, value: b}], compression: snappy}}";
+    let loaded = loaded(&file_of(OTLP, listed, PIPELINE), &[], &[]);
+    assert_eq!(loaded.config.exporters.otlp[0].headers, [("a".to_string(), "b".to_string())]);
+    assert_eq!(loaded.config.exporters.otlp[0].endpoints, ["https://b:4317"]);
+    assert!(loaded.notes.iter().any(|note| note.text.contains("gzip is used")));
+}
+
+#[test]
+fn the_file_exporter_is_the_embedded_one() {
+    let file = file_of(
+        OTLP,
+        "{file: {path: /var/lib/kept.json, rotation: {max_megabytes: 10}}}",
+        "{traces: {receivers: [otlp], exporters: [file]}}",
+    );
+    let loaded = loaded(&file, &[], &[]);
+    assert_eq!(loaded.config.exporters.file.unwrap().path.to_str(), Some("/var/lib/kept.json"));
+    assert!(loaded.notes.iter().any(|note| note.key == "exporters.file.rotation.max_megabytes"));
+}

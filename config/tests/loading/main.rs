@@ -1,0 +1,9 @@
+//! Loading a configuration, from the outside: text in, typed values or problems out.
+
+#![allow(clippy::panic, reason = "a test fails by panicking, also in its helpers")]
+
+mod collector;
+mod documents;
+mod layers;
+mod policies;
+mod support;

@@ -1,0 +1,292 @@
+//! The evidence of undecided traces and the wheel of their deadlines. Entries lie in one list whose room is reserved
+//! when the shard is made; a wheel slot is a doubly linked list through the entries, so that scheduling,
+//! rescheduling and removal cost a few writes and no allocation.
+
+use super::arena::Reference;
+use crate::vocabulary::{StatusMask, TraceId};
+
+/// One undecided trace: 80 bytes.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// Its id.
+    pub id: TraceId,
+    /// The keyed hash of the id.
+    pub hash: u64,
+    /// Earliest start, as the reference computes it: a 0 gives way to any other.
+    pub start_unix_nano: u64,
+    /// Latest end, likewise.
+    pub end_unix_nano: u64,
+    /// The first 64 policy leaves that held for any of its spans.
+    pub leaves: u64,
+    /// Its newest fragment; older ones hang behind it.
+    pub newest: Reference,
+    /// Tick at which it is to be judged.
+    pub deadline: u32,
+    previous: u32,
+    next: u32,
+    /// Spans so far.
+    pub spans: u32,
+    /// Bytes of their messages; saturates.
+    pub bytes: u32,
+    /// Status codes seen.
+    pub status: StatusMask,
+    /// True once a span without a parent has come.
+    pub root_seen: bool,
+}
+
+const _: () = assert!(size_of::<Trace>() == 80, "the memory plan counts 80 bytes a trace");
+
+/// End of a list.
+const NONE: u32 = u32::MAX;
+
+/// Slots of the wheel. With ticks of 10 ms one turn is 41 s; later deadlines stay in their slot for another turn.
+const WHEEL_SLOTS: u32 = 4096;
+
+/// The entries and the wheel.
+#[derive(Debug)]
+pub struct TraceTable {
+    entries: Vec<Trace>,
+    vacant: Vec<u32>,
+    traces_max: usize,
+    /// Leaves past the first 64: `words_more` words an entry.
+    leaves_more: Vec<u64>,
+    words_more: usize,
+    slots: Vec<u32>,
+    /// The next tick to expire.
+    cursor: u32,
+    pending: usize,
+}
+
+impl TraceTable {
+    /// A table for at most `traces_max` traces, each with `words_more` words of leaves past the first.
+    #[must_use]
+    pub fn new(traces_max: usize, words_more: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(traces_max),
+            vacant: Vec::new(),
+            traces_max,
+            leaves_more: Vec::with_capacity(traces_max * words_more),
+            words_more,
+            slots: vec![NONE; WHEEL_SLOTS as usize],
+            cursor: 0,
+            pending: 0,
+        }
+    }
+
+    /// Undecided traces.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pending
+    }
+
+    /// True when no trace is undecided.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// True when another trace needs another's place.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pending >= self.traces_max
+    }
+
+    /// Opens an entry, to be judged at tick `deadline`.
+    pub fn open(&mut self, id: TraceId, hash: u64, deadline: u32) -> u32 {
+        debug_assert!(!self.is_full(), "the caller makes room first");
+        let trace = Trace {
+            id,
+            hash,
+            start_unix_nano: 0,
+            end_unix_nano: 0,
+            leaves: 0,
+            newest: Reference::NONE,
+            deadline,
+            previous: NONE,
+            next: NONE,
+            spans: 0,
+            bytes: 0,
+            status: 0,
+            root_seen: false,
+        };
+        let number = match self.vacant.pop() {
+            Some(number) => {
+                self.entries[number as usize] = trace;
+                let words = number as usize * self.words_more;
+                self.leaves_more[words..words + self.words_more].fill(0);
+                number
+            }
+            None => {
+                self.entries.push(trace);
+                self.leaves_more.resize(self.entries.len() * self.words_more, 0);
+                u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+            }
+        };
+        self.pending += 1;
+        self.link(number);
+        number
+    }
+
+    /// The entry `number`.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, number: u32) -> &Trace {
+        &self.entries[number as usize]
+    }
+
+    /// The entry `number`, to be changed; its deadline only by `reschedule`.
+    #[inline]
+    pub fn get_mut(&mut self, number: u32) -> &mut Trace {
+        &mut self.entries[number as usize]
+    }
+
+    /// The leaves past the first 64.
+    #[must_use]
+    pub fn leaves_more(&self, number: u32) -> &[u64] {
+        let start = number as usize * self.words_more;
+        &self.leaves_more[start..start + self.words_more]
+    }
+
+    /// Adds leaves past the first 64.
+    pub fn merge_leaves_more(&mut self, number: u32, words: &[u64]) {
+        let start = number as usize * self.words_more;
+        for (mine, theirs) in self.leaves_more[start..start + self.words_more].iter_mut().zip(words) {
+            *mine |= theirs;
+        }
+    }
+
+    /// Sets one bit in a word past the first.
+    pub fn set_leaf_more(&mut self, number: u32, word: usize, bit: u64) {
+        self.leaves_more[number as usize * self.words_more + word] |= bit;
+    }
+
+    /// Moves a deadline.
+    pub fn reschedule(&mut self, number: u32, deadline: u32) {
+        self.unlink(number);
+        self.entries[number as usize].deadline = deadline;
+        self.link(number);
+    }
+
+    /// Frees the entry; it must be unlinked.
+    pub fn free(&mut self, number: u32) {
+        self.vacant.push(number);
+        self.pending -= 1;
+    }
+
+    /// Takes up to `count_max` traces whose deadline is at or before `tick` off the wheel, into `out`. True when more may
+    /// be due.
+    pub fn expire(&mut self, tick: u32, count_max: usize, out: &mut Vec<u32>) -> bool {
+        out.clear();
+        // After a long pause one turn of the wheel has seen every slot.
+        if tick.saturating_sub(self.cursor) > WHEEL_SLOTS {
+            self.cursor = tick - WHEEL_SLOTS;
+        }
+        while self.cursor <= tick {
+            let mut at = self.slots[(self.cursor % WHEEL_SLOTS) as usize];
+            while at != NONE {
+                let next = self.entries[at as usize].next;
+                if self.entries[at as usize].deadline <= tick {
+                    if out.len() == count_max {
+                        return true;
+                    }
+                    self.unlink(at);
+                    out.push(at);
+                }
+                at = next;
+            }
+            self.cursor += 1;
+        }
+        false
+    }
+
+    /// Takes up to `count` traces that are due soonest off the wheel, whatever the time, into `out`.
+    pub fn expire_soonest(&mut self, count: usize, out: &mut Vec<u32>) {
+        out.clear();
+        for ahead in 0..WHEEL_SLOTS {
+            let slot = (self.cursor.wrapping_add(ahead) % WHEEL_SLOTS) as usize;
+            while self.slots[slot] != NONE {
+                if out.len() == count {
+                    return;
+                }
+                let at = self.slots[slot];
+                self.unlink(at);
+                out.push(at);
+            }
+        }
+    }
+
+    /// Takes one trace off the wheel, to be judged at once.
+    pub fn unlink(&mut self, number: u32) {
+        let Trace { previous, next, deadline, .. } = self.entries[number as usize];
+        if next != NONE {
+            self.entries[next as usize].previous = previous;
+        }
+        if previous == NONE {
+            self.slots[(deadline % WHEEL_SLOTS) as usize] = next;
+        } else {
+            self.entries[previous as usize].next = next;
+        }
+        let entry = &mut self.entries[number as usize];
+        (entry.previous, entry.next) = (NONE, NONE);
+    }
+
+    fn link(&mut self, number: u32) {
+        // A deadline in the past is due at once.
+        let deadline = self.entries[number as usize].deadline.max(self.cursor);
+        let slot = (deadline % WHEEL_SLOTS) as usize;
+        let next = self.slots[slot];
+        if next != NONE {
+            self.entries[next as usize].previous = number;
+        }
+        let entry = &mut self.entries[number as usize];
+        (entry.deadline, entry.previous, entry.next) = (deadline, NONE, next);
+        self.slots[slot] = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces_expire_at_their_tick_and_not_before() {
+        let mut table = TraceTable::new(100, 0);
+        let mut out = Vec::new();
+        let late = table.open([1; 16], 1, 2 * WHEEL_SLOTS + 5);
+        let soon = table.open([2; 16], 2, 5);
+        let moved = table.open([3; 16], 3, 700);
+        table.reschedule(moved, 6);
+        assert!(!table.expire(4, 10, &mut out) && out.is_empty());
+        assert!(!table.expire(5, 10, &mut out));
+        assert_eq!(out, [soon], "the late one shares the slot and stays");
+        table.expire(6, 10, &mut out);
+        assert_eq!(out, [moved]);
+        table.expire(2 * WHEEL_SLOTS + 4, 10, &mut out);
+        assert!(out.is_empty());
+        table.expire(9 * WHEEL_SLOTS, 10, &mut out);
+        assert_eq!(out, [late], "a long pause loses nothing");
+    }
+
+    #[test]
+    fn a_bounded_expiry_goes_on_where_it_stopped() {
+        let mut table = TraceTable::new(10, 1);
+        let all: Vec<u32> = (0..5).map(|number| table.open([number; 16], 0, 3)).collect();
+        table.merge_leaves_more(all[0], &[9]);
+        let mut out = Vec::new();
+        assert!(table.expire(3, 2, &mut out));
+        let mut seen = out.clone();
+        assert!(table.expire(3, 2, &mut out));
+        seen.extend(&out);
+        assert!(!table.expire(3, 2, &mut out));
+        seen.extend(&out);
+        seen.sort_unstable();
+        assert_eq!(seen, all);
+        for number in all {
+            table.free(number);
+        }
+        let again = table.open([9; 16], 0, 1);
+        assert_eq!(table.leaves_more(again), [0], "a reused entry starts clean");
+        table.expire_soonest(1, &mut out);
+        assert_eq!(out, [again]);
+    }
+}

@@ -1,0 +1,177 @@
+//! Kept spans, re-framed for the next hop: byte for byte as they came, one `ResourceSpans` a resource and one
+//! `ScopeSpans` a scope, batched over traces.
+
+use hashbrown::HashMap;
+use tailwater_proto::otlp::wire::{field_length, put_header};
+
+/// When a batch is full.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Most spans in a request.
+    pub spans_max: u32,
+    /// Most bytes of spans in a request; envelopes come on top. Receivers commonly refuse more than 4 MiB.
+    pub bytes_max: usize,
+}
+
+/// The open batch. Scopes are named by the buffer's handles; the shard holds each of them until the flush.
+#[derive(Debug)]
+pub struct Export {
+    limits: BatchLimits,
+    scopes: Vec<OpenScope>,
+    by_scope: HashMap<u32, usize, ahash::RandomState>,
+    spans: u32,
+    bytes: usize,
+    /// Emptied lists, so that steady state allocates nothing.
+    spare: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct OpenScope {
+    scope: u32,
+    /// `ScopeSpans.spans` fields, ready to be copied.
+    spans: Vec<u8>,
+}
+
+/// A flushed batch.
+#[derive(Debug)]
+pub struct Flushed {
+    /// The `ExportTraceServiceRequest`.
+    pub body: Vec<u8>,
+    /// Spans in it.
+    pub spans: u32,
+    /// The scopes whose hold ends with the flush.
+    pub scopes: Vec<u32>,
+}
+
+/// What the batch needs to know of a scope: the resource's number and envelope, the scope's envelope.
+pub type Parts<'a> = (u32, &'a [u8], &'a [u8]);
+
+/// `spans`, `scope_spans` and `resource_spans` all have these numbers in their enclosing messages.
+const SPANS: u32 = 2;
+const SCOPE_SPANS: u32 = 2;
+const RESOURCE_SPANS: u32 = 1;
+/// Lists kept for reuse, and the largest one kept.
+const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+impl Export {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(limits: BatchLimits, seed: [u64; 4]) -> Self {
+        let hasher = ahash::RandomState::with_seeds(seed[0], seed[1], seed[2], seed[3]);
+        Self {
+            limits,
+            scopes: Vec::new(),
+            by_scope: HashMap::with_hasher(hasher),
+            spans: 0,
+            bytes: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Spans in the open batch.
+    #[must_use]
+    pub fn spans(&self) -> u32 {
+        self.spans
+    }
+
+    /// True when `bytes` more would overfill the batch: flush first.
+    #[must_use]
+    pub fn is_full_for(&self, bytes: usize) -> bool {
+        self.spans > 0 && (self.spans >= self.limits.spans_max || self.bytes + bytes > self.limits.bytes_max)
+    }
+
+    /// Adds a span. True when the scope is new to the batch and is to be held by the caller until the flush.
+    pub fn add(&mut self, scope: u32, span: &[u8]) -> bool {
+        let next = self.scopes.len();
+        let position = *self.by_scope.entry(scope).or_insert(next);
+        if position == next {
+            self.scopes.push(OpenScope { scope, spans: self.spare.pop().unwrap_or_default() });
+        }
+        let spans = &mut self.scopes[position].spans;
+        put_header(spans, SPANS, span.len());
+        spans.extend_from_slice(span);
+        self.spans += 1;
+        self.bytes += span.len();
+        position == next
+    }
+
+    /// Frames the batch and empties it; `None` when nothing is in it. `parts` tells of a scope.
+    pub fn flush<'a>(&mut self, parts: impl Fn(u32) -> Parts<'a>) -> Option<Flushed> {
+        if self.spans == 0 {
+            return None;
+        }
+        self.scopes.sort_unstable_by_key(|open| (parts(open.scope).0, open.scope));
+        let mut body = Vec::with_capacity(self.bytes + self.bytes / 8 + self.scopes.len() * 512);
+        for group in self.scopes.chunk_by(|left, right| parts(left.scope).0 == parts(right.scope).0) {
+            let scope_length = |open: &OpenScope| parts(open.scope).2.len() + open.spans.len();
+            let resource = parts(group[0].scope).1;
+            let content: usize = group.iter().map(|open| field_length(SCOPE_SPANS, scope_length(open))).sum();
+            put_header(&mut body, RESOURCE_SPANS, resource.len() + content);
+            body.extend_from_slice(resource);
+            for open in group {
+                put_header(&mut body, SCOPE_SPANS, scope_length(open));
+                body.extend_from_slice(parts(open.scope).2);
+                body.extend_from_slice(&open.spans);
+            }
+        }
+        self.by_scope.clear();
+        let mut scopes = Vec::with_capacity(self.scopes.len());
+        for mut open in self.scopes.drain(..) {
+            scopes.push(open.scope);
+            if self.spare.len() < SPARE_MAX && open.spans.capacity() <= SPARE_BYTES_MAX {
+                open.spans.clear();
+                self.spare.push(open.spans);
+            }
+        }
+        self.bytes = 0;
+        Some(Flushed { body, spans: std::mem::take(&mut self.spans), scopes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_grouped_by_resource_and_scope_and_unchanged() {
+        let mut export = Export::new(BatchLimits { spans_max: 10, bytes_max: 1000 }, [1, 2, 3, 4]);
+        let parts = |scope: u32| match scope {
+            7 => (1, &[0x0a, 0][..], &[0x1a, 1, b'a'][..]),
+            8 => (1, &[0x0a, 0][..], &[0x1a, 1, b'b'][..]),
+            _ => (2, &[][..], &[][..]),
+        };
+        assert!(export.add(9, b"z"));
+        assert!(export.add(7, b"one"));
+        assert!(export.add(8, b"two"));
+        assert!(!export.add(7, b"three"));
+        let flushed = export.flush(parts).unwrap();
+        let expected = [
+            &[0x0a, 26, 0x0a, 0][..],
+            &[0x12, 15, 0x1a, 1, b'a', 0x12, 3][..],
+            b"one",
+            &[0x12, 5],
+            b"three",
+            &[0x12, 8, 0x1a, 1, b'b', 0x12, 3],
+            b"two",
+            &[0x0a, 5, 0x12, 3, 0x12, 1, b'z'],
+        ]
+        .concat();
+        // Two ScopeSpans of 17 and 10 bytes with their headers, and the resource's 2.
+        let expected = [&[0x0a, 29][..], &expected[2..]].concat();
+        assert_eq!(flushed.body, expected);
+        assert_eq!((flushed.spans, flushed.scopes.len()), (4, 3));
+        assert!(export.flush(parts).is_none());
+    }
+
+    #[test]
+    fn a_batch_is_full_by_spans_or_bytes_but_takes_one_span_of_any_size() {
+        let mut export = Export::new(BatchLimits { spans_max: 2, bytes_max: 10 }, [0; 4]);
+        assert!(!export.is_full_for(1_000_000));
+        export.add(1, &[0; 5]);
+        assert!(!export.is_full_for(5));
+        assert!(export.is_full_for(6));
+        export.add(1, &[0; 5]);
+        assert!(export.is_full_for(0));
+    }
+}

@@ -1,0 +1,37 @@
+//! The seam to the world: what a shard asks of whoever runs it. Passed to each call and never stored, so that no
+//! type parameter spreads. The real host is in `node`, a simulated one drives the tests.
+
+use bytes::Bytes;
+use tailwater_proto::otlp::Signal;
+
+/// A request for the next hop: an OTLP `Export*ServiceRequest` message, uncompressed.
+#[derive(Debug, Clone)]
+pub struct ExportRequest {
+    /// Which service it is for.
+    pub signal: Signal,
+    /// The protobuf message.
+    pub body: Bytes,
+    /// Spans, metric points or log records in it. The outcome reported back must sum to this.
+    pub items: u32,
+}
+
+/// The world as a shard sees it.
+pub trait Host {
+    /// Takes a request for the next hop. The host reports each item's fate once, through `Shard::settle`.
+    fn export(&mut self, request: ExportRequest);
+}
+
+/// What became of an `ExportRequest`'s items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFate {
+    /// The next hop took them over.
+    Delivered,
+    /// The next hop refused them for good.
+    Refused,
+    /// Retries were used up.
+    Exhausted,
+    /// The export queue was full.
+    QueueFull,
+    /// The node stopped before they could be sent.
+    Shutdown,
+}

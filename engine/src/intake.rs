@@ -1,0 +1,214 @@
+//! The first stage: a trace request's bytes become span records, sorted by the shard that owns their trace. The
+//! policy leaves on attributes are evaluated here, while the bytes are hot. Nothing is accepted of a request
+//! whose structure is broken; a bad span costs only itself.
+
+use crate::route::Route;
+use crate::rules::attribute::Memory;
+use crate::rules::{Rules, Site, status_bit};
+use crate::vocabulary::{Envelopes, ScopeEnvelope, ShardIndex, SpanBatch, SpanRecord};
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
+use tailwater_proto::otlp::check::{Fault, KeyValue};
+use tailwater_proto::otlp::scan::{SpanFacts, SpanFault, TraceVisitor, traces};
+use thiserror::Error;
+
+/// Why a request is refused whole. Nothing of it was accepted; sending it again won't help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IntakeError {
+    /// It is no OTLP.
+    #[error("the request is not a valid OTLP message: {0}")]
+    Malformed(#[from] Fault),
+    /// It has more bytes than positions in it can count.
+    #[error("the request is larger than 4 GiB")]
+    TooLarge,
+}
+
+/// A request, scanned.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The spans by shard; shards without any are left out.
+    pub batches: Vec<(ShardIndex, SpanBatch)>,
+    /// Spans in `batches`.
+    pub accepted: u32,
+    /// Spans with a fault of their own.
+    pub refused: u32,
+    /// The first of those faults, for the answer to the sender.
+    pub fault: Option<SpanFault>,
+}
+
+/// The stage's scratch, kept from request to request.
+#[derive(Debug)]
+pub struct Intake {
+    route: Route,
+    span_bytes_max: u32,
+    /// One list of spans a shard, emptied into the batches.
+    staged: Vec<Staged>,
+    resource_leaves: Vec<u64>,
+    span_leaves: Vec<u64>,
+    resource_memory: Memory,
+    span_memory: Memory,
+}
+
+#[derive(Debug, Default)]
+struct Staged {
+    spans: Vec<SpanRecord>,
+    leaves_more: Vec<u64>,
+}
+
+impl Intake {
+    /// A stage for `rules` that routes by `route` and refuses spans of more than `span_bytes_max` bytes.
+    #[must_use]
+    pub fn new(route: Route, span_bytes_max: u32, rules: &Rules) -> Self {
+        let staged = (0..route.shards()).map(|_| Staged::default()).collect();
+        Self {
+            route,
+            span_bytes_max,
+            staged,
+            resource_leaves: vec![0; rules.leaf_words()],
+            span_leaves: vec![0; rules.leaf_words()],
+            resource_memory: rules.attributes().memory(),
+            span_memory: rules.attributes().memory(),
+        }
+    }
+
+    /// Scans an `ExportTraceServiceRequest`.
+    ///
+    /// # Errors
+    /// `IntakeError`; nothing is kept of the request then.
+    pub fn scan(&mut self, body: &Bytes, rules: &Rules) -> Result<Scanned, IntakeError> {
+        if u32::try_from(body.len()).is_err() {
+            return Err(IntakeError::TooLarge);
+        }
+        let span_bytes_max = self.span_bytes_max;
+        let mut walk = Walk {
+            intake: self,
+            rules,
+            envelopes: Envelopes::default(),
+            resource: 0..0,
+            accepted: 0,
+            refused: 0,
+            fault: None,
+        };
+        let outcome = traces(body, span_bytes_max, &mut walk);
+        let Walk { envelopes, accepted, refused, fault, .. } = walk;
+        if let Err(error) = outcome {
+            for staged in &mut self.staged {
+                staged.spans.clear();
+                staged.leaves_more.clear();
+            }
+            return Err(error.into());
+        }
+        let envelopes = Arc::new(envelopes);
+        let batches = (0u16..).zip(&mut self.staged).filter(|(_, staged)| !staged.spans.is_empty());
+        let batches = batches.map(|(shard, staged)| {
+            let Staged { spans, leaves_more } = std::mem::take(staged);
+            (ShardIndex(shard), SpanBatch { body: body.clone(), envelopes: envelopes.clone(), spans, leaves_more })
+        });
+        Ok(Scanned { batches: batches.collect(), accepted, refused, fault })
+    }
+
+    /// Takes back a batch's lists, so that the next request needs no allocation for that shard.
+    pub fn recycle(&mut self, shard: ShardIndex, batch: SpanBatch) {
+        if let Some(staged) = self.staged.get_mut(usize::from(shard.0)) {
+            let SpanBatch { mut spans, mut leaves_more, .. } = batch;
+            spans.clear();
+            leaves_more.clear();
+            if spans.capacity() <= RECYCLED_SPANS_MAX {
+                *staged = Staged { spans, leaves_more };
+            }
+        }
+    }
+}
+
+/// A list grown past this by one huge request is given back to the allocator.
+const RECYCLED_SPANS_MAX: usize = 65_536;
+
+/// One request's walk.
+struct Walk<'a> {
+    intake: &'a mut Intake,
+    rules: &'a Rules,
+    envelopes: Envelopes,
+    resource: Range<u32>,
+    accepted: u32,
+    refused: u32,
+    fault: Option<SpanFault>,
+}
+
+impl Walk<'_> {
+    fn keep_bytes(&mut self, bytes: &[u8]) -> Range<u32> {
+        let start = position(self.envelopes.bytes.len());
+        self.envelopes.bytes.extend_from_slice(bytes);
+        start..position(self.envelopes.bytes.len())
+    }
+}
+
+/// A position in a request; requests over 4 GiB are refused before the walk.
+#[inline]
+fn position(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+impl TraceVisitor for Walk<'_> {
+    fn resource(&mut self, envelope: &[u8]) {
+        self.resource = self.keep_bytes(envelope);
+        self.intake.resource_leaves.fill(0);
+        self.intake.resource_memory.clear();
+    }
+
+    fn resource_attribute(&mut self, attribute: KeyValue<'_>) {
+        let intake = &mut *self.intake;
+        let (memory, leaves) = (&mut intake.resource_memory, &mut intake.resource_leaves);
+        self.rules.attributes().visit(&attribute, Site::Resource, memory, leaves);
+    }
+
+    fn scope(&mut self, envelope: &[u8]) {
+        let scope = self.keep_bytes(envelope);
+        self.envelopes.scopes.push(ScopeEnvelope { resource: self.resource.clone(), scope });
+    }
+
+    #[inline]
+    fn span_begin(&mut self) {
+        // Nearly always one word; a call to copy it would cost more than the copy.
+        for (span, resource) in self.intake.span_leaves.iter_mut().zip(&self.intake.resource_leaves) {
+            *span = *resource;
+        }
+        self.intake.span_memory.clear();
+    }
+
+    #[inline]
+    fn span_attribute(&mut self, attribute: KeyValue<'_>) {
+        let intake = &mut *self.intake;
+        self.rules.attributes().visit(&attribute, Site::Span, &mut intake.span_memory, &mut intake.span_leaves);
+    }
+
+    #[inline]
+    fn span(&mut self, facts: &SpanFacts<'_>) {
+        let intake = &mut *self.intake;
+        let hash = intake.route.hash(&facts.trace_id);
+        let shard = intake.route.shard(hash);
+        let staged = &mut intake.staged[usize::from(shard.0)];
+        staged.spans.push(SpanRecord {
+            trace_id: facts.trace_id,
+            hash,
+            start_unix_nano: facts.start_unix_nano,
+            end_unix_nano: facts.end_unix_nano,
+            leaves: intake.span_leaves[0],
+            offset: position(facts.offset),
+            length: position(facts.bytes.len()),
+            scope: position(self.envelopes.scopes.len()).saturating_sub(1),
+            status: status_bit(facts.status_code),
+            is_root: facts.is_root,
+        });
+        if intake.span_leaves.len() > 1 {
+            staged.leaves_more.extend_from_slice(&intake.span_leaves[1..]);
+        }
+        self.accepted += 1;
+    }
+
+    #[cold]
+    fn span_refused(&mut self, fault: SpanFault) {
+        self.refused += 1;
+        self.fault = self.fault.or(Some(fault));
+    }
+}

@@ -1,0 +1,265 @@
+//! The books of one shard: every span that came in is somewhere. At any moment
+//!
+//! ```text
+//! received = exported + dropped(by reason) + pending
+//! pending  = buffered + exporting + (handed over - taken over)
+//! ```
+//!
+//! The last term is what is on its way between cores; it is only meaningful summed over all shards of a node.
+
+use tailwater_proto::otlp::Signal;
+
+/// Why a span, metric point or log record that was accepted will not be exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// No policy sampled its trace.
+    NotSampled,
+    /// A drop policy matched its trace.
+    DropPolicy,
+    /// It came after its trace had been dropped.
+    LateNotSampled,
+    /// Its trace outgrew `maximum_trace_size_bytes`.
+    TraceTooLarge,
+    /// The arena was full and deciding early did not free enough.
+    MemoryFull,
+    /// The node stopped with `drop_pending_traces_on_shutdown`.
+    ShutdownPending,
+    /// The export queue was full.
+    ExportQueueFull,
+    /// The next hop refused it for good.
+    ExportRefused,
+    /// Retries towards the next hop were used up.
+    ExportExhausted,
+    /// The node stopped before it could be sent.
+    ExportShutdown,
+}
+
+impl DropReason {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 10] = [
+        Self::NotSampled,
+        Self::DropPolicy,
+        Self::LateNotSampled,
+        Self::TraceTooLarge,
+        Self::MemoryFull,
+        Self::ShutdownPending,
+        Self::ExportQueueFull,
+        Self::ExportRefused,
+        Self::ExportExhausted,
+        Self::ExportShutdown,
+    ];
+
+    /// The label value in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotSampled => "not_sampled",
+            Self::DropPolicy => "drop_policy",
+            Self::LateNotSampled => "late_not_sampled",
+            Self::TraceTooLarge => "trace_too_large",
+            Self::MemoryFull => "memory_full",
+            Self::ShutdownPending => "shutdown_pending",
+            Self::ExportQueueFull => "export_queue_full",
+            Self::ExportRefused => "export_refused",
+            Self::ExportExhausted => "export_exhausted",
+            Self::ExportShutdown => "export_shutdown",
+        }
+    }
+}
+
+/// Items of one signal: spans, metric points or log records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Accepted from senders by this core.
+    pub received: u64,
+    /// Sent to the shard that owns their trace.
+    pub handed_over: u64,
+    /// Received from other cores.
+    pub taken_over: u64,
+    /// Held in undecided traces.
+    pub buffered: u64,
+    /// Kept, and in the open batch or with the exporter.
+    pub exporting: u64,
+    /// Taken over by the next hop.
+    pub exported: u64,
+    /// Dropped, by `DropReason`.
+    pub dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Account {
+    /// Counts `items` as dropped for `reason`.
+    #[inline]
+    pub fn drop_items(&mut self, reason: DropReason, items: u64) {
+        self.dropped[reason as usize] += items;
+    }
+
+    /// All that was dropped.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Of the dropped: kept data that did not reach the next hop.
+    #[must_use]
+    pub fn lost_at_export(&self) -> u64 {
+        let reasons = [DropReason::ExportQueueFull, DropReason::ExportExhausted, DropReason::ExportShutdown]
+            .map(|reason| reason as usize);
+        reasons.into_iter().map(|reason| self.dropped[reason]).sum()
+    }
+
+    /// What is held here or on the way, as if this account were a whole node's. The transit between cores may
+    /// be negative in a single shard's account.
+    #[must_use]
+    pub fn pending(&self) -> i128 {
+        let transit = i128::from(self.handed_over) - i128::from(self.taken_over);
+        i128::from(self.buffered) + i128::from(self.exporting) + transit
+    }
+
+    /// Whether the identity of the module doc holds.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        let settled = i128::from(self.exported) + i128::from(self.dropped_total());
+        i128::from(self.received) == settled + self.pending()
+    }
+
+    /// Adds another shard's account.
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.handed_over += other.handed_over;
+        self.taken_over += other.taken_over;
+        self.buffered += other.buffered;
+        self.exporting += other.exporting;
+        self.exported += other.exported;
+        for (mine, theirs) in self.dropped.iter_mut().zip(&other.dropped) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// Everything a shard counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Spans.
+    pub spans: Account,
+    /// Metric points.
+    pub metrics: Account,
+    /// Log records.
+    pub logs: Account,
+    /// Traces.
+    pub traces: TraceCounts,
+    /// One entry a policy, in configuration order.
+    pub policies: Vec<PolicyCounts>,
+    /// Requests and spans refused at intake; they were never accepted, so they are in no account.
+    pub refused: RefusedCounts,
+}
+
+/// Traces by what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TraceCounts {
+    /// First spans seen.
+    pub started: u64,
+    /// Undecided now.
+    pub pending: u64,
+    /// Judged and kept.
+    pub kept: u64,
+    /// Judged and dropped.
+    pub dropped: u64,
+    /// Of the judged: before their deadline, because a bound was reached.
+    pub decided_early: u64,
+    /// Of the judged: because the node was stopping.
+    pub decided_at_drain: u64,
+    /// Spans that came after their trace was kept, and followed it.
+    pub late_kept_spans: u64,
+    /// Spans that came after their trace was dropped, and followed it.
+    pub late_dropped_spans: u64,
+}
+
+impl TraceCounts {
+    fn add(&mut self, other: &Self) {
+        self.started += other.started;
+        self.pending += other.pending;
+        self.kept += other.kept;
+        self.dropped += other.dropped;
+        self.decided_early += other.decided_early;
+        self.decided_at_drain += other.decided_at_drain;
+        self.late_kept_spans += other.late_kept_spans;
+        self.late_dropped_spans += other.late_dropped_spans;
+    }
+}
+
+/// How one policy voted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PolicyCounts {
+    /// Traces it sampled (or, for a drop policy, dropped).
+    pub matched: u64,
+    /// Traces it did not.
+    pub unmatched: u64,
+    /// Traces kept in its name: it was the first that sampled.
+    pub decided: u64,
+    /// Spans of those.
+    pub decided_spans: u64,
+}
+
+/// What intake refused, told to the sender in the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RefusedCounts {
+    /// Requests that were no OTLP.
+    pub requests: u64,
+    /// Spans with a fault of their own in otherwise sound requests.
+    pub spans: u64,
+}
+
+impl Ledger {
+    /// True while anything is with the exporters or in the open batch.
+    #[must_use]
+    pub fn has_exporting(&self) -> bool {
+        [&self.spans, &self.metrics, &self.logs].iter().any(|account| account.exporting > 0)
+    }
+
+    /// Adds another shard's books, whose policies are the same.
+    pub fn add(&mut self, other: &Self) {
+        self.spans.add(&other.spans);
+        self.metrics.add(&other.metrics);
+        self.logs.add(&other.logs);
+        self.traces.add(&other.traces);
+        for (mine, theirs) in self.policies.iter_mut().zip(&other.policies) {
+            mine.matched += theirs.matched;
+            mine.unmatched += theirs.unmatched;
+            mine.decided += theirs.decided;
+            mine.decided_spans += theirs.decided_spans;
+        }
+        self.refused.requests += other.refused.requests;
+        self.refused.spans += other.refused.spans;
+    }
+
+    /// The account of `signal`.
+    pub fn account(&mut self, signal: Signal) -> &mut Account {
+        match signal {
+            Signal::Traces => &mut self.spans,
+            Signal::Metrics => &mut self.metrics,
+            Signal::Logs => &mut self.logs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_index_their_own_counter() {
+        let mut account = Account::default();
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            account.drop_items(reason, 1);
+        }
+        assert_eq!(account.dropped, [1; DropReason::ALL.len()]);
+    }
+
+    #[test]
+    fn a_lost_span_does_not_balance() {
+        let account = Account { received: 3, buffered: 1, exported: 1, ..Account::default() };
+        assert!(!account.balances());
+        assert!(Account { exporting: 1, ..account }.balances());
+    }
+}

@@ -1,0 +1,259 @@
+//! Leaves on attributes. One look-up by length, first and last byte finds whether any policy asks for a key; only
+//! then is the value looked at. Of duplicate keys the first occurrence counts, as in the reference.
+
+use regex::Regex;
+use tailwater_proto::otlp::check::{AnyValue, KeyValue};
+
+/// Where an attribute stands. The reference treats an empty string differently on the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// On the resource around the span.
+    Resource,
+    /// On the span itself.
+    Span,
+}
+
+/// What a leaf asks of a value.
+#[derive(Debug, Clone)]
+pub enum Test {
+    /// The text is one of these. Empty texts never are.
+    TextAmong(Vec<Box<[u8]>>),
+    /// The text matches the expression; other types read as the empty text.
+    /// The number is its place among the expressions of the rules.
+    TextMatches(Regex, u16),
+    /// The integer is within bounds, inclusive; other types read as 0.
+    IntegerWithin(i64, i64),
+    /// The truth value is this one; other types read as false.
+    BooleanIs(bool),
+}
+
+impl PartialEq for Test {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::TextAmong(mine), Self::TextAmong(theirs)) => mine == theirs,
+            (Self::TextMatches(mine, _), Self::TextMatches(theirs, _)) => mine.as_str() == theirs.as_str(),
+            (Self::IntegerWithin(low, high), Self::IntegerWithin(other_low, other_high)) => {
+                (low, high) == (other_low, other_high)
+            }
+            (Self::BooleanIs(mine), Self::BooleanIs(theirs)) => mine == theirs,
+            _ => false,
+        }
+    }
+}
+
+impl Test {
+    #[inline]
+    fn holds(&self, value: AnyValue<'_>, site: Site, answers: &mut [Answers]) -> bool {
+        match self {
+            Self::TextAmong(values) => {
+                let text = value.text().unwrap_or_default();
+                !text.is_empty() && values.iter().any(|candidate| **candidate == *text)
+            }
+            Self::TextMatches(pattern, number) => {
+                let text = value.text().unwrap_or_default();
+                let Some(answers) = answers.get_mut(usize::from(*number)) else { return false };
+                (site == Site::Resource || !text.is_empty()) && answers.matches(pattern, text)
+            }
+            Self::IntegerWithin(low, high) => (*low..=*high).contains(&value.integer().unwrap_or(0)),
+            Self::BooleanIs(wanted) => value.boolean().unwrap_or(false) == *wanted,
+        }
+    }
+}
+
+/// A leaf: its bit and its test.
+#[derive(Debug, PartialEq)]
+struct Leaf {
+    bit: u16,
+    test: Test,
+}
+
+/// One key that some policy asks for.
+#[derive(Debug)]
+struct Key {
+    name: Box<[u8]>,
+    leaves: Vec<Leaf>,
+    /// The next key of the same bucket, plus one; 0 ends the chain.
+    next: u16,
+}
+
+/// All leaves on attributes, by key.
+#[derive(Debug)]
+pub struct AttributeRules {
+    keys: Vec<Key>,
+    /// By `bucket(key)`: the first key of the chain, plus one; 0 for none.
+    buckets: [u16; BUCKETS],
+    /// Lengths that keys have: bit n for n bytes, the last bit for all longer ones. Most attributes end here.
+    lengths: u64,
+    /// How many expressions there are.
+    patterns: u16,
+}
+
+/// Buckets of the key look-up; keys are few, so that most buckets are empty.
+const BUCKETS: usize = 256;
+
+/// What one site's evaluation keeps between attributes: which keys the span or resource has shown already, and the
+/// answers of expressions to values that come again and again.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// One bit a key: the first 64.
+    seen: u64,
+    /// The keys past them.
+    seen_more: Vec<u64>,
+    /// One list of answers an expression.
+    answers: Vec<Answers>,
+}
+
+impl Memory {
+    /// Forgets the keys; ready for the next span.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.seen = 0;
+        if !self.seen_more.is_empty() {
+            self.seen_more.fill(0);
+        }
+    }
+
+    /// Marks `key`; true when it was not marked before.
+    #[inline]
+    fn first(&mut self, key: usize) -> bool {
+        let word = match key / 64 {
+            0 => &mut self.seen,
+            more => match self.seen_more.get_mut(more - 1) {
+                Some(word) => word,
+                None => return false,
+            },
+        };
+        let bit = 1u64 << (key % 64);
+        let first = *word & bit == 0;
+        *word |= bit;
+        first
+    }
+}
+
+/// The latest answers of one expression. Each value has one place; a new value takes it over.
+#[derive(Debug)]
+struct Answers(Box<[Answer; ANSWERS]>);
+
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    text: [u8; ANSWER_TEXT_MAX],
+    length: u8,
+    matches: bool,
+}
+
+/// Places for answers, and the longest value that is remembered: routes, hosts and codes are few and short.
+const ANSWERS: usize = 64;
+const ANSWER_TEXT_MAX: usize = 62;
+/// The length that no value has: an empty place.
+const NO_ANSWER: u8 = u8::MAX;
+
+impl Answers {
+    fn new() -> Self {
+        Self(Box::new([Answer { text: [0; ANSWER_TEXT_MAX], length: NO_ANSWER, matches: false }; ANSWERS]))
+    }
+
+    #[inline]
+    fn matches(&mut self, pattern: &Regex, text: &[u8]) -> bool {
+        // The scan has checked the text; one it did not is no match.
+        let search = || std::str::from_utf8(text).is_ok_and(|text| pattern.is_match(text));
+        let (Ok(length), [first, .., last]) = (u8::try_from(text.len()), text) else { return search() };
+        if text.len() > ANSWER_TEXT_MAX {
+            return search();
+        }
+        let middle = text[text.len() / 2];
+        let place =
+            (usize::from(*first) ^ usize::from(*last) * 5 ^ usize::from(middle) * 11 ^ text.len() * 3) % ANSWERS;
+        let answer = &mut self.0[place];
+        if answer.length != length || answer.text[..text.len()] != *text {
+            answer.matches = search();
+            answer.length = length;
+            answer.text[..text.len()].copy_from_slice(text);
+        }
+        answer.matches
+    }
+}
+
+impl Default for AttributeRules {
+    fn default() -> Self {
+        Self { keys: Vec::new(), buckets: [0; BUCKETS], lengths: 0, patterns: 0 }
+    }
+}
+
+impl AttributeRules {
+    /// Adds a leaf on `key`, or finds an equal one; returns its bit. `next_bit` is the bit a new leaf gets.
+    pub(super) fn leaf(&mut self, key: &str, test: Test, next_bit: u16) -> u16 {
+        let position = self.keys.iter().position(|known| *known.name == *key.as_bytes()).unwrap_or_else(|| {
+            let bucket = bucket(key.as_bytes());
+            self.lengths |= length_bit(key.as_bytes());
+            self.keys.push(Key { name: key.as_bytes().into(), leaves: Vec::new(), next: self.buckets[bucket] });
+            // One leaf at least per key and leaves have 16-bit numbers, so the count fits.
+            self.buckets[bucket] = u16::try_from(self.keys.len()).unwrap_or(u16::MAX);
+            self.keys.len() - 1
+        });
+        let leaves = &mut self.keys[position].leaves;
+        if let Some(known) = leaves.iter().find(|known| known.test == test) {
+            return known.bit;
+        }
+        leaves.push(Leaf { bit: next_bit, test });
+        next_bit
+    }
+
+    /// The test for an expression, under the next number.
+    pub(super) fn pattern(&mut self, pattern: Regex) -> Test {
+        let number = self.patterns;
+        self.patterns = number.saturating_add(1);
+        Test::TextMatches(pattern, number)
+    }
+
+    /// An empty memory of the right size.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let answers = (0..self.patterns).map(|_| Answers::new()).collect();
+        Memory { seen: 0, seen_more: vec![0; self.keys.len().div_ceil(64).saturating_sub(1)], answers }
+    }
+
+    /// Evaluates the leaves on one attribute and sets their bits in `leaves`.
+    #[inline]
+    pub fn visit(&self, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+        if self.lengths & length_bit(attribute.key) == 0 {
+            return;
+        }
+        let mut at = self.buckets[bucket(attribute.key)];
+        while at != 0 {
+            let position = usize::from(at) - 1;
+            let key = &self.keys[position];
+            if *key.name == *attribute.key {
+                if memory.first(position) {
+                    evaluate(&key.leaves, attribute.value, site, &mut memory.answers, leaves);
+                }
+                return;
+            }
+            at = key.next;
+        }
+    }
+}
+
+#[inline]
+fn evaluate(tests: &[Leaf], value: AnyValue<'_>, site: Site, answers: &mut [Answers], leaves: &mut [u64]) {
+    for leaf in tests {
+        let (word, bit) = (usize::from(leaf.bit / 64), 1u64 << (leaf.bit % 64));
+        if leaves[word] & bit == 0 && leaf.test.holds(value, site, answers) {
+            leaves[word] |= bit;
+        }
+    }
+}
+
+#[inline]
+fn length_bit(key: &[u8]) -> u64 {
+    1 << key.len().min(63)
+}
+
+#[inline]
+fn bucket(key: &[u8]) -> usize {
+    match key {
+        [] => 0,
+        [first, .., last] => (key.len() * 31) ^ (usize::from(*first) * 7) ^ (usize::from(*last) << 2),
+        [only] => usize::from(*only),
+    }
+    .wrapping_rem(BUCKETS)
+}

@@ -1,0 +1,190 @@
+//! From configured policies to leaves and trees.
+
+use super::attribute::{AttributeRules, Test};
+use super::tree::{FNV_BASIS, Node, fnv_1a};
+use super::{CompiledPolicy, LatencyLeaf, Rules};
+use tailwater_config::pattern;
+use tailwater_config::sampling::{Policy, Rule, Sampling};
+use thiserror::Error;
+
+/// Why a set of policies can't be compiled. Nothing was changed; the configuration is to be corrected.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RulesError {
+    /// A regular expression is none, or too large.
+    #[error("line {line}: policy {policy:?}: invalid regular expression {pattern:?}: {reason}")]
+    Pattern {
+        /// Line of the file.
+        line: u32,
+        /// The policy's name.
+        policy: String,
+        /// The expression as configured.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More policies or leaves than their numbers can name.
+    #[error("more than {0} policies or conditions; split the set over several nodes or simplify it")]
+    TooMany(u16),
+}
+
+/// The Collector's salt when none is configured.
+const HASH_SALT_DEFAULT: &str = "default-hash-seed";
+
+impl Rules {
+    /// Compiles the policies of a sampling section.
+    ///
+    /// # Errors
+    /// `RulesError`, naming the policy and its line.
+    pub fn compile(sampling: &Sampling) -> Result<Self, RulesError> {
+        let mut compiler = Compiler::default();
+        let mut policies = Vec::with_capacity(sampling.policies.len());
+        for policy in &sampling.policies {
+            policies.push(CompiledPolicy {
+                name: policy.name.clone(),
+                node: compiler.node(policy)?,
+                is_drop: matches!(policy.rule, Rule::Drop(_)),
+            });
+        }
+        let count = u16::try_from(policies.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
+        let (mut order, voting): (Vec<u16>, Vec<u16>) =
+            (0..count).partition(|index| policies[usize::from(*index)].is_drop);
+        order.extend(voting);
+        Ok(Self {
+            attributes: compiler.attributes,
+            latencies: compiler.latencies,
+            policies,
+            order,
+            leaf_count: usize::from(compiler.leaves),
+            sample_on_first_match: sampling.sample_on_first_match,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Compiler {
+    attributes: AttributeRules,
+    latencies: Vec<LatencyLeaf>,
+    leaves: u16,
+}
+
+impl Compiler {
+    fn node(&mut self, policy: &Policy) -> Result<Node, RulesError> {
+        Ok(match &policy.rule {
+            Rule::AlwaysSample => Node::Always,
+            Rule::Latency { threshold_ms, upper_threshold_ms } => self.latency(*threshold_ms, *upper_threshold_ms)?,
+            Rule::StatusCode { ok, error, unset } => {
+                Node::Status(u8::from(*unset) | u8::from(*ok) << 1 | u8::from(*error) << 2)
+            }
+            Rule::StringAttribute { key, values, regex, invert } => {
+                let test = if *regex { self.patterns(policy, values)? } else { texts(values) };
+                self.attribute(key, test, *invert)?
+            }
+            Rule::NumericAttribute { key, min, max, invert } => {
+                self.attribute(key, Test::IntegerWithin(*min, *max), *invert)?
+            }
+            Rule::BooleanAttribute { key, value, invert } => self.attribute(key, Test::BooleanIs(*value), *invert)?,
+            Rule::Probabilistic { hash_salt, sampling_percentage } => {
+                let salt = if hash_salt.is_empty() { HASH_SALT_DEFAULT } else { hash_salt };
+                Node::Probabilistic {
+                    salted: fnv_1a(FNV_BASIS, salt.as_bytes()),
+                    threshold: probabilistic_threshold(*sampling_percentage),
+                }
+            }
+            Rule::SpanCount { min, max } => Node::SpanCount { min: i64::from(*min), max: i64::from(*max) },
+            Rule::And(policies) | Rule::Drop(policies) => {
+                Node::All(policies.iter().map(|policy| self.node(policy)).collect::<Result<_, _>>()?)
+            }
+            Rule::Not(policy) => Node::Not(Box::new(self.node(policy)?)),
+        })
+    }
+
+    fn latency(&mut self, threshold_ms: i64, upper_threshold_ms: i64) -> Result<Node, RulesError> {
+        let wanted =
+            |known: &&LatencyLeaf| known.threshold_ms == threshold_ms && known.upper_threshold_ms == upper_threshold_ms;
+        if let Some(known) = self.latencies.iter().find(wanted) {
+            return Ok(Node::Leaf(known.leaf));
+        }
+        let leaf = self.next_leaf()?;
+        self.latencies.push(LatencyLeaf { leaf, threshold_ms, upper_threshold_ms });
+        Ok(Node::Leaf(leaf))
+    }
+
+    /// A leaf on an attribute. Inverted, it samples when neither resource nor span matches: the negation of the
+    /// same leaf over the whole trace.
+    fn attribute(&mut self, key: &str, test: Test, invert: bool) -> Result<Node, RulesError> {
+        let next = self.next_leaf()?;
+        let leaf = self.attributes.leaf(key, test, next);
+        if leaf != next {
+            self.leaves -= 1;
+        }
+        let node = Node::Leaf(leaf);
+        Ok(if invert { Node::Not(Box::new(node)) } else { node })
+    }
+
+    /// Several expressions are one alternation, so that a value is searched once. No values match nothing.
+    fn patterns(&mut self, policy: &Policy, values: &[String]) -> Result<Test, RulesError> {
+        let error = |pattern: &str, reason| RulesError::Pattern {
+            line: policy.line,
+            policy: policy.name.clone(),
+            pattern: pattern.to_string(),
+            reason,
+        };
+        if values.is_empty() {
+            return Ok(Test::TextAmong(Vec::new()));
+        }
+        for value in values {
+            pattern::compile(value).map_err(|reason| error(value, reason))?;
+        }
+        let joined = values.iter().map(|value| format!("(?:{value})")).collect::<Vec<_>>().join("|");
+        let expression = if values.len() == 1 { &values[0] } else { &joined };
+        let compiled = pattern::compile(expression).map_err(|reason| error(expression, reason))?;
+        Ok(self.attributes.pattern(compiled))
+    }
+
+    fn next_leaf(&mut self) -> Result<u16, RulesError> {
+        let leaf = self.leaves;
+        self.leaves = leaf.checked_add(1).ok_or(RulesError::TooMany(u16::MAX))?;
+        Ok(leaf)
+    }
+}
+
+/// Exact values; empty ones never match and are left out.
+fn texts(values: &[String]) -> Test {
+    Test::TextAmong(values.iter().filter(|value| !value.is_empty()).map(|value| value.as_bytes().into()).collect())
+}
+
+/// The largest hash that is sampled: (2^64 - 1) times the share, the product rounded to 64 bits of mantissa (ties
+/// to even), truncated and saturated. The share is `percentage / 100` in double precision.
+#[must_use]
+pub(super) fn probabilistic_threshold(percentage: f64) -> u64 {
+    let share = percentage / 100.0;
+    if share.is_nan() || share <= 0.0 {
+        return 0;
+    }
+    if share >= 1.0 {
+        return u64::MAX;
+    }
+    let bits = share.to_bits();
+    let exponent = bits >> 52;
+    if exponent == 0 {
+        return 0; // Subnormal: the product is far below one.
+    }
+    // share = mantissa * 2^(exponent - 1075), the product has at most 117 bits.
+    let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+    let product = u128::from(mantissa) * u128::from(u64::MAX);
+    let excess = (128 - product.leading_zeros()).saturating_sub(64);
+    let rounded = round_to_even(product, excess);
+    let shift = 1075 - exponent;
+    if shift >= 128 { 0 } else { u64::try_from(rounded >> shift).unwrap_or(u64::MAX) }
+}
+
+/// `value` with its lowest `bits` bits rounded away, ties to even.
+fn round_to_even(value: u128, bits: u32) -> u128 {
+    if bits == 0 {
+        return value;
+    }
+    let unit = 1u128 << bits;
+    let (floor, rest) = (value & !(unit - 1), value & (unit - 1));
+    let up = rest > unit / 2 || (rest == unit / 2 && floor & unit != 0);
+    if up { floor + unit } else { floor }
+}

@@ -1,0 +1,122 @@
+//! Words that several stages share: times, ids, shards, the spans on their way from intake to their owner.
+
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A point in time or a span of it, nanoseconds. Points count from an origin that the host chose once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// Nanoseconds in a millisecond.
+    pub const PER_MILLISECOND: u64 = 1_000_000;
+
+    /// `milliseconds` as nanoseconds; saturates.
+    #[must_use]
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds.saturating_mul(Self::PER_MILLISECOND))
+    }
+
+    /// This point, `later` after it; saturates.
+    #[must_use]
+    pub const fn plus(self, later: Self) -> Self {
+        Self(self.0.saturating_add(later.0))
+    }
+}
+
+/// The 16 bytes that name a trace.
+pub type TraceId = [u8; 16];
+
+/// A shard of this node, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardIndex(pub u16);
+
+/// Bit set of the status codes seen in a trace: bit 0 unset, bit 1 ok, bit 2 error. Other codes set none.
+pub type StatusMask = u8;
+
+/// One span on its way from the core that received it to the shard that owns its trace. Its bytes stay in the
+/// request's body.
+#[derive(Debug, Clone, Copy)]
+pub struct SpanRecord {
+    /// The trace it belongs to.
+    pub trace_id: TraceId,
+    /// Keyed hash of the whole trace id, computed once.
+    pub hash: u64,
+    /// Start, nanoseconds since the Unix epoch.
+    pub start_unix_nano: u64,
+    /// End, nanoseconds since the Unix epoch.
+    pub end_unix_nano: u64,
+    /// The first 64 policy leaves that hold for this span or its resource.
+    pub leaves: u64,
+    /// Where the `Span` message starts in the body.
+    pub offset: u32,
+    /// Bytes of the `Span` message.
+    pub length: u32,
+    /// Its scope in the batch's `Envelopes`.
+    pub scope: u32,
+    /// Its status as one bit.
+    pub status: StatusMask,
+    /// True when it has no parent.
+    pub is_root: bool,
+}
+
+/// The resources and scopes of one request, as raw wire bytes.
+#[derive(Debug, Default, Clone)]
+pub struct Envelopes {
+    /// The pieces, one after another.
+    pub bytes: Vec<u8>,
+    /// One entry a scope.
+    pub scopes: Vec<ScopeEnvelope>,
+}
+
+/// One scope of a request and the resource around it: ranges of `Envelopes::bytes`.
+#[derive(Debug, Clone)]
+pub struct ScopeEnvelope {
+    /// Every field of the `ResourceSpans` but its scope spans.
+    pub resource: Range<u32>,
+    /// Every field of the `ScopeSpans` but its spans.
+    pub scope: Range<u32>,
+}
+
+impl Envelopes {
+    /// The bytes in `range`; empty when the range is not of these envelopes.
+    #[must_use]
+    pub fn slice(&self, range: &Range<u32>) -> &[u8] {
+        self.bytes.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+}
+
+/// The spans of one request that belong to one shard. Sent between cores as it is: the body is shared by
+/// reference count and copied once, by the owner, into its arena.
+#[derive(Debug, Clone)]
+pub struct SpanBatch {
+    /// The request, inflated.
+    pub body: Bytes,
+    /// Its resources and scopes.
+    pub envelopes: Arc<Envelopes>,
+    /// The spans, in the request's order.
+    pub spans: Vec<SpanRecord>,
+    /// Leaves past the first 64: `rules.leaf_words() - 1` words a span.
+    pub leaves_more: Vec<u64>,
+}
+
+/// What a trace came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Kept, by the policy of this index.
+    Keep(u16),
+    /// No policy sampled it, or a drop policy dropped it.
+    Drop,
+}
+
+/// Why a trace was judged when it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// `decision_wait`, or the wait after its root, was over.
+    Deadline,
+    /// The bound on traces or on the arena's bytes was reached and this trace was next.
+    Early,
+    /// The node is shutting down.
+    Drain,
+}
