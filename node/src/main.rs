@@ -1,1 +1,26 @@
-fn main() {}
+//! The program: `tailwater run | check | doctor`.
+
+mod admin;
+mod boot;
+mod check;
+mod cli;
+mod control;
+mod core;
+mod doctor;
+mod logging;
+mod machine;
+mod metrics;
+mod outbox;
+mod plan;
+mod sockets;
+mod supervise;
+
+use std::process::ExitCode;
+
+/// Frees of large request bodies go back to the system, and the fast path takes no lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -20,7 +20,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use crate::Backend;
 
 pub use task::{Contained, contain, spawn, task_panics, yield_now};
-pub use time::{Elapsed, sleep, timeout};
+pub use time::{Alarm, Elapsed, sleep, timeout};
 
 /// Memory that glommio registers with the kernel for storage I/O, per executor. Its own default is 10 MiB; files are
 /// written from our own buffers, so the least useful amount is taken.

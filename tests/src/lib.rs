@@ -7,4 +7,5 @@
     reason = "small test numbers"
 )]
 
+pub mod process;
 pub mod simulation;

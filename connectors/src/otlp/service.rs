@@ -1,0 +1,123 @@
+//! The receiver as a service of `net`'s server: heads are judged before a body is read, outcomes become gRPC statuses
+//! and HTTP answers.
+
+use super::receiver::{Format, OtlpReceiver, Port, Refusal};
+use super::{SIGNALS, grpc_path, http_path};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tailwater_net::server::{Protocol, Reply, Request, Service};
+use tailwater_net::status::{Code, GrpcStatus};
+use tailwater_proto::otlp::Signal;
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+impl<P: Port> Service for OtlpReceiver<P> {
+    fn accept_head(
+        &self,
+        protocol: Protocol,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(), Box<Reply>> {
+        if protocol == Protocol::Grpc {
+            return match self.signal_of_grpc(path) {
+                Some(_) => Ok(()),
+                None => Err(Box::new(Reply::Grpc(Err(unknown_method(path))))),
+            };
+        }
+        if self.signal_of_http(path).is_none() {
+            let text = format!("no such path: {path}; OTLP is at /v1/traces, /v1/metrics and /v1/logs");
+            return Err(Box::new(refuse(StatusCode::NOT_FOUND, Code::NotFound, text, headers)));
+        }
+        if method != Method::POST {
+            let text = format!("{method} is not for OTLP: use POST");
+            let mut reply = refuse(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, text, headers);
+            if let Reply::Http { headers, .. } = &mut reply {
+                headers.insert(http::header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            return Err(Box::new(reply));
+        }
+        match format(headers) {
+            Some(_) => Ok(()),
+            None => {
+                let text = "the content type must be application/x-protobuf or application/json".into();
+                Err(Box::new(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, text, headers)))
+            }
+        }
+    }
+
+    async fn ready(&self) {
+        self.port().ready().await;
+    }
+
+    async fn call(&self, request: Request) -> Reply {
+        let over_grpc = request.protocol == Protocol::Grpc;
+        let signal = if over_grpc { self.signal_of_grpc(request.path()) } else { self.signal_of_http(request.path()) };
+        let format = if over_grpc { Some(Format::Protobuf) } else { format(&request.headers) };
+        let (Some(signal), Some(format)) = (signal, format) else {
+            return Reply::Grpc(Err(unknown_method(request.path())));
+        };
+        match self.handle(signal, format, request.encoding, &request.body).await {
+            Ok(message) if over_grpc => Reply::Grpc(Ok(message)),
+            Ok(message) => Reply::http(StatusCode::OK, content_type(format), message),
+            // Over plain HTTP the server turns a status into its HTTP code and a body in the request's own format.
+            Err(refusal) => Reply::Grpc(Err(status(refusal))),
+        }
+    }
+}
+
+impl<P: Port> OtlpReceiver<P> {
+    /// The signal of a gRPC method, if this node receives it.
+    fn signal_of_grpc(&self, path: &str) -> Option<Signal> {
+        SIGNALS.into_iter().find(|signal| grpc_path(*signal) == path && self.takes(*signal))
+    }
+
+    /// The signal of an HTTP path, if this node receives it.
+    fn signal_of_http(&self, path: &str) -> Option<Signal> {
+        SIGNALS.into_iter().find(|signal| http_path(*signal) == path && self.takes(*signal))
+    }
+}
+
+fn unknown_method(path: &str) -> GrpcStatus {
+    GrpcStatus::new(Code::Unimplemented, format!("no such method: {path}"))
+}
+
+fn status(refusal: Refusal) -> GrpcStatus {
+    match refusal {
+        Refusal::Invalid(message) => GrpcStatus::bad_request(message),
+        Refusal::TooLarge(message) => GrpcStatus::new(Code::ResourceExhausted, message),
+        Refusal::Unavailable(retry_after) => GrpcStatus::overloaded("the node is stopping", retry_after),
+    }
+}
+
+/// The format a content type names; parameters such as a character set do not matter.
+fn format(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case(PROTOBUF) {
+        Some(Format::Protobuf)
+    } else if media_type.eq_ignore_ascii_case(JSON) {
+        Some(Format::Json)
+    } else {
+        None
+    }
+}
+
+fn content_type(format: Format) -> &'static str {
+    match format {
+        Format::Protobuf => PROTOBUF,
+        Format::Json => JSON,
+    }
+}
+
+/// A refusal by the head alone. Its body is a `google.rpc.Status` in the request's format, or plain text where the
+/// request has none of ours.
+fn refuse(http_code: StatusCode, code: Code, text: String, headers: &HeaderMap) -> Reply {
+    let status = GrpcStatus::new(code, text);
+    match format(headers) {
+        Some(Format::Protobuf) => Reply::http(http_code, PROTOBUF, status.to_protobuf().into()),
+        Some(Format::Json) => Reply::http(http_code, JSON, status.to_json().into()),
+        None => Reply::http(http_code, "text/plain; charset=utf-8", format!("{}\n", status.message).into()),
+    }
+}

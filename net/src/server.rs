@@ -1,0 +1,300 @@
+//! The server: gRPC over HTTP/2, and plain HTTP over HTTP/1.1 and HTTP/2, on accepted connections.
+//!
+//! One [`Server`] lives on each core and shares nothing with the others. [`serve`] runs one connection to its end. What a
+//! request means is the business of a [`Service`]; everything before that is settled here: framing, size limits,
+//! deadlines, content codings by name, the health service, flood and half-open protection, draining.
+//!
+//! ```text
+//! socket -> meter (floods, prefix) -> h2 or hyper -> head (route, coding, length) -> ready -> body -> Service::call
+//! ```
+//!
+//! Bodies are handed over as received, still compressed, in one piece.
+
+mod body;
+mod broadcast;
+mod budget;
+mod grpc;
+mod head;
+mod health;
+mod http1;
+mod http2;
+mod limits;
+mod meter;
+mod plain;
+mod stats;
+mod watchdog;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use tailwater_runtime::executor::contain;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::compression::Encoding;
+use crate::status::GrpcStatus;
+
+pub use health::Health;
+pub use limits::Limits;
+pub use stats::{ConnectionCounts, ConnectionStats};
+
+use broadcast::Broadcast;
+use budget::{BodyBudget, WindowBudget};
+use stats::count;
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ListenerKind {
+    /// HTTP/2 with prior knowledge, as gRPC clients speak it.
+    Grpc,
+    /// HTTP/1.1, or HTTP/2 with prior knowledge, told apart by the first bytes.
+    Http,
+}
+
+/// How a request came. Either may come over any HTTP/2 connection; the content type decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// A unary gRPC call.
+    Grpc,
+    /// A plain HTTP request.
+    Http,
+}
+
+/// A complete request.
+#[derive(Debug)]
+pub struct Request {
+    /// How it came.
+    pub protocol: Protocol,
+    /// The method; POST for gRPC.
+    pub method: Method,
+    /// The target; see [`path`](Self::path).
+    pub uri: Uri,
+    /// The headers as received.
+    pub headers: HeaderMap,
+    /// The body's content coding.
+    pub encoding: Encoding,
+    /// The body as received, in one piece, still in its content coding; with gRPC the message without its prefix.
+    pub body: Bytes,
+    /// The peer's address.
+    pub peer: SocketAddr,
+}
+
+impl Request {
+    /// The path without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// To a gRPC call: the response message without its prefix, or a status. Over plain HTTP a status becomes the fitting
+    /// HTTP status with a body in the request's encoding.
+    Grpc(Result<Bytes, GrpcStatus>),
+    /// To a plain HTTP request.
+    Http {
+        /// The status code.
+        code: StatusCode,
+        /// The content type; not sent with an empty body.
+        content_type: &'static str,
+        /// Further headers.
+        headers: HeaderMap,
+        /// The body.
+        body: Bytes,
+    },
+}
+
+impl Reply {
+    /// A plain HTTP answer without further headers.
+    #[must_use]
+    pub fn http(code: StatusCode, content_type: &'static str, body: Bytes) -> Self {
+        Self::Http { code, content_type, headers: HeaderMap::new(), body }
+    }
+}
+
+/// What requests mean. One per core.
+pub trait Service: 'static {
+    /// Decides by the head alone whether a request is worth reading, before its body is: `Err` is answered at once.
+    /// With plain HTTP that is for unknown paths (404), methods (405) and content types (415), with gRPC for unknown
+    /// methods (UNIMPLEMENTED).
+    ///
+    /// # Errors
+    /// The answer, which need not be an error by its content.
+    fn accept_head(
+        &self,
+        protocol: Protocol,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(), Box<Reply>>;
+
+    /// Awaited before a request's body is read. Not returning is how back-pressure reaches the sender: its flow-control
+    /// window stays shut. A wait beyond `request_timeout` is answered as overload.
+    fn ready(&self) -> impl Future<Output = ()>;
+
+    /// Answers a complete request.
+    fn call(&self, request: Request) -> impl Future<Output = Reply>;
+}
+
+/// One core's server: the service, its limits, and what its connections share.
+#[derive(Debug)]
+pub struct Server<S> {
+    service: S,
+    limits: Limits,
+    stats: ConnectionStats,
+    health: Health,
+    bodies: Rc<BodyBudget>,
+    windows: Rc<WindowBudget>,
+    draining: Cell<bool>,
+    /// Announced when the drain begins.
+    drain: Rc<Broadcast>,
+    /// Announced whenever a connection ends.
+    closed: Rc<Broadcast>,
+}
+
+impl<S: Service> Server<S> {
+    /// A server for the current core. Values of the limits that HTTP/2 does not allow are brought into its range.
+    #[must_use]
+    pub fn new(service: S, limits: Limits) -> Rc<Self> {
+        let limits = limits.within_protocol();
+        Rc::new(Self {
+            service,
+            stats: ConnectionStats::default(),
+            health: Health::default(),
+            bodies: BodyBudget::new(limits.body_bytes_in_flight_max),
+            windows: WindowBudget::new(limits.window_bytes_max),
+            draining: Cell::new(false),
+            drain: Rc::default(),
+            closed: Rc::default(),
+            limits,
+        })
+    }
+
+    /// The service.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &ConnectionStats {
+        self.stats.body_waits.set(self.bodies.waits());
+        &self.stats
+    }
+
+    /// What the health service answers.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Begins to drain: acceptors stop, every connection is told to go away (GOAWAY, or `Connection: close`), requests
+    /// under way are finished, and what is left after `connection_age_grace` is cut off.
+    pub fn drain(&self) {
+        if !self.draining.replace(true) {
+            self.health.drain();
+            self.drain.announce();
+        }
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Waits until no connection is open.
+    pub async fn drained(&self) {
+        let mut closed = self.closed.subscribe();
+        while self.stats.open.get() > 0 {
+            closed.changed().await;
+        }
+    }
+
+    /// Waits until the drain begins.
+    pub(crate) async fn drain_begun(&self) {
+        let mut begun = self.drain.subscribe();
+        while !self.is_draining() {
+            begun.changed().await;
+        }
+    }
+}
+
+/// Counts a connection as open while it lives.
+struct Open<S: Service>(Rc<Server<S>>);
+
+impl<S: Service> Open<S> {
+    fn new(server: &Rc<Server<S>>) -> Self {
+        count(&server.stats.open);
+        Self(Rc::clone(server))
+    }
+}
+
+impl<S: Service> Drop for Open<S> {
+    fn drop(&mut self) {
+        let open = &self.0.stats.open;
+        open.set(open.get().saturating_sub(1));
+        self.0.closed.announce();
+    }
+}
+
+/// Serves one connection to its end. Never fails: how it ended is in the counters. A panic of the protocol libraries ends
+/// this connection alone; requests run as tasks of their own.
+pub async fn serve<S, IO>(server: Rc<Server<S>>, stream: IO, peer: SocketAddr, kind: ListenerKind)
+where
+    S: Service,
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let _open = Open::new(&server);
+    let connection = async {
+        match kind {
+            ListenerKind::Grpc => http2::serve(&server, meter::Meter::new(stream), peer).await,
+            ListenerKind::Http => match head::detect(stream, server.limits.handshake_timeout).await {
+                Ok(head::Detected::Http2(stream)) => http2::serve(&server, stream, peer).await,
+                Ok(head::Detected::Http1(stream)) => http1::serve(&server, stream, peer).await,
+                Err(ending) => ending,
+            },
+        }
+    };
+    // Boxed: the state of both protocol libraries is some kilobytes, which every spawn would copy.
+    if let Ok(ending) = contain(Box::pin(connection)).await {
+        ending.count(&server.stats);
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// By the peer, or after it was asked to go away.
+    Closed,
+    HandshakeTimeout,
+    KeepaliveTimeout,
+    CutOff,
+    ProtocolError,
+    TransportError,
+    ControlFrameFlood,
+}
+
+impl Ending {
+    fn count(self, stats: &ConnectionStats) {
+        match self {
+            Self::Closed => {}
+            Self::HandshakeTimeout => count(&stats.handshake_timeouts),
+            Self::KeepaliveTimeout => count(&stats.keepalive_timeouts),
+            Self::CutOff => count(&stats.cut_off),
+            Self::ProtocolError => count(&stats.protocol_errors),
+            Self::TransportError => count(&stats.transport_errors),
+            Self::ControlFrameFlood => count(&stats.control_frame_floods),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

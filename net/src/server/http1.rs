@@ -1,0 +1,144 @@
+//! One HTTP/1.1 connection.
+
+use std::error::Error as _;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tailwater_runtime::executor::contain;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::head::EMPTY;
+use super::meter::Meter;
+use super::stats::count;
+use super::watchdog::{Due, Requests, Watchdog};
+use super::{Ending, Server, Service, plain};
+use crate::status::{Code, GrpcStatus};
+
+/// Most header fields of one request.
+const HEADERS_MAX: usize = 100;
+
+/// The least buffer that hyper works with.
+const BUFFER_BYTES_MIN: usize = 8192;
+
+/// What a connection's loop wakes up for.
+enum Event {
+    Ended(hyper::Result<()>),
+    Drain,
+    Due(Due),
+}
+
+/// Runs a connection to its end.
+pub(super) async fn serve<S, IO>(server: &Rc<Server<S>>, stream: Meter<IO>, peer: SocketAddr) -> Ending
+where
+    S: Service,
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let limits = &server.limits;
+    let requests = Requests::new();
+    let mut watchdog = Watchdog::new(limits, &requests, stream.activity(), u64::from(peer.port())).without_keepalive();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (server, under_way) = (Rc::clone(server), requests.begin());
+        async move {
+            let _under_way = under_way;
+            Ok::<_, io::Error>(answer(&server, request, peer).await?.map(Full::new))
+        }
+    });
+    let header_bytes_max = usize::try_from(limits.header_list_bytes_max).unwrap_or(usize::MAX);
+    let mut connection = pin!(
+        Builder::new()
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(header_bytes_max.max(BUFFER_BYTES_MIN))
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut drain = server.drain.subscribe();
+    let mut leaving = server.is_draining();
+    if leaving {
+        watchdog.leaving();
+        connection.as_mut().graceful_shutdown();
+    }
+    loop {
+        let next = poll_fn(|context| poll_event(connection.as_mut(), &mut drain, leaving, &mut watchdog, context));
+        match next.await {
+            Event::Ended(Ok(())) => return Ending::Closed,
+            Event::Ended(Err(error)) => return ending_of(&error),
+            Event::Due(Due::CutOff) => return Ending::CutOff,
+            // Not asked for.
+            Event::Due(Due::Keepalive | Due::Dead) => continue,
+            // Nothing is under way: there is nobody to wait for.
+            Event::Due(Due::FirstRequest) => {
+                count(&server.stats.first_request_timeouts);
+                return Ending::Closed;
+            }
+            Event::Due(Due::Idle) => {
+                count(&server.stats.idle_timeouts);
+                return Ending::Closed;
+            }
+            Event::Due(Due::Age) => count(&server.stats.age_closes),
+            Event::Drain => {}
+        }
+        leaving = true;
+        watchdog.leaving();
+        connection.as_mut().graceful_shutdown();
+    }
+}
+
+fn poll_event<C>(
+    connection: Pin<&mut C>,
+    drain: &mut super::broadcast::Subscription,
+    leaving: bool,
+    watchdog: &mut Watchdog,
+    context: &mut Context<'_>,
+) -> Poll<Event>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    if let Poll::Ready(outcome) = connection.poll(context) {
+        return Poll::Ready(Event::Ended(outcome));
+    }
+    if !leaving && drain.poll_changed(context).is_ready() {
+        return Poll::Ready(Event::Drain);
+    }
+    watchdog.poll_due(context).map(Event::Due)
+}
+
+/// Answers one request. An error closes the connection without an answer: the peer has gone. A panic of the service is
+/// answered with 500; it is counted with the other contained panics.
+async fn answer<S: Service>(
+    server: &Rc<Server<S>>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> io::Result<Response<Bytes>> {
+    let (head, body) = request.into_parts();
+    match contain(plain::answer(server, head, body, peer)).await {
+        Ok(Some(response)) => Ok(response),
+        Ok(None) => Err(io::ErrorKind::ConnectionAborted.into()),
+        Err(_panic) => {
+            let status = GrpcStatus::new(Code::Internal, "the request could not be processed");
+            let mut response = Response::new(EMPTY);
+            *response.status_mut() = status.http_code();
+            Ok(response)
+        }
+    }
+}
+
+fn ending_of(error: &hyper::Error) -> Ending {
+    let from_transport = error.source().is_some_and(|source| source.is::<io::Error>());
+    if error.is_parse() {
+        Ending::ProtocolError
+    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || from_transport {
+        Ending::TransportError
+    } else {
+        Ending::ProtocolError
+    }
+}

@@ -1,0 +1,158 @@
+//! One plain HTTP request, over HTTP/1.1 or HTTP/2.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use tailwater_runtime::executor::timeout;
+
+use super::body::{self, BodyError, Source};
+use super::head::{self, EMPTY};
+use super::stats::count;
+use super::{Protocol, Reply, Request, Server, Service};
+use crate::status::{Code, GrpcStatus};
+
+/// How soon a request that the service had no room for may come again.
+pub(super) const OVERLOAD_RETRY: Duration = Duration::from_secs(1);
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// Answers a request, reading its body from `source`. `None` if the peer has gone.
+pub(super) async fn answer<S: Service>(
+    server: &Server<S>,
+    head: Parts,
+    mut source: impl Source,
+    peer: SocketAddr,
+) -> Option<Response<Bytes>> {
+    let json = head::wants_json(&head.headers);
+    let (reply, _reservation) = match receive(server, &head, &mut source).await {
+        Received::Answered(reply) => (reply, None),
+        Received::Gone => return None,
+        Received::Body(encoding, body, reservation) => {
+            let stats = &server.stats;
+            stats.request_body_bytes.set(stats.request_body_bytes.get().wrapping_add(body.len() as u64));
+            let request = Request {
+                protocol: Protocol::Http,
+                method: head.method,
+                uri: head.uri,
+                headers: head.headers,
+                encoding,
+                body,
+                peer,
+            };
+            // The body counts against the budget until the service has answered.
+            (server.service.call(request).await, Some(reservation))
+        }
+    };
+    Some(response(reply, json))
+}
+
+enum Received {
+    Answered(Reply),
+    Gone,
+    Body(crate::compression::Encoding, Bytes, super::budget::Reservation),
+}
+
+async fn receive<S: Service>(server: &Server<S>, head: &Parts, source: &mut impl Source) -> Received {
+    let (limits, stats) = (&server.limits, &server.stats);
+    count(&stats.requests_http);
+    let json = head::wants_json(&head.headers);
+    if let Err(reply) = server.service.accept_head(Protocol::Http, &head.method, head.uri.path(), &head.headers) {
+        count(&stats.requests_refused_by_head);
+        return Received::Answered(*reply);
+    }
+    let Some(encoding) = head::content_encoding(&head.headers) else {
+        count(&stats.requests_unknown_encoding);
+        return Received::Answered(unknown_encoding(json));
+    };
+    let announced = head::content_length(&head.headers);
+    let mut reservation = server.bodies.reserve();
+    let mut was_ready = false;
+    let reading = async {
+        server.service.ready().await;
+        was_ready = true;
+        body::plain(source, announced, limits.request_bytes_max, &mut reservation).await
+    };
+    let error = |code, status: &GrpcStatus| Received::Answered(status_reply(code, status, json));
+    match timeout(limits.request_timeout, reading).await {
+        Ok(Ok(body)) => Received::Body(encoding, body, reservation),
+        Ok(Err(BodyError::TooLarge)) => {
+            count(&stats.requests_too_large);
+            error(StatusCode::PAYLOAD_TOO_LARGE, &GrpcStatus::too_large(limits.request_bytes_max))
+        }
+        Ok(Err(BodyError::Malformed(words))) => {
+            count(&stats.requests_malformed);
+            error(StatusCode::BAD_REQUEST, &GrpcStatus::bad_request(words))
+        }
+        Ok(Err(BodyError::Abandoned)) => {
+            count(&stats.requests_abandoned);
+            Received::Gone
+        }
+        Err(_elapsed) if was_ready => {
+            count(&stats.request_timeouts);
+            let status = GrpcStatus::new(Code::DeadlineExceeded, "the request's body did not arrive in time");
+            error(StatusCode::REQUEST_TIMEOUT, &status)
+        }
+        Err(_elapsed) => {
+            let status = GrpcStatus::overloaded("there is no room for the request now", OVERLOAD_RETRY);
+            error(status.http_code(), &status)
+        }
+    }
+}
+
+fn unknown_encoding(json: bool) -> Reply {
+    let words = format!("the content coding is not one of {}", head::ACCEPTED_ENCODINGS);
+    let mut reply = status_reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, &GrpcStatus::bad_request(words), json);
+    if let Reply::Http { headers, .. } = &mut reply {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(head::ACCEPTED_ENCODINGS));
+    }
+    reply
+}
+
+/// An error as OTLP/HTTP wants it: a `google.rpc.Status` in the request's encoding, with `Retry-After` if there is one.
+fn status_reply(code: StatusCode, status: &GrpcStatus, json: bool) -> Reply {
+    let mut headers = HeaderMap::new();
+    if let Some(seconds) = status.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    let (content_type, body) =
+        if json { (JSON, status.to_json().into()) } else { (PROTOBUF, status.to_protobuf().into()) };
+    Reply::Http { code, content_type, headers, body }
+}
+
+impl GrpcStatus {
+    /// The status as the answer to a plain HTTP request with these headers: the fitting HTTP status, the body in the
+    /// request's encoding (JSON or protobuf), and `Retry-After` if there is a delay.
+    #[must_use]
+    pub fn to_http_reply(&self, request_headers: &HeaderMap) -> Reply {
+        self.to_http_reply_with(self.http_code(), request_headers)
+    }
+
+    /// As [`to_http_reply`](Self::to_http_reply), with an HTTP status of the caller's choice, such as 404 or 405.
+    #[must_use]
+    pub fn to_http_reply_with(&self, code: StatusCode, request_headers: &HeaderMap) -> Reply {
+        status_reply(code, self, head::wants_json(request_headers))
+    }
+}
+
+/// The response to send.
+fn response(reply: Reply, json: bool) -> Response<Bytes> {
+    let reply = match reply {
+        Reply::Grpc(Ok(message)) => Reply::http(StatusCode::OK, if json { JSON } else { PROTOBUF }, message),
+        Reply::Grpc(Err(status)) => status_reply(status.http_code(), &status, json),
+        reply @ Reply::Http { .. } => reply,
+    };
+    let Reply::Http { code, content_type, headers, body } = reply else { return Response::new(EMPTY) };
+    let has_type = !body.is_empty();
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    *response.headers_mut() = headers;
+    if has_type {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    response
+}

@@ -1,0 +1,7 @@
+//! The server over real sockets, on both backends.
+
+mod abuse;
+mod grpc;
+mod harness;
+mod lifecycle;
+mod plain;

@@ -1,0 +1,173 @@
+//! Hostile HTTP/2 peers: floods end the connection, others are served meanwhile.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
+use super::harness::*;
+use crate::server::Limits;
+
+const ENHANCE_YOUR_CALM: u8 = 11;
+
+/// A raw HTTP/2 frame.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// HPACK of a gRPC call's head from the static table: POST, http, the path and content type as literals.
+fn head_block() -> Vec<u8> {
+    let literal = |index: u8, value: &str| {
+        let mut field = vec![index, u8::try_from(value.len()).unwrap()];
+        field.extend_from_slice(value.as_bytes());
+        field
+    };
+    [
+        vec![0x83, 0x86],
+        literal(0x04, UNARY),
+        literal(0x01, "test"),
+        [vec![0x0f, 0x10], literal(0, "application/grpc")[1..].to_vec()].concat(),
+    ]
+    .concat()
+}
+
+/// A connection past the handshake.
+fn open(address: SocketAddr) -> TcpStream {
+    let mut stream = connect(address);
+    stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat()).unwrap();
+    stream
+}
+
+/// Sends the same bytes until the server has had enough, reading what it answers; the error code of its GOAWAY.
+fn flood(mut stream: TcpStream, mut next: impl FnMut(u32) -> Vec<u8>) -> Option<u8> {
+    let mut reading = stream.try_clone().unwrap();
+    let reader = std::thread::spawn(move || read_to_end(&mut reading));
+    for round in 0..200_000 {
+        if stream.write_all(&next(round)).is_err() {
+            break;
+        }
+        if reader.is_finished() {
+            break;
+        }
+    }
+    goaway_code(&reader.join().unwrap())
+}
+
+/// The error code of the last GOAWAY frame in what the server sent.
+fn goaway_code(mut received: &[u8]) -> Option<u8> {
+    let mut code = None;
+    while let [high, middle, low, kind, _flags, _, _, _, _, rest @ ..] = received {
+        let length = usize::try_from(u32::from_be_bytes([0, *high, *middle, *low])).unwrap();
+        if *kind == 7 && rest.len() >= 8 {
+            code = Some(rest[7]);
+        }
+        received = rest.get(length..).unwrap_or_default();
+    }
+    code
+}
+
+/// Floods a server; another client's call in the middle of it is answered.
+fn check(words: &str, next: impl Fn(u32) -> Vec<u8> + Clone + Send + 'static) {
+    for backend in BACKENDS {
+        let server = TestServer::start(backend, Limits::default());
+        let flooding = open(server.grpc);
+        let next = next.clone();
+        let flooder = std::thread::spawn(move || flood(flooding, next));
+        client(async {
+            let mut honest = Client::open(server.grpc).await;
+            for _ in 0..20 {
+                let answer = honest.call(grpc_head(UNARY, &[]), vec![framed(0, b"x")]).await.unwrap();
+                assert_eq!(answer.grpc_status(), Some("0"), "{backend} {words}");
+            }
+        });
+        // The GOAWAY itself may be lost with the connection, for the peer never stopped sending.
+        let code = flooder.join().unwrap();
+        assert!(matches!(code, None | Some(ENHANCE_YOUR_CALM)), "{backend} {words}: {code:?}");
+        server.wait_for(words, |counts| counts.control_frame_floods + counts.protocol_errors == 1);
+    }
+}
+
+#[test]
+fn ping_flood() {
+    check("ping", |_| frame(6, 0, 0, b"12345678"));
+}
+
+#[test]
+fn ping_answer_flood() {
+    check("ping answer", |_| frame(6, 1, 0, b"12345678"));
+}
+
+#[test]
+fn settings_flood() {
+    check("settings", |_| frame(4, 0, 0, &[]));
+}
+
+#[test]
+fn priority_flood() {
+    check("priority", |_| frame(2, 0, 1, &[0, 0, 0, 0, 1]));
+}
+
+#[test]
+fn window_update_flood() {
+    check("window update", |_| frame(8, 0, 0, &[0, 0, 0, 1]));
+}
+
+#[test]
+fn unknown_frame_flood() {
+    check("unknown", |_| frame(0xfa, 0, 0, b"?"));
+}
+
+#[test]
+fn empty_data_flood() {
+    check("empty data", |round| if round == 0 { frame(1, 4, 1, &head_block()) } else { frame(0, 0, 1, &[]) });
+}
+
+#[test]
+fn rapid_reset() {
+    check("rapid reset", |round| {
+        let stream = 2 * round + 1;
+        [frame(1, 4, stream, &head_block()), frame(3, 0, stream, &[0, 0, 0, 8])].concat()
+    });
+}
+
+#[test]
+fn continuation_flood() {
+    check("continuation", |round| if round == 0 { frame(1, 0, 1, &head_block()) } else { frame(9, 0, 1, &[]) });
+}
+
+#[test]
+fn header_bomb() {
+    // One long header goes into the compression table once and is then named 4000 times in one byte each.
+    check("header bomb", |round| {
+        let value = "x".repeat(3000);
+        let mut block = head_block();
+        block.extend_from_slice(b"\x40\x01a\x7f");
+        block.extend_from_slice(&[0x80 | ((3000 - 127) & 0x7f) as u8, ((3000 - 127) >> 7) as u8]);
+        block.extend_from_slice(value.as_bytes());
+        block.resize(block.len() + 4000, 0xbe);
+        frame(1, 5, 2 * round + 1, &block)
+    });
+}
+
+#[test]
+fn streams_beyond_the_limit_are_refused_and_the_flood_of_them_ends() {
+    check("streams", |round| frame(1, 4, 2 * round + 1, &head_block()));
+}
+
+#[test]
+fn a_flood_of_honest_looking_requests_is_served_not_punished() {
+    for backend in BACKENDS {
+        let server = TestServer::start(backend, Limits { control_frames_per_second_max: 5, ..Limits::default() });
+        client(async {
+            // One PING with each request, as clients that measure the path send: far beyond five a second.
+            let mut stream = Client::open(server.grpc).await;
+            for _ in 0..500 {
+                let answer = stream.call(grpc_head(UNARY, &[]), vec![framed(0, b"x")]).await.unwrap();
+                assert_eq!(answer.grpc_status(), Some("0"), "{backend}");
+            }
+        });
+        assert_eq!(server.counts().control_frame_floods, 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! The admin endpoint: metrics and health, on the side thread.
+//!
+//! ```text
+//! GET /metrics        every counter and gauge; Prometheus text, or OpenMetrics when the Accept header asks for it
+//! GET /health/live    200 while every core answers; nothing else is looked at, so a failing next hop restarts nobody
+//! GET /health/ready   200 while requests are accepted; 503 before that and from the beginning of a drain
+//! GET /health         the same as /health/ready
+//! ```
+
+use crate::control::Cores;
+use crate::metrics::{Exposition, Facts, expose};
+use crate::sockets;
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, StatusCode};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tailwater_config::Config;
+use tailwater_net::server::{Limits, ListenerKind, Protocol, Reply, Request, Server, Service, serve};
+use tailwater_runtime::Backend;
+use tailwater_runtime::executor::{spawn, task_panics, timeout};
+use tailwater_runtime::net::{SharedPort, TcpListener, TcpStream};
+
+/// A core that has not answered for so long is stuck.
+const LIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections to the admin endpoint: scrapers, probes and a person or two.
+const CONNECTIONS_MAX: usize = 64;
+/// Nothing here has a body.
+const REQUEST_BYTES_MAX: usize = 1024;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What the endpoint shows.
+pub struct State {
+    cores: Cores,
+    policies: Vec<String>,
+    backend: Backend,
+    ready: Arc<AtomicBool>,
+    started_unix_seconds: f64,
+}
+
+impl State {
+    /// The state of a node that starts now.
+    pub fn new(cores: Cores, policies: Vec<String>, backend: Backend, ready: Arc<AtomicBool>) -> Self {
+        let started = Duration::from_nanos(tailwater_runtime::clock::unix_nanos());
+        Self { cores, policies, backend, ready, started_unix_seconds: started.as_secs_f64() }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap) -> Reply {
+        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let exposition = Exposition::accepted(accept);
+        let snapshots = self.cores.snapshots().await;
+        let facts = Facts {
+            policies: &self.policies,
+            runtime: &self.backend.to_string(),
+            started_unix_seconds: self.started_unix_seconds,
+            task_panics: task_panics(),
+            ready: self.ready.load(Ordering::Relaxed),
+        };
+        Reply::http(StatusCode::OK, exposition.content_type(), expose(&snapshots, &facts, exposition).into())
+    }
+
+    fn readiness(&self) -> Reply {
+        if self.ready.load(Ordering::Relaxed) {
+            Reply::http(StatusCode::OK, TEXT, Bytes::from_static(b"ready\n"))
+        } else {
+            Reply::http(StatusCode::SERVICE_UNAVAILABLE, TEXT, Bytes::from_static(b"not ready\n"))
+        }
+    }
+
+    async fn liveness(&self) -> Reply {
+        let cores = self.cores.channels.len();
+        match timeout(LIVE_TIMEOUT, self.cores.snapshots()).await {
+            Ok(answers) if answers.len() == cores => Reply::http(StatusCode::OK, TEXT, Bytes::from_static(b"live\n")),
+            Ok(answers) => not_live(answers.len(), cores),
+            Err(_) => not_live(0, cores),
+        }
+    }
+}
+
+fn not_live(answered: usize, cores: usize) -> Reply {
+    let text = format!("{answered} of {cores} cores answered\n");
+    Reply::http(StatusCode::SERVICE_UNAVAILABLE, TEXT, text.into())
+}
+
+impl Service for State {
+    fn accept_head(&self, protocol: Protocol, method: &Method, path: &str, _: &HeaderMap) -> Result<(), Box<Reply>> {
+        let known = ["/metrics", "/health", "/health/ready", "/health/live"].contains(&path);
+        if protocol == Protocol::Grpc || !known {
+            let text = "no such path; there are /metrics, /health, /health/ready and /health/live\n";
+            return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(text.as_bytes()))));
+        }
+        if method != Method::GET && method != Method::HEAD {
+            let text = Bytes::from_static(b"use GET\n");
+            return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
+        }
+        Ok(())
+    }
+
+    async fn ready(&self) {}
+
+    async fn call(&self, request: Request) -> Reply {
+        match request.path() {
+            "/metrics" => self.metrics(&request.headers).await,
+            "/health/live" => self.liveness().await,
+            _ => self.readiness(),
+        }
+    }
+}
+
+/// Opens the endpoint on this thread, if one is configured. Returns its address.
+pub fn open(config: &Config, state: State) -> Result<Option<SocketAddr>, String> {
+    let Some(endpoint) = config.admin.endpoint else { return Ok(None) };
+    let listener = TcpListener::bind(endpoint, SharedPort::No)
+        .map_err(|error| format!("--admin-endpoint {endpoint}: {error}; choose another"))?;
+    let address = listener.local_addr();
+    let limits = Limits {
+        connections_max: CONNECTIONS_MAX,
+        request_bytes_max: REQUEST_BYTES_MAX,
+        ..sockets::limits(&tailwater_config::Limits::default(), 1, REQUEST_BYTES_MAX)
+    };
+    let server = Server::new(state, limits);
+    spawn(accept(server, listener));
+    Ok(Some(address))
+}
+
+async fn accept(server: Rc<Server<State>>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) if server.stats().open.get() < CONNECTIONS_MAX as u64 => {
+                if let Ok(stream) = TcpStream::adopt(accepted.stream) {
+                    spawn(serve(server.clone(), stream, accepted.peer, ListenerKind::Http));
+                }
+            }
+            Ok(_) => tracing::warn!("too many connections to the admin endpoint; one was closed"),
+            Err(error) => {
+                tracing::warn!(%error, "the admin endpoint can't accept a connection");
+                tailwater_runtime::executor::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `tailwater run`: from a checked configuration to running cores, in the order in which things can be refused.
+
+use crate::cli::say;
+use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
+use crate::core::{Core, CorePort};
+use crate::outbox::{FileQueue, Outbox};
+use crate::sockets::{Addresses, CoreListeners};
+use crate::supervise::{Node, supervise};
+use crate::{logging, plan};
+use async_channel::{Receiver, Sender, bounded};
+use std::hash::{BuildHasher, RandomState};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use tailwater_config::{Config, Loaded, MemoryPlan, memory_plan};
+use tailwater_connectors::file::FileWriter;
+use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
+use tailwater_engine::host::{ExportFate, ExportRequest};
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_engine::vocabulary::SpanBatch;
+use tailwater_runtime::affinity::{self, Placement};
+use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
+use tailwater_runtime::lock::DataDirectoryLock;
+use tailwater_runtime::mesh::{Mesh, MeshPort};
+use tailwater_runtime::net::exclusive_port_probe;
+use tailwater_runtime::{Backend, clock, limits, probe};
+use thiserror::Error;
+
+/// Requests waiting for the embedded file's thread. Each is a batch of at most a few MiB.
+const FILE_QUEUE_LENGTH: usize = 64;
+/// Something on this machine is in the way: `EX_OSERR` of sysexits.h.
+const EXIT_MACHINE: u8 = 71;
+
+/// Why the program does not start. Nothing was accepted.
+#[derive(Debug, Error)]
+enum BootError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("data directory {path}: {cause}; choose another with --data-dir")]
+    DataDirectory { path: String, cause: String },
+}
+
+/// Runs until told to stop.
+pub fn run(loaded: &Loaded) -> ExitCode {
+    logging::start(&loaded.config.node.log);
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    match boot(&loaded.config) {
+        Ok(code) => code,
+        Err(error) => {
+            say(&format!("tailwater does not start: {error}"));
+            ExitCode::from(EXIT_MACHINE)
+        }
+    }
+}
+
+/// What the cores are made of, checked.
+pub struct Blueprint {
+    /// Where shards run.
+    pub placement: Placement,
+    /// Bounds.
+    pub memory: MemoryPlan,
+    /// Compiled policies.
+    pub rules: Arc<Rules>,
+}
+
+/// Checks all that can be checked without touching the machine: used by `run` and `check`.
+pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
+    let node = &config.node;
+    let placement = affinity::plan(node.shards, node.cores.as_deref(), node.gossip_core)
+        .map_err(|error| format!("--cores: {error}"))?;
+    if u16::try_from(placement.cores.len()).is_err() {
+        return Err("--shards: more than 65535 shards; one for each core is enough".into());
+    }
+    let memory = memory_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?;
+    let rules = Rules::compile(&config.sampling).map_err(|error| error.to_string())?;
+    for exporter in &config.exporters.otlp {
+        Endpoints::new(exporter).map_err(|error| error.to_string())?;
+    }
+    Ok(Blueprint { placement, memory, rules: Arc::new(rules) })
+}
+
+fn boot(config: &Config) -> Result<ExitCode, BootError> {
+    let blueprint = blueprint(config).map_err(BootError::Refused)?;
+    let raised = limits::raise();
+    tracing::debug!(?raised, "resource limits");
+    let (backend, why) =
+        probe::choose(runtime_choice(config)).map_err(|error| BootError::Refused(error.to_string()))?;
+    tracing::info!(runtime = %backend, %why, "kernel interface");
+    tracing::info!(shards = blueprint.placement.cores.len(), placement = %blueprint.placement.reason, "placement");
+    let parts = blueprint.memory.rows.iter().map(|row| format!("{} {} MiB", row.name, row.bytes >> 20));
+    let parts = parts.collect::<Vec<_>>().join(", ");
+    tracing::info!(total_mib = blueprint.memory.total >> 20, parts, "memory plan");
+    let lock = take_data_directory(config)?;
+    probe_ports(config)?;
+    let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
+    let file = file.map_err(|error| BootError::Refused(error.to_string()))?;
+    let node = launch(config, &blueprint, backend, file).map_err(BootError::Refused)?;
+    let code = supervise(config, node);
+    drop(lock);
+    Ok(code)
+}
+
+fn runtime_choice(config: &Config) -> probe::RuntimeChoice {
+    match config.node.runtime {
+        tailwater_config::RuntimeChoice::Auto => probe::RuntimeChoice::Auto,
+        tailwater_config::RuntimeChoice::Uring => probe::RuntimeChoice::Uring,
+        tailwater_config::RuntimeChoice::Epoll => probe::RuntimeChoice::Epoll,
+    }
+}
+
+fn take_data_directory(config: &Config) -> Result<DataDirectoryLock, BootError> {
+    let path = &config.node.data_directory;
+    let fail = |cause: String| BootError::DataDirectory { path: path.display().to_string(), cause };
+    std::fs::create_dir_all(path).map_err(|error| fail(format!("cannot be created: {error}")))?;
+    DataDirectoryLock::take(path).map_err(|error| fail(error.to_string()))
+}
+
+/// The shards' listeners share their ports among themselves, so a plain bind first tells whether another process has
+/// them.
+fn probe_ports(config: &Config) -> Result<(), BootError> {
+    let receivers =
+        [("--otlp-grpc-endpoint", &config.receivers.grpc), ("--otlp-http-endpoint", &config.receivers.http)];
+    let receivers = receivers.into_iter().filter_map(|(flag, receiver)| Some((flag, receiver.as_ref()?.endpoint)));
+    let admin = config.admin.endpoint.map(|endpoint| ("--admin-endpoint", endpoint));
+    for (flag, endpoint) in receivers.chain(admin) {
+        exclusive_port_probe(endpoint).map_err(|error| BootError::Refused(format!("{flag}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Starts the cores and the file's thread.
+fn launch(config: &Config, blueprint: &Blueprint, backend: Backend, file: Option<FileWriter>) -> Result<Node, String> {
+    let shards = blueprint.placement.cores.len();
+    let count = u16::try_from(shards).map_err(|error| error.to_string())?;
+    let seed = hash_seed();
+    let origin = clock::monotonic_nanos();
+    let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
+    let mesh = Mesh::<SpanBatch>::new(shards, queue_length);
+    let (channels, mut controls): (Vec<_>, Vec<_>) = (0..shards).map(|_| bounded(CONTROL_QUEUE_LENGTH)).unzip();
+    let file = file.map(|writer| start_file(writer, &channels)).transpose()?;
+    let shared = Arc::new(config.clone());
+    let addresses = Addresses::settle(config)?;
+    let listeners = CoreListeners::for_cores(addresses, shards);
+    let mut handles = Vec::with_capacity(shards);
+    let numbered = (0u16..).zip(mesh).zip(controls.drain(..)).zip(listeners).zip(&blueprint.placement.cores);
+    for ((((number, port), control), listeners), core) in numbered {
+        let seat = Seat {
+            index: usize::from(number),
+            plan: plan::shard_plan(config, &blueprint.memory, seed, number, count),
+            rules: blueprint.rules.clone(),
+            config: shared.clone(),
+            mesh: port,
+            control,
+            origin,
+            file: file.clone().map(|requests| FileQueue { requests, core: usize::from(number) }),
+            listeners,
+        };
+        let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
+        handles.push(start(options, move || seat.run()).map_err(|error| error.to_string())?);
+    }
+    Ok(Node {
+        cores: Cores { channels },
+        handles,
+        policies: blueprint.rules.policy_names().map(str::to_string).collect(),
+        backend,
+        gossip_core: blueprint.placement.gossip_core,
+        addresses,
+    })
+}
+
+/// All that one core needs; sent to its thread.
+struct Seat {
+    index: usize,
+    plan: ShardPlan,
+    rules: Arc<Rules>,
+    config: Arc<Config>,
+    mesh: MeshPort<SpanBatch>,
+    control: Receiver<Control>,
+    origin: u64,
+    file: Option<FileQueue>,
+    listeners: CoreListeners,
+}
+
+impl Seat {
+    async fn run(self) -> Result<(), String> {
+        let shards = usize::from(self.plan.shards);
+        let mut exporters = Vec::new();
+        for settings in &self.config.exporters.otlp {
+            let endpoints = Endpoints::new(settings).map_err(|error| error.to_string())?;
+            exporters.push(Rc::new(Exporter::new(settings, endpoints, shards)));
+        }
+        let shard = Shard::new(self.plan, self.rules);
+        let outbox = Outbox::new(exporters, self.file);
+        let blocks = self.config.sampling.block_on_overflow;
+        let core = Core::new(self.index, shard, outbox, self.mesh, self.origin, blocks);
+        core.set_receivers(self.listeners.open(&self.config, shards, || CorePort(core.clone()))?);
+        let (ended, wait) = bounded(1);
+        core.start(self.control, ended);
+        // Closing is the signal; nothing is ever sent.
+        _ = wait.recv().await;
+        Ok(())
+    }
+}
+
+/// A core's thread.
+pub type CoreHandle = ExecutorHandle<Result<(), String>>;
+
+/// The embedded file's thread: it ends when the last core has.
+fn start_file(mut writer: FileWriter, cores: &[Sender<Control>]) -> Result<Sender<(usize, ExportRequest)>, String> {
+    let (sender, requests) = bounded::<(usize, ExportRequest)>(FILE_QUEUE_LENGTH);
+    let cores = cores.to_vec();
+    let body = move || {
+        while let Ok((core, request)) = requests.recv_blocking() {
+            let fate = match writer.write(&request) {
+                Ok(()) => ExportFate::Delivered,
+                Err(error) => {
+                    tracing::error!(%error, items = request.items, "kept items are lost");
+                    ExportFate::Refused
+                }
+            };
+            // A core that has ended has closed its books.
+            _ = cores[core].send_blocking(Control::Settle(request.signal, request.items, fate));
+        }
+    };
+    let thread = std::thread::Builder::new().name("kept-file".into()).spawn(body);
+    thread.map(|_| sender).map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+/// Keys of this process's hashes, from the operating system's randomness.
+fn hash_seed() -> [u64; 4] {
+    std::array::from_fn(|position| RandomState::new().hash_one(position))
+}

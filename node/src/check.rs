@@ -1,0 +1,45 @@
+//! `tailwater check`: what would run, and what was not understood.
+
+use crate::boot::blueprint;
+use crate::cli::{print, say};
+use std::process::ExitCode;
+use tailwater_config::{Loaded, effective};
+
+/// Prints the effective configuration and the memory plan, or what is wrong.
+pub fn run(loaded: &Loaded) -> ExitCode {
+    let blueprint = match blueprint(&loaded.config) {
+        Ok(blueprint) => blueprint,
+        Err(error) => {
+            say(&error);
+            return ExitCode::from(78);
+        }
+    };
+    let mut text = effective(loaded);
+    text.push_str("\n# Memory plan\n");
+    for row in &blueprint.memory.rows {
+        text.push_str(&format!("# {:>10}  {:<22} {}\n", mebibytes(row.bytes), row.name, row.reason));
+    }
+    text.push_str(&format!("# {:>10}  total\n", mebibytes(blueprint.memory.total)));
+    let placement = &blueprint.placement;
+    text.push_str(&format!("#\n# {} shards, {}\n", placement.cores.len(), placement.reason));
+    print(&text);
+    for note in &loaded.notes {
+        say(&note.to_string());
+    }
+    ExitCode::SUCCESS
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{}.{} MiB", bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mebibytes;
+
+    #[test]
+    fn bytes_are_shown_in_tenths_of_a_mebibyte() {
+        assert_eq!(mebibytes(3 << 19), "1.5 MiB");
+        assert_eq!(mebibytes((1 << 20) - 1), "0.9 MiB");
+    }
+}

@@ -1,0 +1,97 @@
+//! What the side thread asks of a core, and how the answer comes back.
+
+use async_channel::{Receiver, Sender, bounded};
+use std::time::Duration;
+use tailwater_engine::host::ExportFate;
+use tailwater_engine::ledger::Ledger;
+use tailwater_proto::otlp::Signal;
+
+/// A request to one core. Answers go through channels of length one, so that a core never waits to give one.
+pub enum Control {
+    /// A copy of the core's books.
+    Snapshot(Sender<Snapshot>),
+    /// Take no more from senders and let go of connections; answered when none is left
+    /// or after that time.
+    StopIntake(Duration, Sender<()>),
+    /// Judge all that is pending; answered when all is judged.
+    Decide(Sender<()>),
+    /// Send what is queued; answered when the queue is empty.
+    Flush(Sender<()>),
+    /// End; what is still queued is booked as dropped.
+    End(Sender<Snapshot>),
+    /// The fate of items that another thread exported for this core.
+    Settle(Signal, u32, ExportFate),
+}
+
+/// One core's books and gauges at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The shard's books.
+    pub ledger: Ledger,
+    /// Bytes of spans and envelopes held.
+    pub buffer_bytes: u64,
+    /// Bound of the former.
+    pub buffer_bytes_max: u64,
+    /// Export queues, in the order of the exporters.
+    pub exporters: Vec<ExporterSnapshot>,
+    /// Connections and requests, gRPC then HTTP.
+    pub receivers: Vec<ReceiverSnapshot>,
+}
+
+/// One exporter on one core.
+#[derive(Debug, Clone, Default)]
+pub struct ExporterSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Bytes queued or in flight.
+    pub queue_bytes: u64,
+    /// Its counters by name.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+/// One receiver on one core.
+#[derive(Debug, Clone, Default)]
+pub struct ReceiverSnapshot {
+    /// `grpc` or `http`.
+    pub protocol: &'static str,
+    /// Open connections.
+    pub connections: u64,
+    /// Its counters by name.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+/// The side thread's ends of the cores' control channels.
+#[derive(Clone)]
+pub struct Cores {
+    /// One a core.
+    pub channels: Vec<Sender<Control>>,
+}
+
+/// Requests that may wait for one core. The side thread waits for answers, and settlements come one for each file
+/// write, so a handful is common.
+pub const CONTROL_QUEUE_LENGTH: usize = 1024;
+
+impl Cores {
+    /// Asks every core and collects the answers in the order of the cores; a core that has ended gives none.
+    pub async fn ask<T>(&self, request: impl Fn(Sender<T>) -> Control) -> Vec<Option<T>> {
+        let mut waiting: Vec<Option<Receiver<T>>> = Vec::with_capacity(self.channels.len());
+        for channel in &self.channels {
+            let (answer, receiver) = bounded(1);
+            let sent = channel.send(request(answer)).await;
+            waiting.push(sent.ok().map(|()| receiver));
+        }
+        let mut answers = Vec::with_capacity(waiting.len());
+        for receiver in waiting {
+            answers.push(match receiver {
+                Some(receiver) => receiver.recv().await.ok(),
+                None => None,
+            });
+        }
+        answers
+    }
+
+    /// The books of all cores.
+    pub async fn snapshots(&self) -> Vec<Snapshot> {
+        self.ask(Control::Snapshot).await.into_iter().flatten().collect()
+    }
+}

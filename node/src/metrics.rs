@@ -1,0 +1,317 @@
+//! `/metrics`: the cores' books in Prometheus text format 0.0.4, and in OpenMetrics where it is asked for. Label sets are
+//! bounded by configuration; no trace ids.
+
+use crate::control::Snapshot;
+use crate::machine;
+use std::fmt::Write;
+use tailwater_engine::ledger::{Account, DropReason, Ledger};
+
+/// What the exposition needs besides the cores' books.
+pub struct Facts<'a> {
+    /// Policies in configuration order.
+    pub policies: &'a [String],
+    /// `uring` or `epoll`.
+    pub runtime: &'a str,
+    /// Unix time at start, seconds.
+    pub started_unix_seconds: f64,
+    /// Panics contained in tasks.
+    pub task_panics: u64,
+    /// Whether the node accepts, decides and exports.
+    pub ready: bool,
+}
+
+/// Which text is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposition {
+    /// Prometheus text format 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// The one that an `Accept` header prefers.
+    pub fn accepted(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    /// The content type of the answer.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Writes everything.
+pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition) -> String {
+    let mut page = Page { text: String::with_capacity(16 << 10), exposition };
+    let mut sum = Ledger { policies: vec![Default::default(); facts.policies.len()], ..Ledger::default() };
+    for snapshot in snapshots {
+        sum.add(&snapshot.ledger);
+    }
+    items(&mut page, &sum);
+    traces(&mut page, &sum);
+    policies(&mut page, &sum, facts.policies);
+    cores(&mut page, snapshots);
+    exporters(&mut page, snapshots);
+    receivers(&mut page, snapshots);
+    process(&mut page, facts);
+    if exposition == Exposition::OpenMetrics {
+        page.text.push_str("# EOF\n");
+    }
+    page.text
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Counter,
+    Gauge,
+}
+
+struct Page {
+    text: String,
+    exposition: Exposition,
+}
+
+impl Page {
+    /// A family: its head and its samples. Counters are named with `_total`.
+    fn family<'a>(
+        &mut self,
+        name: &str,
+        kind: Type,
+        help: &str,
+        samples: impl IntoIterator<Item = (Vec<(&'a str, String)>, f64)>,
+    ) {
+        let word = if kind == Type::Counter { "counter" } else { "gauge" };
+        // OpenMetrics names a counter's family without the suffix, the older format with it.
+        let family = match (self.exposition, kind) {
+            (Exposition::OpenMetrics, Type::Counter) => name.trim_end_matches("_total"),
+            _ => name,
+        };
+        // Writing to a String can't fail.
+        _ = writeln!(self.text, "# HELP {family} {help}\n# TYPE {family} {word}");
+        for (labels, value) in samples {
+            self.text.push_str(name);
+            for (position, (label, text)) in labels.iter().enumerate() {
+                _ = write!(self.text, "{}{label}=\"{}\"", if position == 0 { '{' } else { ',' }, escape(text));
+            }
+            _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        }
+    }
+
+    fn single(&mut self, name: &str, kind: Type, help: &str, value: f64) {
+        self.family(name, kind, help, [(Vec::new(), value)]);
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Exact up to 2^53, as every number in these formats.
+#[expect(clippy::cast_precision_loss, reason = "the formats know doubles only")]
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn items(page: &mut Page, sum: &Ledger) {
+    let signals = [("spans", &sum.spans), ("metric_points", &sum.metrics), ("log_records", &sum.logs)];
+    let each = |read: fn(&Account) -> f64| {
+        signals.map(|(signal, account)| (vec![("signal", signal.to_string())], read(account)))
+    };
+    let received = "Items accepted from senders. received = exported + dropped + pending, by signal.";
+    page.family("tailwater_items_received_total", Type::Counter, received, each(|account| number(account.received)));
+    let exported = "Items that the next hop took over.";
+    page.family("tailwater_items_exported_total", Type::Counter, exported, each(|account| number(account.exported)));
+    let dropped = signals.iter().flat_map(|(signal, account)| {
+        DropReason::ALL.into_iter().zip(account.dropped).map(|(reason, count)| {
+            (vec![("signal", (*signal).to_string()), ("reason", reason.label().to_string())], number(count))
+        })
+    });
+    page.family("tailwater_items_dropped_total", Type::Counter, "Items that were not exported, by reason.", dropped);
+    let stages: [(&str, fn(&Account) -> f64); 3] = [
+        ("buffered", |account| number(account.buffered)),
+        ("exporting", |account| number(account.exporting)),
+        ("between_cores", |account| number(account.handed_over) - number(account.taken_over)),
+    ];
+    let pending = signals.iter().flat_map(|(signal, account)| {
+        stages
+            .map(|(stage, read)| (vec![("signal", (*signal).to_string()), ("stage", stage.to_string())], read(account)))
+    });
+    page.family("tailwater_items_pending", Type::Gauge, "Items held, by stage.", pending);
+    let refused = "Requests refused whole, and spans refused in sound requests; the sender was told.";
+    let samples = [("requests", sum.refused.requests), ("spans", sum.refused.spans)];
+    let samples = samples.map(|(what, count)| (vec![("what", what.to_string())], number(count)));
+    page.family("tailwater_refused_total", Type::Counter, refused, samples);
+}
+
+fn traces(page: &mut Page, sum: &Ledger) {
+    let counts = &sum.traces;
+    let counters = [
+        ("tailwater_traces_started_total", "Traces whose first span came.", counts.started),
+        ("tailwater_traces_kept_total", "Traces judged and kept.", counts.kept),
+        ("tailwater_traces_dropped_total", "Traces judged and dropped.", counts.dropped),
+        (
+            "tailwater_traces_decided_early_total",
+            "Traces judged before their time: a bound was reached.",
+            counts.decided_early,
+        ),
+        (
+            "tailwater_traces_decided_at_drain_total",
+            "Traces judged because the node was stopping.",
+            counts.decided_at_drain,
+        ),
+    ];
+    for (name, help, count) in counters {
+        page.single(name, Type::Counter, help, number(count));
+    }
+    page.single("tailwater_traces_pending", Type::Gauge, "Traces not yet judged.", number(counts.pending));
+    let late = [("kept", counts.late_kept_spans), ("dropped", counts.late_dropped_spans)];
+    let late = late.map(|(verdict, count)| (vec![("verdict", verdict.to_string())], number(count)));
+    page.family("tailwater_late_spans_total", Type::Counter, "Spans that came after their trace's verdict.", late);
+}
+
+fn policies(page: &mut Page, sum: &Ledger, names: &[String]) {
+    let by_policy = |read: fn(&tailwater_engine::ledger::PolicyCounts) -> u64| {
+        names
+            .iter()
+            .zip(&sum.policies)
+            .map(move |(name, counts)| (vec![("policy", name.clone())], number(read(counts))))
+    };
+    let votes = names.iter().zip(&sum.policies).flat_map(|(name, counts)| {
+        [("true", counts.matched), ("false", counts.unmatched)]
+            .map(|(matched, count)| (vec![("policy", name.clone()), ("matched", matched.to_string())], number(count)))
+    });
+    page.family("tailwater_policy_votes_total", Type::Counter, "Votes of each policy on judged traces.", votes);
+    let help = "Traces kept in the name of a policy: the first that sampled.";
+    page.family("tailwater_policy_traces_kept_total", Type::Counter, help, by_policy(|counts| counts.decided));
+    let help = "Spans of the traces kept in the name of a policy.";
+    page.family("tailwater_policy_spans_kept_total", Type::Counter, help, by_policy(|counts| counts.decided_spans));
+}
+
+fn cores(page: &mut Page, snapshots: &[Snapshot]) {
+    let each = |read: fn(&Snapshot) -> u64| {
+        snapshots
+            .iter()
+            .enumerate()
+            .map(move |(core, snapshot)| (vec![("shard", core.to_string())], number(read(snapshot))))
+    };
+    let help = "Bytes of pending spans and their resources.";
+    page.family("tailwater_buffer_bytes", Type::Gauge, help, each(|snapshot| snapshot.buffer_bytes));
+    let help = "Bound of tailwater_buffer_bytes.";
+    page.family("tailwater_buffer_limit_bytes", Type::Gauge, help, each(|snapshot| snapshot.buffer_bytes_max));
+    let help = "Spans taken by each shard.";
+    page.family("tailwater_shard_spans_total", Type::Counter, help, each(|snapshot| snapshot.ledger.spans.taken_over));
+}
+
+/// Sums samples of equal names over the cores, in the order of their first appearance.
+fn summed<'a>(samples: impl Iterator<Item = (&'a str, &'static str, u64)>) -> Vec<(&'a str, &'static str, u64)> {
+    let mut sums: Vec<(&str, &'static str, u64)> = Vec::new();
+    for (owner, counter, count) in samples {
+        match sums.iter_mut().find(|(known, name, _)| (*known, *name) == (owner, counter)) {
+            Some(sum) => sum.2 += count,
+            None => sums.push((owner, counter, count)),
+        }
+    }
+    sums
+}
+
+/// Families whose label is the owner, one for each counter name.
+fn by_owner(page: &mut Page, prefix: &str, label: &'static str, help: &str, sums: &[(&str, &'static str, u64)]) {
+    let mut names: Vec<&str> = sums.iter().map(|(_, name, _)| *name).collect();
+    names.dedup();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let samples = sums.iter().filter(|(_, counter, _)| *counter == name);
+        let samples = samples.map(|(owner, _, count)| (vec![(label, (*owner).to_string())], number(*count)));
+        page.family(&format!("{prefix}_{name}_total"), Type::Counter, help, samples);
+    }
+}
+
+fn exporters(page: &mut Page, snapshots: &[Snapshot]) {
+    let all = || snapshots.iter().flat_map(|snapshot| &snapshot.exporters);
+    let queues = summed(all().map(|exporter| (exporter.name.as_str(), "queue", exporter.queue_bytes)));
+    let queues = queues.iter().map(|(name, _, bytes)| (vec![("exporter", (*name).to_string())], number(*bytes)));
+    page.family("tailwater_exporter_queue_bytes", Type::Gauge, "Bytes queued or in flight.", queues);
+    let counters = all().flat_map(|exporter| {
+        exporter.counters.iter().map(|(counter, count)| (exporter.name.as_str(), *counter, *count))
+    });
+    by_owner(page, "tailwater_exporter", "exporter", "Counter of an exporter.", &summed(counters));
+}
+
+fn receivers(page: &mut Page, snapshots: &[Snapshot]) {
+    let all = || snapshots.iter().flat_map(|snapshot| &snapshot.receivers);
+    let open = summed(all().map(|receiver| (receiver.protocol, "open", receiver.connections)));
+    let open = open.iter().map(|(name, _, count)| (vec![("protocol", (*name).to_string())], number(*count)));
+    page.family("tailwater_receiver_connections", Type::Gauge, "Open connections.", open);
+    let counters = all()
+        .flat_map(|receiver| receiver.counters.iter().map(|(counter, count)| (receiver.protocol, *counter, *count)));
+    by_owner(page, "tailwater_receiver", "protocol", "Counter of a receiver.", &summed(counters));
+}
+
+fn process(page: &mut Page, facts: &Facts<'_>) {
+    let labels = vec![("version", env!("CARGO_PKG_VERSION").to_string()), ("runtime", facts.runtime.to_string())];
+    page.family("tailwater_build_info", Type::Gauge, "What is running; always 1.", [(labels, 1.0)]);
+    let ready = f64::from(u8::from(facts.ready));
+    page.single("tailwater_ready", Type::Gauge, "1 while requests are accepted.", ready);
+    let help = "Panics contained in tasks; each cost one request.";
+    page.single("tailwater_task_panics_total", Type::Counter, help, number(facts.task_panics));
+    let help = "Processor time used.";
+    page.single("process_cpu_seconds_total", Type::Counter, help, machine::processor_seconds());
+    let help = "Resident memory.";
+    page.single("process_resident_memory_bytes", Type::Gauge, help, number(machine::resident_bytes()));
+    let help = "Start, seconds since the Unix epoch.";
+    page.single("process_start_time_seconds", Type::Gauge, help, facts.started_unix_seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::ExporterSnapshot;
+    use tailwater_engine::ledger::PolicyCounts;
+
+    fn page(exposition: Exposition) -> String {
+        let mut snapshot = Snapshot::default();
+        snapshot.ledger.spans.received = 5;
+        snapshot.ledger.spans.drop_items(DropReason::NotSampled, 3);
+        snapshot.ledger.policies = vec![PolicyCounts { matched: 2, ..PolicyCounts::default() }];
+        let exporter = ExporterSnapshot { name: "otlp".into(), queue_bytes: 7, counters: vec![("retries", 2)] };
+        snapshot.exporters = vec![exporter];
+        let policies = vec!["quoted \"name\"".to_string()];
+        let facts =
+            Facts { policies: &policies, runtime: "epoll", started_unix_seconds: 1.5, task_panics: 0, ready: true };
+        expose(&[snapshot.clone(), snapshot], &facts, exposition)
+    }
+
+    #[test]
+    fn cores_are_summed_and_labels_escaped() {
+        let text = page(Exposition::Prometheus);
+        for line in [
+            "tailwater_items_received_total{signal=\"spans\"} 10",
+            "tailwater_items_dropped_total{signal=\"spans\",reason=\"not_sampled\"} 6",
+            "tailwater_policy_votes_total{policy=\"quoted \\\"name\\\"\",matched=\"true\"} 4",
+            "tailwater_exporter_retries_total{exporter=\"otlp\"} 4",
+            "# TYPE tailwater_items_received_total counter",
+            "tailwater_ready 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn each_family_appears_once_and_open_metrics_ends() {
+        for exposition in [Exposition::Prometheus, Exposition::OpenMetrics] {
+            let text = page(exposition);
+            let mut types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+            let count = types.len();
+            types.sort_unstable();
+            types.dedup();
+            assert_eq!(types.len(), count);
+            assert_eq!(text.ends_with("# EOF\n"), exposition == Exposition::OpenMetrics);
+        }
+        assert!(page(Exposition::OpenMetrics).contains("# TYPE tailwater_items_received counter"));
+    }
+}

@@ -1,0 +1,62 @@
+//! From the configuration and the memory plan to the bounds of each shard.
+
+use tailwater_config::{Config, MemoryPlan};
+use tailwater_engine::export::BatchLimits;
+use tailwater_engine::index::POSITION_MAX;
+use tailwater_engine::shard::ShardPlan;
+use tailwater_engine::vocabulary::{Nanos, ShardIndex};
+
+/// Bytes of an arena chunk: large enough that the last, partly filled one weighs little, small enough that a few
+/// long-lived traces hold little memory beside their own.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Smaller chunks where the arena itself is small, so that it has at least this many.
+const CHUNKS_MIN: usize = 16;
+/// Largest span accepted. A larger one could not be exported in a request of the size that receivers accept.
+const SPAN_BYTES_MAX: u32 = 4 << 20;
+/// Bytes of an undecided trace in the tables: its entry and its slot in the index at two thirds' load.
+const TRACE_BYTES: u64 = 80 + 12;
+
+/// The plan of shard `shard` of `shards`.
+pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], shard: u16, shards: u16) -> ShardPlan {
+    let sampling = &config.sampling;
+    let each = |total: u64| total.div_ceil(u64::from(shards));
+    let traces_max = each(sampling.traces_max).clamp(1, u64::from(POSITION_MAX));
+    // Where a cache is off the Collector remembers verdicts in the trace map itself, up to `num_traces`.
+    let verdicts = |configured: u64| {
+        let wanted = if configured == 0 { sampling.traces_max } else { configured };
+        size(each(wanted).min(u64::from(POSITION_MAX)))
+    };
+    let arena = memory.pending_bytes / u64::from(shards);
+    // Tables are paid for as they fill; never more than a third of the share goes to them.
+    let tables = traces_max.saturating_mul(TRACE_BYTES).min(arena / 3);
+    let arena_bytes_max = size(arena - tables);
+    let batch = config.exporters.otlp.first().map_or_else(Default::default, |exporter| exporter.batch.clone());
+    ShardPlan {
+        shard: ShardIndex(shard),
+        shards,
+        hash_seed,
+        traces_max: size(traces_max),
+        arena_bytes_max,
+        chunk_bytes: CHUNK_BYTES.min(arena_bytes_max / CHUNKS_MIN),
+        span_bytes_max: SPAN_BYTES_MAX,
+        kept_verdicts_max: verdicts(sampling.sampled_cache_size),
+        dropped_verdicts_max: verdicts(sampling.non_sampled_cache_size),
+        decision_wait: nanos(sampling.decision_wait),
+        decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),
+        trace_bytes_max: u32::try_from(sampling.trace_bytes_max).unwrap_or(u32::MAX),
+        drop_pending_at_drain: sampling.drop_pending_traces_on_shutdown,
+        batch: BatchLimits {
+            spans_max: u32::try_from(batch.spans_max).unwrap_or(u32::MAX),
+            bytes_max: size(batch.bytes_max),
+        },
+        flush_interval: nanos(batch.flush_interval),
+    }
+}
+
+fn nanos(duration: std::time::Duration) -> Nanos {
+    Nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

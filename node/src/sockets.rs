@@ -1,0 +1,149 @@
+//! The receivers' sockets: addresses settled once for all cores, one listener a core and protocol, limits in the
+//! server's terms.
+
+use crate::control::ReceiverSnapshot;
+use crate::core::CorePort;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tailwater_config::{Config, Receiver};
+use tailwater_connectors::otlp::receiver::OtlpReceiver;
+use tailwater_connectors::otlp::{SIGNALS, grpc_path};
+use tailwater_net::acceptor::Acceptor;
+use tailwater_net::server::{Limits, ListenerKind, Server};
+use tailwater_runtime::executor::spawn;
+use tailwater_runtime::net::{SharedPort, TcpListener};
+
+/// One receiver of one core.
+pub struct OpenReceiver {
+    /// `grpc` or `http`.
+    protocol: &'static str,
+    server: Rc<Server<OtlpReceiver<CorePort>>>,
+}
+
+impl OpenReceiver {
+    /// Asks all connections to go away; no new ones are accepted.
+    pub fn drain(&self) {
+        self.server.drain();
+    }
+
+    /// Waits until no connection is open.
+    pub async fn drained(&self) {
+        self.server.drained().await;
+    }
+
+    /// Its connections and counters.
+    pub fn snapshot(&self) -> ReceiverSnapshot {
+        let counts = self.server.stats().counts();
+        let counters = counts.named().into_iter().filter(|(name, _)| *name != "open");
+        ReceiverSnapshot { protocol: self.protocol, connections: counts.open, counters: counters.collect() }
+    }
+}
+
+/// Where the node listens, the same for all cores.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// OTLP/gRPC.
+    pub grpc: Option<SocketAddr>,
+    /// OTLP/HTTP.
+    pub http: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// The configured addresses. Port 0 becomes a free port here, as every core must listen on the same one.
+    pub fn settle(config: &Config) -> Result<Self, String> {
+        let settle =
+            |receiver: &Option<Receiver>| receiver.as_ref().map(|receiver| settle_port(receiver.endpoint)).transpose();
+        Ok(Self { grpc: settle(&config.receivers.grpc)?, http: settle(&config.receivers.http)? })
+    }
+}
+
+fn settle_port(endpoint: SocketAddr) -> Result<SocketAddr, String> {
+    if endpoint.port() != 0 {
+        return Ok(endpoint);
+    }
+    let chosen = std::net::TcpListener::bind(endpoint).and_then(|listener| listener.local_addr());
+    chosen.map_err(|error| format!("cannot listen on {endpoint}: {error}"))
+}
+
+/// What one core needs to open its listeners.
+pub struct CoreListeners {
+    addresses: Addresses,
+    grpc: Acceptor,
+    http: Acceptor,
+}
+
+impl CoreListeners {
+    /// Those of all cores, in their order.
+    pub fn for_cores(addresses: Addresses, cores: usize) -> Vec<Self> {
+        let pairs = Acceptor::for_cores(cores).into_iter().zip(Acceptor::for_cores(cores));
+        pairs.map(|(grpc, http)| Self { addresses, grpc, http }).collect()
+    }
+
+    /// Opens the listeners on this core and begins to accept. `port` makes the core's port, one a receiver.
+    pub fn open(
+        self,
+        config: &Config,
+        shards: usize,
+        port: impl Fn() -> CorePort,
+    ) -> Result<Vec<OpenReceiver>, String> {
+        let mut open = Vec::new();
+        let Addresses { grpc, http } = self.addresses;
+        let receivers = [
+            ("grpc", ListenerKind::Grpc, grpc, &config.receivers.grpc, self.grpc),
+            ("http", ListenerKind::Http, http, &config.receivers.http, self.http),
+        ];
+        for (protocol, kind, address, settings, acceptor) in receivers {
+            let (Some(address), Some(settings)) = (address, settings) else { continue };
+            let listener = TcpListener::bind(address, SharedPort::Yes)
+                .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            let request_bytes_max = size(settings.limits.request_bytes_max);
+            let service = OtlpReceiver::new(port(), config.receivers.signals, request_bytes_max);
+            let server = Server::new(service, limits(&settings.limits, shards, size(config.memory.receive_bytes_max)));
+            server.health().set_services(SIGNALS.map(|signal| service_name(grpc_path(signal))));
+            server.health().set_serving(true);
+            spawn(acceptor.run(vec![(listener, kind)], server.clone()));
+            open.push(OpenReceiver { protocol, server });
+        }
+        Ok(open)
+    }
+}
+
+/// `package.Service` of `/package.Service/Method`.
+fn service_name(path: &str) -> String {
+    path.trim_start_matches('/').split('/').next().unwrap_or_default().to_string()
+}
+
+/// A receiver's limits for one of `shards` cores. Bodies and windows share the node's bound for receiving equally.
+pub fn limits(settings: &tailwater_config::Limits, shards: usize, receive_bytes_max: usize) -> Limits {
+    let each = receive_bytes_max / shards.max(1) / 2;
+    let optional = |duration: Duration| (!duration.is_zero()).then_some(duration);
+    Limits {
+        connections_max: size(settings.connections_max).div_ceil(shards.max(1)),
+        streams_per_connection_max: bound(settings.streams_per_connection_max),
+        connection_window_bytes: bound(settings.connection_window_bytes),
+        stream_window_bytes: bound(settings.stream_window_bytes),
+        window_bytes_max: each,
+        frame_bytes_max: bound(settings.frame_bytes_max),
+        header_list_bytes_max: bound(settings.header_list_bytes_max),
+        request_bytes_max: size(settings.request_bytes_max),
+        body_bytes_in_flight_max: each,
+        handshake_timeout: settings.handshake_timeout,
+        first_request_timeout: settings.first_request_timeout,
+        idle_timeout: optional(settings.idle_timeout).unwrap_or(Duration::MAX),
+        request_timeout: settings.request_timeout,
+        connection_age_max: optional(settings.connection_age_max),
+        connection_age_grace: settings.connection_age_grace,
+        control_frames_per_second_max: bound(settings.control_frames_per_second_max),
+        keepalive_interval: optional(settings.keepalive_interval),
+        keepalive_timeout: settings.keepalive_timeout,
+    }
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn bound(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,159 @@
+//! The side thread: signals, the admin endpoint, and the end. A core that ends by itself ends the process, so that a
+//! supervisor starts it again; a node with a dead shard would silently lose its share of the traces.
+
+use crate::admin;
+use crate::boot::CoreHandle;
+use crate::control::{Control, Cores, Snapshot};
+use crate::sockets::Addresses;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tailwater_config::Config;
+use tailwater_engine::ledger::Ledger;
+use tailwater_runtime::Backend;
+use tailwater_runtime::executor::{ExecutorOptions, sleep, spawn, start, timeout};
+use tailwater_runtime::signal::{Signal, Signals};
+
+/// Accepted data was lost at the end: not a clean stop.
+const EXIT_DATA_LOST: u8 = 3;
+/// A core died, or the side thread could not do its work: `EX_SOFTWARE`.
+const EXIT_SOFTWARE: u8 = 70;
+
+/// Everything that runs.
+pub struct Node {
+    /// Ways to ask the cores.
+    pub cores: Cores,
+    /// Their threads.
+    pub handles: Vec<CoreHandle>,
+    /// Names of the policies.
+    pub policies: Vec<String>,
+    /// What the cores run on.
+    pub backend: Backend,
+    /// Where the side thread runs.
+    pub gossip_core: Option<usize>,
+    /// Where the node listens.
+    pub addresses: Addresses,
+}
+
+/// Runs the side thread to the end of the process.
+pub fn supervise(config: &Config, node: Node) -> ExitCode {
+    let options = ExecutorOptions { name: "side".into(), core: node.gossip_core, backend: Backend::Epoll };
+    let config = config.clone();
+    let side = start(options, move || async move { side(config, node).await });
+    match side.and_then(tailwater_runtime::executor::ExecutorHandle::join) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!(%error, "the side thread failed");
+            ExitCode::from(EXIT_SOFTWARE)
+        }
+    }
+}
+
+async fn side(config: Config, node: Node) -> ExitCode {
+    let Node { cores, handles, policies, backend, addresses, .. } = node;
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for signals");
+            return ExitCode::from(EXIT_SOFTWARE);
+        }
+    };
+    let ready = Arc::new(AtomicBool::new(false));
+    let state = admin::State::new(cores.clone(), policies, backend, ready.clone());
+    let admin = match admin::open(&config, state) {
+        Ok(admin) => admin,
+        Err(error) => {
+            tracing::error!(%error, "the admin endpoint does not open");
+            return ExitCode::from(EXIT_SOFTWARE);
+        }
+    };
+    for handle in &handles {
+        let (ended, name, stopping) = (handle.ended(), handle.name().to_string(), ready.clone());
+        spawn(async move {
+            ended.await;
+            if stopping.load(Ordering::Relaxed) {
+                tracing::error!(core = name, "a core ended by itself; the process ends so that it is started again");
+                std::process::exit(i32::from(EXIT_SOFTWARE));
+            }
+        });
+    }
+    // A core answers once its listeners are open.
+    if cores.snapshots().await.len() < handles.len() {
+        return join(handles);
+    }
+    ready.store(true, Ordering::Relaxed);
+    announce(addresses, admin);
+    wait_for_end(&mut signals).await;
+    spawn(async move {
+        wait_for_end(&mut signals).await;
+        tracing::warn!("second signal: ending at once; what is pending is lost");
+        std::process::exit(i32::from(EXIT_DATA_LOST));
+    });
+    ready.store(false, Ordering::Relaxed);
+    let code = drain(&config, &cores).await;
+    join(handles);
+    code
+}
+
+fn announce(addresses: Addresses, admin: Option<SocketAddr>) {
+    let text = |address: Option<SocketAddr>| address.map_or("off".into(), |address| address.to_string());
+    let (grpc, http, admin) = (text(addresses.grpc), text(addresses.http), text(admin));
+    tracing::info!(grpc, http, admin, "ready");
+}
+
+async fn wait_for_end(signals: &mut Signals) {
+    loop {
+        match signals.next().await {
+            Signal::Terminate | Signal::Interrupt => return,
+            Signal::Reload => tracing::warn!("SIGHUP: the configuration is read at start only"),
+        }
+    }
+}
+
+/// Stops the intake, judges what is pending, sends what is kept; all within the configured time.
+async fn drain(config: &Config, cores: &Cores) -> ExitCode {
+    let budget = config.node.drain_timeout;
+    tracing::info!(?budget, "draining: no new requests, pending traces are judged, kept ones sent");
+    let graceful = timeout(budget, async {
+        // Requests that were being read are answered and their connections closed; a third of the time at most.
+        cores.ask(|answer| Control::StopIntake(budget / 3, answer)).await;
+        // Batches may be on their way between cores, and each judging core may wait for none of the others: twice.
+        cores.ask(Control::Decide).await;
+        cores.ask(Control::Decide).await;
+        cores.ask(Control::Flush).await;
+    });
+    let in_time = graceful.await.is_ok();
+    let last: Vec<Snapshot> = cores.ask(Control::End).await.into_iter().flatten().collect();
+    let mut sum = Ledger::default();
+    for snapshot in &last {
+        sum.add(&snapshot.ledger);
+    }
+    let pending: i128 = [&sum.spans, &sum.metrics, &sum.logs].iter().map(|account| account.pending()).sum();
+    let given_up: u64 = [&sum.spans, &sum.metrics, &sum.logs].iter().map(|account| account.lost_at_export()).sum();
+    tracing::info!(
+        received = sum.spans.received,
+        exported = sum.spans.exported,
+        dropped = sum.spans.dropped_total(),
+        pending,
+        in_time,
+        "stopped"
+    );
+    // Lines written by other threads reach the terminal before the process goes.
+    sleep(Duration::from_millis(1)).await;
+    if pending > 0 || given_up > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
+}
+
+/// Waits for the cores' threads and says how they ended.
+fn join(handles: Vec<CoreHandle>) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for handle in handles {
+        let outcome = handle.join();
+        if let Err(error) = outcome.map_err(|error| error.to_string()).and_then(|ended| ended) {
+            tracing::error!(%error, "a core failed");
+            code = ExitCode::from(EXIT_SOFTWARE);
+        }
+    }
+    code
+}
