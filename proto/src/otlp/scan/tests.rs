@@ -10,6 +10,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use proptest::prelude::*;
 use prost::Message;
 
+/// A key, and its value as text, integer or truth value.
+type SeenAttribute = (Vec<u8>, Option<Vec<u8>>, Option<i64>, Option<bool>);
+
 /// One span as the scan reported it.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Seen {
@@ -19,7 +22,7 @@ struct Seen {
     status_code: u64,
     flags: u32,
     trace_state: Vec<u8>,
-    attributes: Vec<(Vec<u8>, Option<Vec<u8>>, Option<i64>, Option<bool>)>,
+    attributes: Vec<SeenAttribute>,
     resource_attributes: usize,
     bytes: Vec<u8>,
 }
@@ -34,14 +37,17 @@ struct Recorder {
 }
 
 impl TraceVisitor for Recorder {
-    fn resource(&mut self, envelope: &[u8]) {
+    fn resource_begin(&mut self) {
         self.resource_attributes = 0;
+    }
+    fn resource(&mut self, envelope: &[u8]) {
         self.envelopes.push(envelope.to_vec());
     }
     fn resource_attribute(&mut self, _: KeyValue<'_>) {
         self.resource_attributes += 1;
     }
-    fn scope(&mut self, envelope: &[u8]) {
+    fn scope_begin(&mut self) {}
+    fn scope_end(&mut self, envelope: &[u8]) {
         self.envelopes.push(envelope.to_vec());
     }
     fn span_begin(&mut self) {
@@ -101,7 +107,7 @@ fn expected(request: &ExportTraceServiceRequest) -> Vec<Seen> {
     seen
 }
 
-fn expected_attribute(attribute: &ProstKeyValue) -> (Vec<u8>, Option<Vec<u8>>, Option<i64>, Option<bool>) {
+fn expected_attribute(attribute: &ProstKeyValue) -> SeenAttribute {
     let key = attribute.key.clone().into_bytes();
     match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(text)) => (key, Some(text.clone().into_bytes()), None, None),
@@ -275,9 +281,11 @@ fn offsets_point_at_the_span() {
     let bytes = one_span(sound_span());
     struct At<'a>(&'a [u8], usize);
     impl TraceVisitor for At<'_> {
+        fn resource_begin(&mut self) {}
         fn resource(&mut self, _: &[u8]) {}
         fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-        fn scope(&mut self, _: &[u8]) {}
+        fn scope_begin(&mut self) {}
+        fn scope_end(&mut self, _: &[u8]) {}
         fn span_begin(&mut self) {}
         fn span_attribute(&mut self, _: KeyValue<'_>) {}
         fn span(&mut self, facts: &SpanFacts<'_>) {
