@@ -150,8 +150,7 @@ fn position(offset: usize) -> u32 {
 }
 
 impl TraceVisitor for Walk<'_> {
-    fn resource(&mut self, envelope: &[u8]) {
-        self.resource = self.keep_bytes(envelope);
+    fn resource_begin(&mut self) {
         self.intake.resource_leaves.fill(0);
         self.intake.resource_memory.clear();
     }
@@ -162,12 +161,23 @@ impl TraceVisitor for Walk<'_> {
         self.rules.attributes().visit(&attribute, Site::Resource, memory, leaves);
     }
 
-    fn scope(&mut self, envelope: &[u8]) {
-        let scope = self.keep_bytes(envelope);
-        self.envelopes.scopes.push(ScopeEnvelope { resource: self.resource.clone(), scope });
+    fn resource(&mut self, envelope: &[u8]) {
+        self.resource = self.keep_bytes(envelope);
     }
 
-    #[inline]
+    fn scope_begin(&mut self) {
+        // Its own range is known at its end.
+        self.envelopes.scopes.push(ScopeEnvelope { resource: self.resource.clone(), scope: 0..0 });
+    }
+
+    fn scope_end(&mut self, envelope: &[u8]) {
+        let range = self.keep_bytes(envelope);
+        if let Some(scope) = self.envelopes.scopes.last_mut() {
+            scope.scope = range;
+        }
+    }
+
+    #[inline(always)]
     fn span_begin(&mut self) {
         // Nearly always one word; a call to copy it would cost more than the copy.
         for (span, resource) in self.intake.span_leaves.iter_mut().zip(&self.intake.resource_leaves) {
@@ -176,13 +186,13 @@ impl TraceVisitor for Walk<'_> {
         self.intake.span_memory.clear();
     }
 
-    #[inline]
+    #[inline(always)]
     fn span_attribute(&mut self, attribute: KeyValue<'_>) {
         let intake = &mut *self.intake;
         self.rules.attributes().visit(&attribute, Site::Span, &mut intake.span_memory, &mut intake.span_leaves);
     }
 
-    #[inline]
+    #[inline(always)]
     fn span(&mut self, facts: &SpanFacts<'_>) {
         let intake = &mut *self.intake;
         let hash = intake.route.hash(&facts.trace_id);

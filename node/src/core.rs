@@ -84,8 +84,13 @@ impl Core {
         result
     }
 
+    /// Takes a batch, then judges what is due: verdicts keep pace with arrivals however busy the core is. The timer alone
+    /// would get its turn once for many requests.
     fn take(&self, batch: SpanBatch) {
-        self.with_shard(|shard, now, outbox| shard.take(now, batch, outbox));
+        self.with_shard(|shard, now, outbox| {
+            shard.take(now, batch, outbox);
+            shard.tick(now, outbox)
+        });
     }
 
     fn is_pressed(&self) -> bool {

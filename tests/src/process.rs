@@ -50,6 +50,7 @@ impl Tailwater {
     /// Starts a node with these arguments besides free ports and a data directory of its own, and waits until it is
     /// ready.
     #[must_use]
+    #[expect(clippy::zombie_processes, reason = "`Drop` waits for it")]
     pub fn start(arguments: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let mut child = Self::command(directory.path(), arguments).spawn().unwrap();

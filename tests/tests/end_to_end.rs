@@ -1,6 +1,8 @@
 //! The real program with real SDKs, on both backends: traces whose error is in the last span are kept whole, the others
 //! are not there, nothing is there twice.
 
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code fails by panicking; counts are small")]
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;

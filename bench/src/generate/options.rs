@@ -43,6 +43,9 @@ pub struct GenerateOptions {
     /// How long to send
     #[arg(long, default_value = "10s", value_parser = arguments::duration, value_name = "TIME")]
     pub duration: Duration,
+    /// Leave the requests of this first time out of the latencies; they are counted all the same
+    #[arg(long, default_value = "0", value_parser = arguments::duration, value_name = "TIME")]
+    pub warm_up: Duration,
     /// Stop after about this many traces (rounded up to whole rounds), however long it takes
     #[arg(long)]
     pub traces: Option<u64>,
@@ -115,6 +118,8 @@ pub struct Settings {
     pub in_flight: usize,
     /// how long to send
     pub duration: Duration,
+    /// time from the start whose latencies are left out
+    pub warm_up: Duration,
     /// rounds of one worker after which it stops; `u64::MAX` if only time ends the run
     pub rounds_max: u64,
     /// what is sent
@@ -181,6 +186,7 @@ impl GenerateOptions {
             rate: self.rate.map(|rate| rate / threads as f64),
             in_flight: in_flight.div_ceil(self.threads).max(1),
             duration: if self.traces.is_some() { Duration::MAX } else { self.duration },
+            warm_up: self.warm_up,
             rounds_max,
             corpus,
             late_after: self.late_after,

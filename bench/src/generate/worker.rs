@@ -77,6 +77,8 @@ struct Shared {
     tally: RefCell<WorkerReport>,
     /// tells the driver that a request is answered
     answered: async_channel::Sender<()>,
+    /// monotonic time from which on latencies count
+    measure_from: std::cell::Cell<u64>,
     /// monotonic time after which refused requests are given up
     give_up_at: std::cell::Cell<u64>,
 }
@@ -148,6 +150,7 @@ impl Worker {
             ledger: RefCell::default(),
             tally: RefCell::new(tally),
             answered,
+            measure_from: std::cell::Cell::new(0),
             give_up_at: std::cell::Cell::new(u64::MAX),
         });
         let driver =
@@ -173,6 +176,7 @@ impl Driver {
     async fn drive(mut self, begin: u64) -> WorkerReport {
         let settings = Arc::clone(&self.shared.settings);
         let end = begin.saturating_add(nanos(settings.duration));
+        self.shared.measure_from.set(begin.saturating_add(nanos(settings.warm_up)));
         // What was due in time is sent even if it is late, but the end does not move without limit.
         let late_end = end.saturating_add(nanos(settings.timeout));
         let mut round = 0;
@@ -373,7 +377,9 @@ impl Shared {
                     tally.requests += 1;
                     tally.body_bytes += body.len() as u64;
                     tally.body_bytes_plain += plain_bytes;
-                    tally.latency.saturating_record(latency);
+                    if intended >= self.measure_from.get() {
+                        tally.latency.saturating_record(latency);
+                    }
                     self.counters.acked.fetch_add(spans, Relaxed);
                     self.counters.rejected.fetch_add(*rejected, Relaxed);
                     self.counters.latency_max.fetch_max(latency, Relaxed);

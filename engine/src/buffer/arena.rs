@@ -45,8 +45,10 @@ pub struct Fragment<'a> {
 
 /// Bytes before the span's own.
 pub const HEADER_BYTES: usize = 16;
-/// Emptied chunks kept for the next spans; more are given back to the allocator.
-const SPARE_CHUNKS_MAX: usize = 8;
+/// Emptied chunks kept for the next spans: so many, or an eighth of those in use if that is more. The rest is given back
+/// to the allocator. Memory that comes fresh from the kernel costs more than all that is done with a span.
+const SPARE_CHUNKS_MIN: usize = 8;
+const SPARE_SHARE: usize = 8;
 
 #[derive(Debug, Default)]
 struct Chunk {
@@ -222,7 +224,9 @@ impl Arena {
         let mut data = std::mem::take(&mut chunk.data);
         self.bytes -= data.capacity();
         self.vacant.push(number);
-        if data.capacity() == self.chunk_bytes && self.spare.len() < SPARE_CHUNKS_MAX {
+        let in_use = self.chunks.len() - self.vacant.len();
+        let spare_max = SPARE_CHUNKS_MIN.max(in_use / SPARE_SHARE);
+        if data.capacity() == self.chunk_bytes && self.spare.len() < spare_max {
             data.clear();
             self.spare.push(data);
         }

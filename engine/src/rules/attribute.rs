@@ -1,7 +1,7 @@
 //! Leaves on attributes. One look-up by length, first and last byte finds whether any policy asks for a key; only
 //! then is the value looked at. Of duplicate keys the first occurrence counts, as in the reference.
 
-use regex::Regex;
+use regex::bytes::Regex;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
 /// Where an attribute stands. The reference treats an empty string differently on the two.
@@ -71,6 +71,7 @@ struct Leaf {
 #[derive(Debug)]
 struct Key {
     name: Box<[u8]>,
+    print: Print,
     leaves: Vec<Leaf>,
     /// The next key of the same bucket, plus one; 0 ends the chain.
     next: u16,
@@ -154,8 +155,7 @@ impl Answers {
 
     #[inline]
     fn matches(&mut self, pattern: &Regex, text: &[u8]) -> bool {
-        // The scan has checked the text; one it did not is no match.
-        let search = || std::str::from_utf8(text).is_ok_and(|text| pattern.is_match(text));
+        let search = || pattern.is_match(text);
         let (Ok(length), [first, .., last]) = (u8::try_from(text.len()), text) else { return search() };
         if text.len() > ANSWER_TEXT_MAX {
             return search();
@@ -183,9 +183,10 @@ impl AttributeRules {
     /// Adds a leaf on `key`, or finds an equal one; returns its bit. `next_bit` is the bit a new leaf gets.
     pub(super) fn leaf(&mut self, key: &str, test: Test, next_bit: u16) -> u16 {
         let position = self.keys.iter().position(|known| *known.name == *key.as_bytes()).unwrap_or_else(|| {
-            let bucket = bucket(key.as_bytes());
-            self.lengths |= length_bit(key.as_bytes());
-            self.keys.push(Key { name: key.as_bytes().into(), leaves: Vec::new(), next: self.buckets[bucket] });
+            let name = key.as_bytes();
+            let (print, bucket) = (Print::of(name), bucket(name));
+            self.lengths |= length_bit(name);
+            self.keys.push(Key { name: name.into(), print, leaves: Vec::new(), next: self.buckets[bucket] });
             // One leaf at least per key and leaves have 16-bit numbers, so the count fits.
             self.buckets[bucket] = u16::try_from(self.keys.len()).unwrap_or(u16::MAX);
             self.keys.len() - 1
@@ -213,16 +214,17 @@ impl AttributeRules {
     }
 
     /// Evaluates the leaves on one attribute and sets their bits in `leaves`.
-    #[inline]
+    #[inline(always)]
     pub fn visit(&self, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
         if self.lengths & length_bit(attribute.key) == 0 {
             return;
         }
         let mut at = self.buckets[bucket(attribute.key)];
+        let print = Print::of(attribute.key);
         while at != 0 {
             let position = usize::from(at) - 1;
             let key = &self.keys[position];
-            if *key.name == *attribute.key {
+            if key.print == print && (print.is_whole() || *key.name == *attribute.key) {
                 if memory.first(position) {
                     evaluate(&key.leaves, attribute.value, site, &mut memory.answers, leaves);
                 }
@@ -233,7 +235,36 @@ impl AttributeRules {
     }
 }
 
-#[inline]
+/// A key's length, first and last eight bytes: the whole of a key of up to 16, and enough to tell most longer ones apart
+/// without a call to compare memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print {
+    length: usize,
+    first: u64,
+    last: u64,
+}
+
+impl Print {
+    #[inline(always)]
+    fn of(key: &[u8]) -> Self {
+        match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            (Some(first), Some(last)) => {
+                Self { length: key.len(), first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) }
+            }
+            _ => {
+                let packed = key.iter().fold(0, |packed, byte| packed << 8 | u64::from(*byte));
+                Self { length: key.len(), first: packed, last: 0 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn is_whole(self) -> bool {
+        self.length <= 16
+    }
+}
+
+#[inline(never)]
 fn evaluate(tests: &[Leaf], value: AnyValue<'_>, site: Site, answers: &mut [Answers], leaves: &mut [u64]) {
     for leaf in tests {
         let (word, bit) = (usize::from(leaf.bit / 64), 1u64 << (leaf.bit % 64));
@@ -243,12 +274,12 @@ fn evaluate(tests: &[Leaf], value: AnyValue<'_>, site: Site, answers: &mut [Answ
     }
 }
 
-#[inline]
+#[inline(always)]
 fn length_bit(key: &[u8]) -> u64 {
     1 << key.len().min(63)
 }
 
-#[inline]
+#[inline(always)]
 fn bucket(key: &[u8]) -> usize {
     match key {
         [] => 0,

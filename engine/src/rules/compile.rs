@@ -3,6 +3,7 @@
 use super::attribute::{AttributeRules, Test};
 use super::tree::{FNV_BASIS, Node, fnv_1a};
 use super::{CompiledPolicy, LatencyLeaf, Rules};
+use regex::bytes::RegexBuilder;
 use tailwater_config::pattern;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use thiserror::Error;
@@ -26,6 +27,9 @@ pub enum RulesError {
     #[error("more than {0} policies or conditions; split the set over several nodes or simplify it")]
     TooMany(u16),
 }
+
+/// Largest program of an expression, bytes: the bound that the configuration's check has.
+const PROGRAM_BYTES_MAX: usize = 10 << 20;
 
 /// The Collector's salt when none is configured.
 const HASH_SALT_DEFAULT: &str = "default-hash-seed";
@@ -137,8 +141,10 @@ impl Compiler {
         }
         let joined = values.iter().map(|value| format!("(?:{value})")).collect::<Vec<_>>().join("|");
         let expression = if values.len() == 1 { &values[0] } else { &joined };
-        let compiled = pattern::compile(expression).map_err(|reason| error(expression, reason))?;
-        Ok(self.attributes.pattern(compiled))
+        let translated = pattern::compile(expression).map_err(|reason| error(expression, reason))?;
+        // The same expression over bytes: what it looks at is known to be UTF-8.
+        let compiled = RegexBuilder::new(translated.as_str()).size_limit(PROGRAM_BYTES_MAX).build();
+        Ok(self.attributes.pattern(compiled.map_err(|cause| error(expression, cause.to_string()))?))
     }
 
     fn next_leaf(&mut self) -> Result<u16, RulesError> {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
@@ -23,13 +23,13 @@ use super::meter::Meter;
 use super::stats::count;
 use super::watchdog::{Due, Requests, Watchdog};
 use super::{Ending, Server, Service, plain};
-use crate::status::{Code, GrpcStatus};
 
 /// Most header fields of one request.
 const HEADERS_MAX: usize = 100;
 
-/// The least buffer that hyper works with.
-const BUFFER_BYTES_MIN: usize = 8192;
+/// The read buffer, which is also the most that a head may take before it is parsed. Bodies are read in such pieces, so
+/// it is larger than heads need.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// What a connection's loop wakes up for.
 enum Event {
@@ -45,20 +45,23 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = &server.limits;
+    let head_bytes_max = usize::try_from(limits.header_list_bytes_max).unwrap_or(usize::MAX);
     let requests = Requests::new();
     let mut watchdog = Watchdog::new(limits, &requests, stream.activity(), u64::from(peer.port())).without_keepalive();
     let service = service_fn(|request: Request<Incoming>| {
         let (server, under_way) = (Rc::clone(server), requests.begin());
         async move {
             let _under_way = under_way;
+            if head_bytes(&request) > head_bytes_max {
+                return Ok(empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).map(Full::new));
+            }
             Ok::<_, io::Error>(answer(&server, request, peer).await?.map(Full::new))
         }
     });
-    let header_bytes_max = usize::try_from(limits.header_list_bytes_max).unwrap_or(usize::MAX);
     let mut connection = pin!(
         Builder::new()
             .max_headers(HEADERS_MAX)
-            .max_buf_size(header_bytes_max.max(BUFFER_BYTES_MIN))
+            .max_buf_size(BUFFER_BYTES_MAX.max(head_bytes_max))
             .serve_connection(TokioIo::new(stream), service)
     );
     let mut drain = server.drain.subscribe();
@@ -123,13 +126,20 @@ async fn answer<S: Service>(
     match contain(plain::answer(server, head, body, peer)).await {
         Ok(Some(response)) => Ok(response),
         Ok(None) => Err(io::ErrorKind::ConnectionAborted.into()),
-        Err(_panic) => {
-            let status = GrpcStatus::new(Code::Internal, "the request could not be processed");
-            let mut response = Response::new(EMPTY);
-            *response.status_mut() = status.http_code();
-            Ok(response)
-        }
+        Err(_panic) => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
     }
+}
+
+/// The size of a head as HTTP/2 counts it (RFC 9113, 10.5.1): names and values and 32 for each field.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    fields.sum::<usize>() + request.uri().path().len() + request.uri().query().map_or(0, str::len)
+}
+
+fn empty(code: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(EMPTY);
+    *response.status_mut() = code;
+    response
 }
 
 fn ending_of(error: &hyper::Error) -> Ending {

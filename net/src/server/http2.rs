@@ -165,12 +165,13 @@ impl<S: Service> State<'_, S> {
         self.control.earn();
         let (head, body) = request.into_parts();
         let (server, peer, under_way) = (Rc::clone(self.server), self.peer, self.requests.begin());
+        // Boxed: a request's state is some kilobytes, which spawning would move several times.
         match head::protocol(&head.headers) {
-            Protocol::Grpc => spawn(async move {
+            Protocol::Grpc => spawn(Box::pin(async move {
                 let _under_way = under_way;
                 grpc::serve(server, head, body, respond, peer).await;
-            }),
-            Protocol::Http => spawn(serve_plain(server, head, body, respond, peer, under_way)),
+            })),
+            Protocol::Http => spawn(Box::pin(serve_plain(server, head, body, respond, peer, under_way))),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// The memory that peers can make a core hold is at most: `body_bytes_in_flight_max` + `request_bytes_max` (bodies being
 /// assembled or served) + `window_bytes_max` + `connections_max` * 64 KiB (bytes received and not yet read) +
-/// `connections_max` * (`header_list_bytes_max` + about 40 KiB of buffers).
+/// `connections_max` * (`header_list_bytes_max` + about 80 KiB of buffers) + 16 MiB (large reads).
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections per core. Beyond it a new connection is closed at once.
@@ -22,7 +22,7 @@ pub struct Limits {
     pub window_bytes_max: usize,
     /// The largest HTTP/2 frame that peers may send, 16,384 to 16,777,215. Large frames make large reads.
     pub frame_bytes_max: u32,
-    /// The decoded headers of one request; with HTTP/1.1 the head as sent.
+    /// The decoded headers of one request, each field counted with 32 bytes more (RFC 9113, 10.5.1).
     pub header_list_bytes_max: u32,
     /// One request's body as received, still compressed.
     pub request_bytes_max: usize,

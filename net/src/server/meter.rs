@@ -2,6 +2,7 @@
 //! frame headers to stop floods of control frames, and lets other tasks run between large amounts of input.
 
 mod frames;
+mod read_ahead;
 
 use std::cell::Cell;
 use std::io;
@@ -14,10 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) use frames::ControlBudget;
 use frames::FrameWalk;
+use read_ahead::ReadAhead;
 
 /// Input that a connection may take before other tasks run, in bytes. HTTP/2 libraries read until nothing is left, up to
 /// a whole flow-control window; the tasks that take the bodies should run while these are still in the cache.
 const INPUT_QUANTUM_BYTES: usize = 256 << 10;
+
+/// With this much room, or frames as large as this, input is read straight into the library's buffer.
+const DIRECT_BYTES_MIN: usize = 64 << 10;
 
 /// What the connection's loop knows about its stream.
 #[derive(Debug, Default)]
@@ -44,6 +49,8 @@ pub(super) struct Meter<IO> {
     stream: IO,
     /// Read from the socket already, and to be seen first.
     replay: Bytes,
+    /// Read from the socket in one large read, and to be seen next.
+    ahead: Option<ReadAhead>,
     activity: Rc<Activity>,
     walk: Option<FrameWalk>,
     quantum_left: usize,
@@ -57,7 +64,7 @@ impl<IO> Meter<IO> {
 
     /// A stream of which the first bytes have been read.
     pub(super) fn with_replay(stream: IO, replay: Bytes) -> Self {
-        Self { stream, replay, activity: Rc::default(), walk: None, quantum_left: INPUT_QUANTUM_BYTES }
+        Self { stream, replay, ahead: None, activity: Rc::default(), walk: None, quantum_left: INPUT_QUANTUM_BYTES }
     }
 
     /// Walks the HTTP/2 frames that come from here on, which must be the connection's preface.
@@ -76,14 +83,48 @@ impl<IO> Meter<IO> {
         }
     }
 
-    fn account(&mut self, bytes: &[u8]) {
-        self.activity.bytes_read.set(self.activity.bytes_read.get().wrapping_add(bytes.len() as u64));
-        self.quantum_left = self.quantum_left.saturating_sub(bytes.len());
-        if let Some(walk) = &mut self.walk
+    /// Whether it pays to read ahead: HTTP/2 in small frames.
+    fn reads_ahead(&self, room: usize) -> bool {
+        room < DIRECT_BYTES_MIN && self.walk.as_ref().is_some_and(|walk| walk.data_frame_bytes() < DIRECT_BYTES_MIN)
+    }
+}
+
+impl Activity {
+    /// Accounts for input that has just come.
+    fn account(&self, bytes: &[u8], walk: &mut Option<FrameWalk>) {
+        self.bytes_read.set(self.bytes_read.get().wrapping_add(bytes.len() as u64));
+        if let Some(walk) = walk
             && walk.advance(bytes).is_err()
         {
-            self.activity.flooded.set(true);
+            self.flooded.set(true);
         }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Meter<IO> {
+    /// Reads from the socket: ahead, or straight into the buffer.
+    fn poll_socket(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let ahead = if self.reads_ahead(buffer.remaining()) { ReadAhead::take() } else { None };
+        let read_bytes = match ahead {
+            Some(mut ahead) => {
+                let read = ready!(ahead.poll_fill(&mut self.stream, context))?;
+                self.activity.account(read, &mut self.walk);
+                let read_bytes = read.len();
+                if !ahead.drain(buffer) {
+                    self.ahead = Some(ahead);
+                }
+                read_bytes
+            }
+            None => {
+                ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+                let read = &buffer.filled()[before..];
+                self.activity.account(read, &mut self.walk);
+                read.len()
+            }
+        };
+        self.quantum_left = self.quantum_left.saturating_sub(read_bytes);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -95,31 +136,33 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Meter<IO> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.activity.flooded.get() {
-            // The connection's loop has been woken to close; there is nothing more to read.
+            // The connection's loop closes now; there is nothing more to read.
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let before = buffer.filled().len();
-        if this.replay.is_empty() {
-            if this.quantum_left == 0 {
-                this.quantum_left = INPUT_QUANTUM_BYTES;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
-            if outcome.is_pending() {
-                this.quantum_left = INPUT_QUANTUM_BYTES;
-            }
-            ready!(outcome)?;
-        } else {
+        if !this.replay.is_empty() {
             let replayed = this.replay.len().min(buffer.remaining());
+            this.activity.account(&this.replay[..replayed], &mut this.walk);
             buffer.put_slice(&this.replay[..replayed]);
             this.replay.advance(replayed);
+            return Poll::Ready(Ok(()));
         }
-        this.account(&buffer.filled()[before..]);
-        if this.activity.flooded.get() {
+        if let Some(ahead) = &mut this.ahead {
+            if ahead.drain(buffer) {
+                this.ahead = None;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if this.quantum_left == 0 {
+            this.quantum_left = INPUT_QUANTUM_BYTES;
             context.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Poll::Ready(Ok(()))
+        let outcome = this.poll_socket(context, buffer);
+        if outcome.is_pending() {
+            this.quantum_left = INPUT_QUANTUM_BYTES;
+        }
+        outcome
     }
 }
 

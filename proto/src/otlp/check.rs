@@ -140,7 +140,7 @@ fn packed(kind: Kind, list: &[u8]) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Any `Fault`.
-#[inline]
+#[inline(always)]
 pub fn key_value(message: &[u8]) -> Result<KeyValue<'_>, Fault> {
     match short_key_value(message) {
         Some(parts) => Ok(parts),
@@ -151,7 +151,7 @@ pub fn key_value(message: &[u8]) -> Result<KeyValue<'_>, Fault> {
 /// The shape that nearly every attribute has: less than 128 bytes, an ASCII key, then one short scalar, nothing else.
 /// Every length in it then is one byte, and tags and lengths are ASCII themselves, so that a text attribute is looked at
 /// in one go.
-#[inline]
+#[inline(always)]
 fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
     let [0x0a, key_length, rest @ ..] = message else { return None };
     let (key, [0x12, value_length, value @ ..]) = rest.split_at_checked(usize::from(*key_length))? else { return None };
@@ -168,12 +168,13 @@ fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
             let number = i64::from(low & 0x7f) | i64::from(*high) << 7;
             Some(KeyValue { key, value: AnyValue::Integer(number) })
         }
+        [0x21, number @ ..] if number.len() == 8 && is_ascii(key) => Some(KeyValue { key, value: AnyValue::Other }),
         _ => None,
     }
 }
 
 /// Whether all bytes are ASCII, for short slices: words, the last of them overlapping.
-#[inline]
+#[inline(always)]
 fn is_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let Some(last) = bytes.last_chunk::<8>() else { return bytes.iter().all(u8::is_ascii) };
@@ -183,6 +184,7 @@ fn is_ascii(bytes: &[u8]) -> bool {
 }
 
 /// A `KeyValue` at some depth of nesting.
+#[inline(never)]
 fn key_value_at(message: &[u8], depth: u32) -> Result<KeyValue<'_>, Fault> {
     let mut parts = KeyValue { key: &[], value: AnyValue::Other };
     let mut reader = Reader::new(message);
@@ -372,6 +374,7 @@ mod tests {
     fn short_scalars_read_as_the_general_path_reads_them() {
         let scalars =
             [&[0x10, 0][..], &[0x10, 1], &[0x10, 2], &[0x18, 0x7f], &[0x18, 0x80, 1], &[0x18, 0xff, 0xff, 3], &[]];
+        let scalars = [&scalars[..], &[&[0x21, 1, 2, 3, 4, 5, 6, 0xf0, 0x3f][..]]].concat();
         for (value, key) in scalars.iter().flat_map(|value| [(value, b"k".to_vec()), (value, vec![b'k'; 100])]) {
             let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
             let message = [&[0x0a, length(&key)], &key[..], &[0x12, length(value)], value].concat();

@@ -67,12 +67,17 @@ pub struct SpanFacts<'a> {
 
 /// Receives what the scan finds, in wire order.
 pub trait TraceVisitor {
-    /// A `ResourceSpans` begins. `envelope` holds every field of it except the scope spans, as raw wire bytes.
-    fn resource(&mut self, envelope: &[u8]);
+    /// A `ResourceSpans` begins; its resource's attributes follow.
+    fn resource_begin(&mut self);
     /// An attribute of the resource just begun.
     fn resource_attribute(&mut self, attribute: KeyValue<'_>);
-    /// A `ScopeSpans` begins. `envelope` holds every field of it except the spans, as raw wire bytes.
-    fn scope(&mut self, envelope: &[u8]);
+    /// The resource is known; its scopes follow. `envelope` holds every field of the `ResourceSpans` except the scope
+    /// spans, as raw wire bytes.
+    fn resource(&mut self, envelope: &[u8]);
+    /// A `ScopeSpans` begins; its spans follow.
+    fn scope_begin(&mut self);
+    /// The `ScopeSpans` just begun ends. `envelope` holds every field of it except the spans, as raw wire bytes.
+    fn scope_end(&mut self, envelope: &[u8]);
     /// A span begins; its attributes follow, then `span` or `span_refused`.
     fn span_begin(&mut self);
     /// An attribute of the span just begun.
@@ -110,16 +115,19 @@ impl<'a> Scan<'a> {
     /// The resource may lie behind the scope spans, so the message is walked twice: first for everything that
     /// is not a span, which skips over the spans by their length, then for the scope spans.
     fn resource_spans(&mut self, message: &'a [u8], visitor: &mut impl TraceVisitor) -> Result<(), Fault> {
-        self.gather_envelope(message, |number| number == 2)?;
-        visitor.resource(&self.envelope);
+        self.envelope.clear();
+        visitor.resource_begin();
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             match field.number {
                 1 => check::resource(field.bytes()?, |attribute| visitor.resource_attribute(attribute))?,
+                2 => continue,
                 3 => check::text(field.bytes()?)?,
                 _ => {}
             }
+            self.envelope.extend_from_slice(&message[field.start..reader.position()]);
         }
+        visitor.resource(&self.envelope);
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
@@ -129,36 +137,28 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// The spans are walked once; what else there is may lie before or behind them.
     fn scope_spans(&mut self, message: &'a [u8], visitor: &mut impl TraceVisitor) -> Result<(), Fault> {
-        self.gather_envelope(message, |number| number == 2)?;
-        visitor.scope(&self.envelope);
+        self.envelope.clear();
+        visitor.scope_begin();
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
+            if field.number == 2 {
+                visitor.span_begin();
+                match self.span(field.bytes()?, visitor) {
+                    Ok(facts) => visitor.span(&facts),
+                    Err(fault) => visitor.span_refused(fault),
+                }
+                continue;
+            }
             match field.number {
                 1 => check::scope(field.bytes()?)?,
-                2 => {
-                    visitor.span_begin();
-                    match self.span(field.bytes()?, visitor) {
-                        Ok(facts) => visitor.span(&facts),
-                        Err(fault) => visitor.span_refused(fault),
-                    }
-                }
                 3 => check::text(field.bytes()?)?,
                 _ => {}
             }
+            self.envelope.extend_from_slice(&message[field.start..reader.position()]);
         }
-        Ok(())
-    }
-
-    /// Collects every field of `message` that `is_content` does not claim.
-    fn gather_envelope(&mut self, message: &[u8], is_content: impl Fn(u32) -> bool) -> Result<(), Fault> {
-        self.envelope.clear();
-        let mut reader = Reader::new(message);
-        while let Some(field) = reader.next_field()? {
-            if !is_content(field.number) {
-                self.envelope.extend_from_slice(&message[field.start..reader.position()]);
-            }
-        }
+        visitor.scope_end(&self.envelope);
         Ok(())
     }
 

@@ -15,9 +15,11 @@ struct Seen {
 }
 
 impl TraceVisitor for Seen {
+    fn resource_begin(&mut self) {}
     fn resource(&mut self, _: &[u8]) {}
     fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-    fn scope(&mut self, _: &[u8]) {}
+    fn scope_begin(&mut self) {}
+    fn scope_end(&mut self, _: &[u8]) {}
     fn span_begin(&mut self) {
         self.attributes = 0;
     }

@@ -106,11 +106,18 @@ pub(super) struct FrameWalk {
     skip: usize,
     header: [u8; HEADER_BYTES],
     header_filled: usize,
+    /// Length of the last DATA frame that carried something.
+    data_frame_bytes: usize,
 }
 
 impl FrameWalk {
     pub(super) fn new(budget: Rc<ControlBudget>) -> Self {
-        Self { budget, skip: PREFACE_BYTES, header: [0; HEADER_BYTES], header_filled: 0 }
+        Self { budget, skip: PREFACE_BYTES, header: [0; HEADER_BYTES], header_filled: 0, data_frame_bytes: 0 }
+    }
+
+    /// How large this peer's DATA frames are: the length of the last one.
+    pub(super) fn data_frame_bytes(&self) -> usize {
+        self.data_frame_bytes
     }
 
     /// So much was sent to the peer.
@@ -137,6 +144,9 @@ impl FrameWalk {
                 let [high, middle, low, kind, flags, ..] = self.header;
                 let length = u32::from_be_bytes([0, high, middle, low]);
                 self.skip = usize::try_from(length).unwrap_or(usize::MAX);
+                if kind == DATA && length > 0 {
+                    self.data_frame_bytes = self.skip;
+                }
                 let cost = cost(kind, flags, length);
                 if cost > 0 {
                     self.budget.spend(cost, monotonic_nanos)?;

@@ -109,6 +109,8 @@ fn what_is_not_http_is_refused() {
         let headers = "x: y\r\n".repeat(101);
         let answer = exchange(server.http, format!("GET / HTTP/1.1\r\n{headers}\r\n").as_bytes());
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        let long = format!("GET /{} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n", "x".repeat(20_000));
+        assert!(exchange(server.http, long.as_bytes()).starts_with("HTTP/1.1 431 "));
         let answer = exchange(server.http, format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000)).as_bytes());
         assert!(answer.starts_with("HTTP/1.1 414 ") || answer.starts_with("HTTP/1.1 431 "), "{answer}");
         server.wait_for("they are counted", |counts| counts.protocol_errors == 3);

@@ -34,14 +34,17 @@ struct Recorder {
 }
 
 impl TraceVisitor for Recorder {
-    fn resource(&mut self, envelope: &[u8]) {
+    fn resource_begin(&mut self) {
         self.resource_attributes = 0;
+    }
+    fn resource(&mut self, envelope: &[u8]) {
         self.envelopes.push(envelope.to_vec());
     }
     fn resource_attribute(&mut self, _: KeyValue<'_>) {
         self.resource_attributes += 1;
     }
-    fn scope(&mut self, envelope: &[u8]) {
+    fn scope_begin(&mut self) {}
+    fn scope_end(&mut self, envelope: &[u8]) {
         self.envelopes.push(envelope.to_vec());
     }
     fn span_begin(&mut self) {
@@ -275,9 +278,11 @@ fn offsets_point_at_the_span() {
     let bytes = one_span(sound_span());
     struct At<'a>(&'a [u8], usize);
     impl TraceVisitor for At<'_> {
+        fn resource_begin(&mut self) {}
         fn resource(&mut self, _: &[u8]) {}
         fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-        fn scope(&mut self, _: &[u8]) {}
+        fn scope_begin(&mut self) {}
+        fn scope_end(&mut self, _: &[u8]) {}
         fn span_begin(&mut self) {}
         fn span_attribute(&mut self, _: KeyValue<'_>) {}
         fn span(&mut self, facts: &SpanFacts<'_>) {
