@@ -116,6 +116,9 @@ fn number(value: u64) -> f64 {
     value as f64
 }
 
+/// A stage of pending items and how to read it off an account.
+type Stage = (&'static str, fn(&Account) -> f64);
+
 fn items(page: &mut Page, sum: &Ledger) {
     let signals = [("spans", &sum.spans), ("metric_points", &sum.metrics), ("log_records", &sum.logs)];
     let each = |read: fn(&Account) -> f64| {
@@ -131,7 +134,7 @@ fn items(page: &mut Page, sum: &Ledger) {
         })
     });
     page.family("tailwater_items_dropped_total", Type::Counter, "Items that were not exported, by reason.", dropped);
-    let stages: [(&str, fn(&Account) -> f64); 3] = [
+    let stages: [Stage; 3] = [
         ("buffered", |account| number(account.buffered)),
         ("exporting", |account| number(account.exporting)),
         ("between_cores", |account| number(account.handed_over) - number(account.taken_over)),

@@ -161,8 +161,8 @@ impl Answers {
             return search();
         }
         let middle = text[text.len() / 2];
-        let place =
-            (usize::from(*first) ^ usize::from(*last) * 5 ^ usize::from(middle) * 11 ^ text.len() * 3) % ANSWERS;
+        let mixed = usize::from(*first) + usize::from(*last) * 5 + usize::from(middle) * 11 + text.len() * 3;
+        let place = mixed % ANSWERS;
         let answer = &mut self.0[place];
         if answer.length != length || answer.text[..text.len()] != *text {
             answer.matches = search();

@@ -10,6 +10,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use proptest::prelude::*;
 use prost::Message;
 
+/// A key, and its value as text, integer or truth value.
+type SeenAttribute = (Vec<u8>, Option<Vec<u8>>, Option<i64>, Option<bool>);
+
 /// One span as the scan reported it.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Seen {
@@ -19,7 +22,7 @@ struct Seen {
     status_code: u64,
     flags: u32,
     trace_state: Vec<u8>,
-    attributes: Vec<(Vec<u8>, Option<Vec<u8>>, Option<i64>, Option<bool>)>,
+    attributes: Vec<SeenAttribute>,
     resource_attributes: usize,
     bytes: Vec<u8>,
 }
@@ -104,7 +107,7 @@ fn expected(request: &ExportTraceServiceRequest) -> Vec<Seen> {
     seen
 }
 
-fn expected_attribute(attribute: &ProstKeyValue) -> (Vec<u8>, Option<Vec<u8>>, Option<i64>, Option<bool>) {
+fn expected_attribute(attribute: &ProstKeyValue) -> SeenAttribute {
     let key = attribute.key.clone().into_bytes();
     match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(text)) => (key, Some(text.clone().into_bytes()), None, None),
