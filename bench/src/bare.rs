@@ -31,6 +31,9 @@ pub struct BareOptions {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:4317")]
     pub listen: SocketAddr,
+    /// HTTP/2 frames of 16 KiB and windows of 64 KiB instead of ones that take a whole request
+    #[arg(long)]
+    pub default_windows: bool,
     /// Core to pin to
     #[arg(long)]
     pub core: Option<usize>,
@@ -63,6 +66,7 @@ pub fn run(options: &BareOptions, output: &Output) -> Result<Line, String> {
     let stop = Arc::new(AtomicBool::new(false));
     crate::interrupt::watch(Arc::clone(&stop));
     let listen = options.listen;
+    let transport = if options.default_windows { Transport::GrpcDefaultWindows } else { Transport::Grpc };
     let end = options.duration.and_then(|duration| Instant::now().checked_add(duration));
     let output = *output;
     let executor_options = ExecutorOptions { name: "bare".to_owned(), core: options.core, backend };
@@ -80,7 +84,7 @@ pub fn run(options: &BareOptions, output: &Output) -> Result<Line, String> {
             malformed: Cell::new(0),
             traces_forgotten: Cell::new(0),
         });
-        executor::spawn(receiver::accept(listener, Transport::Grpc, Rc::clone(&state)));
+        executor::spawn(receiver::accept(listener, transport, Rc::clone(&state)));
         while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
             executor::sleep(STOP_CHECK).await;
         }

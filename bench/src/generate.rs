@@ -6,6 +6,7 @@
 
 mod account;
 mod bodies;
+mod deliver;
 mod expect;
 mod lane;
 mod options;
@@ -51,7 +52,7 @@ enum Message {
     /// templates are encoded and connections open
     Ready,
     /// all is sent and answered
-    Done(Box<worker::WorkerReport>),
+    Done(Box<deliver::WorkerReport>),
     /// nothing more will come
     Failed(String),
 }
@@ -126,7 +127,7 @@ fn watch(
     begin: Instant,
     counters: &Counters,
     output: &Output,
-) -> Result<Vec<worker::WorkerReport>, GenerateError> {
+) -> Result<Vec<deliver::WorkerReport>, GenerateError> {
     let mut reports = Vec::new();
     let mut acked_before = 0;
     let mut second = 1;

@@ -54,8 +54,10 @@ pub trait Receiver: 'static {
 /// Which transport a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// HTTP/2 with gRPC
+    /// HTTP/2 with gRPC; frames and windows large enough for a whole request
     Grpc,
+    /// HTTP/2 with gRPC; frames of 16 KiB and windows of 64 KiB, as h2 and the RFC have them by default
+    GrpcDefaultWindows,
     /// HTTP/1.1
     Http,
 }
@@ -64,20 +66,25 @@ pub enum Transport {
 pub async fn accept<R: Receiver>(listener: TcpListener, transport: Transport, receiver: Rc<R>) {
     loop {
         match listener.accept().await.and_then(|accepted| TcpStream::adopt(accepted.stream)) {
-            Ok(stream) if transport == Transport::Grpc => executor::spawn(serve_grpc(stream, Rc::clone(&receiver))),
-            Ok(stream) => executor::spawn(serve_http(stream, Rc::clone(&receiver))),
+            Ok(stream) if transport == Transport::Http => executor::spawn(serve_http(stream, Rc::clone(&receiver))),
+            Ok(stream) => {
+                let large = transport == Transport::Grpc;
+                executor::spawn(serve_grpc(stream, large, Rc::clone(&receiver)));
+            }
             Err(_error) => executor::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn serve_grpc<R: Receiver>(stream: TcpStream, receiver: Rc<R>) {
+async fn serve_grpc<R: Receiver>(stream: TcpStream, large: bool, receiver: Rc<R>) {
     let mut builder = h2::server::Builder::new();
-    builder
-        .max_frame_size(FRAME_BYTES_MAX)
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
+    builder.max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
+    if large {
+        builder
+            .max_frame_size(FRAME_BYTES_MAX)
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    }
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let receiver = Rc::clone(&receiver);

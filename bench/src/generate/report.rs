@@ -1,8 +1,8 @@
 //! The summary of a run.
 
 use super::account::millis;
+use super::deliver::WorkerReport;
 use super::options::Settings;
-use super::worker::WorkerReport;
 use crate::corpus::plan::KeepReason;
 use crate::output::Line;
 use hdrhistogram::Histogram;
