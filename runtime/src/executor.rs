@@ -5,6 +5,7 @@
 //! else anything. A panic of the main future, or of the event loop itself, ends the thread and is reported by
 //! [`ExecutorHandle::join`].
 
+mod heartbeat;
 mod task;
 mod time;
 
@@ -28,7 +29,7 @@ const URING_IO_MEMORY_BYTES: usize = 1 << 20;
 
 /// How long tasks that never run dry may keep the loop from looking at sockets and timers. glommio's default of 100 ms
 /// would let one busy connection delay all others by as much.
-const PREEMPT_INTERVAL: Duration = Duration::from_millis(2);
+const PREEMPT_INTERVAL: Duration = Duration::from_millis(20);
 
 thread_local! {
     /// The backend of this thread's executor. A thread that [`start`] did not make counts as tokio's.
@@ -188,6 +189,7 @@ where
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         executor.run(async move {
+            spawn(heartbeat::beat());
             let output = make().await;
             task::stop_tasks().await;
             output
