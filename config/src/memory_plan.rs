@@ -29,8 +29,8 @@ pub struct MemoryPlan {
 
 /// Bytes of an open connection besides its windows: TLS and HTTP/2 state, task, socket buffers in user space.
 const CONNECTION_BYTES: u64 = 32 * KIB;
-/// Bytes of a remembered verdict: id, verdict, list links, at a table load of one half.
-const VERDICT_BYTES: u64 = 64;
+/// Bytes of a remembered verdict: its hash and policy, and its slot in the index at a load of one third.
+const VERDICT_BYTES: u64 = 34;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -67,7 +67,9 @@ pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Pro
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
     let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
-    let verdicts = config.sampling.sampled_cache_size.saturating_add(config.sampling.non_sampled_cache_size);
+    // Where a cache is off as many verdicts are remembered as traces are held.
+    let of = |cache_size: u64| if cache_size == 0 { config.sampling.traces_max } else { cache_size };
+    let verdicts = of(config.sampling.sampled_cache_size).saturating_add(of(config.sampling.non_sampled_cache_size));
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let batch = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));

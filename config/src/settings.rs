@@ -139,11 +139,11 @@ choices! {
     /// What has happened before a sender is answered.
     Ack {
         /// The request is scanned and queued: nothing is promised.
+        #[default]
         Received = "received",
         /// The log write has reached the kernel: survives a crash of the process.
         Written = "written",
         /// The log is on the disk: survives power loss.
-        #[default]
         Synced = "synced",
     }
 }

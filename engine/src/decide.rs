@@ -11,8 +11,6 @@ pub struct VerdictMemory {
     keeps_policies: bool,
     verdicts_max: usize,
     hand: usize,
-    /// Verdicts that gave way.
-    pub evicted: u64,
 }
 
 /// How often the hand passes over a verdict that was asked for, before it takes the next one regardless.
@@ -31,7 +29,6 @@ impl VerdictMemory {
             keeps_policies,
             verdicts_max,
             hand: 0,
-            evicted: 0,
         }
     }
 
@@ -66,7 +63,6 @@ impl VerdictMemory {
         if self.keeps_policies {
             self.policies[position] = policy;
         }
-        self.evicted += 1;
         self.hand = (self.hand + 1) % self.verdicts_max;
         Some((u32::try_from(position).ok()?, Some(before & !ASKED)))
     }
@@ -100,7 +96,6 @@ mod tests {
         assert!(memory.is(0, 10) && memory.is(1, 40) && !memory.is(1, 20));
         assert_eq!(memory.remember(50, 7), Some((2, Some(30))));
         assert_eq!(memory.remember(60, 7), Some((0, Some(10))), "its extra turn is over");
-        assert_eq!(memory.evicted, 3);
     }
 
     #[test]

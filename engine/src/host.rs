@@ -32,6 +32,8 @@ pub enum ExportFate {
     Exhausted,
     /// The export queue was full.
     QueueFull,
+    /// Nothing is configured to take this signal.
+    NoExporter,
     /// The node stopped before they could be sent.
     Shutdown,
 }

@@ -32,11 +32,13 @@ pub enum DropReason {
     ExportExhausted,
     /// The node stopped before it could be sent.
     ExportShutdown,
+    /// No exporter takes its signal.
+    NoExporter,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotSampled,
         Self::DropPolicy,
         Self::LateNotSampled,
@@ -47,6 +49,7 @@ impl DropReason {
         Self::ExportRefused,
         Self::ExportExhausted,
         Self::ExportShutdown,
+        Self::NoExporter,
     ];
 
     /// The label value in metrics.
@@ -63,6 +66,7 @@ impl DropReason {
             Self::ExportRefused => "export_refused",
             Self::ExportExhausted => "export_exhausted",
             Self::ExportShutdown => "export_shutdown",
+            Self::NoExporter => "no_exporter",
         }
     }
 }
@@ -172,6 +176,8 @@ pub struct TraceCounts {
     pub late_kept_spans: u64,
     /// Spans that came after their trace was dropped, and followed it.
     pub late_dropped_spans: u64,
+    /// Verdicts that gave way to newer ones; spans that come later still begin their trace anew.
+    pub verdicts_forgotten: u64,
 }
 
 impl TraceCounts {
@@ -184,6 +190,7 @@ impl TraceCounts {
         self.decided_at_drain += other.decided_at_drain;
         self.late_kept_spans += other.late_kept_spans;
         self.late_dropped_spans += other.late_dropped_spans;
+        self.verdicts_forgotten += other.verdicts_forgotten;
     }
 }
 

@@ -405,6 +405,7 @@ impl Shard {
             && let Some(slot) = self.index.slot_of(evicted, kind(position))
         {
             self.index.remove(slot);
+            self.ledger.traces.verdicts_forgotten += 1;
         }
         let Some(slot) = self.index.slot_of(hash, Place::Pending(entry)) else { return };
         match remembered {
@@ -449,6 +450,7 @@ impl Shard {
             ExportFate::Refused => account.drop_items(DropReason::ExportRefused, items),
             ExportFate::Exhausted => account.drop_items(DropReason::ExportExhausted, items),
             ExportFate::QueueFull => account.drop_items(DropReason::ExportQueueFull, items),
+            ExportFate::NoExporter => account.drop_items(DropReason::NoExporter, items),
             ExportFate::Shutdown => account.drop_items(DropReason::ExportShutdown, items),
         }
     }

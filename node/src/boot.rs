@@ -1,9 +1,9 @@
 //! `tailwater run`: from a checked configuration to running cores, in the order in which things can be refused.
 
-use crate::cli::say;
+use crate::cli::{EXIT_CONFIGURATION, say};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::{Core, CorePort};
-use crate::outbox::{FileQueue, Outbox};
+use crate::outbox::{FileJob, FileQueue, Outbox};
 use crate::sockets::{Addresses, CoreListeners};
 use crate::supervise::{Node, supervise};
 use crate::{logging, plan};
@@ -12,10 +12,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use tailwater_config::{Config, Loaded, MemoryPlan, memory_plan};
+use tailwater_config::{Ack, Config, Loaded, MemoryPlan, memory_plan};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
-use tailwater_engine::host::{ExportFate, ExportRequest};
+use tailwater_engine::host::ExportFate;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::SpanBatch;
@@ -36,9 +36,18 @@ const EXIT_MACHINE: u8 = 71;
 #[derive(Debug, Error)]
 enum BootError {
     #[error("{0}")]
-    Refused(String),
-    #[error("data directory {path}: {cause}; choose another with --data-dir")]
-    DataDirectory { path: String, cause: String },
+    Configuration(String),
+    #[error("{0}")]
+    Machine(String),
+}
+
+impl BootError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => EXIT_CONFIGURATION,
+            Self::Machine(_) => EXIT_MACHINE,
+        }
+    }
 }
 
 /// Runs until told to stop.
@@ -51,7 +60,7 @@ pub fn run(loaded: &Loaded) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             say(&format!("tailwater does not start: {error}"));
-            ExitCode::from(EXIT_MACHINE)
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -76,6 +85,12 @@ pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
     }
     let memory = memory_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?;
     let rules = Rules::compile(&config.sampling).map_err(|error| error.to_string())?;
+    if config.ack != Ack::Received {
+        return Err(format!(
+            "--ack {}: this version has no log on disk, so only `received` can be kept; use --ack received",
+            config.ack
+        ));
+    }
     for exporter in &config.exporters.otlp {
         Endpoints::new(exporter).map_err(|error| error.to_string())?;
     }
@@ -83,11 +98,11 @@ pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
 }
 
 fn boot(config: &Config) -> Result<ExitCode, BootError> {
-    let blueprint = blueprint(config).map_err(BootError::Refused)?;
+    let blueprint = blueprint(config).map_err(BootError::Configuration)?;
     let raised = limits::raise();
     tracing::debug!(?raised, "resource limits");
     let (backend, why) =
-        probe::choose(runtime_choice(config)).map_err(|error| BootError::Refused(error.to_string()))?;
+        probe::choose(runtime_choice(config)).map_err(|error| BootError::Machine(error.to_string()))?;
     tracing::info!(runtime = %backend, %why, "kernel interface");
     tracing::info!(shards = blueprint.placement.cores.len(), placement = %blueprint.placement.reason, "placement");
     let parts = blueprint.memory.rows.iter().map(|row| format!("{} {} MiB", row.name, row.bytes >> 20));
@@ -96,8 +111,8 @@ fn boot(config: &Config) -> Result<ExitCode, BootError> {
     let lock = take_data_directory(config)?;
     probe_ports(config)?;
     let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
-    let file = file.map_err(|error| BootError::Refused(error.to_string()))?;
-    let node = launch(config, &blueprint, backend, file).map_err(BootError::Refused)?;
+    let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
+    let node = launch(config, &blueprint, backend, file).map_err(BootError::Machine)?;
     let code = supervise(config, node);
     drop(lock);
     Ok(code)
@@ -113,9 +128,13 @@ fn runtime_choice(config: &Config) -> probe::RuntimeChoice {
 
 fn take_data_directory(config: &Config) -> Result<DataDirectoryLock, BootError> {
     let path = &config.node.data_directory;
-    let fail = |cause: String| BootError::DataDirectory { path: path.display().to_string(), cause };
-    std::fs::create_dir_all(path).map_err(|error| fail(format!("cannot be created: {error}")))?;
-    DataDirectoryLock::take(path).map_err(|error| fail(error.to_string()))
+    std::fs::create_dir_all(path).map_err(|error| {
+        let path = path.display();
+        BootError::Machine(format!(
+            "the data directory {path} cannot be created: {error}; choose another with --data-dir"
+        ))
+    })?;
+    DataDirectoryLock::take(path).map_err(|error| BootError::Machine(error.to_string()))
 }
 
 /// The shards' listeners share their ports among themselves, so a plain bind first tells whether another process has
@@ -126,7 +145,7 @@ fn probe_ports(config: &Config) -> Result<(), BootError> {
     let receivers = receivers.into_iter().filter_map(|(flag, receiver)| Some((flag, receiver.as_ref()?.endpoint)));
     let admin = config.admin.endpoint.map(|endpoint| ("--admin-endpoint", endpoint));
     for (flag, endpoint) in receivers.chain(admin) {
-        exclusive_port_probe(endpoint).map_err(|error| BootError::Refused(format!("{flag}: {error}")))?;
+        exclusive_port_probe(endpoint).map_err(|error| BootError::Machine(format!("{flag}: {error}")))?;
     }
     Ok(())
 }
@@ -155,7 +174,7 @@ fn launch(config: &Config, blueprint: &Blueprint, backend: Backend, file: Option
             mesh: port,
             control,
             origin,
-            file: file.clone().map(|requests| FileQueue { requests, core: usize::from(number) }),
+            file: file.clone(),
             listeners,
         };
         let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
@@ -180,7 +199,7 @@ struct Seat {
     mesh: MeshPort<SpanBatch>,
     control: Receiver<Control>,
     origin: u64,
-    file: Option<FileQueue>,
+    file: Option<Sender<FileJob>>,
     listeners: CoreListeners,
 }
 
@@ -193,7 +212,8 @@ impl Seat {
             exporters.push(Rc::new(Exporter::new(settings, endpoints, shards)));
         }
         let shard = Shard::new(self.plan, self.rules);
-        let outbox = Outbox::new(exporters, self.file);
+        let file = self.file.map(|jobs| FileQueue::new(jobs, self.index));
+        let outbox = Outbox::new(exporters, file);
         let blocks = self.config.sampling.block_on_overflow;
         let core = Core::new(self.index, shard, outbox, self.mesh, self.origin, blocks);
         core.set_receivers(self.listeners.open(&self.config, shards, || CorePort(core.clone()))?);
@@ -209,11 +229,11 @@ impl Seat {
 pub type CoreHandle = ExecutorHandle<Result<(), String>>;
 
 /// The embedded file's thread: it ends when the last core has.
-fn start_file(mut writer: FileWriter, cores: &[Sender<Control>]) -> Result<Sender<(usize, ExportRequest)>, String> {
-    let (sender, requests) = bounded::<(usize, ExportRequest)>(FILE_QUEUE_LENGTH);
+fn start_file(mut writer: FileWriter, cores: &[Sender<Control>]) -> Result<Sender<FileJob>, String> {
+    let (sender, jobs) = bounded::<FileJob>(FILE_QUEUE_LENGTH);
     let cores = cores.to_vec();
     let body = move || {
-        while let Ok((core, request)) = requests.recv_blocking() {
+        while let Ok(FileJob { core, ticket, request }) = jobs.recv_blocking() {
             let fate = match writer.write(&request) {
                 Ok(()) => ExportFate::Delivered,
                 Err(error) => {
@@ -222,7 +242,7 @@ fn start_file(mut writer: FileWriter, cores: &[Sender<Control>]) -> Result<Sende
                 }
             };
             // A core that has ended has closed its books.
-            _ = cores[core].send_blocking(Control::Settle(request.signal, request.items, fate));
+            _ = cores[core].send_blocking(Control::Written(ticket, fate));
         }
     };
     let thread = std::thread::Builder::new().name("kept-file".into()).spawn(body);

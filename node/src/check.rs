@@ -1,7 +1,7 @@
 //! `tailwater check`: what would run, and what was not understood.
 
 use crate::boot::blueprint;
-use crate::cli::{print, say};
+use crate::cli::{EXIT_CONFIGURATION, print, say};
 use std::process::ExitCode;
 use tailwater_config::{Loaded, effective};
 
@@ -11,7 +11,7 @@ pub fn run(loaded: &Loaded) -> ExitCode {
         Ok(blueprint) => blueprint,
         Err(error) => {
             say(&error);
-            return ExitCode::from(78);
+            return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
     let mut text = effective(loaded);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use tailwater_config::{Inputs, Kind, Knob, Loaded, Problem, knobs, load};
 
 /// The configuration is wrong: `EX_CONFIG` of sysexits.h.
-const EXIT_CONFIGURATION: u8 = 78;
+pub const EXIT_CONFIGURATION: u8 = 78;
 /// The command line is wrong: `EX_USAGE`.
 const EXIT_USAGE: u8 = 64;
 

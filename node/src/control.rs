@@ -4,7 +4,6 @@ use async_channel::{Receiver, Sender, bounded};
 use std::time::Duration;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Ledger;
-use tailwater_proto::otlp::Signal;
 
 /// A request to one core. Answers go through channels of length one, so that a core never waits to give one.
 pub enum Control {
@@ -19,8 +18,8 @@ pub enum Control {
     Flush(Sender<()>),
     /// End; what is still queued is booked as dropped.
     End(Sender<Snapshot>),
-    /// The fate of items that another thread exported for this core.
-    Settle(Signal, u32, ExportFate),
+    /// The embedded file's thread is done with the job of that ticket.
+    Written(u64, ExportFate),
 }
 
 /// One core's books and gauges at one moment.

@@ -160,7 +160,7 @@ impl Core {
             match request {
                 // An answer that nobody waits for any more is no failure.
                 Control::Snapshot(answer) => _ = answer.try_send(self.snapshot()),
-                Control::Settle(signal, items, fate) => self.shard.borrow_mut().settle(signal, items, fate),
+                Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
                 Control::Decide(answer) => {
                     self.decide_all().await;

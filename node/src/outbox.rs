@@ -2,19 +2,52 @@
 //! seam to the world.
 
 use async_channel::Sender;
+use std::collections::HashMap;
 use std::rc::Rc;
 use tailwater_connectors::delivery::{Delivery, Settlement};
 use tailwater_connectors::otlp::exporter::Exporter;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_proto::otlp::Signal;
 
-/// The embedded file's end of this core: requests go to its thread, fates come back through the core's control channel.
-#[derive(Clone)]
-pub struct FileQueue {
-    /// To the file's thread, with the number of the core that is to be told.
-    pub requests: Sender<(usize, ExportRequest)>,
-    /// This core.
+/// A request for the embedded file's thread.
+pub struct FileJob {
+    /// The core that is to be told.
     pub core: usize,
+    /// By which the core knows the request.
+    pub ticket: u64,
+    /// What is to be written.
+    pub request: ExportRequest,
+}
+
+/// The embedded file's end of this core: jobs go to its thread, outcomes come back through the core's control channel.
+pub struct FileQueue {
+    jobs: Sender<FileJob>,
+    core: usize,
+    next_ticket: u64,
+    /// Jobs with the thread; at most its queue's length and the one being written.
+    waiting: HashMap<u64, Rc<Delivery>>,
+}
+
+impl FileQueue {
+    /// The end of core number `core`.
+    pub fn new(jobs: Sender<FileJob>, core: usize) -> Self {
+        Self { jobs, core, next_ticket: 0, waiting: HashMap::new() }
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.jobs.len() * 2 > self.jobs.capacity().unwrap_or(usize::MAX)
+    }
+
+    /// Hands a request to the thread; when its queue is full the settlement, if this was the last exporter, comes back.
+    fn offer(&mut self, request: &ExportRequest, delivery: &Rc<Delivery>) -> Option<Settlement> {
+        let job = FileJob { core: self.core, ticket: self.next_ticket, request: request.clone() };
+        if self.jobs.try_send(job).is_err() {
+            return delivery.report(0, ExportFate::QueueFull);
+        }
+        self.waiting.insert(self.next_ticket, delivery.clone());
+        self.next_ticket += 1;
+        None
+    }
 }
 
 /// The exporters of one core.
@@ -38,11 +71,8 @@ impl Outbox {
 
     /// True when senders are to be held back.
     pub fn is_pressed(&self) -> bool {
-        let file = self
-            .file
-            .as_ref()
-            .is_some_and(|file| file.requests.len() * 2 > file.requests.capacity().unwrap_or(usize::MAX));
-        file || self.exporters.iter().any(|exporter| exporter.is_pressed())
+        self.file.as_ref().is_some_and(FileQueue::is_pressed)
+            || self.exporters.iter().any(|exporter| exporter.is_pressed())
     }
 
     /// The fates known since the last call.
@@ -65,30 +95,32 @@ impl Outbox {
 impl Host for Outbox {
     fn export(&mut self, request: ExportRequest) {
         let takers: Vec<_> = self.exporters.iter().filter(|exporter| exporter.takes(request.signal)).cloned().collect();
-        if takers.is_empty() {
-            self.export_to_file(request);
+        let count = takers.len() + usize::from(self.file.is_some());
+        if count == 0 {
+            // Nothing is configured to take this signal: it ends here, and the books say so.
+            self.settled.push((request.signal, request.items, ExportFate::NoExporter));
             return;
         }
-        let count = u32::try_from(takers.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let delivery = Rc::new(Delivery::new(request.signal, request.items, count));
         for exporter in takers {
             if let Some(settlement) = exporter.offer(&request, &delivery) {
                 self.settle(settlement);
             }
         }
+        if let Some(settlement) = self.file.as_mut().and_then(|file| file.offer(&request, &delivery)) {
+            self.settle(settlement);
+        }
     }
 }
 
 impl Outbox {
-    fn export_to_file(&mut self, request: ExportRequest) {
-        let (signal, items) = (request.signal, request.items);
-        let sent = match &self.file {
-            Some(file) => file.requests.try_send((file.core, request)).is_ok(),
-            // Nothing is configured to take this signal: it ends here, and the books say so.
-            None => false,
-        };
-        if !sent {
-            self.settled.push((signal, items, ExportFate::QueueFull));
+    /// The file's thread is done with a job.
+    pub fn written(&mut self, ticket: u64, fate: ExportFate) {
+        let Some(delivery) = self.file.as_mut().and_then(|file| file.waiting.remove(&ticket)) else { return };
+        let delivered = if fate == ExportFate::Delivered { delivery.items() } else { 0 };
+        if let Some(settlement) = delivery.report(delivered, fate) {
+            self.settle(settlement);
         }
     }
 }

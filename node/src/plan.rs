@@ -1,6 +1,6 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
-use tailwater_config::{Config, MemoryPlan};
+use tailwater_config::{Batch, Config, MemoryPlan};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::index::POSITION_MAX;
 use tailwater_engine::shard::ShardPlan;
@@ -30,7 +30,7 @@ pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], sha
     // Tables are paid for as they fill; never more than a third of the share goes to them.
     let tables = traces_max.saturating_mul(TRACE_BYTES).min(arena / 3);
     let arena_bytes_max = size(arena - tables);
-    let batch = config.exporters.otlp.first().map_or_else(Default::default, |exporter| exporter.batch.clone());
+    let batch = smallest_batch(config);
     ShardPlan {
         shard: ShardIndex(shard),
         shards,
@@ -51,6 +51,17 @@ pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], sha
         },
         flush_interval: nanos(batch.flush_interval),
     }
+}
+
+/// One batch goes to all exporters, so it keeps the bounds of each.
+fn smallest_batch(config: &Config) -> Batch {
+    let batches = config.exporters.otlp.iter().map(|exporter| exporter.batch.clone());
+    let smallest = batches.reduce(|left, right| Batch {
+        spans_max: left.spans_max.min(right.spans_max),
+        bytes_max: left.bytes_max.min(right.bytes_max),
+        flush_interval: left.flush_interval.min(right.flush_interval),
+    });
+    smallest.unwrap_or_default()
 }
 
 fn nanos(duration: std::time::Duration) -> Nanos {

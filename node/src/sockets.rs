@@ -114,9 +114,13 @@ fn service_name(path: &str) -> String {
     path.trim_start_matches('/').split('/').next().unwrap_or_default().to_string()
 }
 
-/// A receiver's limits for one of `shards` cores. Bodies and windows share the node's bound for receiving equally.
+/// gRPC and HTTP.
+const RECEIVERS: usize = 2;
+
+/// A receiver's limits for one of `shards` cores. The receivers share the node's bound for receiving equally, and in
+/// each of them bodies and windows do.
 pub fn limits(settings: &tailwater_config::Limits, shards: usize, receive_bytes_max: usize) -> Limits {
-    let each = receive_bytes_max / shards.max(1) / 2;
+    let each = receive_bytes_max / shards.max(1) / RECEIVERS / 2;
     let optional = |duration: Duration| (!duration.is_zero()).then_some(duration);
     Limits {
         connections_max: size(settings.connections_max).div_ceil(shards.max(1)),

@@ -116,6 +116,7 @@ async fn wait_for_end(signals: &mut Signals) {
 async fn drain(config: &Config, cores: &Cores) -> ExitCode {
     let budget = config.node.drain_timeout;
     tracing::info!(?budget, "draining: no new requests, pending traces are judged, kept ones sent");
+    let lost_before = lost_at_export(&cores.snapshots().await);
     let graceful = timeout(budget, async {
         // Requests that were being read are answered and their connections closed; a third of the time at most.
         cores.ask(|answer| Control::StopIntake(budget / 3, answer)).await;
@@ -126,23 +127,35 @@ async fn drain(config: &Config, cores: &Cores) -> ExitCode {
     });
     let in_time = graceful.await.is_ok();
     let last: Vec<Snapshot> = cores.ask(Control::End).await.into_iter().flatten().collect();
-    let mut sum = Ledger::default();
-    for snapshot in &last {
-        sum.add(&snapshot.ledger);
-    }
+    let lost = lost_at_export(&last).saturating_sub(lost_before);
+    let sum = summed(&last);
     let pending: i128 = [&sum.spans, &sum.metrics, &sum.logs].iter().map(|account| account.pending()).sum();
-    let given_up: u64 = [&sum.spans, &sum.metrics, &sum.logs].iter().map(|account| account.lost_at_export()).sum();
     tracing::info!(
         received = sum.spans.received,
         exported = sum.spans.exported,
         dropped = sum.spans.dropped_total(),
         pending,
+        lost,
         in_time,
         "stopped"
     );
     // Lines written by other threads reach the terminal before the process goes.
     sleep(Duration::from_millis(1)).await;
-    if pending > 0 || given_up > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
+    if pending > 0 || lost > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
+}
+
+fn summed(snapshots: &[Snapshot]) -> Ledger {
+    let mut sum = Ledger::default();
+    for snapshot in snapshots {
+        sum.add(&snapshot.ledger);
+    }
+    sum
+}
+
+/// Kept items that did not reach the next hop.
+fn lost_at_export(snapshots: &[Snapshot]) -> u64 {
+    let sum = summed(snapshots);
+    [&sum.spans, &sum.metrics, &sum.logs].iter().map(|account| account.lost_at_export()).sum()
 }
 
 /// Waits for the cores' threads and says how they ended.

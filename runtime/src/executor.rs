@@ -5,6 +5,7 @@
 //! else anything. A panic of the main future, or of the event loop itself, ends the thread and is reported by
 //! [`ExecutorHandle::join`].
 
+mod heartbeat;
 mod task;
 mod time;
 
@@ -28,7 +29,7 @@ const URING_IO_MEMORY_BYTES: usize = 1 << 20;
 
 /// How long tasks that never run dry may keep the loop from looking at sockets and timers. glommio's default of 100 ms
 /// would let one busy connection delay all others by as much.
-const PREEMPT_INTERVAL: Duration = Duration::from_millis(2);
+const PREEMPT_INTERVAL: Duration = Duration::from_millis(20);
 
 thread_local! {
     /// The backend of this thread's executor. A thread that [`start`] did not make counts as tokio's.
@@ -166,18 +167,6 @@ fn pin_current_thread(options: &ExecutorOptions) {
     }
 }
 
-/// The longest that a wake-up from another thread can be late on a glommio executor. glommio 0.9 now and then misses the
-/// notification of one that comes while it goes to sleep (three hangs in twelve runs of the mesh's test across backends,
-/// none with the heartbeat); the wake-up itself is queued and is found at the next turn of the loop.
-const HEARTBEAT: Duration = Duration::from_millis(10);
-
-/// Turns the loop often enough that a missed notification costs milliseconds instead of a hang.
-async fn heartbeat() {
-    loop {
-        sleep(HEARTBEAT).await;
-    }
-}
-
 fn run_uring<G, F, T>(options: &ExecutorOptions, make: G) -> Result<T, ExecutorError>
 where
     G: FnOnce() -> F,
@@ -200,7 +189,7 @@ where
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         executor.run(async move {
-            spawn(heartbeat());
+            spawn(heartbeat::beat());
             let output = make().await;
             task::stop_tasks().await;
             output

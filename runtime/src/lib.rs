@@ -6,7 +6,8 @@
 //! spawns with [`executor::spawn`], waits with [`executor::sleep`], and reads and writes through [`net::TcpStream`],
 //! which speaks tokio's I/O traits on either backend.
 //!
-//! `unsafe` is confined to `net/` (three calls) and `probe` (one call), each with its proof.
+//! `unsafe` is confined to `net/listener`, `net/stream` (descriptors change owner, reads go into memory that was not
+//! cleared) and `probe` (one system call), each use with its proof.
 #![cfg_attr(
     test,
     allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, missing_docs)

@@ -13,7 +13,6 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
@@ -154,18 +153,7 @@ fn rules() -> Arc<Rules> {
         line: 0,
         rule: Rule::StringAttribute { key: "mark".into(), values: vec!["keep".into()], regex: false, invert: false },
     };
-    let sampling = Sampling {
-        decision_wait: Duration::from_millis(DECISION_WAIT_MS),
-        decision_wait_after_root_received: Duration::ZERO,
-        traces_max: 0,
-        block_on_overflow: false,
-        sampled_cache_size: 0,
-        non_sampled_cache_size: 0,
-        sample_on_first_match: false,
-        trace_bytes_max: 0,
-        drop_pending_traces_on_shutdown: false,
-        policies: vec![keep_errors, slow],
-    };
+    let sampling = Sampling { policies: vec![keep_errors, slow], ..Sampling::default() };
     Arc::new(Rules::compile(&sampling).unwrap())
 }
 

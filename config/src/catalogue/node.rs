@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "ack",
         Kind::Choice(Ack::CHOICES),
         |d| Slot::Choice(&mut d.config.ack),
-        "What has happened before a sender is answered: `received` promises nothing, `written` survives a crash of the process, `synced` survives power loss.",
+        "What has happened before a sender is answered: `received` promises nothing, `written` survives a crash of the process, `synced` survives power loss. The last two need the log on disk, which this version does not have yet: they are refused at start.",
     ),
     Key::<Draft>::new(
         "drain_timeout",

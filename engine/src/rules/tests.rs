@@ -5,7 +5,6 @@ use super::tree::{FNV_BASIS, fnv_1a};
 use super::*;
 use crate::ledger::PolicyCounts;
 use crate::vocabulary::Verdict;
-use std::time::Duration;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_proto::otlp::check::key_value;
 
@@ -14,18 +13,7 @@ fn policy(rule: Rule) -> Policy {
 }
 
 fn sampling(policies: Vec<Policy>) -> Sampling {
-    Sampling {
-        decision_wait: Duration::from_secs(1),
-        decision_wait_after_root_received: Duration::ZERO,
-        traces_max: 10,
-        block_on_overflow: false,
-        sampled_cache_size: 10,
-        non_sampled_cache_size: 10,
-        sample_on_first_match: false,
-        trace_bytes_max: 0,
-        drop_pending_traces_on_shutdown: false,
-        policies,
-    }
+    Sampling { policies, ..Sampling::default() }
 }
 
 /// An attribute value in a test.

@@ -40,7 +40,7 @@ pub(super) fn grpc_status(trailers: &HeaderMap) -> Option<GrpcStatus> {
     let text = |name: &str| trailers.get(name).and_then(|value| value.to_str().ok());
     let number = trailers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok());
     let message = trailers.get("grpc-message").map(|value| percent_decode(value.as_bytes())).unwrap_or_default();
-    let mut status = plain(number.map_or(Code::Unknown, code), message);
+    let mut status = GrpcStatus::new(number.map_or(Code::Unknown, Code::from_number), message);
     let details = text("grpc-status-details-bin").and_then(|value| BASE64.decode(value).ok());
     status.retry_after = details.and_then(|details| retry_info(&details)).or_else(|| {
         // gRPC's own retry design (A6) spells the delay as a trailer in milliseconds.
@@ -60,38 +60,9 @@ pub(super) fn status_of_http(code: http::StatusCode, headers: &HeaderMap) -> Grp
         429 | 502 | 503 | 504 => Code::Unavailable,
         _ => Code::Unknown,
     };
-    let mut status = plain(meaning, format!("HTTP {} without a gRPC status", code.as_u16()));
+    let mut status = GrpcStatus::new(meaning, format!("HTTP {} without a gRPC status", code.as_u16()));
     status.retry_after = retry_after_header(headers);
     status
-}
-
-/// A status without details.
-const fn plain(code: Code, message: String) -> GrpcStatus {
-    GrpcStatus { code, message, retry_after: None, bad_request: false }
-}
-
-/// The code with this number; a number not assigned is unknown.
-fn code(number: u8) -> Code {
-    const CODES: [Code; 17] = [
-        Code::Ok,
-        Code::Cancelled,
-        Code::Unknown,
-        Code::InvalidArgument,
-        Code::DeadlineExceeded,
-        Code::NotFound,
-        Code::AlreadyExists,
-        Code::PermissionDenied,
-        Code::ResourceExhausted,
-        Code::FailedPrecondition,
-        Code::Aborted,
-        Code::OutOfRange,
-        Code::Unimplemented,
-        Code::Internal,
-        Code::Unavailable,
-        Code::DataLoss,
-        Code::Unauthenticated,
-    ];
-    CODES.get(usize::from(number)).copied().unwrap_or(Code::Unknown)
 }
 
 fn percent_decode(value: &[u8]) -> String {

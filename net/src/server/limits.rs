@@ -57,7 +57,7 @@ impl Default for Limits {
         Self {
             connections_max: 4096,
             streams_per_connection_max: 128,
-            connection_window_bytes: 8 << 20,
+            connection_window_bytes: 4 << 20,
             stream_window_bytes: 4 << 20,
             window_bytes_max: 256 << 20,
             frame_bytes_max: 1 << 20,

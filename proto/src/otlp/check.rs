@@ -168,6 +168,10 @@ fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
             let number = i64::from(low & 0x7f) | i64::from(*high) << 7;
             Some(KeyValue { key, value: AnyValue::Integer(number) })
         }
+        [0x18, low @ 0x80..=0xff, middle @ 0x80..=0xff, high @ 0..0x80] if is_ascii(key) => {
+            let number = i64::from(low & 0x7f) | i64::from(middle & 0x7f) << 7 | i64::from(*high) << 14;
+            Some(KeyValue { key, value: AnyValue::Integer(number) })
+        }
         [0x21, number @ ..] if number.len() == 8 && is_ascii(key) => Some(KeyValue { key, value: AnyValue::Other }),
         _ => None,
     }
