@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tailwater_config::{Ack, Config, Loaded, MemoryPlan, memory_plan};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
@@ -145,10 +146,22 @@ fn probe_ports(config: &Config) -> Result<(), BootError> {
     let receivers = receivers.into_iter().filter_map(|(flag, receiver)| Some((flag, receiver.as_ref()?.endpoint)));
     let admin = config.admin.endpoint.map(|endpoint| ("--admin-endpoint", endpoint));
     for (flag, endpoint) in receivers.chain(admin) {
-        exclusive_port_probe(endpoint).map_err(|error| BootError::Machine(format!("{flag}: {error}")))?;
+        let mut probed = exclusive_port_probe(endpoint);
+        for _ in 0..PORT_PROBES_MAX {
+            if probed.is_ok() {
+                break;
+            }
+            std::thread::sleep(PORT_PROBE_PAUSE);
+            probed = exclusive_port_probe(endpoint);
+        }
+        probed.map_err(|error| BootError::Machine(format!("{flag}: {error}")))?;
     }
     Ok(())
 }
+
+/// A process on io_uring gives its sockets back some milliseconds after its end; a restart at once finds them taken.
+const PORT_PROBES_MAX: usize = 20;
+const PORT_PROBE_PAUSE: Duration = Duration::from_millis(25);
 
 /// Starts the cores and the file's thread.
 fn launch(config: &Config, blueprint: &Blueprint, backend: Backend, file: Option<FileWriter>) -> Result<Node, String> {

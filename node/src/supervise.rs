@@ -18,6 +18,8 @@ use tailwater_runtime::signal::{Signal, Signals};
 
 /// Accepted data was lost at the end: not a clean stop.
 const EXIT_DATA_LOST: u8 = 3;
+/// Signals this close together are one.
+const SECOND_SIGNAL_GRACE: Duration = Duration::from_millis(500);
 /// A core died, or the side thread could not do its work: `EX_SOFTWARE`.
 const EXIT_SOFTWARE: u8 = 70;
 
@@ -87,6 +89,12 @@ async fn side(config: Config, node: Node) -> ExitCode {
     announce(addresses, admin);
     wait_for_end(&mut signals).await;
     spawn(async move {
+        // Some supervisors send their signal to the process and to its group: that is one wish, not two.
+        sleep(SECOND_SIGNAL_GRACE).await;
+        // What came in the meantime waits in the old listener and goes with it.
+        if let Ok(fresh) = Signals::listen() {
+            signals = fresh;
+        }
         wait_for_end(&mut signals).await;
         tracing::warn!("second signal: ending at once; what is pending is lost");
         std::process::exit(i32::from(EXIT_DATA_LOST));

@@ -118,6 +118,18 @@ impl Tailwater {
             .collect()
     }
 
+    /// Calls `nudge` with the process id, again and again, until the node has ended.
+    pub fn end_by(mut self, nudge: impl Fn(u32)) -> ExitStatus {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            nudge(self.child.id());
+            // Not to wait for anything: only so that the nudges leave the node some of the processor.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Asks the node to drain and waits for its end. Returns how it ended and what it logged.
     pub fn stop(mut self) -> (ExitStatus, Vec<String>, TempDir) {
         signal(self.child.id(), "TERM");

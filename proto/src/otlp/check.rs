@@ -23,6 +23,9 @@ pub enum Fault {
     /// A string field holds something else than UTF-8.
     #[error("a string is not valid UTF-8")]
     Utf8,
+    /// An id has a length that no id has: decoders further on refuse the whole request for it.
+    #[error("an id is neither empty nor {0} bytes")]
+    Id(usize),
     /// An attribute value is nested too deeply.
     #[error("an attribute value is nested deeper than {ANY_VALUE_DEPTH_MAX} levels")]
     Depth,
@@ -35,6 +38,11 @@ pub enum Fault {
 #[inline]
 pub fn text(bytes: &[u8]) -> Result<(), Fault> {
     if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(Fault::Utf8) }
+}
+
+/// Checks an id that may be left out.
+fn id(bytes: &[u8], length: usize) -> Result<(), Fault> {
+    if bytes.is_empty() || bytes.len() == length { Ok(()) } else { Err(Fault::Id(length)) }
 }
 
 /// A `KeyValue`: its key and its `AnyValue`, both checked.
@@ -115,7 +123,8 @@ fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result
                 Ok(())
             }
             (Kind::Text, _) => text(field.bytes()?),
-            (Kind::Bytes | Kind::Id(_), _) => Ok(_ = field.bytes()?),
+            (Kind::Bytes, _) => Ok(_ = field.bytes()?),
+            (Kind::Id(length), _) => id(field.bytes()?, length),
             // Numbers that occur any number of times may be packed.
             (kind, Value::Bytes(list)) if known.presence == Presence::Repeated => packed(kind, list),
             (Kind::Fixed32, _) => Ok(_ = field.fixed32()?),
@@ -275,7 +284,8 @@ pub fn event(message: &[u8]) -> Result<(), Fault> {
 /// Any `Fault`.
 pub fn link(message: &[u8]) -> Result<(), Fault> {
     walk(message, |field| match field.number {
-        1 | 2 => Ok(_ = field.bytes()?),
+        1 => id(field.bytes()?, 16),
+        2 => id(field.bytes()?, 8),
         3 => text(field.bytes()?),
         4 => key_value(field.bytes()?).map(|_| ()),
         5 => Ok(_ = field.varint()?),

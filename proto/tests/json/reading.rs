@@ -62,20 +62,18 @@ fn ids_are_hexadecimal_of_either_case_and_of_their_length() {
     assert_eq!(span(r#""traceId":"5b8EFFf798038103d269b633813fC60c""#).trace_id[..3], [0x5b, 0x8e, 0xff]);
     assert!(span(r#""traceId":"","spanId":null"#).trace_id.is_empty());
     let place = "resourceSpans[0].scopeSpans[0].spans[1].";
-    for (field, digits, bad) in [
-        ("traceId", 32, "5b8efff798038103"),
-        ("traceId", 32, "5b8efff798038103d269b633813fc60"),
-        ("traceId", 32, "5b8efff798038103d269b633813fc60g"),
-        ("traceId", 32, "W47/95gDgQPSabYzgT/GDA=="),
-        ("spanId", 16, "eee19b7ec3c1b1745"),
-        ("parentSpanId", 16, "ee"),
+    for bad in [
+        "5b8efff798038103",
+        "5b8efff798038103d269b633813fc60",
+        "5b8efff798038103d269b633813fc60g",
+        "W47/95gDgQPSabYzgT/GDA==",
+        "5b8efff798038103d269b633813fc60c00",
     ] {
-        let told = span_error(&format!(r#""{field}":"{bad}""#));
-        assert_eq!(told, format!("{place}{field}: must be {digits} hexadecimal digits"));
+        // No id, and told from every id by its length: the scan refuses this span alone.
+        assert_eq!(span(&format!(r#""traceId":"{bad}""#)).trace_id, [0xff]);
+        assert_eq!(span(&format!(r#""spanId":"{bad}0""#)).span_id, [0xff]);
     }
     assert_eq!(span_error(r#""traceId":5"#), format!("{place}traceId: must be a string"));
-    let link = span_error(r#""links":[{"traceId":"5b8efff798038103d269b633813fc60c"},{"spanId":"1"}]"#);
-    assert_eq!(link, format!("{place}links[1].spanId: must be 16 hexadecimal digits"));
 }
 
 #[test]

@@ -307,7 +307,7 @@ impl Walk<'_, '_> {
                     put_bytes(self.out, field.number, &bytes);
                 }
             }
-            Kind::Id(length) => return self.id(field.number, length, text(node)?),
+            Kind::Id(length) => self.id(field.number, length, text(node)?),
             kind => match number(kind, node)? {
                 Number::Varint(0) | Number::Fixed32(0) | Number::Fixed64(0) if implicit => {}
                 Number::Varint(value) => {
@@ -327,23 +327,23 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn id(&mut self, number: u32, length: usize, text: &str) -> Step {
+    /// An id as bytes. What is no id of that length becomes a single byte, which no id is: whoever looks at ids next
+    /// refuses that span, link or record, and not its neighbours with it.
+    fn id(&mut self, number: u32, length: usize, text: &str) {
         if text.is_empty() {
-            return Ok(());
-        }
-        let expected = if length == 16 { "must be 32 hexadecimal digits" } else { "must be 16 hexadecimal digits" };
-        if text.len() != length * 2 {
-            return Err(fault(expected));
+            return;
         }
         put_varint(self.out, u64::from(number) << 3 | 2);
+        let start = self.out.len();
         put_varint(self.out, length as u64);
-        for pair in text.as_bytes().chunks_exact(2) {
-            match (hex_digit(pair[0]), hex_digit(pair[1])) {
-                (Some(high), Some(low)) => self.out.push(high << 4 | low),
-                _ => return Err(fault(expected)),
-            }
+        let pairs = text.as_bytes().chunks_exact(2);
+        let is_whole = text.len() == length * 2;
+        let digits = |pair: &[u8]| Some(hex_digit(pair[0])? << 4 | hex_digit(pair[1])?);
+        self.out.extend(pairs.map_while(digits));
+        if !is_whole || self.out.len() - start != length + 1 {
+            self.out.truncate(start);
+            self.out.extend_from_slice(&[1, 0xff]);
         }
-        Ok(())
     }
 }
 
