@@ -27,9 +27,9 @@ pub use time::{Alarm, Elapsed, sleep, timeout};
 /// written from our own buffers, so the least useful amount is taken.
 const URING_IO_MEMORY_BYTES: usize = 1 << 20;
 
-/// How long tasks that never run dry may keep the loop from looking at sockets and timers. glommio's default of 100 ms
-/// would let one busy connection delay all others by as much.
-const PREEMPT_INTERVAL: Duration = Duration::from_millis(20);
+/// How long tasks that never run dry may keep the loop from looking at timers; sockets interrupt them by themselves.
+/// Much shorter, and losing the race that [`heartbeat`] is about would be common.
+const PREEMPT_INTERVAL: Duration = Duration::from_millis(100);
 
 thread_local! {
     /// The backend of this thread's executor. A thread that [`start`] did not make counts as tokio's.
@@ -189,7 +189,7 @@ where
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         executor.run(async move {
-            spawn(heartbeat::beat());
+            heartbeat::start();
             let output = make().await;
             task::stop_tasks().await;
             output

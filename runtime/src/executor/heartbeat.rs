@@ -15,24 +15,44 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Alarm;
+use super::task::polls;
 
-/// The longest that a ready task is slept over, if the next round is not lost too. Idle, it costs a hundred short
-/// wake-ups a second.
-const BEAT_INTERVAL: Duration = Duration::from_millis(10);
+/// The longest that a ready task is slept over while the executor is busy, if the next round is not lost too.
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The same while it is idle, where ten short wake-ups a second are what it costs.
+const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Timers set ahead.
 const BEATS: u32 = 32;
 
-/// Never ends.
-pub(super) async fn beat() {
-    let mut beats: Vec<Alarm> = (1..=BEATS).map(|number| Alarm::after(BEAT_INTERVAL * number)).collect();
-    let mut last = Instant::now() + BEAT_INTERVAL * BEATS;
+/// Starts the heartbeat of the current executor, which must be glommio's. It beats until the loop ends, also while the
+/// other tasks are being stopped.
+pub(super) fn start() {
+    let _detached = glommio::spawn_local(beat()).detach();
+}
+
+async fn beat() {
+    let mut interval = BUSY_INTERVAL;
+    let mut beats = row(interval);
+    let mut last = Instant::now() + interval * BEATS;
+    let mut polls_seen = 0;
     poll_fn(move |context| {
+        let now = Instant::now();
+        if beats.iter().any(|alarm| alarm.deadline() <= now) {
+            let busy = polls() > polls_seen;
+            polls_seen = polls();
+            let wanted = if busy { BUSY_INTERVAL } else { IDLE_INTERVAL };
+            if wanted != interval {
+                interval = wanted;
+                beats = row(interval);
+                last = now + interval * BEATS;
+            }
+        }
         // In the first round this sets all timers, later only those that are new.
         for alarm in &mut beats {
             if alarm.poll_expired(context).is_ready() {
-                let now = Instant::now();
-                last = last.max(now) + BEAT_INTERVAL;
+                last = last.max(now) + interval;
                 alarm.set_after(last - now);
                 let _set = alarm.poll_expired(context);
             }
@@ -40,4 +60,8 @@ pub(super) async fn beat() {
         Poll::<()>::Pending
     })
     .await;
+}
+
+fn row(interval: Duration) -> Vec<Alarm> {
+    (1..=BEATS).map(|number| Alarm::after(interval * number)).collect()
 }

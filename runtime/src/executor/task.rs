@@ -71,6 +71,8 @@ struct LeftOver {
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
     stopping: bool,
+    /// Polls of all tasks so far.
+    polls: u64,
 }
 
 thread_local! {
@@ -96,6 +98,7 @@ impl Place {
     /// Remembers the task's waker (glommio's is the same at every poll) and says whether the task has to end.
     fn keep(&self, waker: &Waker) -> bool {
         LEFT_OVER.with_borrow_mut(|tasks| {
+            tasks.polls = tasks.polls.wrapping_add(1);
             let slot = &mut tasks.wakers[self.index];
             if slot.is_none() {
                 *slot = Some(waker.clone());
@@ -114,6 +117,11 @@ impl Drop for Place {
             tasks.wakers[self.index].take()
         });
     }
+}
+
+/// How often tasks of the current glommio executor have been polled.
+pub(super) fn polls() -> u64 {
+    LEFT_OVER.with_borrow(|tasks| tasks.polls)
 }
 
 /// Ends the tasks of the current glommio executor, each at its next poll, and waits for them.
