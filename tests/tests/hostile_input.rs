@@ -152,3 +152,32 @@ fn a_million_attributes_are_rejected_beside_a_good_span() {
     let attribute = field(9, &[field(1, b"k"), field(2, &field(1, b"v"))].concat());
     assert!(!bad_beside_good(&span(&[1; 16], &attribute.repeat(1_000_000))).is_empty());
 }
+
+#[test]
+fn text_that_is_no_utf8_is_rejected_beside_a_good_span() {
+    let message = bad_beside_good(&span(&[1; 16], &field(3, &[0xff, 0xfe])));
+    assert!(message.contains("UTF-8"), "{message}");
+}
+
+#[test]
+fn a_value_nested_without_end_is_rejected_beside_a_good_span() {
+    // Each level is an array in a value: the innermost first, some thousands of them.
+    let mut value = field(1, b"v");
+    while value.len() < 20_000 {
+        value = field(5, &field(1, &value));
+    }
+    let attribute = field(9, &[field(1, b"k"), field(2, &value)].concat());
+    let message = bad_beside_good(&span(&[1; 16], &attribute));
+    assert!(message.contains("nested"), "{message}");
+}
+
+#[test]
+fn a_bad_id_in_json_costs_only_its_span() {
+    let node = Tailwater::start(&[]);
+    let body = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"11","spanId":"1111111111111111","name":"x"},{"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708","name":"y"}]}]}]}"#;
+    let (status, answer) = post(node.http, "/v1/traces", &[("content-type", "application/json")], body);
+    let answer = String::from_utf8(answer).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains(r#""rejectedSpans":"1""#) && answer.contains("16 bytes"), "{answer}");
+    assert_eq!(node.metrics()["tailwater_items_received_total{signal=\"spans\"}"], 1.0);
+}
