@@ -1,6 +1,7 @@
 //! The seam to the world: what a shard asks of whoever runs it. Passed to each call and never stored, so that no
 //! type parameter spreads. The real host is in `node`, a simulated one drives the tests.
 
+use crate::vocabulary::{Destinations, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 
@@ -13,6 +14,11 @@ pub struct ExportRequest {
     pub body: Bytes,
     /// Spans, metric points or log records in it. The outcome reported back must sum to this.
     pub items: u32,
+    /// Where its items lie in the log: one unit a span, or one for a whole request of metrics or logs. Items that are
+    /// not in the log have none; only a request all of whose items are in the log can be read again later.
+    pub units: Vec<Unit>,
+    /// The exporters it is for: all at first, those that failed when it is sent again.
+    pub destinations: Destinations,
 }
 
 /// The world as a shard sees it.

@@ -14,7 +14,7 @@ use crate::intake::{Intake, IntakeError, Scanned};
 use crate::ledger::{DropReason, Ledger, PolicyCounts};
 use crate::route::Route;
 use crate::rules::{Evidence, Rules, duration_ms};
-use crate::vocabulary::{Nanos, Occasion, ShardIndex, SpanBatch, SpanRecord, Verdict};
+use crate::vocabulary::{Destinations, Nanos, Occasion, ShardIndex, SpanBatch, SpanRecord, Verdict};
 use bytes::Bytes;
 use std::sync::Arc;
 use tailwater_proto::otlp::Signal;
@@ -423,7 +423,13 @@ impl Shard {
         for scope in flushed.scopes {
             self.buffer.envelopes.release(ScopeHandle::from_number(scope));
         }
-        host.export(ExportRequest { signal: Signal::Traces, body: flushed.body.into(), items: flushed.spans });
+        host.export(ExportRequest {
+            signal: Signal::Traces,
+            body: flushed.body.into(),
+            items: flushed.spans,
+            units: Vec::new(),
+            destinations: Destinations::ALL,
+        });
     }
 
     /// Passes a metrics or logs request on unchanged. `items` is what its check counted in it.
@@ -431,7 +437,7 @@ impl Shard {
         let account = self.ledger.account(signal);
         account.received += u64::from(items);
         account.exporting += u64::from(items);
-        host.export(ExportRequest { signal, body, items });
+        host.export(ExportRequest { signal, body, items, units: Vec::new(), destinations: Destinations::ALL });
     }
 
     /// Counts a request that was refused before it could be scanned.
