@@ -16,6 +16,8 @@
 pub mod affinity;
 pub mod clock;
 pub mod executor;
+pub mod file_system;
+pub mod files;
 pub mod limits;
 pub mod lock;
 pub mod mesh;
