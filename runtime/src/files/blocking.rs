@@ -150,22 +150,24 @@ impl Place {
     }
 
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
-        match renameat_with(&self.directory, from, &self.directory, to, RenameFlags::NOREPLACE) {
-            // Not every file system can promise not to replace; nobody else writes here, so looking first will do.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                match statat(&self.directory, to, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => renameat(&self.directory, from, &self.directory, to),
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(errno) => Err(errno),
-                }
-            }
+        let renamed = match renameat_with(&self.directory, from, &self.directory, to, RenameFlags::NOREPLACE) {
+            Err(errno) if is_unsupported(errno) => self.look_and_rename(from, to),
             outcome => outcome,
-        }
-        .map_err(|errno| {
+        };
+        renamed.map_err(|errno| {
             let subject = if errno == Errno::EXIST { to } else { from };
             FileError::new(&self.path.join(subject), "rename", errno)
         })?;
         self.sync()
+    }
+
+    /// For file systems that cannot promise not to replace. Nobody else writes here, so looking first will do.
+    fn look_and_rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+        match statat(&self.directory, to, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => renameat(&self.directory, from, &self.directory, to),
+            Ok(_) => Err(Errno::EXIST),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn sync(&self) -> Result<(), FileError> {
@@ -239,5 +241,19 @@ mod tests {
         assert_eq!(written.len() as u64, bytes);
         assert!(written.iter().all(|byte| *byte == 0));
         assert!(is_unsupported(Errno::OPNOTSUPP) && !is_unsupported(Errno::NOSPC));
+    }
+
+    #[test]
+    fn a_file_is_not_replaced_either_where_the_file_system_does_not_promise_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::open(directory.path().to_owned()).unwrap();
+        for name in ["a", "b"] {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        assert_eq!(place.look_and_rename("a", "b"), Err(Errno::EXIST));
+        assert_eq!(place.look_and_rename("none", "c"), Err(Errno::NOENT));
+        assert_eq!(place.look_and_rename("a", "c"), Ok(()));
+        assert_eq!(fs::read(directory.path().join("c")).unwrap(), b"a");
+        assert_eq!(fs::read(directory.path().join("b")).unwrap(), b"b");
     }
 }

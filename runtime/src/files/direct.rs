@@ -15,8 +15,9 @@
 //!
 //! Buffers come from the memory that glommio has registered with the kernel (see `URING_IO_MEMORY_BYTES`), which saves
 //! mapping their pages for each write; glommio takes them from the heap, aligned, when that is used up. Its size is left
-//! as it is: flushes are small and few at once, and registered memory counts against the limit on locked memory. A buffer
-//! can only be shortened, never lengthened again, so none is kept for another write.
+//! as it is: it holds one operation of the largest size and several small ones, an executor has few under way at once, and
+//! registered memory counts against the limit on locked memory. glommio's buffers can only be shortened, never lengthened
+//! again, so none is kept here: the registered memory is the pool.
 
 use std::fs::File as StdFile;
 use std::future::Future;
@@ -37,8 +38,9 @@ use super::BLOCK_BYTES;
 use super::helper::Helper;
 use crate::executor::spawn;
 
-/// Bytes that one operation writes at most, hence the memory that the copy of a write takes.
-const WRITE_BYTES_MAX: usize = 4 << 20;
+/// Bytes that one operation writes at most. A buffer of this size still comes out of the registered memory; larger ones
+/// would be mapped anew each time, which takes longer than the write.
+const WRITE_BYTES_MAX: usize = 512 << 10;
 
 /// What `statfs` calls tmpfs.
 const TMPFS_MAGIC: FsWord = 0x0102_1994;

@@ -129,7 +129,7 @@ pub enum FileError {
     },
     /// Anything else that the system said. For writes and syncs: the data since the last good sync must be taken as
     /// lost, and writing to this file must stop.
-    #[error("cannot {operation} {}: {source}; look for disk errors in the kernel's log", path.display())]
+    #[error("cannot {operation} {}: {source}; if the disk is at fault, the kernel's log says more", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -151,6 +151,31 @@ impl FileError {
             Some(Errno::EXIST) => Self::Exists { path, operation },
             Some(Errno::ACCESS | Errno::PERM) => Self::Denied { path, operation, source },
             _ => Self::Io { path, operation, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_sorted_and_the_text_has_the_path_and_what_to_do() {
+        let path = Path::new("/data/log/a.log");
+        for (errno, remedy) in [
+            (Errno::NOSPC, "free space"),
+            (Errno::DQUOT, "free space"),
+            (Errno::ROFS, "mount it writable"),
+            (Errno::NOENT, "does not exist"),
+            (Errno::EXIST, "the name is taken"),
+            (Errno::ACCESS, "read and write access"),
+            (Errno::PERM, "read and write access"),
+            (Errno::IO, "the kernel's log says more"),
+        ] {
+            let error = FileError::new(path, "write to", errno);
+            let text = error.to_string();
+            assert!(text.starts_with("cannot write to /data/log/a.log: ") && text.contains(remedy), "{text}");
+            assert_eq!(matches!(error, FileError::Io { .. }), errno == Errno::IO);
         }
     }
 }
