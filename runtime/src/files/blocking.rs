@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::fs::{self, File as StdFile};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -16,6 +16,9 @@ use super::{ENTRIES_MAX, Entry, FileError};
 
 /// How many zero bytes are written at once where blocks cannot be allocated otherwise.
 const ZEROS_BYTES: usize = 1 << 20;
+
+/// The unit that `stat` counts blocks in, whatever the file system's own is.
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// New files are for their owner: they hold what senders have sent.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -113,6 +116,7 @@ impl Place {
 
     pub(super) fn recycle(&self, from: &str, to: &str, bytes: u64) -> Result<Opened, FileError> {
         let path = self.path.join(from);
+        let failed = |error: io::Error| FileError::new(&self.path.join(from), "recycle", error);
         let opened = self.open_file(from)?;
         if !opened.is_writable {
             return Err(FileError::ReadOnly { path, operation: "recycle" });
@@ -120,10 +124,13 @@ impl Place {
         if opened.bytes < bytes {
             return Err(FileError::TooShort { path, bytes: opened.bytes, wanted: bytes });
         }
-        // Costs nothing where all blocks are there, as they should be.
-        match fallocate_retrying(&opened.file, bytes) {
-            Err(errno) if !is_unsupported(errno) => return Err(FileError::new(&path, "allocate", errno)),
-            _ => {}
+        // Where all blocks are there nothing is asked for: a full XFS refuses to allocate what it has already.
+        let blocks_bytes = opened.file.metadata().map_err(failed)?.blocks().saturating_mul(STAT_BLOCK_BYTES);
+        if blocks_bytes < bytes {
+            match fallocate_retrying(&opened.file, bytes) {
+                Err(errno) if !is_unsupported(errno) => return Err(failed(errno.into())),
+                _ => {}
+            }
         }
         self.rename(from, to)?;
         Ok(opened)

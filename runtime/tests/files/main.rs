@@ -216,6 +216,17 @@ fn a_recycled_file_keeps_its_content_and_never_replaces_another() {
 }
 
 #[test]
+fn a_recycled_file_that_lacks_blocks_is_given_them() {
+    use std::os::unix::fs::MetadataExt;
+    everywhere(|_, path| async move {
+        let directory = Directory::open(&path).await.unwrap();
+        fs::File::create(path.join("sparse")).unwrap().set_len(100 * BLOCK).unwrap();
+        let file = directory.recycle("sparse", "full", 100 * BLOCK).await.unwrap();
+        assert!(fs::metadata(file.path()).unwrap().blocks() * 512 >= 100 * BLOCK);
+    });
+}
+
+#[test]
 fn the_list_is_ordered_and_has_regular_files_only() {
     everywhere(|_, path| async move {
         let directory = Directory::open(&path).await.unwrap();
