@@ -10,10 +10,10 @@ mod record;
 pub use header::{HeaderError, SegmentHeader, SegmentKind};
 pub use name::{FileName, file_name, parse_file_name, spare_file_name};
 pub use put::{pad_to_block, put_request, put_resolved, put_verdicts, request_bytes, resolved_bytes, verdicts_bytes};
+pub(in crate::log) use record::Head;
 pub use record::{
     BodyEncoding, BodyFormat, Record, Request, Resolved, ResolvedBlocks, VerdictEntries, VerdictEntry, Verdicts,
 };
-pub(in crate::log) use record::{Head, framed_bytes};
 
 /// Files are written in whole blocks of this many bytes, each flush from a block's start: what direct I/O asks for on
 /// every common disk.

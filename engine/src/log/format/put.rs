@@ -2,9 +2,9 @@
 //! and its checksum computed over the copy, which is still in the cache.
 
 use super::record::{
-    FLAG_KEPT, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES,
-    RESOLVED_FIELDS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes,
-    signal_byte,
+    FLAG_FLUSH_START, FLAG_KEPT, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS, REQUEST_FIELDS_BYTES,
+    RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES,
+    framed_bytes, signal_byte,
 };
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
@@ -28,7 +28,7 @@ pub const fn resolved_bytes(count: usize) -> usize {
     framed_bytes(RESOLVED_FIELDS_BYTES + count * RESOLVED_BLOCK_BYTES)
 }
 
-/// Appends a request. `out` begins at a block's start and holds the flush so far.
+/// Appends a request. `out` holds the flush so far, and nothing before it.
 ///
 /// # Panics
 /// If the body is larger than [`PAYLOAD_BYTES_MAX`] allows, which the caller has ruled out: no segment holds that much.
@@ -44,7 +44,7 @@ pub fn put_request(out: &mut Vec<u8>, nonce: u64, sequence: u64, request: &Reque
     finish(out, start, nonce);
 }
 
-/// Appends verdicts that were decided together. `out` begins at a block's start and holds the flush so far.
+/// Appends verdicts that were decided together. `out` holds the flush so far, and nothing before it.
 ///
 /// # Panics
 /// If they take more than [`PAYLOAD_BYTES_MAX`].
@@ -63,8 +63,8 @@ pub fn put_verdicts(out: &mut Vec<u8>, nonce: u64, sequence: u64, decided_unix_n
     finish(out, start, nonce);
 }
 
-/// Appends changed blocks of the bitmap of request segment `segment`: the index of each and its bytes. `out` begins at
-/// a block's start and holds the flush so far.
+/// Appends changed blocks of the bitmap of request segment `segment`: the index of each and its bytes. `out` holds
+/// the flush so far, and nothing before it.
 ///
 /// # Panics
 /// If they take more than [`PAYLOAD_BYTES_MAX`].
@@ -100,7 +100,8 @@ fn begin(out: &mut Vec<u8>, sequence: u64, kind: u8, payload_bytes: usize) -> us
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&sequence.to_le_bytes());
-    out.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+    let flags = if start == 0 { FLAG_FLUSH_START } else { 0 };
+    out.extend_from_slice(&[kind, flags, 0, 0, 0, 0, 0, 0]);
     debug_assert_eq!(out.len() - start, RECORD_HEADER_BYTES);
     start
 }

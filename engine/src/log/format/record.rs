@@ -10,6 +10,10 @@ pub(super) const KIND_REQUEST: u8 = 1;
 pub(super) const KIND_VERDICTS: u8 = 2;
 pub(super) const KIND_RESOLVED: u8 = 3;
 
+/// In a record's flags: it is the first of its flush. That it is there at all shows that every flush before it was
+/// made durable, so that what is wrong with those is damage and no interrupted write.
+pub(super) const FLAG_FLUSH_START: u8 = 1;
+
 /// Bytes of a request record's payload before the body.
 pub(super) const REQUEST_FIELDS_BYTES: usize = 24;
 /// Bytes of a verdicts record's payload before its entries.
@@ -238,7 +242,7 @@ impl<'a> Iterator for ResolvedBlocks<'a> {
 impl ExactSizeIterator for ResolvedBlocks<'_> {}
 
 /// Bytes that a payload takes with its header and the padding behind it.
-pub(in crate::log) const fn framed_bytes(payload_bytes: usize) -> usize {
+pub(super) const fn framed_bytes(payload_bytes: usize) -> usize {
     (RECORD_HEADER_BYTES + payload_bytes).next_multiple_of(ALIGNMENT_BYTES)
 }
 
@@ -251,6 +255,8 @@ pub(in crate::log) struct Head {
     pub payload_bytes: usize,
     /// Its place in the lane's stream.
     pub sequence: u64,
+    /// Whether it is the first of a flush.
+    pub is_flush_start: bool,
     kind: u8,
 }
 
@@ -258,12 +264,14 @@ impl Head {
     /// The header at the start of `bytes`, if it can be one and its payload lies within `bytes`.
     pub(in crate::log) fn read(bytes: &[u8]) -> Option<Self> {
         let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
-        let (kind, reserved) = bytes.get(16..RECORD_HEADER_BYTES)?.split_first()?;
-        let is_possible = matches!(*kind, KIND_REQUEST | KIND_VERDICTS | KIND_RESOLVED)
+        let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
+        let is_possible = matches!(kind, KIND_REQUEST | KIND_VERDICTS | KIND_RESOLVED)
+            && flags & !FLAG_FLUSH_START == 0
             && reserved.iter().all(|byte| *byte == 0)
             && (1..=PAYLOAD_BYTES_MAX.min(bytes.len() - RECORD_HEADER_BYTES)).contains(&payload_bytes);
         let sequence = u64_at(bytes, 8)?;
-        is_possible.then_some(Self { checksum: u32_at(bytes, 0)?, payload_bytes, sequence, kind: *kind })
+        let is_flush_start = flags & FLAG_FLUSH_START != 0;
+        is_possible.then_some(Self { checksum: u32_at(bytes, 0)?, payload_bytes, sequence, is_flush_start, kind })
     }
 
     /// Bytes from the record's start to the next record's.

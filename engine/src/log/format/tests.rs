@@ -97,7 +97,7 @@ fn a_request_has_its_fields_where_they_are_drawn() {
     let mut out = Vec::new();
     put_request(&mut out, 0x0102_0304_0506_0708, 5, &request(b"body"));
     assert_eq!(out.len(), 56);
-    assert_eq!(out[4..24], [28, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(out[4..24], [28, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(out[24..40], [11, 0, 0, 0, 0, 0, 0, 0, 22, 0, 0, 0, 33, 0, 0, 0]);
     assert_eq!(out[40..48], [2, 3, 2, 0, 0, 0, 0, 0]);
     assert_eq!(out[48..], *b"body\0\0\0\0");
@@ -125,6 +125,16 @@ fn framed_sizes_are_what_is_written() {
         put_resolved(&mut out, 1, 2, 3, 4, &vec![(5, [6; 64]); count]);
         assert_eq!(out.len(), resolved_bytes(count));
     }
+}
+
+#[test]
+fn only_the_first_record_of_a_flush_is_marked() {
+    let mut out = Vec::new();
+    put_request(&mut out, 1, 2, &request(b"one"));
+    let second = out.len();
+    put_verdicts(&mut out, 1, 3, 4, &[verdict()]);
+    assert!(Head::read(&out).unwrap().is_flush_start);
+    assert!(!Head::read(&out[second..]).unwrap().is_flush_start);
 }
 
 fn verdict() -> VerdictEntry {
@@ -178,7 +188,7 @@ fn payloads_that_version_1_cannot_have_written_are_refused() {
         assert!(head.record(&changed).is_none(), "byte {at}");
     }
     // Length, kind and the reserved bytes of the record's header.
-    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 4), (17, 1), (23, 1)] {
+    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 4), (17, 2), (18, 1), (23, 1)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).is_none(), "byte {at}");
