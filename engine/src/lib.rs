@@ -17,6 +17,8 @@ pub mod index;
 
 pub mod intake;
 
+pub mod log;
+
 pub mod route;
 
 pub mod buffer;

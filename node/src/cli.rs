@@ -1,6 +1,6 @@
 //! The command line. Every knob of the catalogue is a flag of `run` and `check`; nothing about a knob is written here.
 
-use crate::{boot, check, doctor, machine};
+use crate::{boot, check, doctor, log_tool, machine};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 use std::io::Write;
@@ -32,6 +32,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let json = matches.get_flag("json");
             with_configuration(matches, &knobs, |loaded| doctor::run(loaded, json))
         }
+        Some(("log", matches)) => log(matches),
+        _ => ExitCode::from(EXIT_USAGE),
+    }
+}
+
+/// Runs a verb of `tailwater log`. None needs the configuration: a directory is enough, also one from elsewhere.
+fn log(matches: &ArgMatches) -> ExitCode {
+    let path = |matches: &ArgMatches| matches.get_one::<PathBuf>("path").cloned().unwrap_or_default();
+    match matches.subcommand() {
+        Some(("dump", matches)) => log_tool::dump(&path(matches), matches.get_flag("json")),
+        Some(("verify", matches)) => log_tool::verify(&path(matches)),
         _ => ExitCode::from(EXIT_USAGE),
     }
 }
@@ -51,6 +62,29 @@ fn command(knobs: &[Knob]) -> Command {
         .subcommand(configured("doctor", "Test this machine and name the remedy for what is missing").arg(
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object").display_order(1),
         ))
+        .subcommand(log_command())
+}
+
+fn log_command() -> Command {
+    let path = |name: &'static str, help: &'static str| {
+        Arg::new("path").value_name(name).value_parser(clap::value_parser!(PathBuf)).required(true).help(help)
+    };
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object a line");
+    Command::new("log")
+        .about("Read the write-ahead log; changes nothing and may run beside a node")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("dump")
+                .about("Print the records of a segment")
+                .arg(path("PATH", "Segment file; or directory of the log, for all of its segments"))
+                .arg(json),
+        )
+        .subcommand(
+            Command::new("verify")
+                .about("Check all segments of a directory: exit code 1 if accepted data is missing")
+                .arg(path("DIRECTORY", "Directory of the log, or data directory")),
+        )
 }
 
 fn config_argument() -> Arg {

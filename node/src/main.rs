@@ -1,4 +1,4 @@
-//! The program: `tailwater run | check | doctor`.
+//! The program: `tailwater run | check | doctor | log`.
 
 mod admin;
 mod boot;
@@ -7,6 +7,7 @@ mod cli;
 mod control;
 mod core;
 mod doctor;
+mod log_tool;
 mod logging;
 mod machine;
 mod metrics;

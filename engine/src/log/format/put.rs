@@ -1,0 +1,115 @@
+//! Writing records: each is put together at the end of the buffer that will be written, so that a body is copied once
+//! and its checksum computed over the copy, which is still in the cache.
+
+use super::record::{
+    FLAG_FLUSH_START, FLAG_KEPT, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS, REQUEST_FIELDS_BYTES,
+    RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES,
+    framed_bytes, signal_byte,
+};
+use super::{
+    ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
+};
+
+/// Bytes that a request with a body of `body_bytes` takes in a segment.
+#[must_use]
+pub const fn request_bytes(body_bytes: usize) -> usize {
+    framed_bytes(REQUEST_FIELDS_BYTES + body_bytes)
+}
+
+/// Bytes that a record of `count` verdicts takes in a segment.
+#[must_use]
+pub const fn verdicts_bytes(count: usize) -> usize {
+    framed_bytes(VERDICTS_FIELDS_BYTES + count * VERDICT_BYTES)
+}
+
+/// Bytes that a record of `count` blocks of a bitmap takes in a segment.
+#[must_use]
+pub const fn resolved_bytes(count: usize) -> usize {
+    framed_bytes(RESOLVED_FIELDS_BYTES + count * RESOLVED_BLOCK_BYTES)
+}
+
+/// Appends a request. `out` holds the flush so far, and nothing before it.
+///
+/// # Panics
+/// If the body is larger than [`PAYLOAD_BYTES_MAX`] allows, which the caller has ruled out: no segment holds that much.
+pub fn put_request(out: &mut Vec<u8>, nonce: u64, sequence: u64, request: &Request<'_>) {
+    let start = begin(out, sequence, KIND_REQUEST, REQUEST_FIELDS_BYTES + request.body.len());
+    out.extend_from_slice(&request.arrived_unix_nano.to_le_bytes());
+    out.extend_from_slice(&request.first_unit.to_le_bytes());
+    out.extend_from_slice(&request.units.to_le_bytes());
+    let kinds = [signal_byte(request.signal), request.encoding.byte(), request.format.byte()];
+    out.extend_from_slice(&kinds);
+    out.extend_from_slice(&[0; 5]);
+    out.extend_from_slice(request.body);
+    finish(out, start, nonce);
+}
+
+/// Appends verdicts that were decided together. `out` holds the flush so far, and nothing before it.
+///
+/// # Panics
+/// If they take more than [`PAYLOAD_BYTES_MAX`].
+pub fn put_verdicts(out: &mut Vec<u8>, nonce: u64, sequence: u64, decided_unix_nano: u64, entries: &[VerdictEntry]) {
+    let start = begin(out, sequence, KIND_VERDICTS, VERDICTS_FIELDS_BYTES + entries.len() * VERDICT_BYTES);
+    out.extend_from_slice(&decided_unix_nano.to_le_bytes());
+    for entry in entries {
+        let flags = if entry.is_kept { FLAG_KEPT } else { 0 };
+        let packed = entry.threshold.min(THRESHOLD_MAX) | flags << THRESHOLD_BITS;
+        out.extend_from_slice(&entry.trace_id);
+        out.extend_from_slice(&packed.to_le_bytes());
+        out.extend_from_slice(&entry.spans.to_le_bytes());
+        out.extend_from_slice(&entry.policy.to_le_bytes());
+        out.extend_from_slice(&[entry.reason, entry.occasion]);
+    }
+    finish(out, start, nonce);
+}
+
+/// Appends changed blocks of the bitmap of request segment `segment`: the index of each and its bytes. `out` holds
+/// the flush so far, and nothing before it.
+///
+/// # Panics
+/// If they take more than [`PAYLOAD_BYTES_MAX`].
+pub fn put_resolved(
+    out: &mut Vec<u8>,
+    nonce: u64,
+    sequence: u64,
+    recorded_unix_nano: u64,
+    segment: u64,
+    blocks: &[(u32, [u8; BITMAP_BLOCK_BYTES])],
+) {
+    let start = begin(out, sequence, KIND_RESOLVED, RESOLVED_FIELDS_BYTES + blocks.len() * RESOLVED_BLOCK_BYTES);
+    out.extend_from_slice(&recorded_unix_nano.to_le_bytes());
+    out.extend_from_slice(&segment.to_le_bytes());
+    for (index, block) in blocks {
+        out.extend_from_slice(&index.to_le_bytes());
+        out.extend_from_slice(block);
+    }
+    finish(out, start, nonce);
+}
+
+/// Fills up the last block of a flush with zeros.
+pub fn pad_to_block(out: &mut Vec<u8>) {
+    out.resize(out.len().next_multiple_of(BLOCK_BYTES), 0);
+}
+
+/// Appends a record's header with its checksum open, and returns where it starts.
+fn begin(out: &mut Vec<u8>, sequence: u64, kind: u8, payload_bytes: usize) -> usize {
+    assert!(payload_bytes <= PAYLOAD_BYTES_MAX, "a record larger than any segment");
+    let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
+    let start = out.len();
+    out.reserve(framed_bytes(payload_bytes));
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&sequence.to_le_bytes());
+    let flags = if start == 0 { FLAG_FLUSH_START } else { 0 };
+    out.extend_from_slice(&[kind, flags, 0, 0, 0, 0, 0, 0]);
+    debug_assert_eq!(out.len() - start, RECORD_HEADER_BYTES);
+    start
+}
+
+/// Enters the checksum and pads to where the next record starts.
+fn finish(out: &mut Vec<u8>, start: usize, nonce: u64) {
+    let seed = crc32c::crc32c(&nonce.to_le_bytes());
+    let checksum = crc32c::crc32c_append(seed, &out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+    out.resize(out.len().next_multiple_of(ALIGNMENT_BYTES), 0);
+}

@@ -1,0 +1,328 @@
+//! The records of a segment and how their bytes are taken apart. What is borrowed here is borrowed from the file's
+//! bytes; nothing is copied.
+
+use super::{
+    ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, array, u16_at, u32_at, u64_at,
+};
+use tailwater_proto::otlp::Signal;
+
+pub(super) const KIND_REQUEST: u8 = 1;
+pub(super) const KIND_VERDICTS: u8 = 2;
+pub(super) const KIND_RESOLVED: u8 = 3;
+
+/// In a record's flags: it is the first of its flush. That it is there at all shows that every flush before it was
+/// made durable, so that what is wrong with those is damage and no interrupted write.
+pub(super) const FLAG_FLUSH_START: u8 = 1;
+
+/// Bytes of a request record's payload before the body.
+pub(super) const REQUEST_FIELDS_BYTES: usize = 24;
+/// Bytes of a verdicts record's payload before its entries.
+pub(super) const VERDICTS_FIELDS_BYTES: usize = 8;
+/// Bytes of one verdict.
+pub(super) const VERDICT_BYTES: usize = 32;
+/// Bytes of a resolved record's payload before its blocks.
+pub(super) const RESOLVED_FIELDS_BYTES: usize = 16;
+/// Bytes of one block of a bitmap with its index.
+pub(super) const RESOLVED_BLOCK_BYTES: usize = 4 + BITMAP_BLOCK_BYTES;
+
+/// Thresholds have 56 bits; the byte above them holds [`FLAG_KEPT`].
+pub(super) const THRESHOLD_MAX: u64 = (1 << THRESHOLD_BITS) - 1;
+pub(super) const THRESHOLD_BITS: u32 = 56;
+/// The trace is kept.
+pub(super) const FLAG_KEPT: u64 = 1;
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BodyEncoding {
+    /// Not at all.
+    Identity,
+    /// gzip, of one member or several.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl BodyEncoding {
+    /// The byte on disk.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Identity => 1,
+            Self::Gzip => 2,
+            Self::Zstd => 3,
+        }
+    }
+
+    /// The encoding of a byte on disk; none if there is no such encoding.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Identity),
+            2 => Some(Self::Gzip),
+            3 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// How OTLP is written in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BodyFormat {
+    /// Protobuf.
+    Protobuf,
+    /// OTLP/JSON.
+    Json,
+}
+
+impl BodyFormat {
+    /// The byte on disk.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Protobuf => 1,
+            Self::Json => 2,
+        }
+    }
+
+    /// The format of a byte on disk; none if there is no such format.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Protobuf),
+            2 => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// The byte on disk of a signal.
+pub(super) const fn signal_byte(signal: Signal) -> u8 {
+    match signal {
+        Signal::Traces => 1,
+        Signal::Metrics => 2,
+        Signal::Logs => 3,
+    }
+}
+
+const fn signal_of(byte: u8) -> Option<Signal> {
+    match byte {
+        1 => Some(Signal::Traces),
+        2 => Some(Signal::Metrics),
+        3 => Some(Signal::Logs),
+        _ => None,
+    }
+}
+
+/// One record of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A request as it was received.
+    Request(Request<'a>),
+    /// Verdicts on traces.
+    Verdicts(Verdicts<'a>),
+    /// Which units of a request segment are resolved.
+    Resolved(Resolved<'a>),
+}
+
+/// A request as it was received. Its units are numbered from `first_unit` within the segment: one for each span of a
+/// trace request in wire order, refused ones too, or one for a whole metrics or logs request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// When it came, nanoseconds since 1970.
+    pub arrived_unix_nano: u64,
+    /// The number of its first unit in this segment.
+    pub first_unit: u32,
+    /// How many units it has; `first_unit + units` fits 32 bits.
+    pub units: u32,
+    /// What it carries.
+    pub signal: Signal,
+    /// How the body is compressed.
+    pub encoding: BodyEncoding,
+    /// How the body, once decompressed, is written.
+    pub format: BodyFormat,
+    /// The body as it came.
+    pub body: &'a [u8],
+}
+
+/// A verdict on one trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerdictEntry {
+    /// The trace.
+    pub trace_id: [u8; 16],
+    /// Rejection threshold of OpenTelemetry's consistent sampling, 56 bits, 0 = always sampled. Larger values are
+    /// written as the largest.
+    pub threshold: u64,
+    /// The policy in whose name it was decided, by its place in the configuration.
+    pub policy: u16,
+    /// Whether the trace is kept.
+    pub is_kept: bool,
+    /// Why it was not, by the writer's numbering.
+    pub reason: u8,
+    /// What brought the decision about, by the writer's numbering.
+    pub occasion: u8,
+    /// Spans that the trace had when it was decided.
+    pub spans: u32,
+}
+
+/// Verdicts on traces, decided together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdicts<'a> {
+    /// When, nanoseconds since 1970.
+    pub decided_unix_nano: u64,
+    /// One for each trace.
+    pub entries: VerdictEntries<'a>,
+}
+
+/// The entries of a verdicts record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictEntries<'a> {
+    bytes: &'a [u8],
+}
+
+impl Iterator for VerdictEntries<'_> {
+    type Item = VerdictEntry;
+
+    fn next(&mut self) -> Option<VerdictEntry> {
+        let (entry, rest) = self.bytes.split_at_checked(VERDICT_BYTES)?;
+        self.bytes = rest;
+        let packed = u64_at(entry, 16)?;
+        Some(VerdictEntry {
+            trace_id: array(entry, 0)?,
+            threshold: packed & THRESHOLD_MAX,
+            is_kept: packed >> THRESHOLD_BITS == FLAG_KEPT,
+            spans: u32_at(entry, 24)?,
+            policy: u16_at(entry, 28)?,
+            reason: entry[30],
+            occasion: entry[31],
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = self.bytes.len() / VERDICT_BYTES;
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for VerdictEntries<'_> {}
+
+/// Bits of resolved units of one request segment. Bits are only ever set, so records can be joined in any order by OR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved<'a> {
+    /// When it was recorded, nanoseconds since 1970.
+    pub recorded_unix_nano: u64,
+    /// The number of the request segment.
+    pub segment: u64,
+    /// Blocks of its bitmap that have changed.
+    pub blocks: ResolvedBlocks<'a>,
+}
+
+/// Blocks of a bitmap: the index of the block and its bytes. Unit `u` is bit `u % 8` of byte `u / 8 % 64` of block
+/// `u / 512`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedBlocks<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for ResolvedBlocks<'a> {
+    type Item = (u32, &'a [u8; BITMAP_BLOCK_BYTES]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (index, rest) = self.bytes.split_first_chunk()?;
+        let (block, rest) = rest.split_first_chunk()?;
+        self.bytes = rest;
+        Some((u32::from_le_bytes(*index), block))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = self.bytes.len() / RESOLVED_BLOCK_BYTES;
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for ResolvedBlocks<'_> {}
+
+/// Bytes that a payload takes with its header and the padding behind it.
+pub(super) const fn framed_bytes(payload_bytes: usize) -> usize {
+    (RECORD_HEADER_BYTES + payload_bytes).next_multiple_of(ALIGNMENT_BYTES)
+}
+
+/// A record's header whose values are possible; nothing is known of its checksum yet.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::log) struct Head {
+    /// CRC-32C of the nonce and all that follows the checksum.
+    pub checksum: u32,
+    /// Bytes of the payload.
+    pub payload_bytes: usize,
+    /// Its place in the lane's stream.
+    pub sequence: u64,
+    /// Whether it is the first of a flush.
+    pub is_flush_start: bool,
+    kind: u8,
+}
+
+impl Head {
+    /// The header at the start of `bytes`, if it can be one and its payload lies within `bytes`.
+    pub(in crate::log) fn read(bytes: &[u8]) -> Option<Self> {
+        let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
+        let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
+        let is_possible = matches!(kind, KIND_REQUEST | KIND_VERDICTS | KIND_RESOLVED)
+            && flags & !FLAG_FLUSH_START == 0
+            && reserved.iter().all(|byte| *byte == 0)
+            && (1..=PAYLOAD_BYTES_MAX.min(bytes.len() - RECORD_HEADER_BYTES)).contains(&payload_bytes);
+        let sequence = u64_at(bytes, 8)?;
+        let is_flush_start = flags & FLAG_FLUSH_START != 0;
+        is_possible.then_some(Self { checksum: u32_at(bytes, 0)?, payload_bytes, sequence, is_flush_start, kind })
+    }
+
+    /// Bytes from the record's start to the next record's.
+    pub(in crate::log) const fn framed_bytes(&self) -> usize {
+        framed_bytes(self.payload_bytes)
+    }
+
+    /// The record at the start of `bytes`, whose checksum has been found right. None if its payload is impossible.
+    pub(in crate::log) fn record<'a>(&self, bytes: &'a [u8]) -> Option<Record<'a>> {
+        let payload = bytes.get(RECORD_HEADER_BYTES..)?.get(..self.payload_bytes)?;
+        match self.kind {
+            KIND_REQUEST => request(payload).map(Record::Request),
+            KIND_VERDICTS => verdicts(payload).map(Record::Verdicts),
+            KIND_RESOLVED => resolved(payload).map(Record::Resolved),
+            _ => None,
+        }
+    }
+}
+
+fn request(payload: &[u8]) -> Option<Request<'_>> {
+    let (fields, body) = payload.split_at_checked(REQUEST_FIELDS_BYTES)?;
+    let (first_unit, units) = (u32_at(fields, 8)?, u32_at(fields, 12)?);
+    first_unit.checked_add(units)?;
+    if array(fields, 19)? != [0_u8; 5] {
+        return None;
+    }
+    Some(Request {
+        arrived_unix_nano: u64_at(fields, 0)?,
+        first_unit,
+        units,
+        signal: signal_of(fields[16])?,
+        encoding: BodyEncoding::from_byte(fields[17])?,
+        format: BodyFormat::from_byte(fields[18])?,
+        body,
+    })
+}
+
+fn verdicts(payload: &[u8]) -> Option<Verdicts<'_>> {
+    let (fields, bytes) = payload.split_at_checked(VERDICTS_FIELDS_BYTES)?;
+    // Flags that version 1 does not know would be lost if they were let through.
+    let is_known = |entry: &[u8]| entry[23] <= 1;
+    (bytes.len().is_multiple_of(VERDICT_BYTES) && bytes.chunks_exact(VERDICT_BYTES).all(is_known)).then_some(())?;
+    Some(Verdicts { decided_unix_nano: u64_at(fields, 0)?, entries: VerdictEntries { bytes } })
+}
+
+fn resolved(payload: &[u8]) -> Option<Resolved<'_>> {
+    let (fields, bytes) = payload.split_at_checked(RESOLVED_FIELDS_BYTES)?;
+    bytes.len().is_multiple_of(RESOLVED_BLOCK_BYTES).then_some(())?;
+    Some(Resolved {
+        recorded_unix_nano: u64_at(fields, 0)?,
+        segment: u64_at(fields, 8)?,
+        blocks: ResolvedBlocks { bytes },
+    })
+}

@@ -1,0 +1,240 @@
+//! What is written is read back, byte for byte; what cannot be meant is refused.
+
+use super::*;
+use tailwater_proto::otlp::Signal;
+
+fn header() -> SegmentHeader {
+    SegmentHeader {
+        kind: SegmentKind::Journal,
+        lane: 0x0102,
+        number: 0x1112_1314_1516_1718,
+        nonce: 0x2122_2324_2526_2728,
+        first_sequence: 0x3132_3334_3536_3738,
+        created_unix_nano: 0x4142_4344_4546_4748,
+        bytes: 0x5152_5354_5556_5758,
+    }
+}
+
+fn request(body: &[u8]) -> Request<'_> {
+    Request {
+        arrived_unix_nano: 11,
+        first_unit: 22,
+        units: 33,
+        signal: Signal::Metrics,
+        encoding: BodyEncoding::Zstd,
+        format: BodyFormat::Json,
+        body,
+    }
+}
+
+fn read(bytes: &[u8]) -> (Head, Record<'_>) {
+    let head = Head::read(bytes).unwrap();
+    (head, head.record(bytes).unwrap())
+}
+
+#[test]
+fn a_header_is_read_back() {
+    for kind in [SegmentKind::Requests, SegmentKind::Journal] {
+        let header = SegmentHeader { kind, ..header() };
+        let block = header.encode();
+        assert_eq!(block.len(), BLOCK_BYTES);
+        assert_eq!(SegmentHeader::decode(&block), Ok(header));
+    }
+}
+
+#[test]
+fn a_header_has_its_fields_where_they_are_drawn() {
+    let block = header().encode();
+    assert_eq!(block[..8], *b"TWLOG\0\x01\x02");
+    assert_eq!(block[12..16], [2, 1, 0, 0]);
+    for (at, high) in [(16, 0x10), (24, 0x20), (32, 0x30), (40, 0x40), (48, 0x50)] {
+        let expected: Vec<u8> = (1..=8).rev().map(|low| high + low).collect();
+        assert_eq!(block[at..at + 8], expected);
+    }
+    assert!(block[56..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn every_flipped_bit_of_a_header_is_noticed() {
+    let block = header().encode();
+    for bit in 0..BLOCK_BYTES * 8 {
+        let mut block = block.clone();
+        block[bit / 8] ^= 1 << (bit % 8);
+        let expected = match bit / 8 {
+            0..6 => HeaderError::NotASegment,
+            6 => HeaderError::UnknownVersion(block[6]),
+            _ => HeaderError::Corrupt,
+        };
+        assert_eq!(SegmentHeader::decode(&block), Err(expected), "bit {bit}");
+    }
+}
+
+#[test]
+fn what_is_no_header_is_told_apart() {
+    let block = header().encode();
+    assert_eq!(SegmentHeader::decode(&block[..BLOCK_BYTES - 1]), Err(HeaderError::Truncated));
+    assert_eq!(SegmentHeader::decode(&[0; BLOCK_BYTES]), Err(HeaderError::Blank));
+    assert_eq!(SegmentHeader::decode(&[7; BLOCK_BYTES]), Err(HeaderError::NotASegment));
+}
+
+#[test]
+fn a_request_is_read_back_whatever_its_kinds() {
+    for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
+        for encoding in [BodyEncoding::Identity, BodyEncoding::Gzip, BodyEncoding::Zstd] {
+            for format in [BodyFormat::Protobuf, BodyFormat::Json] {
+                let request = Request { signal, encoding, format, ..request(b"body") };
+                let mut out = Vec::new();
+                put_request(&mut out, 1, 2, &request);
+                let (head, record) = read(&out);
+                assert_eq!((head.sequence, record), (2, Record::Request(request)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_has_its_fields_where_they_are_drawn() {
+    let mut out = Vec::new();
+    put_request(&mut out, 0x0102_0304_0506_0708, 5, &request(b"body"));
+    assert_eq!(out.len(), 56);
+    assert_eq!(out[4..24], [28, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(out[24..40], [11, 0, 0, 0, 0, 0, 0, 0, 22, 0, 0, 0, 33, 0, 0, 0]);
+    assert_eq!(out[40..48], [2, 3, 2, 0, 0, 0, 0, 0]);
+    assert_eq!(out[48..], *b"body\0\0\0\0");
+    let checked = [&[8, 7, 6, 5, 4, 3, 2, 1], &out[4..52]].concat();
+    assert_eq!(out[..4], crc32c::crc32c(&checked).to_le_bytes());
+}
+
+#[test]
+fn the_checksum_is_castagnoli() {
+    assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+}
+
+#[test]
+fn framed_sizes_are_what_is_written() {
+    for count in 0..100 {
+        let body = vec![1; count];
+        let mut out = Vec::new();
+        put_request(&mut out, 1, 2, &request(&body));
+        assert_eq!(out.len(), request_bytes(count));
+        assert_eq!(Head::read(&out).unwrap().framed_bytes(), out.len());
+        out.clear();
+        put_verdicts(&mut out, 1, 2, 3, &vec![verdict(); count]);
+        assert_eq!(out.len(), verdicts_bytes(count));
+        out.clear();
+        put_resolved(&mut out, 1, 2, 3, 4, &vec![(5, [6; 64]); count]);
+        assert_eq!(out.len(), resolved_bytes(count));
+    }
+}
+
+#[test]
+fn only_the_first_record_of_a_flush_is_marked() {
+    let mut out = Vec::new();
+    put_request(&mut out, 1, 2, &request(b"one"));
+    let second = out.len();
+    put_verdicts(&mut out, 1, 3, 4, &[verdict()]);
+    assert!(Head::read(&out).unwrap().is_flush_start);
+    assert!(!Head::read(&out[second..]).unwrap().is_flush_start);
+}
+
+fn verdict() -> VerdictEntry {
+    VerdictEntry {
+        trace_id: *b"0123456789abcdef",
+        threshold: 0x00aa_bbcc_ddee_ff11,
+        policy: 0x0102,
+        is_kept: true,
+        reason: 3,
+        occasion: 4,
+        spans: 0x0506_0708,
+    }
+}
+
+#[test]
+fn verdicts_are_read_back() {
+    let dropped = VerdictEntry { is_kept: false, threshold: 0, ..verdict() };
+    let rejected = VerdictEntry { threshold: u64::MAX, is_kept: false, ..verdict() };
+    let mut out = Vec::new();
+    put_verdicts(&mut out, 1, 2, 3, &[verdict(), dropped, rejected]);
+    let (_, Record::Verdicts(verdicts)) = read(&out) else { unreachable!() };
+    assert_eq!((verdicts.decided_unix_nano, verdicts.entries.len()), (3, 3));
+    let saturated = VerdictEntry { threshold: (1 << 56) - 1, ..rejected };
+    assert_eq!(verdicts.entries.collect::<Vec<_>>(), [verdict(), dropped, saturated]);
+    assert_eq!(out[32..48], *b"0123456789abcdef");
+    assert_eq!(out[48..64], [0x11, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 1, 8, 7, 6, 5, 2, 1, 3, 4]);
+}
+
+#[test]
+fn resolved_blocks_are_read_back() {
+    let mut out = Vec::new();
+    put_resolved(&mut out, 1, 2, 3, 4, &[(7, [1; 64]), (0x0102_0304, [2; 64])]);
+    let (_, Record::Resolved(resolved)) = read(&out) else { unreachable!() };
+    assert_eq!((resolved.recorded_unix_nano, resolved.segment, resolved.blocks.len()), (3, 4, 2));
+    assert_eq!(resolved.blocks.collect::<Vec<_>>(), [(7, &[1; 64]), (0x0102_0304, &[2; 64])]);
+    assert_eq!(out[40..45], [7, 0, 0, 0, 1]);
+}
+
+#[test]
+fn payloads_that_version_1_cannot_have_written_are_refused() {
+    let mut out = Vec::new();
+    put_request(&mut out, 1, 2, &request(b"body"));
+    // The units' end beyond 32 bits, unknown signal, encoding, format, reserved bytes.
+    for (at, byte) in [(35, 0xff), (40, 0), (40, 4), (41, 4), (42, 3), (43, 1), (47, 1)] {
+        let mut changed = out.clone();
+        changed[at] = byte;
+        if at == 35 {
+            changed[39] = 0xff;
+        }
+        let head = Head::read(&changed).unwrap();
+        assert!(head.record(&changed).is_none(), "byte {at}");
+    }
+    // Length, kind and the reserved bytes of the record's header.
+    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 4), (17, 2), (18, 1), (23, 1)] {
+        let mut changed = out.clone();
+        changed[at] = byte;
+        assert!(Head::read(&changed).is_none(), "byte {at}");
+    }
+    out.clear();
+    put_verdicts(&mut out, 1, 2, 3, &[verdict()]);
+    for (at, byte) in [(4, 39), (55, 2)] {
+        let mut changed = out.clone();
+        changed[at] = byte;
+        assert!(Head::read(&changed).unwrap().record(&changed).is_none(), "byte {at}");
+    }
+}
+
+#[test]
+fn names_are_read_back_and_others_refused() {
+    for number in [0, 1, 0xabc, u64::MAX] {
+        for kind in [SegmentKind::Requests, SegmentKind::Journal] {
+            assert_eq!(parse_file_name(&file_name(kind, number)), Some(FileName::Segment { kind, number }));
+        }
+        assert_eq!(parse_file_name(&spare_file_name(number)), Some(FileName::Spare { number }));
+    }
+    assert_eq!(file_name(SegmentKind::Requests, 0xabc), "requests-0000000000000abc.log");
+    assert_eq!(file_name(SegmentKind::Journal, 1), "journal-0000000000000001.log");
+    assert_eq!(spare_file_name(1), "spare-0000000000000001.log");
+    for name in [
+        "",
+        ".log",
+        "requests-.log",
+        "requests-0000000000000ABC.log",
+        "requests-abc.log",
+        "requests-00000000000000001.log",
+        "requests-+000000000000001.log",
+        "requests-0000000000000001",
+        "other-0000000000000001.log",
+        "requests0000000000000001.log",
+    ] {
+        assert_eq!(parse_file_name(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_flush_is_padded_to_blocks() {
+    for (before, after) in [(0, 0), (1, 4096), (4096, 4096), (4097, 8192)] {
+        let mut out = vec![1; before];
+        pad_to_block(&mut out);
+        assert_eq!(out.len(), after);
+        assert!(out[before..].iter().all(|byte| *byte == 0));
+    }
+}

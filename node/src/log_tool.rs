@@ -1,0 +1,74 @@
+//! `tailwater log`: reads segments of the write-ahead log and changes nothing, so it may run beside a node. One segment is
+//! in memory at a time.
+
+mod dump;
+mod moment;
+mod verify;
+
+pub use dump::run as dump;
+pub use verify::run as verify;
+
+use crate::cli::say;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use tailwater_engine::log::format::{FileName, parse_file_name};
+
+/// A path was given that cannot be read: `EX_NOINPUT` of sysexits.h.
+const EXIT_NO_INPUT: u8 = 66;
+
+/// Largest file that is read: far above any segment, so that a wrong path does not take all memory.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// Where the log is below a data directory.
+const LOG_DIRECTORY: &str = "log";
+
+/// A file of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listed {
+    path: PathBuf,
+    name: FileName,
+}
+
+/// The files of the log in a directory, by number. A data directory is taken for the log's directory in it.
+fn list(directory: &Path) -> io::Result<Vec<Listed>> {
+    let inner = directory.join(LOG_DIRECTORY);
+    let directory = if inner.is_dir() { &inner } else { directory };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(parse_file_name) {
+            files.push(Listed { path, name });
+        }
+    }
+    files.sort_by_key(|file| (number(file.name), file.name));
+    Ok(files)
+}
+
+const fn number(name: FileName) -> u64 {
+    match name {
+        FileName::Segment { number, .. } | FileName::Spare { number } => number,
+    }
+}
+
+/// All bytes of a file.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than any segment of the log"));
+    }
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Says that a path cannot be read.
+fn unreadable(path: &Path, error: &io::Error) {
+    say(&format!("{}: {error}; give a segment file, the log's directory or the data directory", path.display()));
+}
+
+/// The file's name, to show.
+fn shown(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,312 @@
+//! `tailwater log dump`: a segment's header and records, as text or as one JSON object a line.
+
+use super::moment::rfc3339;
+use super::{EXIT_NO_INPUT, list, read, shown, unreadable};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tailwater_engine::log::format::{
+    BodyEncoding, BodyFormat, FileName, Record, Request, SegmentHeader, VERSION, VerdictEntry,
+};
+use tailwater_engine::log::read::{Behind, Found, Records, Tail};
+use tailwater_proto::otlp::Signal;
+
+/// Prints the segment file at `path`, or all segments of that directory by number.
+pub fn run(path: &Path, json: bool) -> ExitCode {
+    let paths = if path.is_dir() {
+        match list(path) {
+            Ok(files) => segments(files),
+            Err(error) => {
+                unreadable(path, &error);
+                return ExitCode::from(EXIT_NO_INPUT);
+            }
+        }
+    } else {
+        vec![path.to_path_buf()]
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut code = ExitCode::SUCCESS;
+    for path in paths {
+        match read(&path) {
+            // A closed pipe is no failure.
+            Ok(file) => match dump(&mut out, &shown(&path), &file, json) {
+                Ok(true) => {}
+                Ok(false) => code = ExitCode::FAILURE,
+                Err(_) => return code,
+            },
+            Err(error) => {
+                unreadable(&path, &error);
+                code = ExitCode::from(EXIT_NO_INPUT);
+            }
+        }
+    }
+    _ = out.flush();
+    code
+}
+
+fn segments(files: Vec<super::Listed>) -> Vec<PathBuf> {
+    let is_segment = |file: &super::Listed| matches!(file.name, FileName::Segment { .. });
+    files.into_iter().filter(is_segment).map(|file| file.path).collect()
+}
+
+/// Writes what is in a file; false if it has no header.
+fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result<bool> {
+    let (header, mut records) = match Records::open(file) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let line = if json {
+                json!({ "file": name, "kind": "error", "error": error.to_string() }).to_string()
+            } else {
+                format!("{name}: {error}")
+            };
+            writeln!(out, "{line}")?;
+            return Ok(false);
+        }
+    };
+    let line = if json { header_json(name, &header).to_string() } else { header_text(name, &header) };
+    writeln!(out, "{line}")?;
+    for found in records.by_ref() {
+        let line = if json { found_json(name, found).to_string() } else { found_text(found) };
+        writeln!(out, "{line}")?;
+    }
+    let tail = records.tail();
+    let line = if json { tail_json(name, &tail).to_string() } else { tail_text(&tail) };
+    writeln!(out, "{line}")?;
+    Ok(true)
+}
+
+fn header_text(name: &str, header: &SegmentHeader) -> String {
+    format!(
+        "{name}: version {VERSION}, {} of lane {}, number {}, begun {}, {} bytes, from sequence {}",
+        header.kind.word(),
+        header.lane,
+        header.number,
+        rfc3339(header.created_unix_nano),
+        header.bytes,
+        header.first_sequence,
+    )
+}
+
+fn header_json(name: &str, header: &SegmentHeader) -> Value {
+    json!({
+        "file": name,
+        "kind": "header",
+        "version": VERSION,
+        "stream": header.kind.word(),
+        "lane": header.lane,
+        "number": header.number,
+        "created": rfc3339(header.created_unix_nano),
+        "bytes": header.bytes,
+        "first_sequence": header.first_sequence,
+    })
+}
+
+fn found_text(found: Found<'_>) -> String {
+    match found {
+        Found::Record { offset, sequence, record } => format!("{offset:>10} {sequence:>10}  {}", record_text(record)),
+        Found::Skipped { offset, bytes, sequences } => {
+            format!("{offset:>10} {:>10}  skipped   {bytes} bytes, {sequences} records missing", "-")
+        }
+    }
+}
+
+fn record_text(record: Record<'_>) -> String {
+    match record {
+        Record::Request(request) => format!(
+            "request   {} {} {} {}, {} units from {}, {} bytes",
+            rfc3339(request.arrived_unix_nano),
+            signal(&request),
+            encoding(&request),
+            format(&request),
+            request.units,
+            request.first_unit,
+            request.body.len(),
+        ),
+        Record::Verdicts(verdicts) => {
+            let count = verdicts.entries.len();
+            let kept = verdicts.entries.clone().filter(|entry| entry.is_kept).count();
+            let mut text = format!("verdicts  {} {count} traces, {kept} kept", rfc3339(verdicts.decided_unix_nano));
+            for entry in verdicts.entries {
+                // Writing to a string does not fail.
+                _ = write!(
+                    text,
+                    "\n{:>33} {} threshold {:014x}, policy {}, reason {}, occasion {}, {} spans",
+                    hex(&entry.trace_id),
+                    if entry.is_kept { "kept   " } else { "dropped" },
+                    entry.threshold,
+                    entry.policy,
+                    entry.reason,
+                    entry.occasion,
+                    entry.spans,
+                );
+            }
+            text
+        }
+        Record::Resolved(resolved) => {
+            let blocks = resolved.blocks.len();
+            format!(
+                "resolved  {} {} units of segment {}, in {blocks} blocks",
+                rfc3339(resolved.recorded_unix_nano),
+                resolved.blocks.map(|(_, block)| set_bits(block)).sum::<u64>(),
+                resolved.segment,
+            )
+        }
+    }
+}
+
+fn found_json(name: &str, found: Found<'_>) -> Value {
+    let (offset, sequence, record) = match found {
+        Found::Record { offset, sequence, record } => (offset, sequence, record),
+        Found::Skipped { offset, bytes, sequences } => {
+            return json!({
+                "file": name, "offset": offset, "kind": "skipped", "bytes": bytes, "sequences_missing": sequences,
+            });
+        }
+    };
+    match record {
+        Record::Request(request) => json!({
+            "file": name, "offset": offset, "sequence": sequence, "kind": "request",
+            "arrived": rfc3339(request.arrived_unix_nano),
+            "signal": signal(&request),
+            "encoding": encoding(&request),
+            "format": format(&request),
+            "first_unit": request.first_unit,
+            "units": request.units,
+            "body_bytes": request.body.len(),
+        }),
+        Record::Verdicts(verdicts) => json!({
+            "file": name, "offset": offset, "sequence": sequence, "kind": "verdicts",
+            "decided": rfc3339(verdicts.decided_unix_nano),
+            "verdicts": verdicts.entries.map(|entry| verdict_json(&entry)).collect::<Vec<_>>(),
+        }),
+        Record::Resolved(resolved) => json!({
+            "file": name, "offset": offset, "sequence": sequence, "kind": "resolved",
+            "recorded": rfc3339(resolved.recorded_unix_nano),
+            "segment": resolved.segment,
+            "blocks": resolved.blocks.clone().map(|(index, _)| index).collect::<Vec<_>>(),
+            "units": resolved.blocks.map(|(_, block)| set_bits(block)).sum::<u64>(),
+        }),
+    }
+}
+
+fn verdict_json(entry: &VerdictEntry) -> Value {
+    json!({
+        "trace_id": hex(&entry.trace_id),
+        "kept": entry.is_kept,
+        "threshold": format!("{:014x}", entry.threshold),
+        "policy": entry.policy,
+        "reason": entry.reason,
+        "occasion": entry.occasion,
+        "spans": entry.spans,
+    })
+}
+
+fn tail_text(tail: &Tail) -> String {
+    let behind = match tail.behind {
+        Behind::Nothing => "nothing behind",
+        Behind::Torn => "a torn or damaged record behind",
+        Behind::Former => "what the file held before behind",
+    };
+    format!("{:>10} {:>10}  end       {behind}", tail.offset, tail.sequence)
+}
+
+fn tail_json(name: &str, tail: &Tail) -> Value {
+    let behind = match tail.behind {
+        Behind::Nothing => "nothing",
+        Behind::Torn => "torn",
+        Behind::Former => "former",
+    };
+    json!({ "file": name, "offset": tail.offset, "sequence": tail.sequence, "kind": "end", "behind": behind })
+}
+
+const fn signal(request: &Request<'_>) -> &'static str {
+    match request.signal {
+        Signal::Traces => "traces",
+        Signal::Metrics => "metrics",
+        Signal::Logs => "logs",
+    }
+}
+
+const fn encoding(request: &Request<'_>) -> &'static str {
+    match request.encoding {
+        BodyEncoding::Identity => "identity",
+        BodyEncoding::Gzip => "gzip",
+        BodyEncoding::Zstd => "zstd",
+    }
+}
+
+const fn format(request: &Request<'_>) -> &'static str {
+    match request.format {
+        BodyFormat::Protobuf => "protobuf",
+        BodyFormat::Json => "json",
+    }
+}
+
+fn set_bits(block: &[u8]) -> u64 {
+    block.iter().map(|byte| u64::from(byte.count_ones())).sum()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fixtures that the format's own tests check.
+    const REQUESTS: &[u8] = include_bytes!("../../../tests/fixtures/log/requests-v1.log");
+    const JOURNAL: &[u8] = include_bytes!("../../../tests/fixtures/log/journal-v1.log");
+
+    fn text(file: &[u8], json: bool) -> String {
+        let mut out = Vec::new();
+        assert!(dump(&mut out, "name", file, json).unwrap());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn requests_are_shown() {
+        let expected = "\
+name: version 1, requests of lane 3, number 42, begun 2026-09-21T14:13:20.000000000Z, 16384 bytes, from sequence 1000
+      4096       1000  request   2026-09-21T14:13:20.000000010Z traces gzip protobuf, 17 units from 0, 14 bytes
+      4160       1001  request   2026-09-21T14:13:20.000000011Z logs identity json, 1 units from 17, 19 bytes
+      8192       1002  request   2026-09-21T14:13:20.000000012Z metrics zstd protobuf, 1 units from 18, 0 bytes
+     12288       1003  end       what the file held before behind
+";
+        assert_eq!(text(REQUESTS, false), expected);
+    }
+
+    #[test]
+    fn a_journal_is_shown() {
+        let shown = text(JOURNAL, false);
+        assert!(shown.contains("2 traces, 1 kept"), "{shown}");
+        assert!(shown.contains("74686520666972737420747261636"), "{shown}");
+        assert!(shown.contains("640 units of segment 42, in 2 blocks"), "{shown}");
+    }
+
+    #[test]
+    fn json_has_one_object_a_line() {
+        let kinds = |file: &[u8]| {
+            let lines = text(file, true);
+            let values = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            values.map(|value| value["kind"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(REQUESTS), ["header", "request", "request", "request", "end"]);
+        assert_eq!(kinds(JOURNAL), ["header", "verdicts", "resolved", "end"]);
+        let mut harmed = REQUESTS.to_vec();
+        harmed[4200] ^= 1;
+        assert_eq!(kinds(&harmed), ["header", "request", "skipped", "request", "end"]);
+    }
+
+    #[test]
+    fn what_is_no_segment_is_said() {
+        let mut out = Vec::new();
+        assert!(!dump(&mut out, "name", &[1; 5000], false).unwrap());
+        assert_eq!(String::from_utf8(out).unwrap(), "name: not a segment file of tailwater\n");
+    }
+}

@@ -1,0 +1,179 @@
+//! Segments of the write-ahead log that released versions wrote, kept in `tests/fixtures/log/`, are read exactly as
+//! they were meant. A fixture is never changed: a version that is no longer written must still be read.
+//!
+//! `TAILWATER_WRITE_FIXTURES=1 cargo test -p tailwater-tests --test log_format` writes those of a new version.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use tailwater_engine::log::format::{
+    BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader, SegmentKind, VERSION, VerdictEntry,
+    pad_to_block, put_request, put_resolved, put_verdicts,
+};
+use tailwater_engine::log::read::{Behind, Found, Records, Tail};
+use tailwater_proto::otlp::Signal;
+
+const NANOS: u64 = 1_790_000_000_000_000_000;
+
+const REQUESTS_HEADER: SegmentHeader = SegmentHeader {
+    kind: SegmentKind::Requests,
+    lane: 3,
+    number: 0x2a,
+    nonce: 0x0123_4567_89ab_cdef,
+    first_sequence: 1000,
+    created_unix_nano: NANOS,
+    bytes: 4 * BLOCK_BYTES as u64,
+};
+
+const JOURNAL_HEADER: SegmentHeader = SegmentHeader {
+    kind: SegmentKind::Journal,
+    lane: 3,
+    number: 0x2b,
+    nonce: 0xfedc_ba98_7654_3210,
+    first_sequence: 70,
+    created_unix_nano: NANOS + 1,
+    bytes: 3 * BLOCK_BYTES as u64,
+};
+
+/// Requests of every signal, encoding and format. What is in a body is nothing to the log.
+const REQUESTS: [Request<'static>; 3] = [
+    Request {
+        arrived_unix_nano: NANOS + 10,
+        first_unit: 0,
+        units: 17,
+        signal: Signal::Traces,
+        encoding: BodyEncoding::Gzip,
+        format: BodyFormat::Protobuf,
+        body: b"17 spans, gzip",
+    },
+    Request {
+        arrived_unix_nano: NANOS + 11,
+        first_unit: 17,
+        units: 1,
+        signal: Signal::Logs,
+        encoding: BodyEncoding::Identity,
+        format: BodyFormat::Json,
+        body: b"{\"resourceLogs\":[]}",
+    },
+    Request {
+        arrived_unix_nano: NANOS + 12,
+        first_unit: 18,
+        units: 1,
+        signal: Signal::Metrics,
+        encoding: BodyEncoding::Zstd,
+        format: BodyFormat::Protobuf,
+        body: b"",
+    },
+];
+
+const VERDICTS: [VerdictEntry; 2] = [
+    VerdictEntry {
+        trace_id: *b"the first trace.",
+        threshold: 0,
+        policy: 2,
+        is_kept: true,
+        reason: 0,
+        occasion: 1,
+        spans: 17,
+    },
+    VerdictEntry {
+        trace_id: *b"the second one..",
+        threshold: 0x00e0_0000_0000_0000,
+        policy: 0xffff,
+        is_kept: false,
+        reason: 4,
+        occasion: 2,
+        spans: 1,
+    },
+];
+
+const RESOLVED: [(u32, [u8; 64]); 2] = [(0, [0xff; 64]), (9, [0x81; 64])];
+
+/// Two flushes, then a block that is left from the file's former use.
+fn requests_segment() -> Vec<u8> {
+    let nonce = REQUESTS_HEADER.nonce;
+    let mut file = REQUESTS_HEADER.encode().into_vec();
+    let mut flush = Vec::new();
+    put_request(&mut flush, nonce, 1000, &REQUESTS[0]);
+    put_request(&mut flush, nonce, 1001, &REQUESTS[1]);
+    pad_to_block(&mut flush);
+    file.append(&mut flush);
+    put_request(&mut flush, nonce, 1002, &REQUESTS[2]);
+    pad_to_block(&mut flush);
+    file.append(&mut flush);
+    put_request(&mut flush, nonce ^ 1, 900, &REQUESTS[0]);
+    pad_to_block(&mut flush);
+    file.append(&mut flush);
+    file
+}
+
+/// One flush of both kinds of record, then a block that was never written.
+fn journal_segment() -> Vec<u8> {
+    let nonce = JOURNAL_HEADER.nonce;
+    let mut file = JOURNAL_HEADER.encode().into_vec();
+    let mut flush = Vec::new();
+    put_verdicts(&mut flush, nonce, 70, NANOS + 20, &VERDICTS);
+    put_resolved(&mut flush, nonce, 71, NANOS + 21, 0x2a, &RESOLVED);
+    pad_to_block(&mut flush);
+    file.append(&mut flush);
+    file.resize(3 * BLOCK_BYTES, 0);
+    file
+}
+
+fn path(kind: &str, version: u8) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/log/{kind}-v{version}.log"))
+}
+
+fn fixture(kind: &str, version: u8) -> Vec<u8> {
+    let path = path(kind, version);
+    std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display())).unwrap()
+}
+
+#[test]
+fn what_is_written_today_is_the_fixture_of_today() {
+    for (kind, bytes) in [("requests", requests_segment()), ("journal", journal_segment())] {
+        let path = path(kind, VERSION);
+        if std::env::var_os("TAILWATER_WRITE_FIXTURES").is_some() && !path.exists() {
+            std::fs::write(path, &bytes).unwrap();
+        }
+        assert!(fixture(kind, VERSION) == bytes, "{kind}: the format has changed; it needs a new version");
+    }
+}
+
+#[test]
+fn requests_of_version_1_are_read() {
+    let file = fixture("requests", 1);
+    let (header, mut records) = Records::open(&file).unwrap();
+    assert_eq!(header, REQUESTS_HEADER);
+    let found: Vec<_> = records.by_ref().collect();
+    let places = [(4096, 1000), (4160, 1001), (8192, 1002)];
+    let expected = places.into_iter().zip(REQUESTS).map(|((offset, sequence), request)| Found::Record {
+        offset,
+        sequence,
+        record: Record::Request(request),
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    let tail = Tail { offset: 12_288, sequence: 1003, behind: Behind::Former, last_flush: 8192 };
+    assert_eq!(records.tail(), tail);
+}
+
+#[test]
+fn a_journal_of_version_1_is_read() {
+    let file = fixture("journal", 1);
+    let (header, mut records) = Records::open(&file).unwrap();
+    assert_eq!(header, JOURNAL_HEADER);
+    let Some(Found::Record { offset: 4096, sequence: 70, record: Record::Verdicts(verdicts) }) = records.next() else {
+        unreachable!("the verdicts come first")
+    };
+    assert_eq!(verdicts.decided_unix_nano, NANOS + 20);
+    assert_eq!(verdicts.entries.collect::<Vec<_>>(), VERDICTS);
+    let Some(Found::Record { offset: 4192, sequence: 71, record: Record::Resolved(resolved) }) = records.next() else {
+        unreachable!("what is resolved comes next")
+    };
+    assert_eq!((resolved.recorded_unix_nano, resolved.segment), (NANOS + 21, 0x2a));
+    let blocks: Vec<_> = resolved.blocks.map(|(index, block)| (index, *block)).collect();
+    assert_eq!(blocks, RESOLVED);
+    assert_eq!(records.next(), None);
+    let tail = Tail { offset: 8192, sequence: 72, behind: Behind::Nothing, last_flush: 4096 };
+    assert_eq!(records.tail(), tail);
+}
