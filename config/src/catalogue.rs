@@ -4,6 +4,7 @@
 mod exporter;
 mod node;
 mod receiver;
+mod wal;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -169,7 +170,7 @@ impl Target {
         {
             return Self::exporter(name, rest);
         }
-        node::KEYS.iter().find(|key| key.path == path).map(Self::Node)
+        node::KEYS.iter().chain(wal::KEYS).find(|key| key.path == path).map(Self::Node)
     }
 
     /// The knob at a path below the exporter of that name, whatever the name is.
@@ -216,7 +217,7 @@ pub fn knobs() -> Vec<Knob> {
             knobs.push(knob(prefix, key, draft.receiver_mut(which)));
         }
     }
-    for key in after {
+    for key in wal::KEYS.iter().chain(after) {
         knobs.push(knob("", key, &mut draft));
     }
     for key in exporter::KEYS {

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use crate::catalogue::Which;
 use crate::sampling::Sampling;
-use crate::settings::{Config, FileExporter, GIB, Memory, OtlpExporter, Receiver, Receivers};
+use crate::settings::{Ack, Config, FileExporter, GIB, Memory, OtlpExporter, Receiver, Receivers, Wal};
 
 /// A receiver and whether it listens.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ReceiverDraft {
     /// Whether it listens.
     pub(crate) enabled: bool,
+    /// Its own level, in place of the node's.
+    pub(crate) ack: Option<Ack>,
     /// What it would be.
     pub(crate) receiver: Receiver,
 }
@@ -38,12 +40,13 @@ impl Draft {
         let config = Config {
             // Zero: worked out from the machine when nothing is written.
             memory: Memory { bytes_max: 0, receive_bytes_max: 0 },
+            wal: Wal { buffer_bytes_max: 0, ..Wal::default() },
             ..Config::default()
         };
         Self {
             config,
-            grpc: ReceiverDraft { enabled: true, receiver: Receiver::at_port(4317) },
-            http: ReceiverDraft { enabled: true, receiver: Receiver::at_port(4318) },
+            grpc: ReceiverDraft { enabled: true, ack: None, receiver: Receiver::at_port(4317) },
+            http: ReceiverDraft { enabled: true, ack: None, receiver: Receiver::at_port(4318) },
             exporters: Vec::new(),
             file_path: None,
             file_bytes_max: GIB,
@@ -68,6 +71,7 @@ impl Draft {
         {
             slot.enabled = receiver.is_some();
             if let Some(receiver) = receiver {
+                slot.ack = Some(receiver.ack);
                 slot.receiver = receiver.clone();
             }
         }
@@ -100,11 +104,13 @@ impl Draft {
     /// The configuration with its receivers and exporters in place.
     pub(crate) fn into_config(self) -> Config {
         let mut config = self.config;
-        config.receivers = Receivers {
-            grpc: self.grpc.enabled.then_some(self.grpc.receiver),
-            http: self.http.enabled.then_some(self.http.receiver),
-            signals: config.receivers.signals,
+        let ack = config.ack;
+        let open = |draft: ReceiverDraft| {
+            let receiver = Receiver { ack: draft.ack.unwrap_or(ack), ..draft.receiver };
+            draft.enabled.then_some(receiver)
         };
+        config.receivers =
+            Receivers { grpc: open(self.grpc), http: open(self.http), signals: config.receivers.signals };
         let file_default = self.exporters.is_empty().then(|| config.node.data_directory.join("kept.jsonl"));
         config.exporters.file =
             self.file_path.or(file_default).map(|path| FileExporter { path, bytes_max: self.file_bytes_max });

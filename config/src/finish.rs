@@ -1,16 +1,22 @@
 //! The last step: what is worked out from other values, and the checks that look at more than one key.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::draft::Draft;
 use crate::problem::{Fault, Findings, Source};
-use crate::settings::{Config, MIB, OtlpExporter};
+use crate::settings::{Ack, Config, MIB, OtlpExporter, Wal};
+use crate::value::show_duration;
 
 /// Share of the machine's memory taken when nothing is written, percent. The rest is the kernel's, for sockets and the
 /// page cache under the log.
 const MEMORY_PERCENT: u64 = 60;
 /// Part of the memory for request bodies in flight when nothing is written.
 const RECEIVE_SHARE: u64 = 8;
+/// Part of the memory for the log's buffers when nothing is written.
+const WAL_BUFFER_SHARE: u64 = 16;
+/// Longest time from the first span to the verdict when traces end by inactivity and nothing is written.
+const TRACE_DURATION_DEFAULT: Duration = Duration::from_secs(3600);
 /// Taken when the caller cannot tell the machine's memory.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * MIB;
 
@@ -52,6 +58,8 @@ pub(crate) fn finish(
         let remedy = "enable otlp.grpc or otlp.http; in a Collector file use the otlp receiver in a pipeline";
         checks.refuse("otlp", None, "no receiver is enabled, so nothing could arrive", remedy);
     }
+    waits(&mut draft, &mut checks);
+    wal(&mut draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);
     }
@@ -77,6 +85,58 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
         let value = Some(crate::value::show_bytes(memory.receive_bytes_max));
         let remedy = "raise it, or lower otlp.grpc.request_bytes_max and otlp.http.request_bytes_max";
         checks.refuse("memory.receive_bytes_max", value, "the largest request would never fit", remedy);
+    }
+}
+
+/// How a trace ends when it ends by inactivity.
+fn waits(draft: &mut Draft, checks: &mut Checks<'_>) {
+    let sampling = &mut draft.config.sampling;
+    let key = "sampling.max_trace_duration";
+    if sampling.inactivity_timeout.is_zero() {
+        if !sampling.max_trace_duration.is_zero() {
+            let text =
+                "has no effect without sampling.inactivity_timeout: sampling.decision_wait bounds a trace's life";
+            checks.findings.note(checks.source(key), key, text);
+        }
+        return;
+    }
+    if sampling.max_trace_duration.is_zero() {
+        if checks.sources.contains_key(key) {
+            let cause = "a trace that goes on for ever would never be judged";
+            checks.refuse(key, Some("0s".to_string()), cause, "write how long a trace may last, such as 1h");
+            return;
+        }
+        sampling.max_trace_duration = TRACE_DURATION_DEFAULT.max(sampling.inactivity_timeout);
+    }
+    if sampling.inactivity_timeout > sampling.max_trace_duration {
+        let value = Some(show_duration(sampling.inactivity_timeout));
+        let remedy = "lower it, or raise sampling.max_trace_duration";
+        checks.refuse("sampling.inactivity_timeout", value, "is longer than sampling.max_trace_duration", remedy);
+    }
+}
+
+fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
+    let config = &mut draft.config;
+    if config.wal.buffer_bytes_max == 0 {
+        config.wal.buffer_bytes_max = Wal::BUFFER_BYTES_DEFAULT.min(config.memory.bytes_max / WAL_BUFFER_SHARE);
+    }
+    let level = config.ack;
+    let receivers = [&draft.grpc, &draft.http];
+    let mut open = receivers.iter().filter(|receiver| receiver.enabled);
+    let is_logged = open.any(|receiver| receiver.ack.unwrap_or(level) != Ack::Received);
+    let key = "wal.keep_pending_at_shutdown";
+    let value = Some("true".to_string());
+    if config.wal.keep_pending_at_shutdown && !is_logged {
+        let cause = "there is no log to keep pending traces in: every receiver answers with `received`";
+        checks.refuse(key, value, cause, "remove it, or set ack to written or synced");
+    } else if config.wal.keep_pending_at_shutdown && config.sampling.drop_pending_traces_on_shutdown {
+        let cause = "contradicts sampling.drop_pending_traces_on_shutdown";
+        checks.refuse(key, value, cause, "write one of them");
+    }
+    if !config.sampling.cold_after.is_zero() && !is_logged {
+        let key = "sampling.cold_after";
+        let text = "has no effect without the log: every receiver answers with `received`";
+        checks.findings.note(checks.source(key), key, text);
     }
 }
 
@@ -132,6 +192,10 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
     if exporter.retry.initial_interval > exporter.retry.max_interval {
         let remedy = "lower it, or raise retry.max_interval";
         checks.refuse(&key("retry.initial_interval"), None, "is longer than retry.max_interval", remedy);
+    }
+    if exporter.breaker.open_interval > exporter.breaker.open_interval_max {
+        let remedy = "lower it, or raise breaker.open_interval_max";
+        checks.refuse(&key("breaker.open_interval"), None, "is longer than breaker.open_interval_max", remedy);
     }
     if exporter.batch.bytes_max > exporter.queue_bytes_max {
         let remedy = "lower it, or raise queue_bytes_max";

@@ -26,6 +26,7 @@ pub mod sampling;
 mod settings;
 mod suggest;
 mod value;
+mod wal_plan;
 mod yaml;
 
 pub use catalogue::{Kind, Knob, knobs};
@@ -35,3 +36,4 @@ pub use memory_plan::{MemoryPlan, MemoryRow, memory_plan};
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;
 pub use settings::*;
+pub use wal_plan::{WalPlan, wal_plan};

@@ -84,6 +84,11 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             "memory.receive_bytes_max: bodies as received and decompressed".to_string(),
         ),
         row(
+            "log buffers",
+            if config.needs_wal() { config.wal.buffer_bytes_max } else { 0 },
+            "wal.buffer_bytes_max: records that wait for the disk".to_string(),
+        ),
+        row(
             "connections",
             connections.saturating_mul(CONNECTION_BYTES),
             format!("{connections} connections (connections_max) of {}", show_bytes(CONNECTION_BYTES)),

@@ -58,6 +58,12 @@ Retries begin sooner than the Collector's (after 1 s, not 5 s): most restarts of
 queue needs less memory. A Collector file keeps the Collector's waits.
 ";
 
+const WAL: &str = "\
+Where a receiver's `ack` is `written` or `synced`, what it takes is written to the log in `data_directory` before the
+sender is answered, and stays there until it has been dropped or delivered. What exporters cannot deliver now waits there,
+too. (`log.level` and `log.format` are about the program's own lines.)
+";
+
 const COLLECTOR: &str = "\
 ## The Collector's file
 
@@ -83,12 +89,13 @@ type Section = (&'static str, &'static str, fn(&str) -> bool);
 pub fn reference_page() -> String {
     let knobs = knobs();
     let mut page = String::from(HEAD);
-    let sections: [Section; 6] = [
+    let sections: [Section; 7] = [
         ("The process", "", |path| !path.contains('.') || path.starts_with("log.") || path.starts_with("admin.")),
         ("Receivers", "The keys of `otlp.http` are those of `otlp.grpc`; its endpoint is 127.0.0.1:4318.\n", |path| {
             path.starts_with("otlp.") && !path.starts_with("otlp.http.")
         }),
         ("Sampling", "", |path| path.starts_with("sampling.")),
+        ("The log", WAL, |path| path.starts_with("wal.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),
         ("Embedded exporter", "", |path| path.starts_with("exporters.file.")),
         ("OTLP exporters", EXPORTERS, |path| path.starts_with("exporters.otlp.")),

@@ -10,6 +10,13 @@ pub struct Sampling {
     pub decision_wait: Duration,
     /// Time from the arrival of a root span to the verdict, when that is earlier; zero switches it off.
     pub decision_wait_after_root_received: Duration,
+    /// A trace is judged when no span of it has come for this long, in place of `decision_wait`; zero switches it off.
+    pub inactivity_timeout: Duration,
+    /// With `inactivity_timeout`: longest time from a trace's first span to its verdict; above zero when that is.
+    pub max_trace_duration: Duration,
+    /// Age past which an undecided trace's bytes are given up in memory, to be read from the log again if it is kept;
+    /// zero does so only when the memory is used up.
+    pub cold_after: Duration,
     /// Most traces held undecided on this node (Collector: `num_traces`).
     pub traces_max: u64,
     /// At the bound: stop reading from senders (true) or decide the oldest trace early (false).
@@ -35,6 +42,9 @@ impl Sampling {
         Self {
             decision_wait: Duration::from_secs(30),
             decision_wait_after_root_received: Duration::ZERO,
+            inactivity_timeout: Duration::ZERO,
+            max_trace_duration: Duration::ZERO,
+            cold_after: Duration::ZERO,
             traces_max: 50_000,
             block_on_overflow: false,
             sampled_cache_size: 0,

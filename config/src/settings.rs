@@ -1,13 +1,19 @@
 //! The configuration as typed values: what the rest of the program reads. No field here is parsed again later.
 //! Defaults are those of the native form; the Collector's file brings its own (see `collector`).
 
-use std::fmt;
+mod exporter;
+#[macro_use]
+mod choices;
+mod wal;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::catalogue::Choice;
 use crate::sampling::Sampling;
+
+pub use exporter::{Batch, Breaker, ClientTls, OtlpExporter, Retry};
+pub use wal::{Wal, WalFull};
 
 /// Bytes in a kibibyte.
 pub const KIB: u64 = 1024;
@@ -33,8 +39,19 @@ pub struct Config {
     pub mesh: Mesh,
     /// Where kept data goes.
     pub exporters: Exporters,
-    /// What has happened before a sender is answered.
+    /// What has happened before a sender is answered, where its receiver does not say otherwise.
     pub ack: Ack,
+    /// The log of what has been taken over.
+    pub wal: Wal,
+}
+
+impl Config {
+    /// Whether any receiver promises more than `received`: only then is there a log. What a `received` receiver takes is
+    /// never logged.
+    #[must_use]
+    pub fn needs_wal(&self) -> bool {
+        self.receivers.open().any(|receiver| receiver.ack != Ack::Received)
+    }
 }
 
 /// The process as a whole.
@@ -80,48 +97,6 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-/// Defines an enumeration whose values have one written form each, listed once.
-macro_rules! choices {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub enum $name { $($(#[$variant_meta])* $variant,)+ }
-
-        impl $name {
-            /// The written forms, in the order of the documentation.
-            pub const CHOICES: &'static [&'static str] = &[$($text,)+];
-
-            /// The written form.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-
-            /// The value written as `text`, if there is one.
-            #[must_use]
-            pub fn from_text(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
-            }
-        }
-
-        impl Choice for $name {
-            fn choose(&mut self, text: &str) -> bool {
-                Self::from_text(text).map(|value| *self = value).is_some()
-            }
-
-            fn chosen(&self) -> &'static str {
-                self.as_str()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(self.as_str())
-            }
-        }
-    };
-}
-
 choices! {
     /// Which kernel interface the shards run on.
     RuntimeChoice {
@@ -139,11 +114,11 @@ choices! {
     /// What has happened before a sender is answered.
     Ack {
         /// The request is scanned and queued: nothing is promised.
-        #[default]
         Received = "received",
         /// The log write has reached the kernel: survives a crash of the process.
         Written = "written",
         /// The log is on the disk: survives power loss.
+        #[default]
         Synced = "synced",
     }
 }
@@ -217,11 +192,20 @@ impl Default for Receivers {
     }
 }
 
+impl Receivers {
+    /// Those that listen.
+    pub fn open(&self) -> impl Iterator<Item = &Receiver> {
+        [self.grpc.as_ref(), self.http.as_ref()].into_iter().flatten()
+    }
+}
+
 /// One listening address and what a peer may do there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
     /// Listening address.
     pub endpoint: SocketAddr,
+    /// What has happened before a sender is answered here: the node's `ack` unless this receiver has its own.
+    pub ack: Ack,
     /// What a peer may do.
     pub limits: Limits,
 }
@@ -230,7 +214,7 @@ impl Receiver {
     /// A receiver on the loopback address with the default limits.
     #[must_use]
     pub fn at_port(port: u16) -> Self {
-        Self { endpoint: loopback(port), limits: Limits::default() }
+        Self { endpoint: loopback(port), ack: Ack::default(), limits: Limits::default() }
     }
 }
 
@@ -377,155 +361,6 @@ impl Signals {
     #[must_use]
     pub fn is_empty(self) -> bool {
         self == Self::NONE
-    }
-}
-
-/// An OTLP server (or several that take turns) and how to send there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OtlpExporter {
-    /// Name in metrics and logs: `otlp`, or as in the Collector's file (`otlp/backup`).
-    pub name: String,
-    /// What is sent there.
-    pub signals: Signals,
-    /// gRPC or HTTP.
-    pub protocol: ExportProtocol,
-    /// Base URLs, each with its scheme, such as `http://localhost:4317`. For HTTP `/v1/traces` and so on are appended.
-    pub endpoints: Vec<String>,
-    /// HTTP: URL for traces, used as it is in place of the base URLs.
-    pub traces_endpoint: Option<String>,
-    /// HTTP: URL for metrics, used as it is in place of the base URLs.
-    pub metrics_endpoint: Option<String>,
-    /// HTTP: URL for logs, used as it is in place of the base URLs.
-    pub logs_endpoint: Option<String>,
-    /// Headers (gRPC metadata) of every request. Secrets: `effective` redacts them.
-    pub headers: Vec<(String, String)>,
-    /// Compression of requests.
-    pub compression: Compression,
-    /// Longest time for one request.
-    pub timeout: Duration,
-    /// TLS.
-    pub tls: ClientTls,
-    /// What follows a retryable failure.
-    pub retry: Retry,
-    /// How requests are filled.
-    pub batch: Batch,
-    /// Most bytes waiting for this exporter on the node.
-    pub queue_bytes_max: u64,
-    /// Connections that each shard opens to each endpoint.
-    pub connections_per_shard: u64,
-}
-
-impl OtlpExporter {
-    /// An exporter of that name with no endpoint yet and the native defaults.
-    #[must_use]
-    pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_string(),
-            signals: Signals::ALL,
-            protocol: ExportProtocol::Grpc,
-            endpoints: Vec::new(),
-            traces_endpoint: None,
-            metrics_endpoint: None,
-            logs_endpoint: None,
-            headers: Vec::new(),
-            compression: Compression::Gzip,
-            timeout: Duration::from_secs(10),
-            tls: ClientTls::default(),
-            retry: Retry::default(),
-            batch: Batch::default(),
-            queue_bytes_max: 64 * MIB,
-            connections_per_shard: 1,
-        }
-    }
-
-    /// The URLs requests for traces go to: for gRPC the servers, for HTTP with the path.
-    #[must_use]
-    pub fn traces_urls(&self) -> Vec<String> {
-        self.urls(self.traces_endpoint.as_deref(), "v1/traces")
-    }
-
-    /// The URLs requests for metrics go to: for gRPC the servers, for HTTP with the path.
-    #[must_use]
-    pub fn metrics_urls(&self) -> Vec<String> {
-        self.urls(self.metrics_endpoint.as_deref(), "v1/metrics")
-    }
-
-    /// The URLs requests for logs go to: for gRPC the servers, for HTTP with the path.
-    #[must_use]
-    pub fn logs_urls(&self) -> Vec<String> {
-        self.urls(self.logs_endpoint.as_deref(), "v1/logs")
-    }
-
-    fn urls(&self, verbatim: Option<&str>, path: &str) -> Vec<String> {
-        match (self.protocol, verbatim) {
-            (ExportProtocol::Grpc, _) => self.endpoints.clone(),
-            (ExportProtocol::HttpProtobuf, Some(url)) => vec![url.to_string()],
-            (ExportProtocol::HttpProtobuf, None) => {
-                self.endpoints.iter().map(|base| format!("{}/{path}", base.trim_end_matches('/'))).collect()
-            }
-        }
-    }
-}
-
-/// TLS of a client connection. Whether TLS is used at all is said by the URL's scheme.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ClientTls {
-    /// An endpoint written without a scheme is plain text (true) or TLS (false).
-    pub insecure: bool,
-    /// PEM file of the certificates to trust in place of the machine's.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file of the client's certificate.
-    pub cert_file: Option<PathBuf>,
-    /// PEM file of the client's key.
-    pub key_file: Option<PathBuf>,
-    /// Name the server's certificate must bear, when it is not the endpoint's host.
-    pub server_name: Option<String>,
-}
-
-/// What follows a retryable failure: exponential backoff with jitter.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Retry {
-    /// Try again at all.
-    pub enabled: bool,
-    /// First wait.
-    pub initial_interval: Duration,
-    /// Longest wait.
-    pub max_interval: Duration,
-    /// Factor from one wait to the next.
-    pub multiplier: f64,
-    /// A request is given up after this long; zero for never.
-    pub max_elapsed_time: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            // The Collector waits 5 s, which is longer than most restarts of a server take; a first retry after one
-            // second keeps the queue short, and the jittered doubling below spares a server that is down for longer.
-            initial_interval: Duration::from_secs(1),
-            max_interval: Duration::from_secs(30),
-            multiplier: 2.0,
-            max_elapsed_time: Duration::from_secs(300),
-        }
-    }
-}
-
-/// How requests of an exporter are filled; the first bound that is reached sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// Spans, data points or log records of a request; a single trace may exceed it.
-    pub spans_max: u64,
-    /// Bytes of a request before compression; a single trace may exceed it.
-    pub bytes_max: u64,
-    /// Age of the oldest item.
-    pub flush_interval: Duration,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        // 4 MiB is the largest message a gRPC server accepts by default, the Collector's among them.
-        Self { spans_max: 8192, bytes_max: 4 * MIB - 64 * KIB, flush_interval: Duration::from_millis(200) }
     }
 }
 

@@ -1,7 +1,15 @@
-//! A request on its way to one or several exporters: when the last of them is done with it, its items have a fate.
+//! A request on its way to one or several exporters: when the last of them is done with it, its items have a fate, or
+//! the request is parked: it stays in the log, to be read and sent again later.
+//!
+//! Parking is for reasons that may pass (a full queue, a server that is down, a node that stops) and for requests that
+//! can be read again: those all of whose items are in the log. One rule holds where exporters differ: a request that any
+//! exporter parked is not settled at all. Its items stay pending for the exporters that parked it, and what becomes of
+//! them there, when they are sent again, is their fate. So each item is booked once; what the other exporters delivered
+//! or refused shows in their own counters.
 
-use std::cell::Cell;
-use tailwater_engine::host::ExportFate;
+use std::cell::{Cell, RefCell};
+use tailwater_engine::host::{ExportFate, ExportRequest};
+use tailwater_engine::vocabulary::{Destinations, Unit};
 use tailwater_proto::otlp::Signal;
 
 /// One request's progress. An item counts as delivered when every exporter delivered it; otherwise the worst fate that
@@ -10,52 +18,101 @@ use tailwater_proto::otlp::Signal;
 pub struct Delivery {
     signal: Signal,
     items: u32,
+    is_recoverable: bool,
+    /// Taken by the last report.
+    units: RefCell<Vec<Unit>>,
     exporters_left: Cell<u32>,
     delivered: Cell<u32>,
     fate: Cell<ExportFate>,
+    parked: Cell<Destinations>,
 }
 
-/// Fates of a request's items, to be booked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a request. Either it is parked, or its items are to be booked.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
     /// The request's signal.
     pub signal: Signal,
-    /// Items that every exporter delivered.
+    /// Items of the request: `delivered` and `lost` together, unless it is parked.
+    pub items: u32,
+    /// Items that every exporter delivered; none when the request is parked.
     pub delivered: u32,
-    /// The others.
+    /// The others; none when the request is parked.
     pub lost: u32,
     /// What became of the others.
     pub fate: ExportFate,
+    /// Where the items lie in the log: to be resolved, or to be read again for `parked`.
+    pub units: Vec<Unit>,
+    /// The exporters for which the items stay pending in the log.
+    pub parked: Destinations,
 }
 
 impl Delivery {
-    /// A request of `items` items that goes to `exporters` exporters, at least one.
+    /// A request that goes to `exporters` exporters, at least one. Takes the request's units over.
     #[must_use]
-    pub fn new(signal: Signal, items: u32, exporters: u32) -> Self {
+    pub fn new(request: &mut ExportRequest, exporters: u32) -> Self {
+        let units = std::mem::take(&mut request.units);
+        let logged = match request.signal {
+            Signal::Traces => request.items,
+            Signal::Metrics | Signal::Logs => 1,
+        };
+        let is_logged = |unit: &Unit| !unit.segment.is_none();
         Self {
-            signal,
-            items,
+            signal: request.signal,
+            items: request.items,
+            is_recoverable: !units.is_empty() && units.len() as u64 == u64::from(logged) && units.iter().all(is_logged),
+            units: RefCell::new(units),
             exporters_left: Cell::new(exporters.max(1)),
-            delivered: Cell::new(items),
+            delivered: Cell::new(request.items),
             fate: Cell::new(ExportFate::Delivered),
+            parked: Cell::new(Destinations::NONE),
         }
     }
 
-    /// One exporter is done: it delivered `delivered` of the items, the rest met `fate`. Returns the outcome of all when it
-    /// was the last.
+    /// Whether all of its items are in the log, so that it can be parked.
+    #[must_use]
+    pub fn is_recoverable(&self) -> bool {
+        self.is_recoverable
+    }
+
+    /// One exporter is done for good: it delivered `delivered` of the items, the rest met `fate`. Returns the outcome of
+    /// all when it was the last.
     pub fn report(&self, delivered: u32, fate: ExportFate) -> Option<Settlement> {
         if delivered < self.delivered.get() {
             self.delivered.set(delivered);
             self.fate.set(fate);
         }
+        self.count_down()
+    }
+
+    /// Exporter number `destination` gives the request up for a reason that may pass: it is parked for that exporter if it
+    /// can be, otherwise none of its items was delivered and all met `fate`. Returns the outcome of all when it was the
+    /// last.
+    pub fn give_up(&self, destination: usize, fate: ExportFate) -> Option<Settlement> {
+        if !self.is_recoverable {
+            return self.report(0, fate);
+        }
+        self.parked.set(self.parked.get().with(Destinations::of(destination)));
+        self.count_down()
+    }
+
+    fn count_down(&self) -> Option<Settlement> {
         let left = self.exporters_left.get();
         assert!(left > 0, "an exporter reports once");
         self.exporters_left.set(left - 1);
-        (left == 1).then(|| Settlement {
+        if left > 1 {
+            return None;
+        }
+        let parked = self.parked.get();
+        let settled = if parked.is_none() { self.items } else { 0 };
+        let delivered = self.delivered.get().min(settled);
+        Some(Settlement {
             signal: self.signal,
-            delivered: self.delivered.get(),
-            lost: self.items - self.delivered.get(),
+            items: self.items,
+            delivered,
+            lost: settled - delivered,
             fate: self.fate.get(),
+            units: self.units.take(),
+            parked,
         })
     }
 
@@ -69,13 +126,106 @@ impl Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use tailwater_engine::vocabulary::SegmentHandle;
+
+    fn unit(number: u32) -> Unit {
+        Unit { segment: SegmentHandle::new(1, 2), number }
+    }
+
+    fn delivery(signal: Signal, items: u32, units: Vec<Unit>, exporters: u32) -> Delivery {
+        let destinations = Destinations::ALL;
+        let mut request = ExportRequest { signal, body: Bytes::new(), items, units, destinations };
+        let delivery = Delivery::new(&mut request, exporters);
+        assert!(request.units.is_empty());
+        delivery
+    }
+
+    fn logged(exporters: u32) -> Delivery {
+        delivery(Signal::Traces, 3, vec![unit(7), unit(8), unit(9)], exporters)
+    }
 
     #[test]
     fn the_worst_exporter_decides_and_the_last_reports() {
-        let delivery = Delivery::new(Signal::Traces, 10, 3);
+        let delivery = delivery(Signal::Traces, 10, Vec::new(), 3);
         assert_eq!(delivery.report(10, ExportFate::Delivered), None);
         assert_eq!(delivery.report(4, ExportFate::Refused), None);
         let outcome = delivery.report(7, ExportFate::Exhausted).unwrap();
         assert_eq!((outcome.delivered, outcome.lost, outcome.fate), (4, 6, ExportFate::Refused));
+        assert_eq!((outcome.items, outcome.parked, outcome.units), (10, Destinations::NONE, Vec::new()));
+    }
+
+    #[test]
+    fn only_what_is_in_the_log_as_a_whole_is_recoverable() {
+        let recoverable = |signal, items, units| delivery(signal, items, units, 1).is_recoverable();
+        assert!(recoverable(Signal::Traces, 2, vec![unit(0), unit(1)]));
+        assert!(!recoverable(Signal::Traces, 2, vec![unit(0)]));
+        assert!(!recoverable(Signal::Traces, 2, vec![unit(0), Unit::NONE]));
+        assert!(!recoverable(Signal::Traces, 2, Vec::new()));
+        assert!(!recoverable(Signal::Traces, 0, Vec::new()));
+        assert!(recoverable(Signal::Metrics, 2, vec![unit(0)]));
+        assert!(recoverable(Signal::Logs, 1, vec![unit(0)]));
+        assert!(!recoverable(Signal::Logs, 2, vec![unit(0), unit(1)]));
+        assert!(!recoverable(Signal::Metrics, 2, vec![Unit::NONE]));
+        assert!(!recoverable(Signal::Metrics, 0, Vec::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_again_is_lost_in_place_of_parked() {
+        for fate in [ExportFate::QueueFull, ExportFate::Exhausted, ExportFate::Shutdown] {
+            let outcome = delivery(Signal::Traces, 2, vec![unit(0)], 1).give_up(0, fate).unwrap();
+            assert_eq!((outcome.delivered, outcome.lost, outcome.fate), (0, 2, fate));
+            // The part that is in the log is resolved with the rest.
+            assert_eq!((outcome.units, outcome.parked), (vec![unit(0)], Destinations::NONE));
+        }
+    }
+
+    /// Every order of every pair of reports, of which at least one parks.
+    #[test]
+    fn a_parked_request_is_not_settled_whatever_the_others_report() {
+        type Report = (&'static str, fn(&Delivery, usize) -> Option<Settlement>);
+        let reports: [Report; 5] = [
+            ("delivered", |delivery, _| delivery.report(3, ExportFate::Delivered)),
+            ("refused", |delivery, _| delivery.report(0, ExportFate::Refused)),
+            ("refused in part", |delivery, _| delivery.report(2, ExportFate::Refused)),
+            ("parked: full", |delivery, number| delivery.give_up(number, ExportFate::QueueFull)),
+            ("parked: down", |delivery, number| delivery.give_up(number, ExportFate::Exhausted)),
+        ];
+        for (first, report_first) in reports {
+            for (second, report_second) in reports {
+                let delivery = logged(2);
+                assert_eq!(report_first(&delivery, 4), None, "{first}");
+                let outcome = report_second(&delivery, 5).unwrap();
+                let parks = |name: &str, number| {
+                    if name.starts_with("parked") { Destinations::of(number) } else { Destinations::NONE }
+                };
+                let parked = parks(first, 4).with(parks(second, 5));
+                assert_eq!(outcome.parked, parked, "{first}, {second}");
+                assert_eq!(outcome.units, [unit(7), unit(8), unit(9)], "{first}, {second}");
+                assert_eq!(outcome.items, 3);
+                let settled = outcome.delivered + outcome.lost;
+                assert_eq!(settled, if parked.is_none() { 3 } else { 0 }, "{first}, {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_sent_again_is_settled_by_those_it_was_parked_for() {
+        let first = logged(2);
+        assert_eq!(first.report(0, ExportFate::Refused), None);
+        let parked = first.give_up(1, ExportFate::QueueFull).unwrap();
+        assert!(parked.parked.has(1) && !parked.parked.has(0));
+        let again = delivery(Signal::Traces, parked.items, parked.units, 1);
+        let outcome = again.report(3, ExportFate::Delivered).unwrap();
+        assert_eq!((outcome.delivered, outcome.lost, outcome.units.len()), (3, 0, 3));
+    }
+
+    #[test]
+    fn the_first_refusal_keeps_its_fate() {
+        let delivery = logged(3);
+        assert_eq!(delivery.report(0, ExportFate::Refused), None);
+        assert_eq!(delivery.report(0, ExportFate::Exhausted), None);
+        let outcome = delivery.report(3, ExportFate::Delivered).unwrap();
+        assert_eq!((outcome.delivered, outcome.lost, outcome.fate), (0, 3, ExportFate::Refused));
     }
 }

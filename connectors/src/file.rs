@@ -8,14 +8,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tailwater_config::FileExporter;
-use tailwater_engine::host::ExportRequest;
+use tailwater_engine::host::{ExportFate, ExportRequest};
 use tailwater_proto::otlp::json;
 use thiserror::Error;
 
 /// Why a request could not be written.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// The file can't be opened, written or renamed. The line may be there in part; the next one begins on a new line.
+    /// The file can't be opened, written, synced or renamed. The line may be there in part; the next one begins on a new
+    /// line.
     #[error("cannot write {path}: {source}")]
     Io {
         /// The file.
@@ -28,6 +29,18 @@ pub enum FileError {
     Json(String),
 }
 
+impl FileError {
+    /// What becomes of the request. A full disk may have room again and a lost mount come back, so that is `Exhausted`:
+    /// the request is parked where it can be. What is no OTLP will never be, so that is `Refused`.
+    #[must_use]
+    pub fn fate(&self) -> ExportFate {
+        match self {
+            Self::Io { .. } => ExportFate::Exhausted,
+            Self::Json(_) => ExportFate::Refused,
+        }
+    }
+}
+
 /// The open file.
 #[derive(Debug)]
 pub struct FileWriter {
@@ -35,6 +48,8 @@ pub struct FileWriter {
     bytes_max: u64,
     file: File,
     bytes: u64,
+    /// The file ends in a part of a line that could not be taken away again.
+    is_torn: bool,
     line: Vec<u8>,
 }
 
@@ -46,7 +61,14 @@ impl FileWriter {
     pub fn open(settings: &FileExporter) -> Result<Self, FileError> {
         let (file, bytes) =
             open(&settings.path).map_err(|source| FileError::Io { path: settings.path.clone(), source })?;
-        Ok(Self { path: settings.path.clone(), bytes_max: settings.bytes_max, file, bytes, line: Vec::new() })
+        Ok(Self {
+            path: settings.path.clone(),
+            bytes_max: settings.bytes_max,
+            file,
+            bytes,
+            is_torn: false,
+            line: Vec::new(),
+        })
     }
 
     /// Writes one request as a line.
@@ -55,22 +77,56 @@ impl FileWriter {
     /// `FileError`; the writer stays usable.
     pub fn write(&mut self, request: &ExportRequest) -> Result<(), FileError> {
         self.line.clear();
+        if self.is_torn {
+            // How much of the line is there is not known.
+            (self.file, self.bytes) = open(&self.path).map_err(|source| self.failed(source))?;
+            self.line.push(b'\n');
+        }
         json::from_protobuf(request.signal, &request.body, &mut self.line)
             .map_err(|error| FileError::Json(error.to_string()))?;
         self.line.push(b'\n');
-        self.write_line().map_err(|source| FileError::Io { path: self.path.clone(), source })
+        self.write_line().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> FileError {
+        FileError::Io { path: self.path.clone(), source }
+    }
+
+    /// Returns when all that was written survives a power loss: only then is it to be forgotten elsewhere.
+    ///
+    /// # Errors
+    /// `Io`: what was written since the last good call may be lost, and is to be written again.
+    pub fn sync(&mut self) -> Result<(), FileError> {
+        self.file.sync_data().map_err(|source| self.failed(source))
     }
 
     fn write_line(&mut self) -> io::Result<()> {
         let length = self.line.len() as u64;
         if self.bytes_max > 0 && self.bytes > 0 && self.bytes + length > self.bytes_max {
-            let mut previous = self.path.clone().into_os_string();
-            previous.push(".1");
-            std::fs::rename(&self.path, previous)?;
-            (self.file, self.bytes) = open(&self.path)?;
+            self.begin_anew()?;
         }
-        self.file.write_all(&self.line)?;
+        if let Err(error) = self.file.write_all(&self.line) {
+            // A disk that is full takes a part of the line.
+            self.is_torn = self.file.set_len(self.bytes).is_err();
+            return Err(error);
+        }
+        self.is_torn = false;
         self.bytes += length;
+        Ok(())
+    }
+
+    fn begin_anew(&mut self) -> io::Result<()> {
+        // `sync` will see the new file only.
+        self.file.sync_data()?;
+        let mut previous = self.path.clone().into_os_string();
+        previous.push(".1");
+        match std::fs::rename(&self.path, previous) {
+            // It was renamed before and then could not be opened anew.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+        (self.file, self.bytes) = open(&self.path)?;
+        self.is_torn = false;
         Ok(())
     }
 }
@@ -79,4 +135,77 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().create(true).append(true).open(path)?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tailwater_engine::vocabulary::Destinations;
+    use tailwater_proto::otlp::Signal;
+
+    /// A request with one span of that name.
+    fn request(name: &str) -> ExportRequest {
+        let field = |number: u8, content: &[u8]| {
+            [&[number << 3 | 2, u8::try_from(content.len()).unwrap()][..], content].concat()
+        };
+        let span = [field(1, &[7; 16]), field(2, &[8; 8]), field(5, name.as_bytes())].concat();
+        let body = Bytes::from(field(1, &field(2, &field(2, &span))));
+        ExportRequest { signal: Signal::Traces, body, items: 1, units: Vec::new(), destinations: Destinations::ALL }
+    }
+
+    fn writer(path: PathBuf, bytes_max: u64) -> FileWriter {
+        FileWriter::open(&FileExporter { path, bytes_max }).unwrap()
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let parsed = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        parsed.map(|line| line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"].to_string()).collect()
+    }
+
+    #[test]
+    fn a_full_disk_may_have_room_again_and_garbage_is_garbage() {
+        let mut full = writer(PathBuf::from("/dev/full"), 0);
+        assert_eq!(full.write(&request("a")).unwrap_err().fate(), ExportFate::Exhausted);
+        let mut garbage = request("a");
+        garbage.body = Bytes::from_static(&[0xff; 3]);
+        let directory = tempfile::tempdir().unwrap();
+        let mut good = writer(directory.path().join("kept.jsonl"), 0);
+        assert_eq!(good.write(&garbage).unwrap_err().fate(), ExportFate::Refused);
+        good.write(&request("b")).unwrap();
+        good.sync().unwrap();
+        assert_eq!(names(&directory.path().join("kept.jsonl")), ["\"b\""]);
+    }
+
+    #[test]
+    fn after_a_torn_line_the_next_one_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kept.jsonl");
+        let mut torn = writer(path.clone(), 0);
+        torn.write(&request("a")).unwrap();
+        std::fs::write(&path, "{\"resou").unwrap();
+        torn.is_torn = true;
+        torn.write(&request("b")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"resou\n{\"resourceSpans") && text.ends_with("}\n"), "{text}");
+        assert_eq!(torn.bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kept.jsonl");
+        let mut moved = writer(path.clone(), 10);
+        moved.write(&request("a")).unwrap();
+        moved.write(&request("b")).unwrap();
+        assert_eq!(
+            (names(&path), names(&directory.path().join("kept.jsonl.1"))),
+            (vec!["\"b\"".into()], vec!["\"a\"".into()])
+        );
+        std::fs::remove_file(&path).unwrap();
+        moved.write(&request("c")).unwrap();
+        assert_eq!(names(&path), ["\"c\""]);
+    }
 }

@@ -172,7 +172,7 @@ fn launch(config: &Config, blueprint: &Blueprint, backend: Backend, file: Option
     let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
     let mesh = Mesh::<SpanBatch>::new(shards, queue_length);
     let (channels, mut controls): (Vec<_>, Vec<_>) = (0..shards).map(|_| bounded(CONTROL_QUEUE_LENGTH)).unzip();
-    let file = file.map(|writer| start_file(writer, &channels)).transpose()?;
+    let file = file.map(|writer| start_file(writer, config.needs_wal(), &channels)).transpose()?;
     let shared = Arc::new(config.clone());
     let addresses = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(addresses, shards);
@@ -241,25 +241,47 @@ impl Seat {
 /// A core's thread.
 pub type CoreHandle = ExecutorHandle<Result<(), String>>;
 
-/// The embedded file's thread: it ends when the last core has.
-fn start_file(mut writer: FileWriter, cores: &[Sender<Control>]) -> Result<Sender<FileJob>, String> {
+/// The embedded file's thread: it ends when the last core has. Where there is a log, what is written is synced before the
+/// log may forget it, all that waits at once.
+fn start_file(mut writer: FileWriter, syncs: bool, cores: &[Sender<Control>]) -> Result<Sender<FileJob>, String> {
     let (sender, jobs) = bounded::<FileJob>(FILE_QUEUE_LENGTH);
     let cores = cores.to_vec();
     let body = move || {
-        while let Ok(FileJob { core, ticket, request }) = jobs.recv_blocking() {
-            let fate = match writer.write(&request) {
-                Ok(()) => ExportFate::Delivered,
-                Err(error) => {
-                    tracing::error!(%error, items = request.items, "kept items are lost");
-                    ExportFate::Refused
-                }
-            };
-            // A core that has ended has closed its books.
-            _ = cores[core].send_blocking(Control::Written(ticket, fate));
+        while let Ok(first) = jobs.recv_blocking() {
+            let mut written = vec![write_job(&mut writer, first)];
+            while syncs
+                && written.len() < FILE_QUEUE_LENGTH
+                && let Ok(job) = jobs.try_recv()
+            {
+                written.push(write_job(&mut writer, job));
+            }
+            let failure = if syncs { writer.sync().err() } else { None };
+            if let Some(error) = &failure {
+                tracing::error!(%error, requests = written.len(), "kept items may not be on the disk");
+            }
+            for (core, ticket, fate) in written {
+                let failed = failure.as_ref().filter(|_| fate == ExportFate::Delivered);
+                let fate = failed.map_or(fate, |error| error.fate());
+                // A core that has ended has closed its books.
+                _ = cores[core].send_blocking(Control::Written(ticket, fate));
+            }
         }
     };
     let thread = std::thread::Builder::new().name("kept-file".into()).spawn(body);
     thread.map(|_| sender).map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+/// Writes a job and says whom to tell what.
+fn write_job(writer: &mut FileWriter, job: FileJob) -> (usize, u64, ExportFate) {
+    let FileJob { core, ticket, request } = job;
+    let fate = match writer.write(&request) {
+        Ok(()) => ExportFate::Delivered,
+        Err(error) => {
+            tracing::error!(%error, items = request.items, "kept items are not written");
+            error.fate()
+        }
+    };
+    (core, ticket, fate)
 }
 
 /// Keys of this process's hashes, from the operating system's randomness.

@@ -44,6 +44,8 @@ pub struct ExporterSnapshot {
     pub name: String,
     /// Bytes queued or in flight.
     pub queue_bytes: u64,
+    /// Worst state of its servers' breakers: 0 closed, 1 half-open, 2 open.
+    pub breaker: u64,
     /// Its counters by name.
     pub counters: Vec<(&'static str, u64)>,
 }

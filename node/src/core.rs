@@ -223,6 +223,7 @@ impl Core {
         let exporters = outbox.exporters().iter().map(|exporter| ExporterSnapshot {
             name: exporter.name().to_string(),
             queue_bytes: exporter.queue_bytes() as u64,
+            breaker: exporter.breaker_state().number(),
             counters: exporter.counters.list(),
         });
         Snapshot {
@@ -288,7 +289,7 @@ impl Environment for CoreEnvironment {
     }
 
     fn settled(&self, settlement: Settlement) {
-        let Settlement { signal, delivered, lost, fate } = settlement;
+        let Settlement { signal, delivered, lost, fate, .. } = settlement;
         let mut shard = self.0.shard.borrow_mut();
         if delivered > 0 {
             shard.settle(signal, delivered, ExportFate::Delivered);

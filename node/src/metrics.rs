@@ -3,6 +3,7 @@
 
 use crate::control::Snapshot;
 use crate::machine;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use tailwater_engine::ledger::{Account, DropReason, Ledger};
 
@@ -239,6 +240,14 @@ fn exporters(page: &mut Page, snapshots: &[Snapshot]) {
     let queues = summed(all().map(|exporter| (exporter.name.as_str(), "queue", exporter.queue_bytes)));
     let queues = queues.iter().map(|(name, _, bytes)| (vec![("exporter", (*name).to_string())], number(*bytes)));
     page.family("tailwater_exporter_queue_bytes", Type::Gauge, "Bytes queued or in flight.", queues);
+    let mut breakers: BTreeMap<&str, u64> = BTreeMap::new();
+    for exporter in all() {
+        let worst = breakers.entry(&exporter.name).or_default();
+        *worst = exporter.breaker.max(*worst);
+    }
+    let breakers = breakers.iter().map(|(name, state)| (vec![("exporter", (*name).to_string())], number(*state)));
+    let help = "Breakers of the exporter's servers, the worst on any core: 0 closed, 1 half-open, 2 open.";
+    page.family("tailwater_exporter_breaker_state", Type::Gauge, help, breakers);
     let counters = all().flat_map(|exporter| {
         exporter.counters.iter().map(|(counter, count)| (exporter.name.as_str(), *counter, *count))
     });
@@ -281,7 +290,8 @@ mod tests {
         snapshot.ledger.spans.received = 5;
         snapshot.ledger.spans.drop_items(DropReason::NotSampled, 3);
         snapshot.ledger.policies = vec![PolicyCounts { matched: 2, ..PolicyCounts::default() }];
-        let exporter = ExporterSnapshot { name: "otlp".into(), queue_bytes: 7, counters: vec![("retries", 2)] };
+        let exporter =
+            ExporterSnapshot { name: "otlp".into(), queue_bytes: 7, breaker: 2, counters: vec![("retries", 2)] };
         snapshot.exporters = vec![exporter];
         let policies = vec!["quoted \"name\"".to_string()];
         let facts =
@@ -297,6 +307,7 @@ mod tests {
             "tailwater_items_dropped_total{signal=\"spans\",reason=\"not_sampled\"} 6",
             "tailwater_policy_votes_total{policy=\"quoted \\\"name\\\"\",matched=\"true\"} 4",
             "tailwater_exporter_retries_total{exporter=\"otlp\"} 4",
+            "tailwater_exporter_breaker_state{exporter=\"otlp\"} 2",
             "# TYPE tailwater_items_received_total counter",
             "tailwater_ready 1",
         ] {

@@ -38,11 +38,12 @@ impl FileQueue {
         self.jobs.len() * 2 > self.jobs.capacity().unwrap_or(usize::MAX)
     }
 
-    /// Hands a request to the thread; when its queue is full the settlement, if this was the last exporter, comes back.
-    fn offer(&mut self, request: &ExportRequest, delivery: &Rc<Delivery>) -> Option<Settlement> {
+    /// Hands a request to the thread; when its queue is full it is parked or lost and the settlement, if this was the last
+    /// exporter, comes back. The file is exporter number `number`.
+    fn offer(&mut self, request: &ExportRequest, delivery: &Rc<Delivery>, number: usize) -> Option<Settlement> {
         let job = FileJob { core: self.core, ticket: self.next_ticket, request: request.clone() };
         if self.jobs.try_send(job).is_err() {
-            return delivery.report(0, ExportFate::QueueFull);
+            return delivery.give_up(number, ExportFate::QueueFull);
         }
         self.waiting.insert(self.next_ticket, delivery.clone());
         self.next_ticket += 1;
@@ -82,7 +83,7 @@ impl Outbox {
 
     /// Notes the fates of a settlement.
     pub fn settle(&mut self, settlement: Settlement) {
-        let Settlement { signal, delivered, lost, fate } = settlement;
+        let Settlement { signal, delivered, lost, fate, .. } = settlement;
         if delivered > 0 {
             self.settled.push((signal, delivered, ExportFate::Delivered));
         }
@@ -93,22 +94,28 @@ impl Outbox {
 }
 
 impl Host for Outbox {
-    fn export(&mut self, request: ExportRequest) {
-        let takers: Vec<_> = self.exporters.iter().filter(|exporter| exporter.takes(request.signal)).cloned().collect();
-        let count = takers.len() + usize::from(self.file.is_some());
+    fn export(&mut self, mut request: ExportRequest) {
+        // Exporters are numbered in the order of the configuration; the file comes last.
+        let takes =
+            |number: usize, exporter: &Exporter| request.destinations.has(number) && exporter.takes(request.signal);
+        let numbered = self.exporters.iter().cloned().enumerate();
+        let takers: Vec<_> = numbered.filter(|(number, exporter)| takes(*number, exporter)).collect();
+        let file_number = self.exporters.len();
+        let file = self.file.as_mut().filter(|_| request.destinations.has(file_number));
+        let count = takers.len() + usize::from(file.is_some());
         if count == 0 {
             // Nothing is configured to take this signal: it ends here, and the books say so.
             self.settled.push((request.signal, request.items, ExportFate::NoExporter));
             return;
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let delivery = Rc::new(Delivery::new(request.signal, request.items, count));
-        for exporter in takers {
-            if let Some(settlement) = exporter.offer(&request, &delivery) {
-                self.settle(settlement);
-            }
+        let delivery = Rc::new(Delivery::new(&mut request, count));
+        let mut settlement = file.and_then(|file| file.offer(&request, &delivery, file_number));
+        for (number, exporter) in takers {
+            // At most one of the offers is the last report.
+            settlement = exporter.offer(&request, &delivery, number).or(settlement);
         }
-        if let Some(settlement) = self.file.as_mut().and_then(|file| file.offer(&request, &delivery)) {
+        if let Some(settlement) = settlement {
             self.settle(settlement);
         }
     }
@@ -118,8 +125,12 @@ impl Outbox {
     /// The file's thread is done with a job.
     pub fn written(&mut self, ticket: u64, fate: ExportFate) {
         let Some(delivery) = self.file.as_mut().and_then(|file| file.waiting.remove(&ticket)) else { return };
-        let delivered = if fate == ExportFate::Delivered { delivery.items() } else { 0 };
-        if let Some(settlement) = delivery.report(delivered, fate) {
+        let settlement = match fate {
+            ExportFate::Delivered => delivery.report(delivery.items(), fate),
+            ExportFate::Refused => delivery.report(0, fate),
+            _ => delivery.give_up(self.exporters.len(), fate),
+        };
+        if let Some(settlement) = settlement {
             self.settle(settlement);
         }
     }

@@ -108,7 +108,25 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "retry.max_elapsed_time",
         Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(30 * 24 * 3600) },
         |e| Slot::Duration(&mut e.retry.max_elapsed_time),
-        "A request is given up, counted as dropped, after this long. `0s` for never.",
+        "A request is given up after this long. If all of it is in the log it is set aside and sent again later, else it is dropped and counted. `0s` for never.",
+    ),
+    Key::new(
+        "breaker.failures_max",
+        Kind::Count { min: 0, max: 1_000_000 },
+        |e| Slot::Count(&mut e.breaker.failures_max),
+        "Failed attempts in a row after which a server is left alone: nothing is sent to it but, after a pause, one request at a time as a probe. Refusals of a single request do not count. `0` switches this off.",
+    ),
+    Key::new(
+        "breaker.open_interval",
+        WAIT,
+        |e| Slot::Duration(&mut e.breaker.open_interval),
+        "First pause before a probe; each failed probe doubles it. A longer pause asked for by the server comes first.",
+    ),
+    Key::new(
+        "breaker.open_interval_max",
+        WAIT,
+        |e| Slot::Duration(&mut e.breaker.open_interval_max),
+        "Longest pause before a probe.",
     ),
     Key::new(
         "batch.spans_max",
@@ -132,7 +150,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "queue_bytes_max",
         Kind::Bytes { min: KIB, max: 1024 * GIB },
         |e| Slot::Count(&mut e.queue_bytes_max),
-        "Most bytes waiting for this exporter on the node. At the bound what does not fit is dropped and counted.",
+        "Most bytes waiting for this exporter on the node. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
     ),
     Key::new(
         "connections_per_shard",

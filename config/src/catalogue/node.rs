@@ -11,6 +11,8 @@ pub(super) const KEYS_BEFORE_RECEIVERS: usize = 13;
 
 /// Longest wait anyone can mean; also keeps sums of durations far from overflow.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longest life of a trace that anyone can mean.
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Most entries of a table: a trace costs about a hundred bytes, so this is terabytes.
 const ENTRIES_MAX: u64 = 10_000_000_000;
 
@@ -64,7 +66,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "ack",
         Kind::Choice(Ack::CHOICES),
         |d| Slot::Choice(&mut d.config.ack),
-        "What has happened before a sender is answered: `received` promises nothing, `written` survives a crash of the process, `synced` survives power loss. The last two need the log on disk, which this version does not have yet: they are refused at start.",
+        "What has happened before a sender is answered: `received` promises nothing, `written` survives a crash of the process, `synced` survives power loss. The last two need the log in `data_directory`. A receiver may have its own (`otlp.grpc.ack`).",
     ),
     Key::<Draft>::new(
         "drain_timeout",
@@ -114,6 +116,25 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         |d| Slot::Duration(&mut d.config.sampling.decision_wait),
         "Time from a trace's first span to its verdict. Longer catches later spans and needs more memory.",
     ),
+    Key::<Draft>::new(
+        "sampling.inactivity_timeout",
+        up_to(DAY),
+        |d| Slot::Duration(&mut d.config.sampling.inactivity_timeout),
+        "For traces of unforeseeable length: judge a trace when no span of it has come for this long, in place of `decision_wait` after its first span. `decision_wait_after_root_received` holds as before. `0s` switches it off.",
+    ),
+    Key::<Draft>::new(
+        "sampling.max_trace_duration",
+        up_to(MONTH),
+        |d| Slot::Duration(&mut d.config.sampling.max_trace_duration),
+        "With `inactivity_timeout`: longest time from a trace's first span to its verdict, however often spans come. It can't be `0s` then and is `1h` when not written; without `inactivity_timeout` it has no effect.",
+    ),
+    Key::<Draft>::new(
+        "sampling.cold_after",
+        up_to(DAY),
+        |d| Slot::Duration(&mut d.config.sampling.cold_after),
+        "Age past which the spans of an undecided trace are given up in memory, and read from the log again if the trace is kept. `0s` does so only when the memory for pending traces is used up. What is not in the log stays in memory.",
+    )
+    .flag("cold-after"),
     Key::<Draft>::new(
         "sampling.decision_wait_after_root_received",
         up_to(DAY),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::node::BUFFER_BYTES_MAX;
 use super::{Key, Kind, Slot};
 use crate::draft::ReceiverDraft;
-use crate::settings::KIB;
+use crate::settings::{Ack, KIB};
 
 /// HTTP/2 windows are 31-bit numbers (RFC 9113, 6.9.1).
 const WINDOW_BYTES_MAX: u64 = (1 << 31) - 1;
@@ -29,6 +29,13 @@ pub(super) const KEYS: &[Key<ReceiverDraft>] = &[
         |r| Slot::Address(&mut r.receiver.endpoint),
         "Listening address. The default is reached from this machine only; write `0.0.0.0:PORT` or `[::]:PORT` to be reached from others.",
     ),
+    Key::new(
+        "ack",
+        Kind::Choice(Ack::CHOICES),
+        |r: &mut ReceiverDraft| Slot::Choice(&mut r.ack),
+        "What has happened before a sender is answered here, in place of the node's `ack`. With `received` nothing that comes in here is logged.",
+    )
+    .default("that of ack"),
     Key::new(
         "request_bytes_max",
         Kind::Bytes { min: 1, max: BUFFER_BYTES_MAX },

@@ -135,7 +135,7 @@ const QUEUE: &[Row] = &[
     ("sizer", Note("the queue is bounded in bytes by queue_bytes_max here, has no effect")),
     ("block_on_overflow", Note("the queue never blocks the sampler here, has no effect")),
     ("wait_for_result", Note(TUNING)),
-    ("storage", Note("waiting data is kept in memory, has no effect")),
+    ("storage", Note("what waits is in the log of data_directory here (see ack), has no effect")),
     (
         "batch",
         Section(&[

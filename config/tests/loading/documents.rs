@@ -76,8 +76,11 @@ shards: 3
 admin: {endpoint: none}
 otlp:
   http: {enabled: false}
-  grpc: {endpoint: "[::1]:0", connection_age_max: 1m30s}
+  grpc: {endpoint: "[::1]:0", connection_age_max: 1m30s, ack: written}
+wal: {retention: 0s, on_full: decide_early, keep_pending_at_shutdown: true, buffer_bytes_max: 5MiB}
 sampling:
+  inactivity_timeout: 1m
+  cold_after: 5m
   maximum_trace_size_bytes: 5MiB
   policies:
     - {name: "a \"quoted\" \\ name", type: string_attribute, string_attribute: {key: "no", values: ["\n", "0x10", "true", ""], enabled_regex_matching: true, invert_match: true}}
@@ -97,6 +100,7 @@ exporters:
     protocol: http/protobuf
     traces_endpoint: https://c/x
     retry: {multiplier: 1.25}
+    breaker: {failures_max: 0, open_interval: 1s500ms}
 "#;
 
 #[test]
@@ -157,6 +161,12 @@ fn the_memory_plan_adds_up() {
     assert_eq!(plan.rows.last().unwrap().bytes, plan.pending_bytes);
     let export = plan.rows.iter().find(|row| row.name == "export queues").unwrap();
     assert_eq!(export.bytes, 64 * MIB);
+    let buffers = |ack| {
+        let config = loaded("", &[], &[("ack", ack)]).config;
+        let plan = memory_plan(&config, 4).unwrap();
+        plan.rows.iter().find(|row| row.name == "log buffers").unwrap().bytes
+    };
+    assert_eq!((buffers("synced"), buffers("received")), (64 * MIB, 0));
     assert!(plan.to_string().lines().count() == plan.rows.len() + 1);
 }
 

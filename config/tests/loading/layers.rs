@@ -21,7 +21,7 @@ fn nothing_written_is_useful() {
     assert_eq!(names, ["errors", "slow", "sample"]);
     assert_eq!(config.exporters.file.unwrap().path.to_str(), Some("tailwater-data/kept.jsonl"));
     assert_eq!(config.memory.bytes_max, 10 * GIB / 100 * 60);
-    assert_eq!(config.ack, Ack::Received);
+    assert_eq!(config.ack, Ack::Synced);
     assert_eq!(config.receivers.signals, Signals::ALL);
 }
 

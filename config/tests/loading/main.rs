@@ -7,3 +7,4 @@ mod documents;
 mod layers;
 mod policies;
 mod support;
+mod wal;

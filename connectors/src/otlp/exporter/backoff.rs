@@ -15,7 +15,7 @@ pub(super) struct Backoff {
 }
 
 /// A server may ask for any wait; a longer one than this is cut, so that a bad clock there costs minutes, not days.
-const ASKED_WAIT_MAX: Duration = Duration::from_secs(300);
+pub(super) const ASKED_WAIT_MAX: Duration = Duration::from_secs(300);
 
 impl Backoff {
     /// The waits of a request whose first attempt is at `now`.
@@ -28,6 +28,11 @@ impl Backoff {
             multiplier: retry.multiplier.max(1.0),
             deadline: (elapsed_max > Duration::ZERO).then(|| now.saturating_add(elapsed_max)),
         }
+    }
+
+    /// When the request is given up, however it waits; `None` for never.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// How long to wait after a failure at `now`; `None` to give up. `asked` is what the server wants.

@@ -1,6 +1,8 @@
-//! Where requests go: the servers of an exporter, parsed once, and the connections a worker uses to reach them.
+//! Where requests go: the servers of an exporter, parsed once, each with its breaker, and the connections a worker uses
+//! to reach them.
 
-use super::{Counters, count};
+use super::breaker::{Admission, Breaker, BreakerState, Change};
+use super::counters::{Counters, count};
 use crate::otlp::{SIGNALS, grpc_path};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -27,17 +29,27 @@ pub struct EndpointError {
 pub struct Endpoints {
     is_grpc: bool,
     /// By signal, in the order of `SIGNALS`; an empty list means that the signal is not sent.
-    targets: [Vec<Target>; SIGNALS.len()],
+    routes: [Vec<Route>; SIGNALS.len()],
+    servers: Vec<Server>,
     headers: HeaderMap,
     options: ClientOptions,
-    /// gRPC connections, shared by the workers of each.
-    shared: Vec<Rc<RefCell<Option<Shared>>>>,
+    /// gRPC connections, shared by the workers of each; in each one a server.
+    shared: Vec<Rc<RefCell<Vec<Option<GrpcConnection>>>>>,
 }
 
-#[derive(Debug, Clone)]
-struct Shared {
+/// A URL and the server it is at.
+#[derive(Debug)]
+struct Route {
+    target: Target,
+    /// Index in `servers`.
+    server: usize,
+}
+
+/// A host and port. Signals that go to the same one share its breaker.
+#[derive(Debug)]
+struct Server {
     authority: String,
-    connection: GrpcConnection,
+    breaker: RefCell<Breaker>,
 }
 
 impl Endpoints {
@@ -58,6 +70,8 @@ impl Endpoints {
             parse(metrics, settings.metrics_urls())?,
             parse(logs, settings.logs_urls())?,
         ];
+        let uses_tls = targets.iter().flatten().any(|target| target.scheme == Scheme::Https);
+        let (routes, servers) = routed(settings, targets);
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             let bad = |_| fail("headers", format!("{name:?} is no header name or its value is not printable"));
@@ -66,15 +80,15 @@ impl Endpoints {
             value.set_sensitive(true);
             headers.append(name, value);
         }
-        let uses_tls = targets.iter().flatten().any(|target| target.scheme == Scheme::Https);
         let tls = if uses_tls { Some(tls(settings, &fail)?) } else { None };
         let connections = usize::try_from(settings.connections_per_shard).unwrap_or(1).max(1);
         Ok(Self {
             is_grpc: settings.protocol == ExportProtocol::Grpc,
-            targets,
+            shared: (0..connections).map(|_| Rc::new(RefCell::new(vec![None; servers.len()]))).collect(),
+            routes,
+            servers,
             headers,
             options: ClientOptions { tls, connect_timeout: settings.timeout, ..ClientOptions::default() },
-            shared: (0..connections).map(|_| Rc::default()).collect(),
         })
     }
 
@@ -83,11 +97,45 @@ impl Endpoints {
     }
 
     pub(super) fn takes(&self, signal: Signal) -> bool {
-        !self.targets(signal).is_empty()
+        !self.routes(signal).is_empty()
     }
 
-    fn targets(&self, signal: Signal) -> &[Target] {
-        &self.targets[SIGNALS.iter().position(|known| *known == signal).unwrap_or_default()]
+    fn routes(&self, signal: Signal) -> &[Route] {
+        &self.routes[SIGNALS.iter().position(|known| *known == signal).unwrap_or_default()]
+    }
+
+    /// The worst state of any server's breaker.
+    pub(super) fn worst_state(&self) -> BreakerState {
+        let states = self.servers.iter().map(|server| server.breaker.borrow().state());
+        states.max().unwrap_or(BreakerState::Closed)
+    }
+
+    /// Whether a request of that signal could be sent at `now`: to the best of its servers.
+    pub(super) fn outlook(&self, signal: Signal, now: Duration) -> Admission {
+        let mut outlook = Admission::Wait(Duration::MAX);
+        for route in self.routes(signal) {
+            outlook = match (outlook, self.servers[route.server].breaker.borrow().outlook(now)) {
+                (_, Admission::Attempt) => return Admission::Attempt,
+                (Admission::Wait(earliest), Admission::Wait(until)) => Admission::Wait(earliest.min(until)),
+                _ => Admission::Probe,
+            };
+        }
+        outlook
+    }
+
+    /// Books the outcome of an attempt with the server's breaker and says what that changed.
+    pub(super) fn book(&self, attempt: Attempt, now: Duration, error: Option<&CallError>) -> Change {
+        let mut breaker = self.servers[attempt.server].breaker.borrow_mut();
+        match error {
+            // Whoever refuses a request is there to do so.
+            Some(error) if error.is_retryable() => breaker.failed(now, error.retry_after(), attempt.is_probe),
+            _ => breaker.answered(attempt.is_probe),
+        }
+    }
+
+    /// Host and port of the server of an attempt.
+    pub(super) fn authority(&self, attempt: Attempt) -> &str {
+        &self.servers[attempt.server].authority
     }
 
     /// The line of one worker: which connection it shares and which server it begins with.
@@ -95,6 +143,28 @@ impl Endpoints {
         let shared = self.shared[connection % self.shared.len()].clone();
         Line { shared, own: None, turn: worker }
     }
+}
+
+/// The targets with their servers, each of which is there once.
+fn routed(
+    settings: &OtlpExporter,
+    targets: [Vec<Target>; SIGNALS.len()],
+) -> ([Vec<Route>; SIGNALS.len()], Vec<Server>) {
+    let mut servers: Vec<Server> = Vec::new();
+    // Connecting has the same limit as the request after it.
+    let attempt_duration_max = settings.timeout.saturating_mul(2);
+    let mut route = |target: Target| {
+        let authority = target.authority();
+        let known = servers.iter().position(|server| server.authority == authority);
+        let server = known.unwrap_or_else(|| {
+            let breaker = RefCell::new(Breaker::new(&settings.breaker, attempt_duration_max));
+            servers.push(Server { authority, breaker });
+            servers.len() - 1
+        });
+        Route { target, server }
+    };
+    let routes = targets.map(|targets| targets.into_iter().map(&mut route).collect());
+    (routes, servers)
 }
 
 fn tls(
@@ -114,37 +184,78 @@ fn tls(
     TlsConfig::new(authorities.as_deref(), identity).map_err(|error| fail("tls", error.to_string()))
 }
 
+/// One attempt: which server, and whether it is the probe of that server's breaker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    server: usize,
+    is_probe: bool,
+}
+
 /// One worker's way to the servers.
 #[derive(Debug)]
 pub(super) struct Line {
-    shared: Rc<RefCell<Option<Shared>>>,
-    own: Option<(String, HttpConnection)>,
+    shared: Rc<RefCell<Vec<Option<GrpcConnection>>>>,
+    own: Option<(usize, HttpConnection)>,
     /// Which of the servers is next, modulo their number.
     turn: usize,
 }
 
+/// What every request of an attempt carries.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    /// Which service it is for.
+    pub(super) signal: Signal,
+    /// Compression of `body`.
+    pub(super) encoding: Encoding,
+    /// The message.
+    pub(super) body: Bytes,
+}
+
 impl Line {
-    /// Makes one attempt.
+    /// The next server that may be sent to at `now`, in turn; else when one may be.
+    pub(super) fn admit(&mut self, endpoints: &Endpoints, signal: Signal, now: Duration) -> Result<Attempt, Duration> {
+        let routes = endpoints.routes(signal);
+        let mut earliest = Duration::MAX;
+        for step in 0..routes.len() {
+            let turn = (self.turn % routes.len() + step) % routes.len();
+            let server = routes[turn].server;
+            match endpoints.servers[server].breaker.borrow_mut().admit(now) {
+                Admission::Wait(until) => earliest = earliest.min(until),
+                admitted => {
+                    self.turn = turn;
+                    return Ok(Attempt { server, is_probe: admitted == Admission::Probe });
+                }
+            }
+        }
+        Err(earliest)
+    }
+
+    /// The server whose turn it is, whatever its breaker says: for a node that ends.
+    pub(super) fn force(&self, endpoints: &Endpoints, signal: Signal) -> Attempt {
+        let routes = endpoints.routes(signal);
+        Attempt { server: routes[self.turn % routes.len()].server, is_probe: false }
+    }
+
+    /// Makes one attempt, at the server whose turn it is.
     pub(super) async fn call(
         &mut self,
         endpoints: &Endpoints,
-        signal: Signal,
-        encoding: Encoding,
-        body: Bytes,
+        request: &Outgoing,
         timeout: Duration,
         counters: &Counters,
     ) -> Result<Bytes, CallError> {
-        let targets = endpoints.targets(signal);
-        let Some(target) = targets.get(self.turn % targets.len().max(1)) else {
+        let Outgoing { signal, encoding, body } = request.clone();
+        let routes = endpoints.routes(signal);
+        let Some(route) = routes.get(self.turn % routes.len().max(1)) else {
             return Err(CallError::Connect("no endpoint takes this signal".into()));
         };
-        if endpoints.is_grpc {
-            let connection = self.grpc(target, endpoints, counters).await?;
-            return connection.unary(grpc_path(signal), &endpoints.headers, encoding, body, timeout).await;
-        }
         let headers = &endpoints.headers;
-        let connection = self.http(target, endpoints, counters).await?;
-        let reply = connection.post(&target.path, PROTOBUF, headers, encoding, body, timeout).await?;
+        if endpoints.is_grpc {
+            let connection = self.grpc(route, endpoints, counters).await?;
+            return connection.unary(grpc_path(signal), headers, encoding, body, timeout).await;
+        }
+        let connection = self.http(route, endpoints, counters).await?;
+        let reply = connection.post(&route.target.path, PROTOBUF, headers, encoding, body, timeout).await?;
         Ok(reply.body)
     }
 
@@ -158,37 +269,34 @@ impl Line {
 
     async fn grpc(
         &self,
-        target: &Target,
+        route: &Route,
         endpoints: &Endpoints,
         counters: &Counters,
     ) -> Result<GrpcConnection, CallError> {
-        let authority = target.authority();
-        if let Some(shared) = &*self.shared.borrow()
-            && shared.authority == authority
-            && !shared.connection.is_closed()
+        if let Some(connection) = &self.shared.borrow()[route.server]
+            && !connection.is_closed()
         {
-            return Ok(shared.connection.clone());
+            return Ok(connection.clone());
         }
-        let connection = GrpcConnection::open(target, &endpoints.options).await?;
+        let connection = GrpcConnection::open(&route.target, &endpoints.options).await?;
         count(&counters.connections, 1);
-        *self.shared.borrow_mut() = Some(Shared { authority, connection: connection.clone() });
+        self.shared.borrow_mut()[route.server] = Some(connection.clone());
         Ok(connection)
     }
 
     async fn http(
         &mut self,
-        target: &Target,
+        route: &Route,
         endpoints: &Endpoints,
         counters: &Counters,
     ) -> Result<&mut HttpConnection, CallError> {
-        let authority = target.authority();
-        let usable = self.own.take().filter(|(known, connection)| *known == authority && !connection.is_closed());
+        let usable = self.own.take().filter(|(known, connection)| *known == route.server && !connection.is_closed());
         let (_, connection) = match usable {
             Some(usable) => self.own.insert(usable),
             None => {
-                let connection = HttpConnection::open(target, &endpoints.options).await?;
+                let connection = HttpConnection::open(&route.target, &endpoints.options).await?;
                 count(&counters.connections, 1);
-                self.own.insert((authority, connection))
+                self.own.insert((route.server, connection))
             }
         };
         Ok(connection)
