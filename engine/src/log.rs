@@ -8,3 +8,13 @@
 pub mod format;
 
 pub mod read;
+
+pub mod bitmap;
+
+pub mod segments;
+
+pub mod stream;
+
+pub mod journal;
+
+pub mod lane;

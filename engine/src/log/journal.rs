@@ -1,0 +1,271 @@
+//! A lane's journal: verdicts, and which units are resolved. Nothing that follows from a verdict reaches the segments'
+//! books before the verdict is durable, so that a restart never finds a segment gone whose verdicts it does not know.
+//!
+//! When the journal begins a new segment it says again which units of living segments are resolved; from then on older
+//! journal segments matter for their verdicts only, and go when newer ones hold as many as are remembered.
+
+use super::bitmap::Bitmap;
+use super::format::{Record, VerdictEntry, put_resolved, put_verdicts, resolved_bytes, verdicts_bytes};
+use super::segments::Segments;
+use super::stream::{AppendError, Stream, StreamPlan};
+use crate::vocabulary::{Judged, Unit, Verdict};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Verdicts in one record.
+const VERDICTS_PER_RECORD: usize = 8192;
+/// Blocks of a bitmap in one record.
+const BLOCKS_PER_RECORD: usize = 2048;
+/// Verdicts that may wait for the disk besides those restated after a start.
+const VERDICTS_WAITING_MAX: usize = 1 << 18;
+
+/// What happened at the journal's bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JournalCounts {
+    /// Verdicts that were logged.
+    pub verdicts: u64,
+    /// Verdicts that are not in the log: the disk failed, or had no room for too long. Late spans of their traces begin
+    /// them anew after a restart.
+    pub verdicts_lost: u64,
+}
+
+#[derive(Debug)]
+struct JournalSegment {
+    number: u64,
+    verdicts: usize,
+}
+
+/// The journal of one core.
+#[derive(Debug)]
+pub struct Journal {
+    stream: Stream,
+    /// Most verdicts that are remembered over a restart.
+    verdicts_max: usize,
+    segments_max: usize,
+    verdicts: Vec<VerdictEntry>,
+    /// Units that follow from verdicts not yet appended.
+    gated: Vec<Unit>,
+    /// Units that follow from verdicts up to a position.
+    waiting: VecDeque<(u64, Vec<Unit>)>,
+    released: Vec<Unit>,
+    segments: VecDeque<JournalSegment>,
+    /// The segment at the end of the last flush.
+    last_number: Option<u64>,
+    /// Where the last snapshot that is durable begins.
+    snapshot: Option<u64>,
+    /// A snapshot on its way: where it begins, and the position that makes it durable.
+    snapshot_pending: Option<(u64, u64)>,
+    retired: Vec<u64>,
+    /// What happened here.
+    pub counts: JournalCounts,
+}
+
+impl Journal {
+    /// An empty journal of at most `segments_max` segments, at least two.
+    #[must_use]
+    pub fn new(plan: StreamPlan, segments_max: usize, verdicts_max: usize) -> Self {
+        Self {
+            stream: Stream::new(plan),
+            verdicts_max,
+            segments_max: segments_max.max(2),
+            verdicts: Vec::new(),
+            gated: Vec::new(),
+            waiting: VecDeque::new(),
+            released: Vec::new(),
+            segments: VecDeque::new(),
+            last_number: None,
+            snapshot: None,
+            snapshot_pending: None,
+            retired: Vec::new(),
+            counts: JournalCounts::default(),
+        }
+    }
+
+    /// Its stream, to be driven.
+    pub fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Notes a verdict.
+    pub fn judged(&mut self, judged: &Judged) {
+        let (is_kept, policy) = match judged.verdict {
+            Verdict::Keep(policy) => (true, policy),
+            Verdict::Drop => (false, 0),
+        };
+        self.note(VerdictEntry {
+            trace_id: judged.trace_id,
+            threshold: judged.threshold,
+            policy,
+            is_kept,
+            reason: judged.drop_reason,
+            occasion: judged.occasion as u8,
+            spans: judged.spans,
+        });
+    }
+
+    /// Notes a verdict as it is logged.
+    pub fn note(&mut self, entry: VerdictEntry) {
+        if self.verdicts.len() >= self.verdicts_max + VERDICTS_WAITING_MAX {
+            // The disk has had no room for long. The verdicts stand; only a restart would not know them.
+            self.counts.verdicts_lost += self.verdicts.len() as u64;
+            self.verdicts.clear();
+            self.released.append(&mut self.gated);
+        }
+        self.verdicts.push(entry);
+    }
+
+    /// A unit is done with, as of the verdicts noted so far.
+    #[inline]
+    pub fn resolve(&mut self, unit: Unit) {
+        self.gated.push(unit);
+    }
+
+    /// Units whose verdicts are durable, to be told to the cores that own their segments.
+    pub fn take_released(&mut self) -> Vec<Unit> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Whether anything waits to be logged or is on its way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.verdicts.is_empty() && self.gated.is_empty() && self.waiting.is_empty() && self.released.is_empty()
+    }
+
+    /// Appends what is new. What finds no room stays for the next call.
+    pub fn flush(&mut self, unix_nano: u64, segments: &mut Segments) {
+        self.stream.set_may_open(self.segments.len() < self.segments_max);
+        let snapshot = self.stream.current().filter(|current| Some(*current) != self.last_number);
+        if snapshot.is_some() {
+            segments.restate();
+        }
+        let all = self.append_verdicts(unix_nano).and_then(|()| self.append_resolved(unix_nano, segments));
+        if self.verdicts.is_empty() {
+            let units = std::mem::take(&mut self.gated);
+            if !units.is_empty() {
+                self.waiting.push_back((self.stream.position(), units));
+            }
+        }
+        if all.is_ok() {
+            if let Some(number) = snapshot {
+                self.snapshot_pending = Some((number, self.stream.position()));
+            }
+            self.last_number = self.stream.current();
+        }
+        self.progress();
+    }
+
+    fn append_verdicts(&mut self, unix_nano: u64) -> Result<(), AppendError> {
+        let mut done = 0;
+        let mut outcome = Ok(());
+        while done < self.verdicts.len() {
+            let entries = &self.verdicts[done..self.verdicts.len().min(done + VERDICTS_PER_RECORD)];
+            let put = |out: &mut Vec<u8>, nonce, sequence| put_verdicts(out, nonce, sequence, unix_nano, entries);
+            match self.stream.append(verdicts_bytes(entries.len()), true, put) {
+                Ok(appended) => {
+                    let count = entries.len();
+                    self.counts.verdicts += count as u64;
+                    done += count;
+                    self.count(appended.number, count);
+                }
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        self.verdicts.drain(..done);
+        outcome
+    }
+
+    fn count(&mut self, number: u64, verdicts: usize) {
+        match self.segments.back_mut() {
+            Some(last) if last.number == number => last.verdicts += verdicts,
+            _ => self.segments.push_back(JournalSegment { number, verdicts }),
+        }
+    }
+
+    fn append_resolved(&mut self, unix_nano: u64, segments: &mut Segments) -> Result<(), AppendError> {
+        while let Some((number, blocks)) = segments.take_changed(BLOCKS_PER_RECORD) {
+            let put = |out: &mut Vec<u8>, nonce, sequence| {
+                put_resolved(out, nonce, sequence, unix_nano, number, &blocks);
+            };
+            match self.stream.append(resolved_bytes(blocks.len()), true, put) {
+                Ok(appended) => self.count(appended.number, 0),
+                Err(error) => {
+                    segments.mark_changed(number, blocks.iter().map(|(block, _)| *block));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream got further: releases units and retires old segments.
+    pub fn progress(&mut self) {
+        if self.stream.take_lost().is_some() {
+            // What was on its way is not durable and will not be: the next segment says again what is resolved.
+            self.last_number = None;
+            self.snapshot_pending = None;
+            self.counts.verdicts_lost += 1;
+        }
+        let synced = self.stream.synced();
+        while self.waiting.front().is_some_and(|(position, _)| *position <= synced) {
+            let Some((_, mut units)) = self.waiting.pop_front() else { break };
+            self.released.append(&mut units);
+        }
+        if let Some((number, position)) = self.snapshot_pending
+            && position <= synced
+        {
+            (self.snapshot, self.snapshot_pending) = (Some(number), None);
+        }
+        self.retired.extend(self.stream.take_unused());
+        // Closed segments leave by the rule below, not because they are closed.
+        _ = self.stream.take_closed();
+        let Some(snapshot) = self.snapshot else { return };
+        let mut newer: usize = self.segments.iter().map(|segment| segment.verdicts).sum();
+        while let Some(oldest) = self.segments.front() {
+            newer -= oldest.verdicts;
+            let is_needed = newer < self.verdicts_max && self.segments.len() < self.segments_max;
+            if oldest.number >= snapshot || is_needed {
+                break;
+            }
+            self.retired.push(oldest.number);
+            self.segments.pop_front();
+        }
+    }
+
+    /// Journal segments whose files may be recycled.
+    pub fn take_retired(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.retired)
+    }
+}
+
+/// What journals say, read at a start: the last verdict on each trace in order, and the resolved units by segment.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Verdicts in the order in which they were read.
+    pub verdicts: Vec<VerdictEntry>,
+    /// Resolved units by the number of their segment.
+    pub resolved: BTreeMap<u64, Bitmap>,
+    /// The latest time told, nanoseconds since the Unix epoch.
+    pub latest_unix_nano: u64,
+}
+
+impl Recovered {
+    /// Takes in a record of a journal; requests are none of its business.
+    pub fn take(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Verdicts(verdicts) => {
+                self.latest_unix_nano = self.latest_unix_nano.max(verdicts.decided_unix_nano);
+                self.verdicts.extend(verdicts.entries.clone());
+            }
+            Record::Resolved(resolved) => {
+                self.latest_unix_nano = self.latest_unix_nano.max(resolved.recorded_unix_nano);
+                let bitmap = self.resolved.entry(resolved.segment).or_default();
+                for (index, block) in resolved.blocks.clone() {
+                    bitmap.merge_block(index, block);
+                }
+            }
+            Record::Request(_) => {}
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The log of one core: its stream of requests, the books of their segments, and its journal. A state machine without
+//! I/O: the host drives the two streams' operations, tells the outcomes, and carries units to the cores that own them.
+
+use super::format::{BodyEncoding, BodyFormat, Request, SegmentKind, put_request, request_bytes};
+use super::journal::Journal;
+use super::segments::Segments;
+use super::stream::{AppendError, Stream, StreamPlan};
+use crate::vocabulary::{Origin, Unit};
+use tailwater_proto::otlp::Signal;
+
+/// The bounds of one core's log.
+#[derive(Debug, Clone)]
+pub struct LanePlan {
+    /// The core.
+    pub core: u16,
+    /// How many cores there are: their segments' numbers take turns.
+    pub cores: u16,
+    /// No number up to this one has been used in the directory.
+    pub first_number: u64,
+    /// Makes nonces; another one at each start.
+    pub nonce_seed: u64,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Most bytes of request segments in use.
+    pub requests_bytes_max: u64,
+    /// Bytes of a journal segment.
+    pub journal_segment_bytes: u64,
+    /// Most journal segments.
+    pub journal_segments_max: usize,
+    /// Most bytes that wait for the disk, requests and journal alike.
+    pub buffer_bytes_max: usize,
+    /// Verdicts remembered over a restart.
+    pub verdicts_max: usize,
+}
+
+/// A request to be logged.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRequest<'a> {
+    /// What it carries.
+    pub signal: Signal,
+    /// How the body is compressed.
+    pub encoding: BodyEncoding,
+    /// How it is written.
+    pub format: BodyFormat,
+    /// The body as it came.
+    pub body: &'a [u8],
+    /// Its units.
+    pub units: u32,
+    /// When it came, nanoseconds since the Unix epoch.
+    pub arrived_unix_nano: u64,
+}
+
+/// Where a request was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Position in the stream of requests.
+    pub position: u64,
+    /// Its units.
+    pub origin: Origin,
+}
+
+/// A file that is not needed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// What it held.
+    pub kind: SegmentKind,
+    /// Its number.
+    pub number: u64,
+}
+
+/// The log of one core.
+#[derive(Debug)]
+pub struct Lane {
+    plan: LanePlan,
+    requests: Stream,
+    journal: Journal,
+    /// The books of the request segments.
+    pub segments: Segments,
+    /// Request segments that were closed with nothing in them.
+    blank: Vec<u64>,
+}
+
+impl Lane {
+    /// An empty log.
+    #[must_use]
+    pub fn new(plan: LanePlan) -> Self {
+        // Both streams of all cores draw from one sequence of numbers.
+        let streams = 2 * u64::from(plan.cores.max(1));
+        let stream = |kind, segment_bytes, place: u64, buffer_bytes_max| StreamPlan {
+            kind,
+            lane: plan.core,
+            segment_bytes,
+            buffer_bytes_max,
+            first_number: plan.first_number + 2 * u64::from(plan.core) + place,
+            number_stride: streams,
+            nonce_seed: plan.nonce_seed,
+        };
+        let requests = stream(SegmentKind::Requests, plan.segment_bytes, 0, plan.buffer_bytes_max / 4 * 3);
+        let journal = stream(SegmentKind::Journal, plan.journal_segment_bytes, 1, plan.buffer_bytes_max / 4);
+        Self {
+            requests: Stream::new(requests),
+            journal: Journal::new(journal, plan.journal_segments_max, plan.verdicts_max),
+            segments: Segments::new(plan.core),
+            blank: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Appends a request. With `sync` it is made durable without being asked for.
+    ///
+    /// # Errors
+    /// `AppendError`; nothing was changed.
+    pub fn append(&mut self, request: &NewRequest<'_>, sync: bool) -> Result<Placed, AppendError> {
+        let NewRequest { signal, encoding, format, body, units, arrived_unix_nano } = *request;
+        let segments = &self.segments;
+        let bytes = request_bytes(body.len());
+        // The segment is only known once the stream has chosen it, and the first unit follows from the segment.
+        let number = self.requests.segment_to_take(bytes)?;
+        let first_unit = segments.next_unit(number, units).ok_or(AppendError::TooLarge)?;
+        let record = Request { arrived_unix_nano, first_unit, units, signal, encoding, format, body };
+        let put = |out: &mut Vec<u8>, nonce, sequence| put_request(out, nonce, sequence, &record);
+        let appended = self.requests.append(bytes, sync, put)?;
+        let file_bytes = self.requests.segment_bytes();
+        let placed = self.segments.appended(number, file_bytes, appended.flush_offset, units, arrived_unix_nano);
+        // The table has a slot for every segment that the budget allows.
+        let origin = placed.ok_or(AppendError::NoSegment)?;
+        Ok(Placed { position: appended.position, origin })
+    }
+
+    /// Most bytes of request segments in use.
+    #[must_use]
+    pub fn requests_bytes_max(&self) -> u64 {
+        self.plan.requests_bytes_max
+    }
+
+    /// Verdicts remembered over a restart.
+    #[must_use]
+    pub fn verdicts_max(&self) -> usize {
+        self.plan.verdicts_max
+    }
+
+    /// The stream of requests, to be driven.
+    pub fn requests(&mut self) -> &mut Stream {
+        &mut self.requests
+    }
+
+    /// The journal.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// The stream of `kind`.
+    pub fn stream(&mut self, kind: SegmentKind) -> &mut Stream {
+        match kind {
+            SegmentKind::Requests => &mut self.requests,
+            SegmentKind::Journal => self.journal.stream(),
+        }
+    }
+
+    /// True when the budget allows no further segment.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.segments.bytes() + self.requests.ahead_bytes() + self.plan.segment_bytes > self.plan.requests_bytes_max
+    }
+
+    /// A unit of this core's segments is done with.
+    #[inline]
+    pub fn resolve(&mut self, unit: Unit) {
+        self.segments.resolve(unit.segment, unit.number);
+    }
+
+    /// A logged request will not be accepted: the disk failed under it, or some of its units were refused.
+    pub fn refuse(&mut self, origin: Origin, units: impl Iterator<Item = u32>) {
+        for position in units {
+            self.resolve(origin.unit(position));
+        }
+    }
+
+    /// Does what follows from the progress of the streams, and decides whether more segments may be opened.
+    pub fn progress(&mut self) {
+        for number in self.requests.take_closed() {
+            if !self.segments.close(number) {
+                self.blank.push(number);
+            }
+        }
+        let may_open = !self.is_full();
+        self.requests.set_may_open(may_open);
+        self.journal.progress();
+    }
+
+    /// Appends verdicts and resolutions to the journal.
+    pub fn flush_journal(&mut self, unix_nano: u64) {
+        self.journal.flush(unix_nano, &mut self.segments);
+    }
+
+    /// Files that are not needed any more.
+    pub fn take_retired(&mut self) -> Vec<Retired> {
+        let requests = |number| Retired { kind: SegmentKind::Requests, number };
+        let freed = self.segments.take_freed().into_iter().map(|segment| requests(segment.number));
+        let mut retired: Vec<_> = freed.collect();
+        retired.extend(self.blank.drain(..).map(requests));
+        retired.extend(self.requests.take_unused().into_iter().map(requests));
+        let journals = self.journal.take_retired().into_iter();
+        retired.extend(journals.map(|number| Retired { kind: SegmentKind::Journal, number }));
+        retired
+    }
+}

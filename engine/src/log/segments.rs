@@ -1,0 +1,333 @@
+//! The segments of requests that one core owns, and what is left to do with their units. A segment is freed when no more
+//! records come and every unit is resolved: exported and accepted, or dropped.
+
+use super::bitmap::{BLOCK_UNITS, Bitmap, UNITS_MAX};
+use super::format::BITMAP_BLOCK_BYTES;
+use crate::vocabulary::{Destinations, Origin, SegmentHandle};
+
+/// Bytes of log from one entry of a segment's index to the next: reading one unit again costs about as much.
+const INDEX_STEP_BYTES: u64 = 64 << 10;
+/// Slots of a core's table: what a `SegmentHandle` can name, less one so that no handle is `NONE`.
+const SLOTS_MAX: usize = u16::MAX as usize;
+
+/// Items that wait in a segment for the same exporters.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// The exporters.
+    pub destinations: Destinations,
+    /// The units.
+    pub units: Bitmap,
+}
+
+/// One segment.
+#[derive(Debug)]
+pub struct Segment {
+    /// Its number, which names its file.
+    pub number: u64,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// When its first request came, nanoseconds since the Unix epoch; 0 before.
+    pub first_unix_nano: u64,
+    /// Units logged in it.
+    pub units: u32,
+    is_closed: bool,
+    resolved: Bitmap,
+    /// Blocks of `resolved` that changed since they were last logged.
+    changed: Vec<u32>,
+    is_changed: Bitmap,
+    parked: Vec<Parked>,
+    /// First unit and offset of some records, in their order.
+    index: Vec<(u32, u64)>,
+}
+
+impl Segment {
+    /// Whether the unit is resolved.
+    #[must_use]
+    pub fn is_resolved(&self, unit: u32) -> bool {
+        self.resolved.has(unit)
+    }
+
+    /// Units not resolved.
+    #[must_use]
+    pub fn unresolved(&self) -> u32 {
+        self.units.saturating_sub(self.resolved.count())
+    }
+
+    /// Units that wait to be read again.
+    #[must_use]
+    pub fn parked(&self) -> u32 {
+        self.parked.iter().map(|parked| parked.units.count()).sum()
+    }
+
+    /// Where reading may start to find the record of `unit`.
+    #[must_use]
+    pub fn offset_before(&self, unit: u32) -> u64 {
+        let after = self.index.partition_point(|(first, _)| *first <= unit);
+        self.index.get(after.wrapping_sub(1)).map_or(super::format::BLOCK_BYTES as u64, |(_, offset)| *offset)
+    }
+
+    fn note_record(&mut self, first_unit: u32, offset: u64) {
+        let is_far = self.index.last().is_none_or(|(_, last)| offset >= last + INDEX_STEP_BYTES);
+        if is_far {
+            self.index.push((first_unit, offset));
+        }
+    }
+
+    fn resolve(&mut self, unit: u32) -> bool {
+        if !self.resolved.set(unit) {
+            return false;
+        }
+        let block = unit / BLOCK_UNITS;
+        if self.is_changed.set(block) {
+            self.changed.push(block);
+        }
+        true
+    }
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Segments {
+    core: u16,
+    slots: Vec<Option<Segment>>,
+    /// Slot of the segment that requests go to.
+    current: Option<u16>,
+    freed: Vec<Segment>,
+    bytes: u64,
+}
+
+impl Segments {
+    /// The table of a core.
+    #[must_use]
+    pub fn new(core: u16) -> Self {
+        Self { core, slots: Vec::new(), current: None, freed: Vec::new(), bytes: 0 }
+    }
+
+    /// Segments in use.
+    pub fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.slots.iter().flatten()
+    }
+
+    /// Bytes of their files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Segments in use.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// True when no segment is in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The segment a handle names.
+    #[must_use]
+    pub fn get(&self, slot: u16) -> Option<&Segment> {
+        self.slots.get(usize::from(slot))?.as_ref()
+    }
+
+    fn get_mut(&mut self, slot: u16) -> Option<&mut Segment> {
+        self.slots.get_mut(usize::from(slot))?.as_mut()
+    }
+
+    /// Adds a segment; `None` when the table is full.
+    pub fn add(&mut self, number: u64, bytes: u64) -> Option<SegmentHandle> {
+        let segment = Segment {
+            number,
+            bytes,
+            first_unix_nano: 0,
+            units: 0,
+            is_closed: false,
+            resolved: Bitmap::default(),
+            changed: Vec::new(),
+            is_changed: Bitmap::default(),
+            parked: Vec::new(),
+            index: Vec::new(),
+        };
+        let vacant = self.slots.iter().position(Option::is_none);
+        let slot = vacant.unwrap_or(self.slots.len());
+        if slot >= SLOTS_MAX {
+            return None;
+        }
+        if slot == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot] = Some(segment);
+        self.bytes += bytes;
+        Some(SegmentHandle::new(self.core, u16::try_from(slot).ok()?))
+    }
+
+    /// Notes that a request of that many units was appended to segment `number`, in a flush that begins at `offset`.
+    /// Returns where its units are; `None` when the segment can't be entered in the table.
+    pub fn appended(&mut self, number: u64, bytes: u64, offset: u64, units: u32, unix_nano: u64) -> Option<Origin> {
+        let is_current = self.current.and_then(|slot| self.get(slot)).is_some_and(|segment| segment.number == number);
+        if !is_current {
+            self.current = Some(self.add(number, bytes)?.slot());
+        }
+        let slot = self.current?;
+        let core = self.core;
+        let segment = self.get_mut(slot)?;
+        if segment.first_unix_nano == 0 {
+            segment.first_unix_nano = unix_nano;
+        }
+        let first_unit = segment.units;
+        segment.units = segment.units.saturating_add(units);
+        segment.note_record(first_unit, offset);
+        Some(Origin { segment: SegmentHandle::new(core, slot), first_unit })
+    }
+
+    /// The unit that the next request in segment `number` begins with; `None` when no more fit.
+    #[must_use]
+    pub fn next_unit(&self, number: u64, units: u32) -> Option<u32> {
+        let current = self.current.and_then(|slot| self.get(slot)).filter(|segment| segment.number == number);
+        let next = current.map_or(0, |segment| segment.units);
+        (next.checked_add(units)? < UNITS_MAX).then_some(next)
+    }
+
+    /// Enters a record of a segment of a former run.
+    pub fn recovered(&mut self, handle: SegmentHandle, first_unit: u32, units: u32, offset: u64, unix_nano: u64) {
+        let Some(segment) = self.get_mut(handle.slot()) else { return };
+        if segment.first_unix_nano == 0 {
+            segment.first_unix_nano = unix_nano;
+        }
+        // Units whose records were damaged can't come back: nothing waits for them.
+        for missing in segment.units..first_unit.min(UNITS_MAX) {
+            segment.resolve(missing);
+        }
+        segment.units = segment.units.max(first_unit.saturating_add(units).min(UNITS_MAX));
+        segment.note_record(first_unit, offset);
+    }
+
+    /// Sets what a former run had resolved.
+    pub fn restore(&mut self, handle: SegmentHandle, resolved: Bitmap) {
+        if let Some(segment) = self.get_mut(handle.slot()) {
+            segment.resolved = resolved;
+        }
+    }
+
+    /// The segment gets no more records. False when it is not in the table: nothing was ever logged in it.
+    pub fn close(&mut self, number: u64) -> bool {
+        let slot = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|segment| segment.number == number));
+        let Some(slot) = slot else { return false };
+        if self.current.map(usize::from) == Some(slot) {
+            self.current = None;
+        }
+        if let Some(segment) = &mut self.slots[slot] {
+            segment.is_closed = true;
+        }
+        self.free_if_done(slot);
+        true
+    }
+
+    fn free_if_done(&mut self, slot: usize) {
+        let Some(place) = self.slots.get_mut(slot) else { return };
+        if place.as_ref().is_some_and(|segment| segment.is_closed && segment.unresolved() == 0)
+            && let Some(segment) = place.take()
+        {
+            self.bytes -= segment.bytes;
+            self.freed.push(segment);
+        }
+    }
+
+    /// A unit is done with. True when it was not before.
+    #[inline]
+    pub fn resolve(&mut self, handle: SegmentHandle, unit: u32) -> bool {
+        let slot = handle.slot();
+        let Some(segment) = self.get_mut(slot) else { return false };
+        let is_new = segment.resolve(unit);
+        if segment.is_closed && segment.unresolved() == 0 {
+            self.free_if_done(usize::from(slot));
+        }
+        is_new
+    }
+
+    /// A unit waits in the log for `destinations`. False when it is resolved.
+    pub fn park(&mut self, handle: SegmentHandle, unit: u32, destinations: Destinations) -> bool {
+        let Some(segment) = self.get_mut(handle.slot()) else { return false };
+        if segment.resolved.has(unit) {
+            return false;
+        }
+        let known = segment.parked.iter().position(|parked| parked.destinations == destinations);
+        let known = known.unwrap_or_else(|| {
+            segment.parked.push(Parked { destinations, units: Bitmap::default() });
+            segment.parked.len() - 1
+        });
+        segment.parked[known].units.set(unit)
+    }
+
+    /// Takes what waits in the oldest segment that has something for exporters that `can_take`.
+    pub fn take_parked(&mut self, can_take: impl Fn(Destinations) -> bool) -> Option<(SegmentHandle, Parked)> {
+        let has_some = |segment: &&Segment| segment.parked.iter().any(|parked| can_take(parked.destinations));
+        let oldest = self.iter().filter(has_some).min_by_key(|segment| segment.number)?.number;
+        self.take_parked_of(oldest, can_take)
+    }
+
+    /// Takes what waits in segment `number` for exporters that `can_take`.
+    pub fn take_parked_of(
+        &mut self,
+        number: u64,
+        can_take: impl Fn(Destinations) -> bool,
+    ) -> Option<(SegmentHandle, Parked)> {
+        let core = self.core;
+        let slot = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|segment| segment.number == number))?;
+        let segment = self.slots[slot].as_mut()?;
+        let position = segment.parked.iter().position(|parked| can_take(parked.destinations))?;
+        Some((SegmentHandle::new(core, u16::try_from(slot).ok()?), segment.parked.swap_remove(position)))
+    }
+
+    /// The oldest segment that is closed.
+    #[must_use]
+    pub fn oldest_closed(&self) -> Option<&Segment> {
+        self.iter().filter(|segment| segment.is_closed).min_by_key(|segment| segment.number)
+    }
+
+    /// Segments freed since the last call: their files may be recycled.
+    pub fn take_freed(&mut self) -> Vec<Segment> {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Marks everything resolved as changed: the journal begins a new segment and says it all again.
+    pub fn restate(&mut self) {
+        for segment in self.slots.iter_mut().flatten() {
+            for block in 0..segment.resolved.blocks() {
+                if segment.resolved.block(block) != [0; BITMAP_BLOCK_BYTES] && segment.is_changed.set(block) {
+                    segment.changed.push(block);
+                }
+            }
+        }
+    }
+
+    /// Blocks that changed since they were last logged, at most `blocks_max` of one segment: its number and the blocks.
+    pub fn take_changed(&mut self, blocks_max: usize) -> Option<(u64, Vec<(u32, [u8; BITMAP_BLOCK_BYTES])>)> {
+        let segment = self.slots.iter_mut().flatten().find(|segment| !segment.changed.is_empty())?;
+        let rest = segment.changed.len().saturating_sub(blocks_max);
+        let changed = segment.changed.split_off(rest);
+        let blocks = changed.into_iter().map(|block| {
+            segment.is_changed.unset(block);
+            (block, segment.resolved.block(block))
+        });
+        Some((segment.number, blocks.collect()))
+    }
+
+    /// Blocks that were taken as changed could not be logged.
+    pub fn mark_changed(&mut self, number: u64, blocks: impl Iterator<Item = u32>) {
+        let Some(segment) = self.slots.iter_mut().flatten().find(|segment| segment.number == number) else { return };
+        for block in blocks {
+            if segment.is_changed.set(block) {
+                segment.changed.push(block);
+            }
+        }
+    }
+
+    /// Whether anything changed since it was last logged.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.iter().any(|segment| !segment.changed.is_empty())
+    }
+}
