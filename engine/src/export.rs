@@ -1,6 +1,7 @@
 //! Kept spans, re-framed for the next hop: byte for byte as they came, one `ResourceSpans` a resource and one
 //! `ScopeSpans` a scope, batched over traces.
 
+use crate::vocabulary::Unit;
 use hashbrown::HashMap;
 use tailwater_proto::otlp::wire::{field_length, put_header};
 
@@ -21,6 +22,8 @@ pub struct Export {
     by_scope: HashMap<u32, usize, ahash::RandomState>,
     spans: u32,
     bytes: usize,
+    /// The spans' places in the log, of those that are in it.
+    units: Vec<Unit>,
     /// Emptied lists, so that steady state allocates nothing.
     spare: Vec<Vec<u8>>,
 }
@@ -39,6 +42,8 @@ pub struct Flushed {
     pub body: Vec<u8>,
     /// Spans in it.
     pub spans: u32,
+    /// Their places in the log, of those that are in it.
+    pub units: Vec<Unit>,
     /// The scopes whose hold ends with the flush.
     pub scopes: Vec<u32>,
 }
@@ -65,6 +70,7 @@ impl Export {
             by_scope: HashMap::with_hasher(hasher),
             spans: 0,
             bytes: 0,
+            units: Vec::new(),
             spare: Vec::new(),
         }
     }
@@ -82,7 +88,7 @@ impl Export {
     }
 
     /// Adds a span. True when the scope is new to the batch and is to be held by the caller until the flush.
-    pub fn add(&mut self, scope: u32, span: &[u8]) -> bool {
+    pub fn add(&mut self, scope: u32, unit: Unit, span: &[u8]) -> bool {
         let next = self.scopes.len();
         let position = *self.by_scope.entry(scope).or_insert(next);
         if position == next {
@@ -91,6 +97,9 @@ impl Export {
         let spans = &mut self.scopes[position].spans;
         put_header(spans, SPANS, span.len());
         spans.extend_from_slice(span);
+        if !unit.is_none() {
+            self.units.push(unit);
+        }
         self.spans += 1;
         self.bytes += span.len();
         position == next
@@ -125,7 +134,8 @@ impl Export {
             }
         }
         self.bytes = 0;
-        Some(Flushed { body, spans: std::mem::take(&mut self.spans), scopes })
+        let (spans, units) = (std::mem::take(&mut self.spans), std::mem::take(&mut self.units));
+        Some(Flushed { body, spans, units, scopes })
     }
 }
 
@@ -141,10 +151,10 @@ mod tests {
             8 => (1, &[0x0a, 0][..], &[0x1a, 1, b'b'][..]),
             _ => (2, &[][..], &[][..]),
         };
-        assert!(export.add(9, b"z"));
-        assert!(export.add(7, b"one"));
-        assert!(export.add(8, b"two"));
-        assert!(!export.add(7, b"three"));
+        assert!(export.add(9, Unit::NONE, b"z"));
+        assert!(export.add(7, Unit::NONE, b"one"));
+        assert!(export.add(8, Unit::NONE, b"two"));
+        assert!(!export.add(7, Unit::NONE, b"three"));
         let flushed = export.flush(parts).unwrap();
         let expected = [
             &[0x0a, 26, 0x0a, 0][..],
@@ -168,10 +178,10 @@ mod tests {
     fn a_batch_is_full_by_spans_or_bytes_but_takes_one_span_of_any_size() {
         let mut export = Export::new(BatchLimits { spans_max: 2, bytes_max: 10 }, [0; 4]);
         assert!(!export.is_full_for(1_000_000));
-        export.add(1, &[0; 5]);
+        export.add(1, Unit::NONE, &[0; 5]);
         assert!(!export.is_full_for(5));
         assert!(export.is_full_for(6));
-        export.add(1, &[0; 5]);
+        export.add(1, Unit::NONE, &[0; 5]);
         assert!(export.is_full_for(0));
     }
 }

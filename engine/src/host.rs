@@ -1,7 +1,7 @@
 //! The seam to the world: what a shard asks of whoever runs it. Passed to each call and never stored, so that no
 //! type parameter spreads. The real host is in `node`, a simulated one drives the tests.
 
-use crate::vocabulary::{Destinations, Unit};
+use crate::vocabulary::{Destinations, Judged, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 
@@ -23,8 +23,15 @@ pub struct ExportRequest {
 
 /// The world as a shard sees it.
 pub trait Host {
-    /// Takes a request for the next hop. The host reports each item's fate once, through `Shard::settle`.
+    /// Takes a request for the next hop. The host reports each item's fate once, through `Shard::settle` or
+    /// `Shard::park`.
     fn export(&mut self, request: ExportRequest);
+    /// Notes a verdict in the log.
+    fn judged(&mut self, judged: &Judged);
+    /// A unit of the log is dropped: the log need not keep it.
+    fn resolve(&mut self, unit: Unit);
+    /// A span was kept whose bytes are only in the log: it is to be read again and given to `Shard::export_again`.
+    fn recall(&mut self, unit: Unit);
 }
 
 /// What became of an `ExportRequest`'s items.

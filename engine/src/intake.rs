@@ -5,7 +5,7 @@
 use crate::route::Route;
 use crate::rules::attribute::Memory;
 use crate::rules::{Rules, Site, status_bit};
-use crate::vocabulary::{Envelopes, ScopeEnvelope, ShardIndex, SpanBatch, SpanRecord};
+use crate::vocabulary::{Envelopes, Nanos, Origin, ScopeEnvelope, ShardIndex, SpanBatch, SpanRecord, TraceId};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +35,61 @@ pub struct Scanned {
     pub refused: u32,
     /// The first of those faults, for the answer to the sender.
     pub fault: Option<SpanFault>,
+}
+
+impl Scanned {
+    /// Units that the request takes in the log: one for each span, refused ones included, so that the count does not
+    /// depend on the limits in force.
+    #[must_use]
+    pub fn units(&self) -> u32 {
+        self.accepted + self.refused
+    }
+
+    /// Spans in `batches`.
+    #[must_use]
+    pub fn spans(&self) -> usize {
+        self.batches.iter().map(|(_, batch)| batch.spans.len()).sum()
+    }
+
+    /// Positions in the request of the spans in `batches`.
+    pub fn positions(&self) -> impl Iterator<Item = u32> {
+        self.batches.iter().flat_map(|(_, batch)| &batch.spans).map(|record| record.position)
+    }
+
+    /// Positions in the request of the spans that are not in `batches`.
+    #[must_use]
+    pub fn missing_positions(&self) -> Vec<u32> {
+        let mut is_there = vec![false; self.units() as usize];
+        for position in self.positions() {
+            is_there[position as usize] = true;
+        }
+        (0..self.units()).filter(|position| !is_there[*position as usize]).collect()
+    }
+
+    /// Keeps only the spans at whose position `is_wanted`.
+    pub fn retain(&mut self, is_wanted: impl Fn(u32) -> bool) {
+        for (_, SpanBatch { spans, leaves_more, .. }) in &mut self.batches {
+            let words = if spans.is_empty() { 0 } else { leaves_more.len() / spans.len() };
+            let mut kept = 0;
+            for at in 0..spans.len() {
+                if is_wanted(spans[at].position) {
+                    spans[kept] = spans[at];
+                    leaves_more.copy_within(at * words..(at + 1) * words, kept * words);
+                    kept += 1;
+                }
+            }
+            spans.truncate(kept);
+            leaves_more.truncate(kept * words);
+        }
+        self.batches.retain(|(_, batch)| !batch.spans.is_empty());
+    }
+
+    /// Says where the request lies in the log and when it came.
+    pub fn place(&mut self, origin: Origin, arrived: Nanos) {
+        for (_, batch) in &mut self.batches {
+            (batch.origin, batch.arrived) = (origin, arrived);
+        }
+    }
 }
 
 /// The stage's scratch, kept from request to request.
@@ -72,6 +127,12 @@ impl Intake {
         }
     }
 
+    /// The hash by which a trace is routed and found.
+    #[must_use]
+    pub fn hash(&self, trace_id: &TraceId) -> u64 {
+        self.route.hash(trace_id)
+    }
+
     /// Scans an `ExportTraceServiceRequest`.
     ///
     /// # Errors
@@ -103,7 +164,9 @@ impl Intake {
         let batches = (0u16..).zip(&mut self.staged).filter(|(_, staged)| !staged.spans.is_empty());
         let batches = batches.map(|(shard, staged)| {
             let Staged { spans, leaves_more } = std::mem::take(staged);
-            (ShardIndex(shard), SpanBatch { body: body.clone(), envelopes: envelopes.clone(), spans, leaves_more })
+            let (body, envelopes) = (body.clone(), envelopes.clone());
+            let (origin, arrived) = (Origin::NONE, Nanos::default());
+            (ShardIndex(shard), SpanBatch { body, envelopes, spans, leaves_more, origin, arrived })
         });
         Ok(Scanned { batches: batches.collect(), accepted, refused, fault })
     }
@@ -207,6 +270,7 @@ impl TraceVisitor for Walk<'_> {
             offset: position(facts.offset),
             length: position(facts.bytes.len()),
             scope: position(self.envelopes.scopes.len()).saturating_sub(1),
+            position: self.accepted + self.refused,
             status: status_bit(facts.status_code),
             is_root: facts.is_root,
         });

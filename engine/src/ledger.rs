@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! received = exported + dropped(by reason) + pending
-//! pending  = buffered + exporting + (handed over - taken over)
+//! pending  = buffered + exporting + parked + (handed over - taken over)
 //! ```
 //!
-//! The last term is what is on its way between cores; it is only meaningful summed over all shards of a node.
+//! The last two terms are only meaningful summed over all shards of a node: a span may be parked by one core and read
+//! from the log by another, and the last one is what is on its way between cores.
 
 use tailwater_proto::otlp::Signal;
 
@@ -34,11 +35,17 @@ pub enum DropReason {
     ExportShutdown,
     /// No exporter takes its signal.
     NoExporter,
+    /// It waited in the log past `wal.retention`.
+    WalRetention,
+    /// It waited in the log when room was needed, with `wal.on_full: decide_early`.
+    WalFull,
+    /// It waited in the log and could not be read again.
+    WalUnreadable,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::NotSampled,
         Self::DropPolicy,
         Self::LateNotSampled,
@@ -50,6 +57,9 @@ impl DropReason {
         Self::ExportExhausted,
         Self::ExportShutdown,
         Self::NoExporter,
+        Self::WalRetention,
+        Self::WalFull,
+        Self::WalUnreadable,
     ];
 
     /// The label value in metrics.
@@ -67,6 +77,9 @@ impl DropReason {
             Self::ExportExhausted => "export_exhausted",
             Self::ExportShutdown => "export_shutdown",
             Self::NoExporter => "no_exporter",
+            Self::WalRetention => "wal_retention",
+            Self::WalFull => "wal_full",
+            Self::WalUnreadable => "wal_unreadable",
         }
     }
 }
@@ -84,6 +97,9 @@ pub struct Account {
     pub buffered: u64,
     /// Kept, and in the open batch or with the exporter.
     pub exporting: u64,
+    /// Kept, and only in the log: an exporter could not take them, or their bytes were given up in memory. One core's
+    /// count may be negative.
+    pub parked: i64,
     /// Taken over by the next hop.
     pub exported: u64,
     /// Dropped, by `DropReason`.
@@ -97,6 +113,17 @@ impl Account {
         self.dropped[reason as usize] += items;
     }
 
+    /// Counts `items` as waiting in the log.
+    pub fn park(&mut self, items: u64) {
+        self.parked += i64::try_from(items).unwrap_or(i64::MAX);
+    }
+
+    /// Counts `items` that waited in the log as with the exporters again.
+    pub fn unpark(&mut self, items: u64) {
+        self.parked -= i64::try_from(items).unwrap_or(i64::MAX);
+        self.exporting += items;
+    }
+
     /// All that was dropped.
     #[must_use]
     pub fn dropped_total(&self) -> u64 {
@@ -106,9 +133,15 @@ impl Account {
     /// Of the dropped: kept data that did not reach the next hop.
     #[must_use]
     pub fn lost_at_export(&self) -> u64 {
-        let reasons = [DropReason::ExportQueueFull, DropReason::ExportExhausted, DropReason::ExportShutdown]
-            .map(|reason| reason as usize);
-        reasons.into_iter().map(|reason| self.dropped[reason]).sum()
+        let reasons = [
+            DropReason::ExportQueueFull,
+            DropReason::ExportExhausted,
+            DropReason::ExportShutdown,
+            DropReason::WalRetention,
+            DropReason::WalFull,
+            DropReason::WalUnreadable,
+        ];
+        reasons.into_iter().map(|reason| reason as usize).map(|reason| self.dropped[reason]).sum()
     }
 
     /// What is held here or on the way, as if this account were a whole node's. The transit between cores may
@@ -116,7 +149,7 @@ impl Account {
     #[must_use]
     pub fn pending(&self) -> i128 {
         let transit = i128::from(self.handed_over) - i128::from(self.taken_over);
-        i128::from(self.buffered) + i128::from(self.exporting) + transit
+        i128::from(self.buffered) + i128::from(self.exporting) + i128::from(self.parked) + transit
     }
 
     /// Whether the identity of the module doc holds.
@@ -133,6 +166,7 @@ impl Account {
         self.taken_over += other.taken_over;
         self.buffered += other.buffered;
         self.exporting += other.exporting;
+        self.parked += other.parked;
         self.exported += other.exported;
         for (mine, theirs) in self.dropped.iter_mut().zip(&other.dropped) {
             *mine += theirs;
@@ -176,6 +210,8 @@ pub struct TraceCounts {
     pub late_kept_spans: u64,
     /// Spans that came after their trace was dropped, and followed it.
     pub late_dropped_spans: u64,
+    /// Spans whose bytes were given up in memory, to be read from the log if their trace is kept.
+    pub cold_spans: u64,
     /// Verdicts that gave way to newer ones; spans that come later still begin their trace anew.
     pub verdicts_forgotten: u64,
 }
@@ -190,6 +226,7 @@ impl TraceCounts {
         self.decided_at_drain += other.decided_at_drain;
         self.late_kept_spans += other.late_kept_spans;
         self.late_dropped_spans += other.late_dropped_spans;
+        self.cold_spans += other.cold_spans;
         self.verdicts_forgotten += other.verdicts_forgotten;
     }
 }

@@ -55,6 +55,8 @@ pub struct SpanRecord {
     pub length: u32,
     /// Its scope in the batch's `Envelopes`.
     pub scope: u32,
+    /// Its place among all spans of the request, refused ones included: what its unit in the log follows from.
+    pub position: u32,
     /// Its status as one bit.
     pub status: StatusMask,
     /// True when it has no parent.
@@ -150,6 +152,13 @@ pub struct Unit {
 impl Unit {
     /// Of what is not in the log.
     pub const NONE: Self = Self { segment: SegmentHandle::NONE, number: 0 };
+
+    /// True for what is not in the log.
+    #[inline]
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.segment.is_none()
+    }
 }
 
 /// The exporters that a request is for: bit n is the node's n-th.
@@ -199,6 +208,31 @@ pub struct SpanBatch {
     pub spans: Vec<SpanRecord>,
     /// Leaves past the first 64: `rules.leaf_words() - 1` words a span.
     pub leaves_more: Vec<u64>,
+    /// Where the request lies in the log.
+    pub origin: Origin,
+    /// When the request came: a trace's wait counts from the arrival of its first span, however late its owner gets it.
+    pub arrived: Nanos,
+}
+
+/// Where a request lies in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The segment; `NONE` when the request is not in the log.
+    pub segment: SegmentHandle,
+    /// The unit of the request's first span, or of the whole request.
+    pub first_unit: u32,
+}
+
+impl Origin {
+    /// Of what is not in the log.
+    pub const NONE: Self = Self { segment: SegmentHandle::NONE, first_unit: 0 };
+
+    /// The unit of the span at `position` of the request.
+    #[inline]
+    #[must_use]
+    pub const fn unit(self, position: u32) -> Unit {
+        Unit { segment: self.segment, number: self.first_unit.wrapping_add(position) }
+    }
 }
 
 /// What a trace came to.
@@ -210,6 +244,23 @@ pub enum Verdict {
     Drop,
 }
 
+/// A trace's verdict, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Why its spans are dropped, when they are: the number of a `DropReason`.
+    pub drop_reason: u8,
+    /// Why it was judged when it was.
+    pub occasion: Occasion,
+    /// Rejection threshold of the rule that kept it, of 2^56 (OTEP 235); 0 when it was kept for certain.
+    pub threshold: u64,
+    /// Spans it had.
+    pub spans: u32,
+}
+
 /// Why a trace was judged when it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
@@ -219,4 +270,6 @@ pub enum Occasion {
     Early,
     /// The node is shutting down.
     Drain,
+    /// It outgrew `maximum_trace_size_bytes`.
+    TooLarge,
 }

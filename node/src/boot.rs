@@ -2,26 +2,32 @@
 
 use crate::cli::{EXIT_CONFIGURATION, say};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
-use crate::core::{Core, CorePort};
+use crate::core::log::CoreLog;
+use crate::core::replay::{Common, Share};
+use crate::core::{Core, CorePort, HISTORY, Message, Settings};
 use crate::outbox::{FileJob, FileQueue, Outbox};
 use crate::sockets::{Addresses, CoreListeners};
 use crate::supervise::{Node, supervise};
+use crate::survey::{LOG_DIRECTORY, OldSegment, Spare, Survey, SurveyError, survey};
 use crate::{logging, plan};
 use async_channel::{Receiver, Sender, bounded};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{Ack, Config, Loaded, MemoryPlan, memory_plan};
+use tailwater_config::{Config, Loaded, MemoryPlan, WalFull, WalPlan, memory_plan, wal_plan};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
 use tailwater_engine::host::ExportFate;
+use tailwater_engine::log::lane::{Lane, LanePlan};
+use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::SpanBatch;
 use tailwater_runtime::affinity::{self, Placement};
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
+use tailwater_runtime::files::Directory;
 use tailwater_runtime::lock::DataDirectoryLock;
 use tailwater_runtime::mesh::{Mesh, MeshPort};
 use tailwater_runtime::net::exclusive_port_probe;
@@ -52,12 +58,12 @@ impl BootError {
 }
 
 /// Runs until told to stop.
-pub fn run(loaded: &Loaded) -> ExitCode {
+pub fn run(loaded: &Loaded, repair: bool) -> ExitCode {
     logging::start(&loaded.config.node.log);
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    match boot(&loaded.config) {
+    match boot(&loaded.config, repair) {
         Ok(code) => code,
         Err(error) => {
             say(&format!("tailwater does not start: {error}"));
@@ -72,6 +78,8 @@ pub struct Blueprint {
     pub placement: Placement,
     /// Bounds.
     pub memory: MemoryPlan,
+    /// The log's bounds, where there is a log.
+    pub wal: Option<WalPlan>,
     /// Compiled policies.
     pub rules: Arc<Rules>,
 }
@@ -86,19 +94,18 @@ pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
     }
     let memory = memory_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?;
     let rules = Rules::compile(&config.sampling).map_err(|error| error.to_string())?;
-    if config.ack != Ack::Received {
-        return Err(format!(
-            "--ack {}: this version has no log on disk, so only `received` can be kept; use --ack received",
-            config.ack
-        ));
-    }
+    let wal = if config.needs_wal() {
+        Some(wal_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?)
+    } else {
+        None
+    };
     for exporter in &config.exporters.otlp {
         Endpoints::new(exporter).map_err(|error| error.to_string())?;
     }
-    Ok(Blueprint { placement, memory, rules: Arc::new(rules) })
+    Ok(Blueprint { placement, memory, wal, rules: Arc::new(rules) })
 }
 
-fn boot(config: &Config) -> Result<ExitCode, BootError> {
+fn boot(config: &Config, repair: bool) -> Result<ExitCode, BootError> {
     let blueprint = blueprint(config).map_err(BootError::Configuration)?;
     let raised = limits::raise();
     tracing::debug!(?raised, "resource limits");
@@ -111,9 +118,10 @@ fn boot(config: &Config) -> Result<ExitCode, BootError> {
     tracing::info!(total_mib = blueprint.memory.total >> 20, parts, "memory plan");
     let lock = take_data_directory(config)?;
     probe_ports(config)?;
+    let survey = take_over(config, &blueprint, repair)?;
     let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
-    let node = launch(config, &blueprint, backend, file).map_err(BootError::Machine)?;
+    let node = launch(config, &blueprint, backend, file, survey).map_err(BootError::Machine)?;
     let code = supervise(config, node);
     drop(lock);
     Ok(code)
@@ -136,6 +144,36 @@ fn take_data_directory(config: &Config) -> Result<DataDirectoryLock, BootError> 
         ))
     })?;
     DataDirectoryLock::take(path).map_err(|error| BootError::Machine(error.to_string()))
+}
+
+/// Looks at what a former run has left in the log.
+fn take_over(config: &Config, blueprint: &Blueprint, repair: bool) -> Result<Survey, BootError> {
+    let found = survey(&config.node.data_directory, repair).map_err(|error| match error {
+        SurveyError::Newer { .. } => BootError::Configuration(error.to_string()),
+        SurveyError::Directory { .. } => BootError::Machine(error.to_string()),
+    })?;
+    let Some(wal) = &blueprint.wal else {
+        if !found.segments.is_empty() {
+            tracing::warn!(
+                segments = found.segments.len(),
+                directory = %config.node.data_directory.join(LOG_DIRECTORY).display(),
+                "a former run has left a log, which --ack received does not read; start with --ack synced to deliver it"
+            );
+        }
+        return Ok(Survey::default());
+    };
+    tracing::info!(%wal, "log");
+    if !found.segments.is_empty() {
+        let mib = found.segments.iter().map(|segment| segment.bytes).sum::<u64>() >> 20;
+        tracing::info!(
+            segments = found.segments.len(),
+            mib,
+            verdicts = found.verdicts.len(),
+            "reading the log of the \
+            last run before anything is accepted"
+        );
+    }
+    Ok(found)
 }
 
 /// The shards' listeners share their ports among themselves, so a plain bind first tells whether another process has
@@ -164,18 +202,28 @@ const PORT_PROBES_MAX: usize = 20;
 const PORT_PROBE_PAUSE: Duration = Duration::from_millis(25);
 
 /// Starts the cores and the file's thread.
-fn launch(config: &Config, blueprint: &Blueprint, backend: Backend, file: Option<FileWriter>) -> Result<Node, String> {
+fn launch(
+    config: &Config,
+    blueprint: &Blueprint,
+    backend: Backend,
+    file: Option<FileWriter>,
+    survey: Survey,
+) -> Result<Node, String> {
     let shards = blueprint.placement.cores.len();
     let count = u16::try_from(shards).map_err(|error| error.to_string())?;
     let seed = hash_seed();
-    let origin = clock::monotonic_nanos();
+    // The past of the engine's clock is where a former run's requests lie.
+    let origin = clock::monotonic_nanos().wrapping_sub(HISTORY.0);
     let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
-    let mesh = Mesh::<SpanBatch>::new(shards, queue_length);
+    let mesh = Mesh::<Message>::new(shards, queue_length);
     let (channels, mut controls): (Vec<_>, Vec<_>) = (0..shards).map(|_| bounded(CONTROL_QUEUE_LENGTH)).unzip();
     let file = file.map(|writer| start_file(writer, config.needs_wal(), &channels)).transpose()?;
     let shared = Arc::new(config.clone());
     let addresses = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(addresses, shards);
+    let shard = plan::shard_plan(config, &blueprint.memory, seed, 0, count);
+    let verdicts_max = shard.kept_verdicts_max + shard.dropped_verdicts_max;
+    let mut logs = log_seats(blueprint, survey, Route::new(seed, count), shards, verdicts_max);
     let mut handles = Vec::with_capacity(shards);
     let numbered = (0u16..).zip(mesh).zip(controls.drain(..)).zip(listeners).zip(&blueprint.placement.cores);
     for ((((number, port), control), listeners), core) in numbered {
@@ -189,6 +237,7 @@ fn launch(config: &Config, blueprint: &Blueprint, backend: Backend, file: Option
             origin,
             file: file.clone(),
             listeners,
+            log: logs.pop_front(),
         };
         let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
         handles.push(start(options, move || seat.run()).map_err(|error| error.to_string())?);
@@ -209,11 +258,65 @@ struct Seat {
     plan: ShardPlan,
     rules: Arc<Rules>,
     config: Arc<Config>,
-    mesh: MeshPort<SpanBatch>,
+    mesh: MeshPort<Message>,
     control: Receiver<Control>,
     origin: u64,
     file: Option<Sender<FileJob>>,
     listeners: CoreListeners,
+    log: Option<LogSeat>,
+}
+
+/// What one core needs for its log.
+struct LogSeat {
+    plan: LanePlan,
+    spares: Vec<Spare>,
+    share: Share,
+}
+
+/// Files kept by a core to be recycled: the next segment of requests and the next of the journal.
+const SPARES_MAX: usize = 2;
+
+/// One seat a core where there is a log, none otherwise.
+fn log_seats(
+    blueprint: &Blueprint,
+    mut survey: Survey,
+    route: Route,
+    cores: usize,
+    verdicts_max: usize,
+) -> VecDeque<LogSeat> {
+    let Some(wal) = &blueprint.wal else { return VecDeque::new() };
+    let common = Common::new(&mut survey, clock::unix_nanos());
+    let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
+    let (mine, all) = bounded(1);
+    let nonce_seed = hash_seed()[0];
+    let count = u16::try_from(cores).unwrap_or(u16::MAX);
+    let mut journals = survey.journals;
+    let mut spares = survey.spares;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let seats = (0u16..).zip(shares).map(|(core, segments)| LogSeat {
+        plan: LanePlan {
+            core,
+            cores: count,
+            first_number: survey.next_number,
+            nonce_seed,
+            segment_bytes: wal.segment_bytes,
+            requests_bytes_max: wal.requests_bytes,
+            journal_segment_bytes: wal.journal_segment_bytes,
+            journal_segments_max: size(wal.journal_bytes / wal.journal_segment_bytes.max(1)),
+            buffer_bytes_max: size(wal.buffer_bytes),
+            verdicts_max,
+        },
+        spares: if core == 0 { std::mem::take(&mut spares) } else { Vec::new() },
+        share: Share {
+            common: common.clone(),
+            segments,
+            mine: mine.clone(),
+            all: all.clone(),
+            route: route.clone(),
+            journals: if core == 0 { std::mem::take(&mut journals) } else { Vec::new() },
+        },
+    });
+    seats.collect()
 }
 
 impl Seat {
@@ -226,15 +329,39 @@ impl Seat {
         }
         let shard = Shard::new(self.plan, self.rules);
         let file = self.file.map(|jobs| FileQueue::new(jobs, self.index));
-        let outbox = Outbox::new(exporters, file);
-        let blocks = self.config.sampling.block_on_overflow;
-        let core = Core::new(self.index, shard, outbox, self.mesh, self.origin, blocks);
-        core.set_receivers(self.listeners.open(&self.config, shards, || CorePort(core.clone()))?);
+        let outbox = Outbox::new(exporters, file, self.log.is_some());
+        let settings = settings(&self.config);
+        let (log, share) = match self.log {
+            Some(LogSeat { plan, spares, share }) => {
+                let path = self.config.node.data_directory.join(LOG_DIRECTORY);
+                let directory = Directory::open(&path).await.map_err(|error| error.to_string())?;
+                (Some(CoreLog::new(Lane::new(plan), directory, spares, SPARES_MAX)), Some(share))
+            }
+            None => (None, None),
+        };
+        let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, &settings);
+        core.start_inside();
+        if let Some(share) = share {
+            core.replay(share).await;
+        }
+        core.set_receivers(self.listeners.open(&self.config, shards, |ack| CorePort { core: core.clone(), ack })?);
         let (ended, wait) = bounded(1);
         core.start(self.control, ended);
         // Closing is the signal; nothing is ever sent.
         _ = wait.recv().await;
         Ok(())
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let receivers = [&config.receivers.grpc, &config.receivers.http];
+    let largest = receivers.into_iter().flatten().map(|receiver| receiver.limits.request_bytes_max).max();
+    Settings {
+        blocks_on_overflow: config.sampling.block_on_overflow,
+        decides_early: config.wal.on_full == WalFull::DecideEarly,
+        journal_interval: config.wal.journal_interval,
+        retention: config.wal.retention,
+        request_bytes_max: usize::try_from(largest.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
     }
 }
 

@@ -26,7 +26,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match matches.subcommand() {
-        Some(("run", matches)) => with_configuration(matches, &knobs, boot::run),
+        Some(("run", matches)) => {
+            let repair = matches.get_flag("repair");
+            with_configuration(matches, &knobs, |loaded| boot::run(loaded, repair))
+        }
         Some(("check", matches)) => with_configuration(matches, &knobs, check::run),
         Some(("doctor", matches)) => {
             let json = matches.get_flag("json");
@@ -57,7 +60,15 @@ fn command(knobs: &[Knob]) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(configured("run", "Receive, sample and export until told to stop"))
+        .subcommand(
+            configured("run", "Receive, sample and export until told to stop").arg(
+                Arg::new("repair")
+                    .long("repair")
+                    .action(ArgAction::SetTrue)
+                    .help("Set files of the log aside that cannot be read, and start without them")
+                    .display_order(1),
+            ),
+        )
         .subcommand(configured("check", "Check the configuration and print what would run, with the memory plan"))
         .subcommand(configured("doctor", "Test this machine and name the remedy for what is missing").arg(
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object").display_order(1),

@@ -16,6 +16,8 @@ pub enum Control {
     Decide(Sender<()>),
     /// Send what is queued; answered when the queue is empty.
     Flush(Sender<()>),
+    /// Log everything that is settled; answered once it is durable.
+    CloseLog(Sender<()>),
     /// End; what is still queued is booked as dropped.
     End(Sender<Snapshot>),
     /// The embedded file's thread is done with the job of that ticket.
@@ -35,6 +37,33 @@ pub struct Snapshot {
     pub exporters: Vec<ExporterSnapshot>,
     /// Connections and requests, gRPC then HTTP.
     pub receivers: Vec<ReceiverSnapshot>,
+    /// The log, where there is one.
+    pub log: Option<LogSnapshot>,
+}
+
+/// The log of one core.
+#[derive(Debug, Clone, Default)]
+pub struct LogSnapshot {
+    /// Segments of requests in use.
+    pub segments: u64,
+    /// Bytes of their files.
+    pub segment_bytes: u64,
+    /// Bound of the former.
+    pub segment_bytes_max: u64,
+    /// Bytes waiting for the disk.
+    pub buffered_bytes: u64,
+    /// Requests whose senders wait for the disk.
+    pub staged: u64,
+    /// Units that keep segments from being freed.
+    pub unresolved: u64,
+    /// Units that wait in the log for an exporter.
+    pub parked: u64,
+    /// When the oldest segment with any of these was begun, nanoseconds since 1970; 0 when there is none.
+    pub parked_since_unix_nano: u64,
+    /// Whether the disk gives no segment to write to.
+    pub is_failing: bool,
+    /// Its counters by name.
+    pub counters: Vec<(&'static str, u64)>,
 }
 
 /// One exporter on one core.

@@ -1,30 +1,60 @@
 //! One core: its shard, its way to the other cores, its exporters, and the loops that drive them. Everything here
 //! runs on one executor; borrows never cross an await.
 
+pub mod log;
+mod port;
+mod recall;
+pub mod replay;
+
+pub use port::CorePort;
+
 use crate::control::{Control, ExporterSnapshot, Snapshot};
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
-use bytes::Bytes;
+use log::{CoreLog, Payload};
+use port::CoreEnvironment;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
-use tailwater_connectors::otlp::exporter::Environment;
-use tailwater_connectors::otlp::receiver::{Accepted, Port};
+use tailwater_connectors::otlp::receiver::PortError;
 use tailwater_engine::host::ExportFate;
-use tailwater_engine::intake::IntakeError;
+use tailwater_engine::intake::Scanned;
 use tailwater_engine::shard::{Shard, TICK};
-use tailwater_engine::vocabulary::{Nanos, ShardIndex, SpanBatch};
-use tailwater_proto::otlp::Signal;
+use tailwater_engine::vocabulary::{Destinations, Nanos, Origin, ShardIndex, SpanBatch, Unit};
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn, timeout, yield_now};
 use tailwater_runtime::mesh::MeshPort;
 
 /// How often a held-back sender looks again.
 const PRESSURE_RECHECK: Duration = Duration::from_millis(5);
+/// Flushes of the journal at the end.
+const CLOSING_FLUSHES: usize = 3;
 /// Messages from other cores taken in one go before other tasks run.
 const TAKE_IN_A_ROW_MAX: usize = 16;
+
+/// Units gathered for another core before they are sent between ticks.
+const UNITS_PER_MESSAGE: usize = 4096;
+/// How much the engine's time is ahead of its origin at the start: what a former run has left lies in that past.
+pub const HISTORY: Nanos = Nanos::from_millis(48 * 3600 * 1000);
+
+/// What cores tell one another.
+pub enum Message {
+    /// Spans for the shard that owns their traces.
+    Spans(SpanBatch),
+    /// Units of the receiver's log that are done with.
+    Resolved(Vec<Unit>),
+    /// Units of the receiver's log that wait there for these exporters.
+    Parked(Vec<Unit>, Destinations),
+}
+
+/// Units of other cores' logs, until they are sent.
+#[derive(Default)]
+struct ForOwners {
+    resolved: Vec<Vec<Unit>>,
+    parked: Vec<Vec<(Unit, Destinations)>>,
+}
 
 /// One core's state.
 pub struct Core {
@@ -32,13 +62,38 @@ pub struct Core {
     shard: RefCell<Shard>,
     outbox: RefCell<Outbox>,
     receivers: RefCell<Vec<OpenReceiver>>,
-    mesh: MeshPort<SpanBatch>,
+    mesh: MeshPort<Message>,
+    /// This core's log, if any receiver acknowledges more than the receipt.
+    log: Option<Rc<CoreLog>>,
+    for_owners: RefCell<ForOwners>,
     /// Origin of the engine's time, monotonic nanoseconds; the same for all cores.
-    origin: u64,
+    origin: Cell<u64>,
+    /// Set while a former run's log is read: nothing is judged before all of it is there.
+    is_replaying: Cell<bool>,
+    /// Set while this core is told to judge early because its log, or another's, is full.
+    decides_early: bool,
+    /// Since when senders were held back without a pause.
+    pressed_since: Cell<Option<Nanos>>,
     /// Set once nothing more is accepted.
     is_closed: Cell<bool>,
     /// Whether a full buffer holds back senders, instead of deciding early.
     blocks_on_overflow: bool,
+    settings: Settings,
+}
+
+/// What a core needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether a full buffer holds back senders, instead of deciding early.
+    pub blocks_on_overflow: bool,
+    /// Whether a full log has traces judged early, instead of holding back senders.
+    pub decides_early: bool,
+    /// How often the journal is written.
+    pub journal_interval: Duration,
+    /// Age past which kept data that no exporter takes is dropped; zero for never.
+    pub retention: Duration,
+    /// Largest request once inflated.
+    pub request_bytes_max: usize,
 }
 
 impl Core {
@@ -47,9 +102,10 @@ impl Core {
         index: usize,
         shard: Shard,
         outbox: Outbox,
-        mesh: MeshPort<SpanBatch>,
+        mesh: MeshPort<Message>,
+        log: Option<Rc<CoreLog>>,
         origin: u64,
-        blocks_on_overflow: bool,
+        settings: &Settings,
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
@@ -57,9 +113,15 @@ impl Core {
             outbox: RefCell::new(outbox),
             receivers: RefCell::default(),
             mesh,
-            origin,
+            log,
+            for_owners: RefCell::default(),
+            origin: Cell::new(origin),
+            is_replaying: Cell::new(false),
+            decides_early: settings.decides_early,
+            pressed_since: Cell::new(None),
             is_closed: Cell::new(false),
-            blocks_on_overflow,
+            blocks_on_overflow: settings.blocks_on_overflow,
+            settings: settings.clone(),
         })
     }
 
@@ -70,7 +132,7 @@ impl Core {
 
     /// The engine's time.
     fn now(&self) -> Nanos {
-        Nanos(monotonic_nanos().saturating_sub(self.origin))
+        Nanos(monotonic_nanos().wrapping_sub(self.origin.get()))
     }
 
     /// Calls into the shard, then books the fates that were known at once.
@@ -78,10 +140,112 @@ impl Core {
         let mut shard = self.shard.borrow_mut();
         let mut outbox = self.outbox.borrow_mut();
         let result = call(&mut shard, self.now(), &mut outbox);
-        for (signal, items, fate) in outbox.take_settled() {
-            shard.settle(signal, items, fate);
+        for settlement in outbox.take_settled() {
+            self.book(&mut shard, &mut outbox, settlement);
+        }
+        if let Some(log) = &self.log {
+            outbox.log_into(log);
+        }
+        let recalled = outbox.take_recalled();
+        drop((shard, outbox));
+        for unit in recalled {
+            self.park(unit, Destinations::ALL);
         }
         result
+    }
+
+    /// Books what became of a request. What an exporter could not take now waits in the log.
+    fn book(&self, shard: &mut Shard, outbox: &mut Outbox, settlement: Settlement) {
+        let Settlement { signal, items, delivered, lost, fate, units, parked } = settlement;
+        if !parked.is_none() {
+            shard.park(signal, items);
+            for unit in units {
+                self.park(unit, parked);
+            }
+            return;
+        }
+        if delivered > 0 {
+            shard.settle(signal, delivered, ExportFate::Delivered);
+        }
+        if lost > 0 {
+            shard.settle(signal, lost, fate);
+        }
+        outbox.resolve_all(units);
+    }
+
+    /// A unit waits in the log for `destinations`.
+    fn park(&self, unit: Unit, destinations: Destinations) {
+        let owner = usize::from(unit.segment.core());
+        if owner == self.index {
+            if let Some(log) = &self.log {
+                log.lane.borrow_mut().segments.park(unit.segment, unit.number, destinations);
+            }
+            return;
+        }
+        let mut for_owners = self.for_owners.borrow_mut();
+        slot(&mut for_owners.parked, owner).push((unit, destinations));
+    }
+
+    /// Units whose verdicts are durable: the cores that own them need not keep them.
+    fn tell_owners(&self, units: &[Unit]) {
+        let Some(log) = &self.log else { return };
+        let mut for_owners = self.for_owners.borrow_mut();
+        let mut full = None;
+        let mut mine = log.lane.borrow_mut();
+        for unit in units {
+            let owner = usize::from(unit.segment.core());
+            if owner == self.index {
+                mine.resolve(*unit);
+                continue;
+            }
+            let waiting = slot(&mut for_owners.resolved, owner);
+            waiting.push(*unit);
+            if waiting.len() >= UNITS_PER_MESSAGE {
+                full = Some(owner);
+            }
+        }
+        drop((for_owners, mine));
+        if full.is_some() {
+            self.send_units();
+        }
+    }
+
+    /// Sends what was gathered for other cores. What finds a full queue stays for the next time; it is bounded by what is
+    /// in memory.
+    fn send_units(&self) {
+        let mut for_owners = self.for_owners.borrow_mut();
+        let ForOwners { resolved, parked } = &mut *for_owners;
+        for (owner, units) in resolved.iter_mut().enumerate().filter(|(_, units)| !units.is_empty()) {
+            if let Err(Message::Resolved(back)) = self.mesh.try_send(owner, Message::Resolved(std::mem::take(units))) {
+                *units = back;
+            }
+        }
+        for (owner, waiting) in parked.iter_mut().enumerate() {
+            while let Some((_, destinations)) = waiting.last().copied() {
+                let same = waiting.iter().rposition(|(_, other)| *other != destinations).map_or(0, |last| last + 1);
+                let units: Vec<_> = waiting.iter().skip(same).map(|(unit, _)| *unit).collect();
+                if self.mesh.try_send(owner, Message::Parked(units, destinations)).is_err() {
+                    break;
+                }
+                waiting.truncate(same);
+            }
+        }
+    }
+
+    fn receive(&self, message: Message) {
+        match message {
+            Message::Spans(batch) => self.take(batch),
+            Message::Resolved(units) => {
+                if let Some(log) = &self.log {
+                    log.resolve(&units);
+                }
+            }
+            Message::Parked(units, destinations) => {
+                for unit in units {
+                    self.park(unit, destinations);
+                }
+            }
+        }
     }
 
     /// Takes a batch, then judges what is due: verdicts keep pace with arrivals however busy the core is. The timer alone
@@ -89,12 +253,66 @@ impl Core {
     fn take(&self, batch: SpanBatch) {
         self.with_shard(|shard, now, outbox| {
             shard.take(now, batch, outbox);
-            shard.tick(now, outbox)
+            if !self.is_replaying.get() {
+                shard.tick(now, outbox);
+            }
         });
     }
 
-    fn is_pressed(&self) -> bool {
-        (self.blocks_on_overflow && self.shard.borrow().is_pressed()) || self.outbox.borrow().is_pressed()
+    /// Whether senders are to be held back. What is logged may leave memory, so that neither a full buffer nor a dead
+    /// exporter is a reason then; the disk is.
+    fn is_pressed(&self, is_logged: bool) -> bool {
+        let shard = self.shard.borrow();
+        match self.log.as_ref().filter(|_| is_logged) {
+            Some(log) => log.is_pressed() || (self.blocks_on_overflow && shard.is_cold_pressed()),
+            None => (self.blocks_on_overflow && shard.is_pressed()) || self.outbox.borrow().is_pressed(),
+        }
+    }
+
+    /// Accepts a request: its level is reached. Spans go to the shards that own their traces; the sender is answered
+    /// through `done` once all of them are on their way.
+    fn admit(
+        self: &Rc<Self>,
+        payload: Payload,
+        origin: Origin,
+        arrived: Nanos,
+        done: Option<Sender<Result<(), PortError>>>,
+    ) {
+        let waiting = match payload {
+            Payload::Traces(scanned) => self.admit_spans(scanned, origin, arrived),
+            Payload::Forward(signal, body, items) => {
+                let unit = origin.unit(0);
+                self.with_shard(|shard, _, outbox| shard.forward(signal, body, items, unit, outbox));
+                Vec::new()
+            }
+        };
+        let Some(done) = done else { return };
+        if waiting.is_empty() {
+            // A sender that has gone does not hear it.
+            _ = done.try_send(Ok(()));
+            return;
+        }
+        spawn(async move {
+            for sent in waiting {
+                // Closing is the signal; nothing is ever sent.
+                _ = sent.recv().await;
+            }
+            _ = done.try_send(Ok(()));
+        });
+    }
+
+    /// Hands a scanned request over; returns what to wait for.
+    fn admit_spans(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {
+        if scanned.refused > 0
+            && let Some(log) = self.log.as_ref().filter(|_| !origin.segment.is_none())
+        {
+            log.refuse_units(origin, scanned.missing_positions().into_iter());
+        }
+        scanned.place(origin, arrived);
+        self.shard.borrow_mut().accept(scanned.spans());
+        // No await before the last batch is on its way: see `hand_over`.
+        let batches = scanned.batches.into_iter();
+        batches.filter_map(|(target, batch)| self.hand_over(target, batch)).collect()
     }
 
     /// Gives a batch to the shard that owns it. When that shard's queue is full, returns what to wait for: the spans are
@@ -105,7 +323,7 @@ impl Core {
             self.take(batch);
             return None;
         }
-        let batch = self.mesh.try_send(target, batch).err()?;
+        let batch = self.mesh.try_send(target, Message::Spans(batch)).err()?;
         let (done, waiting) = bounded(1);
         let core = self.clone();
         spawn(async move {
@@ -117,6 +335,11 @@ impl Core {
 
     /// Starts the loops of this core.
     pub fn start(self: &Rc<Self>, control: Receiver<Control>, ended: Sender<()>) {
+        spawn(self.clone().obey(control, ended));
+    }
+
+    /// Starts what works beside the receivers: exporters, the mesh, the clock, the log. Before a replay.
+    pub fn start_inside(self: &Rc<Self>) {
         let exporters = self.outbox.borrow().exporters().to_vec();
         for exporter in exporters {
             for worker in 0..exporter.workers() {
@@ -129,16 +352,29 @@ impl Core {
         }
         spawn(self.clone().receive_from_cores());
         spawn(self.clone().tick());
-        spawn(self.clone().obey(control, ended));
+        if let Some(log) = &self.log {
+            log.start(self);
+            spawn(self.clone().keep_journal(log.clone()));
+            spawn(recall::recall(self.clone(), log.clone()));
+        }
+    }
+
+    /// Has verdicts and resolutions logged, and what was written made durable, in equal intervals.
+    async fn keep_journal(self: Rc<Self>, log: Rc<CoreLog>) {
+        loop {
+            sleep(self.settings.journal_interval).await;
+            log.flush_journal(&self);
+            log.want_sync();
+        }
     }
 
     async fn receive_from_cores(self: Rc<Self>) {
         loop {
-            let batch = self.mesh.receive().await;
-            self.take(batch);
+            let message = self.mesh.receive().await;
+            self.receive(message);
             for _ in 1..TAKE_IN_A_ROW_MAX {
                 match self.mesh.try_receive() {
-                    Some(batch) => self.take(batch),
+                    Some(message) => self.receive(message),
                     None => break,
                 }
             }
@@ -149,6 +385,14 @@ impl Core {
     async fn tick(self: Rc<Self>) {
         loop {
             sleep(Duration::from_nanos(TICK.0)).await;
+            self.send_units();
+            if self.is_replaying.get() {
+                continue;
+            }
+            self.note_pressure();
+            if self.decides_early && self.log.as_ref().is_some_and(|log| log.lane.borrow().is_full()) {
+                self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
+            }
             while self.with_shard(|shard, now, outbox| shard.tick(now, outbox)) {
                 yield_now().await;
             }
@@ -174,6 +418,9 @@ impl Core {
                         }
                         _ = answer.try_send(());
                     });
+                }
+                Control::CloseLog(answer) => {
+                    spawn(self.clone().close_log(answer));
                 }
                 Control::End(answer) => {
                     let exporters = self.outbox.borrow().exporters().to_vec();
@@ -209,12 +456,43 @@ impl Core {
 
     /// Judges everything, in steps that let other tasks run.
     async fn decide_all(&self) {
-        while let Some(batch) = self.mesh.try_receive() {
-            self.take(batch);
+        while let Some(message) = self.mesh.try_receive() {
+            self.receive(message);
         }
         while self.with_shard(|shard, now, outbox| shard.drain(now, outbox)) {
             yield_now().await;
         }
+    }
+
+    /// Has everything that follows from what is settled logged.
+    async fn close_log(self: Rc<Self>, answer: Sender<()>) {
+        if let Some(log) = &self.log {
+            // Once for verdicts and units, once more for what the owners of the units then log.
+            for _ in 0..CLOSING_FLUSHES {
+                self.log_all(log).await;
+                sleep(PRESSURE_RECHECK).await;
+            }
+        }
+        _ = answer.try_send(());
+    }
+
+    /// Has all verdicts and resolutions logged, and returns once they are durable or the disk fails.
+    async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) {
+        loop {
+            log.flush_journal(self);
+            log.want_sync();
+            self.send_units();
+            if log.is_failing() || log.lane.borrow_mut().journal().is_idle() {
+                return;
+            }
+            sleep(PRESSURE_RECHECK).await;
+        }
+    }
+
+    fn note_pressure(&self) {
+        let pressed = self.is_pressed(self.log.is_some());
+        let since = if pressed { self.pressed_since.get().or(Some(self.now())) } else { None };
+        self.pressed_since.set(since);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -232,70 +510,14 @@ impl Core {
             buffer_bytes_max: shard.buffer_bytes_max() as u64,
             exporters: exporters.collect(),
             receivers: self.receivers.borrow().iter().map(OpenReceiver::snapshot).collect(),
+            log: self.log.as_ref().map(|log| log.snapshot()),
         }
     }
 }
 
-/// The receiver's port into this core.
-pub struct CorePort(pub Rc<Core>);
-
-/// How long senders are asked to stay away from a node that is going down: another one, or this one started again,
-/// takes over within seconds.
-const CLOSED_RETRY_AFTER: Duration = Duration::from_secs(2);
-
-impl Port for CorePort {
-    async fn traces(&self, body: Bytes) -> Result<Accepted, IntakeError> {
-        let scanned = self.0.shard.borrow_mut().scan(&body)?;
-        let accepted = Accepted { refused: scanned.refused, fault: scanned.fault };
-        // No await before the last batch is on its way: see `hand_over`.
-        let batches = scanned.batches.into_iter();
-        let waiting: Vec<_> = batches.filter_map(|(target, batch)| self.0.hand_over(target, batch)).collect();
-        for sent in waiting {
-            // Closing is the signal; nothing is ever sent.
-            _ = sent.recv().await;
-        }
-        Ok(accepted)
+fn slot<T>(lists: &mut Vec<Vec<T>>, number: usize) -> &mut Vec<T> {
+    if lists.len() <= number {
+        lists.resize_with(number + 1, Vec::new);
     }
-
-    fn forward(&self, signal: Signal, body: Bytes, items: u32) {
-        self.0.with_shard(|shard, _, outbox| shard.forward(signal, body, items, outbox));
-    }
-
-    fn refused(&self) {
-        self.0.shard.borrow_mut().refuse_request();
-    }
-
-    async fn ready(&self) {
-        while self.0.is_pressed() && !self.0.is_closed.get() {
-            sleep(PRESSURE_RECHECK).await;
-        }
-    }
-
-    fn closed(&self) -> Option<Duration> {
-        self.0.is_closed.get().then_some(CLOSED_RETRY_AFTER)
-    }
-}
-
-/// What exporters need of this core.
-struct CoreEnvironment(Rc<Core>);
-
-impl Environment for CoreEnvironment {
-    async fn sleep(&self, duration: Duration) {
-        sleep(duration).await;
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_nanos(monotonic_nanos())
-    }
-
-    fn settled(&self, settlement: Settlement) {
-        let Settlement { signal, delivered, lost, fate, .. } = settlement;
-        let mut shard = self.0.shard.borrow_mut();
-        if delivered > 0 {
-            shard.settle(signal, delivered, ExportFate::Delivered);
-        }
-        if lost > 0 {
-            shard.settle(signal, lost, fate);
-        }
-    }
+    &mut lists[number]
 }

@@ -15,6 +15,7 @@ mod outbox;
 mod plan;
 mod sockets;
 mod supervise;
+mod survey;
 
 use std::process::ExitCode;
 

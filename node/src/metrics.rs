@@ -1,6 +1,8 @@
 //! `/metrics`: the cores' books in Prometheus text format 0.0.4, and in OpenMetrics where it is asked for. Label sets are
 //! bounded by configuration; no trace ids.
 
+mod wal;
+
 use crate::control::Snapshot;
 use crate::machine;
 use std::collections::BTreeMap;
@@ -58,6 +60,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     cores(&mut page, snapshots);
     exporters(&mut page, snapshots);
     receivers(&mut page, snapshots);
+    wal::wal(&mut page, snapshots);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {
         page.text.push_str("# EOF\n");
@@ -117,6 +120,12 @@ fn number(value: u64) -> f64 {
     value as f64
 }
 
+/// As `number`, of a count that may be negative on one core.
+#[expect(clippy::cast_precision_loss, reason = "the formats know doubles only")]
+fn signed(value: i64) -> f64 {
+    value as f64
+}
+
 /// A stage of pending items and how to read it off an account.
 type Stage = (&'static str, fn(&Account) -> f64);
 
@@ -135,9 +144,10 @@ fn items(page: &mut Page, sum: &Ledger) {
         })
     });
     page.family("tailwater_items_dropped_total", Type::Counter, "Items that were not exported, by reason.", dropped);
-    let stages: [Stage; 3] = [
+    let stages: [Stage; 4] = [
         ("buffered", |account| number(account.buffered)),
         ("exporting", |account| number(account.exporting)),
+        ("parked", |account| signed(account.parked)),
         ("between_cores", |account| number(account.handed_over) - number(account.taken_over)),
     ];
     let pending = signals.iter().flat_map(|(signal, account)| {
@@ -174,6 +184,9 @@ fn traces(page: &mut Page, sum: &Ledger) {
     page.single("tailwater_traces_pending", Type::Gauge, "Traces not yet judged.", number(counts.pending));
     let late = [("kept", counts.late_kept_spans), ("dropped", counts.late_dropped_spans)];
     let late = late.map(|(verdict, count)| (vec![("verdict", verdict.to_string())], number(count)));
+    let help =
+        "Spans of undecided traces whose bytes were given up in memory, to be read from the log if they are kept.";
+    page.single("tailwater_cold_spans_total", Type::Counter, help, number(counts.cold_spans));
     page.family("tailwater_late_spans_total", Type::Counter, "Spans that came after their trace's verdict.", late);
 }
 

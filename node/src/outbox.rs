@@ -1,13 +1,17 @@
 //! Where a core's exports go: every exporter that takes the signal, and the embedded file. Implements the engine's
 //! seam to the world.
 
+use crate::core::log::CoreLog;
 use async_channel::Sender;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 use tailwater_connectors::delivery::{Delivery, Settlement};
+use tailwater_connectors::otlp::SIGNALS;
 use tailwater_connectors::otlp::exporter::Exporter;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
-use tailwater_proto::otlp::Signal;
+use tailwater_engine::vocabulary::{Destinations, Judged, Unit};
+use tailwater_runtime::clock::monotonic_nanos;
 
 /// A request for the embedded file's thread.
 pub struct FileJob {
@@ -56,13 +60,27 @@ pub struct Outbox {
     exporters: Vec<Rc<Exporter>>,
     file: Option<FileQueue>,
     /// Fates known at once, to be booked when the shard is free: it is in the middle of a call while it exports.
-    settled: Vec<(Signal, u32, ExportFate)>,
+    settled: Vec<Settlement>,
+    /// For the log: verdicts, units that are done with as of these, units to be read again.
+    judged: Vec<Judged>,
+    resolved: Vec<Unit>,
+    recalled: Vec<Unit>,
+    /// Whether there is a log.
+    is_logged: bool,
 }
 
 impl Outbox {
-    /// An outbox for these.
-    pub fn new(exporters: Vec<Rc<Exporter>>, file: Option<FileQueue>) -> Self {
-        Self { exporters, file, settled: Vec::new() }
+    /// An outbox for these, in front of a log or not.
+    pub fn new(exporters: Vec<Rc<Exporter>>, file: Option<FileQueue>, is_logged: bool) -> Self {
+        Self {
+            exporters,
+            file,
+            settled: Vec::new(),
+            judged: Vec::new(),
+            resolved: Vec::new(),
+            recalled: Vec::new(),
+            is_logged,
+        }
     }
 
     /// The OTLP exporters.
@@ -76,20 +94,48 @@ impl Outbox {
             || self.exporters.iter().any(|exporter| exporter.is_pressed())
     }
 
-    /// The fates known since the last call.
-    pub fn take_settled(&mut self) -> Vec<(Signal, u32, ExportFate)> {
+    /// The outcomes known since the last call.
+    pub fn take_settled(&mut self) -> Vec<Settlement> {
         std::mem::take(&mut self.settled)
     }
 
-    /// Notes the fates of a settlement.
+    /// Notes an outcome, to be booked.
     pub fn settle(&mut self, settlement: Settlement) {
-        let Settlement { signal, delivered, lost, fate, .. } = settlement;
-        if delivered > 0 {
-            self.settled.push((signal, delivered, ExportFate::Delivered));
+        self.settled.push(settlement);
+    }
+
+    /// Units that are done with.
+    pub fn resolve_all(&mut self, units: Vec<Unit>) {
+        self.resolved.extend(units.into_iter().filter(|unit| !unit.is_none()));
+    }
+
+    /// Gives what was gathered for the log to its journal.
+    pub fn log_into(&mut self, log: &CoreLog) {
+        if self.judged.is_empty() && self.resolved.is_empty() {
+            return;
         }
-        if lost > 0 {
-            self.settled.push((signal, lost, fate));
-        }
+        let mut lane = log.lane.borrow_mut();
+        let journal = lane.journal();
+        self.judged.drain(..).for_each(|judged| journal.judged(&judged));
+        self.resolved.drain(..).for_each(|unit| journal.resolve(unit));
+    }
+
+    /// Kept spans whose bytes are only in the log.
+    pub fn take_recalled(&mut self) -> Vec<Unit> {
+        std::mem::take(&mut self.recalled)
+    }
+
+    /// Whether what waits in the log for `destinations` can be sent again now: each of them has room and its server is
+    /// there.
+    pub fn can_take_back(&self, destinations: Destinations) -> bool {
+        let now = Duration::from_nanos(monotonic_nanos());
+        let ready = |(number, exporter): (usize, &Rc<Exporter>)| {
+            let takes = |signal| destinations.has(number) && exporter.takes(signal);
+            SIGNALS.iter().all(|signal| !takes(*signal) || exporter.can_take_back(*signal, now))
+        };
+        let file_is_meant = destinations.has(self.exporters.len());
+        let file_is_ready = !file_is_meant || self.file.as_ref().is_none_or(|file| !file.is_pressed());
+        file_is_ready && self.exporters.iter().enumerate().all(ready)
     }
 }
 
@@ -105,7 +151,15 @@ impl Host for Outbox {
         let count = takers.len() + usize::from(file.is_some());
         if count == 0 {
             // Nothing is configured to take this signal: it ends here, and the books say so.
-            self.settled.push((request.signal, request.items, ExportFate::NoExporter));
+            self.settled.push(Settlement {
+                signal: request.signal,
+                items: request.items,
+                delivered: 0,
+                lost: request.items,
+                fate: ExportFate::NoExporter,
+                units: request.units,
+                parked: Destinations::NONE,
+            });
             return;
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -118,6 +172,21 @@ impl Host for Outbox {
         if let Some(settlement) = settlement {
             self.settle(settlement);
         }
+    }
+
+    fn judged(&mut self, judged: &Judged) {
+        if self.is_logged {
+            self.judged.push(*judged);
+        }
+    }
+
+    #[inline]
+    fn resolve(&mut self, unit: Unit) {
+        self.resolved.push(unit);
+    }
+
+    fn recall(&mut self, unit: Unit) {
+        self.recalled.push(unit);
     }
 }
 

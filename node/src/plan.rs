@@ -14,7 +14,7 @@ const CHUNKS_MIN: usize = 16;
 /// Largest span accepted. A larger one could not be exported in a request of the size that receivers accept.
 const SPAN_BYTES_MAX: u32 = 4 << 20;
 /// Bytes of an undecided trace in the tables: its entry and its slot in the index at two thirds' load.
-const TRACE_BYTES: u64 = 80 + 12;
+const TRACE_BYTES: u64 = 88 + 12;
 
 /// The plan of shard `shard` of `shards`.
 pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], shard: u16, shards: u16) -> ShardPlan {
@@ -42,6 +42,9 @@ pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], sha
         kept_verdicts_max: verdicts(sampling.sampled_cache_size),
         dropped_verdicts_max: verdicts(sampling.non_sampled_cache_size),
         decision_wait: nanos(sampling.decision_wait),
+        inactivity_timeout: nanos(sampling.inactivity_timeout),
+        trace_duration_max: nanos(sampling.max_trace_duration),
+        cold_after: nanos(sampling.cold_after),
         decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),
         trace_bytes_max: u32::try_from(sampling.trace_bytes_max).unwrap_or(u32::MAX),
         drop_pending_at_drain: sampling.drop_pending_traces_on_shutdown,

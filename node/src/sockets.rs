@@ -6,7 +6,7 @@ use crate::core::CorePort;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tailwater_config::{Config, Receiver};
+use tailwater_config::{Ack, Config, Receiver};
 use tailwater_connectors::otlp::receiver::OtlpReceiver;
 use tailwater_connectors::otlp::{SIGNALS, grpc_path};
 use tailwater_net::acceptor::Acceptor;
@@ -85,7 +85,7 @@ impl CoreListeners {
         self,
         config: &Config,
         shards: usize,
-        port: impl Fn() -> CorePort,
+        port: impl Fn(Ack) -> CorePort,
     ) -> Result<Vec<OpenReceiver>, String> {
         let mut open = Vec::new();
         let Addresses { grpc, http } = self.addresses;
@@ -98,7 +98,7 @@ impl CoreListeners {
             let listener = TcpListener::bind(address, SharedPort::Yes)
                 .map_err(|error| format!("cannot listen on {address}: {error}"))?;
             let request_bytes_max = size(settings.limits.request_bytes_max);
-            let service = OtlpReceiver::new(port(), config.receivers.signals, request_bytes_max);
+            let service = OtlpReceiver::new(port(settings.ack), config.receivers.signals, request_bytes_max);
             let server = Server::new(service, limits(&settings.limits, shards, size(config.memory.receive_bytes_max)));
             server.health().set_services(SIGNALS.map(|signal| service_name(grpc_path(signal))));
             server.health().set_serving(true);

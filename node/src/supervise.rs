@@ -20,6 +20,8 @@ use tailwater_runtime::signal::{Signal, Signals};
 const EXIT_DATA_LOST: u8 = 3;
 /// Signals this close together are one.
 const SECOND_SIGNAL_GRACE: Duration = Duration::from_millis(500);
+/// Longest time for the last verdicts to reach the disk, whatever the drain has taken.
+const LOG_CLOSING_MAX: Duration = Duration::from_secs(2);
 /// A core died, or the side thread could not do its work: `EX_SOFTWARE`.
 const EXIT_SOFTWARE: u8 = 70;
 
@@ -128,28 +130,42 @@ async fn drain(config: &Config, cores: &Cores) -> ExitCode {
     let graceful = timeout(budget, async {
         // Requests that were being read are answered and their connections closed; a third of the time at most.
         cores.ask(|answer| Control::StopIntake(budget / 3, answer)).await;
-        // Batches may be on their way between cores, and each judging core may wait for none of the others: twice.
-        cores.ask(Control::Decide).await;
-        cores.ask(Control::Decide).await;
+        if !keeps_pending(config) {
+            // Batches may be on their way between cores, and each judging core may wait for none of the others: twice.
+            cores.ask(Control::Decide).await;
+            cores.ask(Control::Decide).await;
+        }
         cores.ask(Control::Flush).await;
     });
     let in_time = graceful.await.is_ok();
+    if timeout(LOG_CLOSING_MAX, cores.ask(Control::CloseLog)).await.is_err() {
+        tracing::warn!("the log was not closed in time; the next start reads more of it again");
+    }
     let last: Vec<Snapshot> = cores.ask(Control::End).await.into_iter().flatten().collect();
     let lost = lost_at_export(&last).saturating_sub(lost_before);
     let sum = summed(&last);
-    let pending: i128 = [&sum.spans, &sum.metrics, &sum.logs].iter().map(|account| account.pending()).sum();
+    let accounts = [&sum.spans, &sum.metrics, &sum.logs];
+    let pending: i128 = accounts.iter().map(|account| account.pending()).sum();
+    let in_log: i128 = accounts.iter().map(|account| i128::from(account.parked)).sum();
+    let in_log = if keeps_pending(config) { in_log + i128::from(sum.spans.buffered) } else { in_log };
     tracing::info!(
         received = sum.spans.received,
         exported = sum.spans.exported,
         dropped = sum.spans.dropped_total(),
         pending,
+        in_log,
         lost,
         in_time,
         "stopped"
     );
     // Lines written by other threads reach the terminal before the process goes.
     sleep(Duration::from_millis(1)).await;
-    if pending > 0 || lost > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
+    if pending > in_log || lost > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
+}
+
+/// Whether undecided traces stay in the log for the next start.
+fn keeps_pending(config: &Config) -> bool {
+    config.wal.keep_pending_at_shutdown && config.needs_wal()
 }
 
 fn summed(snapshots: &[Snapshot]) -> Ledger {

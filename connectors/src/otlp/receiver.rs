@@ -1,27 +1,62 @@
-//! OTLP from senders: which service a request is for, inflating, JSON, the engine's answer as OTLP says it.
+//! OTLP from senders: which service a request is for, the engine's answer as OTLP says it.
 
+use super::body::BodyReader;
 use super::response::PartialSuccess;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::time::Duration;
 use tailwater_config::Signals;
 use tailwater_engine::intake::IntakeError;
-use tailwater_net::compression::{Encoding, InflateError, Inflater};
-use tailwater_proto::otlp::json::{DEPTH_MAX, JsonReader};
+use tailwater_net::compression::Encoding;
 use tailwater_proto::otlp::{Signal, check, scan::SpanFault};
 
 /// The engine, as the receiver sees it.
 pub trait Port: 'static {
     /// Accepts a trace request: when this returns, the acknowledgement level has been reached.
-    fn traces(&self, body: Bytes) -> impl Future<Output = Result<Accepted, IntakeError>>;
-    /// Passes on a metrics or logs request with that many points or records.
-    fn forward(&self, signal: Signal, body: Bytes, items: u32);
+    fn traces(&self, received: Received) -> impl Future<Output = Result<Accepted, PortError>>;
+    /// Passes on a metrics or logs request with that many points or records: when this returns, the acknowledgement
+    /// level has been reached.
+    fn forward(&self, received: Received, items: u32) -> impl Future<Output = Result<(), PortError>>;
     /// Counts a request that was refused before the engine saw it.
     fn refused(&self);
     /// Returns when there is room for another request.
     fn ready(&self) -> impl Future<Output = ()>;
-    /// How long senders are to stay away, when nothing is accepted any more.
-    fn closed(&self) -> Option<Duration>;
+    /// Why nothing is accepted now, if nothing is, and how long senders are to stay away.
+    fn closed(&self) -> Option<(&'static str, Duration)>;
+}
+
+/// A request, as it came and as protobuf.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Which service it is for.
+    pub signal: Signal,
+    /// How it came: what the log keeps.
+    pub format: Format,
+    /// How it was compressed.
+    pub encoding: Encoding,
+    /// The body as it came.
+    pub raw: Bytes,
+    /// The protobuf message, uncompressed.
+    pub body: Bytes,
+}
+
+/// Why the engine does not accept a request. Nothing of it was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// It is no OTLP. Sending it again won't help.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// There is no room for it now, or no disk. The sender is to keep it and come back.
+    #[error("{reason}")]
+    Unavailable {
+        /// What the sender is told.
+        reason: &'static str,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// It can never be accepted, whenever it is sent.
+    #[error("the request is too large for the log: send smaller batches, or raise wal.segment_bytes_max")]
+    TooLarge,
 }
 
 /// What the engine made of a sound request.
@@ -50,25 +85,24 @@ pub enum Refusal {
     /// It is too large once inflated: RESOURCE_EXHAUSTED without RetryInfo, 413.
     TooLarge(String),
     /// Nothing is accepted now: UNAVAILABLE with RetryInfo, 503 with Retry-After.
-    Unavailable(Duration),
+    Unavailable(&'static str, Duration),
 }
 
-/// An inflated JSON body is copied to be parsed in place; a scratch grown past this is given back.
-const JSON_SCRATCH_BYTES_MAX: usize = 8 << 20;
+impl From<PortError> for Refusal {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Intake(error) => Self::Invalid(error.to_string()),
+            PortError::Unavailable { reason, retry_after } => Self::Unavailable(reason, retry_after),
+            PortError::TooLarge => Self::TooLarge(error.to_string()),
+        }
+    }
+}
 
 /// The receiver of one core.
 pub struct OtlpReceiver<P> {
     port: P,
     signals: Signals,
-    request_bytes_max: usize,
-    inflater: RefCell<Inflater>,
-    json: RefCell<JsonScratch>,
-}
-
-/// What reading JSON needs: the parser's own memory and a copy of the text, which is parsed in place.
-struct JsonScratch {
-    reader: JsonReader,
-    text: Vec<u8>,
+    reader: RefCell<BodyReader>,
 }
 
 impl<P: Port> OtlpReceiver<P> {
@@ -76,8 +110,7 @@ impl<P: Port> OtlpReceiver<P> {
     /// inflated.
     #[must_use]
     pub fn new(port: P, signals: Signals, request_bytes_max: usize) -> Self {
-        let json = JsonScratch { reader: JsonReader::new(DEPTH_MAX), text: Vec::new() };
-        Self { port, signals, request_bytes_max, inflater: RefCell::default(), json: RefCell::new(json) }
+        Self { port, signals, reader: RefCell::new(BodyReader::new(request_bytes_max)) }
     }
 
     /// The engine.
@@ -107,21 +140,22 @@ impl<P: Port> OtlpReceiver<P> {
         encoding: Encoding,
         body: &Bytes,
     ) -> Result<Bytes, Refusal> {
-        if let Some(retry_after) = self.port.closed() {
-            return Err(Refusal::Unavailable(retry_after));
+        if let Some((reason, retry_after)) = self.port.closed() {
+            return Err(Refusal::Unavailable(reason, retry_after));
         }
-        let body = self.protobuf(signal, format, encoding, body).inspect_err(|_| self.port.refused())?;
+        let protobuf = self.reader.borrow_mut().protobuf(signal, format, encoding, body);
+        let protobuf = protobuf.inspect_err(|_| self.port.refused())?;
+        let received = Received { signal, format, encoding, raw: body.clone(), body: protobuf };
         let partial = if signal == Signal::Traces {
-            let outcome = self.port.traces(body).await;
-            let accepted = outcome.map_err(|error| Refusal::Invalid(error.to_string()))?;
+            let accepted = self.port.traces(received).await?;
             accepted.fault.map(|fault| PartialSuccess { rejected: accepted.refused, message: fault.to_string() })
         } else {
-            let items = check::items(signal, &body).map_err(|fault| {
+            let items = check::items(signal, &received.body).map_err(|fault| {
                 self.port.refused();
                 Refusal::Invalid(format!("the request is not a valid OTLP message: {fault}"))
             })?;
             if items > 0 {
-                self.port.forward(signal, body, items);
+                self.port.forward(received, items).await?;
             }
             None
         };
@@ -131,29 +165,5 @@ impl<P: Port> OtlpReceiver<P> {
             (Some(partial), Format::Protobuf) => partial.to_protobuf().into(),
             (Some(partial), Format::Json) => partial.to_json(signal).into(),
         })
-    }
-
-    /// The request as uncompressed protobuf.
-    fn protobuf(&self, signal: Signal, format: Format, encoding: Encoding, body: &Bytes) -> Result<Bytes, Refusal> {
-        let inflated = self.inflater.borrow_mut().inflate(encoding, body, self.request_bytes_max);
-        let inflated = inflated.map_err(|error| match error {
-            InflateError::TooLarge { .. } => Refusal::TooLarge(error.to_string()),
-            InflateError::Malformed => Refusal::Invalid(error.to_string()),
-        })?;
-        if format == Format::Protobuf {
-            return Ok(inflated);
-        }
-        let JsonScratch { reader, text } = &mut *self.json.borrow_mut();
-        text.clear();
-        text.extend_from_slice(&inflated);
-        let mut out = Vec::with_capacity(text.len() / 2);
-        let outcome = reader.to_protobuf(signal, text, &mut out);
-        if text.capacity() > JSON_SCRATCH_BYTES_MAX {
-            *text = Vec::new();
-        }
-        match outcome {
-            Ok(()) => Ok(out.into()),
-            Err(error) => Err(Refusal::Invalid(format!("the request is not valid OTLP/JSON: {error}"))),
-        }
     }
 }

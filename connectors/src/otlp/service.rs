@@ -87,7 +87,7 @@ fn status(refusal: Refusal) -> GrpcStatus {
     match refusal {
         Refusal::Invalid(message) => GrpcStatus::bad_request(message),
         Refusal::TooLarge(message) => GrpcStatus::new(Code::ResourceExhausted, message),
-        Refusal::Unavailable(retry_after) => GrpcStatus::overloaded("the node is stopping", retry_after),
+        Refusal::Unavailable(reason, retry_after) => GrpcStatus::overloaded(reason, retry_after),
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! chunk     fragment*
-//! fragment  older fragment of the same trace: chunk u32, offset u32 | scope u32 | length u32 | Span message
+//! fragment  older fragment of the same trace: chunk u32, offset u32 | scope u32 | length u32
+//!           | segment u32, unit u32: its place in the log | Span message
 //! ```
 //! Integers are little-endian. A span larger than half a chunk gets a chunk of its own, just as large.
 
 use super::envelope::{EnvelopeTable, ScopeHandle};
+use crate::vocabulary::{SegmentHandle, Unit};
 use thiserror::Error;
 
 /// The arena holds all it may. Nothing was changed; decide a trace early and try again.
@@ -32,19 +34,44 @@ impl Reference {
     pub fn is_none(self) -> bool {
         self.chunk == u32::MAX
     }
+
+    /// The fragment of that number in the cold table.
+    #[must_use]
+    pub const fn cold(number: u32) -> Self {
+        Self { chunk: COLD, offset: number }
+    }
+
+    /// True when the fragment is in the cold table and not in the arena.
+    #[inline]
+    #[must_use]
+    pub fn is_cold(self) -> bool {
+        self.chunk == COLD
+    }
+
+    /// Its number in the cold table.
+    #[inline]
+    #[must_use]
+    pub fn cold_number(self) -> u32 {
+        self.offset
+    }
 }
+
+/// In place of a chunk's number: the fragment is in the cold table.
+const COLD: u32 = u32::MAX - 1;
 
 /// A fragment as read back.
 #[derive(Debug, Clone, Copy)]
 pub struct Fragment<'a> {
     /// The scope, and with it the resource, of the span.
     pub scope: ScopeHandle,
+    /// The span's place in the log.
+    pub unit: Unit,
     /// The `Span` message.
     pub bytes: &'a [u8],
 }
 
 /// Bytes before the span's own.
-pub const HEADER_BYTES: usize = 16;
+pub const HEADER_BYTES: usize = 24;
 /// Emptied chunks kept for the next spans: so many, or an eighth of those in use if that is more. The rest is given back
 /// to the allocator. Memory that comes fresh from the kernel costs more than all that is done with a span.
 const SPARE_CHUNKS_MIN: usize = 8;
@@ -74,6 +101,8 @@ pub struct Arena {
     chunk_bytes: usize,
     bytes_max: usize,
     bytes: usize,
+    /// Bytes of others that count towards `bytes_max`.
+    charged: usize,
 }
 
 impl Arena {
@@ -89,7 +118,14 @@ impl Arena {
             chunk_bytes,
             bytes_max,
             bytes: 0,
+            charged: 0,
         }
+    }
+
+    /// Sets how much of the bound others take.
+    #[inline]
+    pub fn charge(&mut self, bytes: usize) {
+        self.charged = bytes;
     }
 
     /// Bytes of all chunks in use.
@@ -112,6 +148,7 @@ impl Arena {
     pub fn append(
         &mut self,
         scope: ScopeHandle,
+        unit: Unit,
         older: Reference,
         bytes: &[u8],
         envelopes: &mut EnvelopeTable,
@@ -130,6 +167,8 @@ impl Arena {
         header[4..8].copy_from_slice(&older.offset.to_le_bytes());
         header[8..12].copy_from_slice(&scope.0.to_le_bytes());
         header[12..16].copy_from_slice(&length.to_le_bytes());
+        header[16..20].copy_from_slice(&unit.segment.number().to_le_bytes());
+        header[20..24].copy_from_slice(&unit.number.to_le_bytes());
         chunk.data.extend_from_slice(&header);
         chunk.data.extend_from_slice(bytes);
         chunk.live += 1;
@@ -153,7 +192,7 @@ impl Arena {
     fn open(&mut self, needed: usize, envelope_bytes: usize) -> Result<u32, ArenaFull> {
         let large = needed > self.chunk_bytes / 2;
         let size = if large { needed } else { self.chunk_bytes };
-        if self.bytes + size + envelope_bytes > self.bytes_max {
+        if self.bytes + size + envelope_bytes + self.charged > self.bytes_max {
             return Err(ArenaFull);
         }
         let data = if large { None } else { self.spare.pop() };
@@ -189,7 +228,15 @@ impl Arena {
         let start = reference.offset as usize + HEADER_BYTES;
         let length = word(header, 12) as usize;
         let bytes = &self.chunks[reference.chunk as usize].data[start..start + length];
-        Fragment { scope: ScopeHandle(word(header, 8)), bytes }
+        Fragment { scope: ScopeHandle(word(header, 8)), unit: unit_of(header), bytes }
+    }
+
+    /// The place in the log of the fragment at `reference`, and the fragment before it.
+    #[inline]
+    #[must_use]
+    pub fn unit(&self, reference: Reference) -> (Unit, Reference) {
+        let header = self.header(reference);
+        (unit_of(header), Reference { chunk: word(header, 0), offset: word(header, 4) })
     }
 
     #[inline]
@@ -238,6 +285,11 @@ fn word(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
     u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
 
+#[inline]
+fn unit_of(header: &[u8; HEADER_BYTES]) -> Unit {
+    Unit { segment: SegmentHandle::from_number(word(header, 16)), number: word(header, 20) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +306,7 @@ mod tests {
         let mut newest = Reference::NONE;
         let mut all = Vec::new();
         for size in [1usize, 100, 3, 5000, 90, 0, 120] {
-            newest = arena.append(scope, newest, &vec![size as u8; size], &mut envelopes).unwrap();
+            newest = arena.append(scope, Unit::NONE, newest, &vec![size as u8; size], &mut envelopes).unwrap();
             all.push((newest, size));
         }
         envelopes.release(scope);
@@ -286,7 +338,7 @@ mod tests {
         let mut arena = Arena::new(1024 + envelopes_of_the_test(), 256);
         let scope = envelopes.intern(b"", b"");
         let mut kept = Vec::new();
-        while let Ok(reference) = arena.append(scope, Reference::NONE, &[7; 100], &mut envelopes) {
+        while let Ok(reference) = arena.append(scope, Unit::NONE, Reference::NONE, &[7; 100], &mut envelopes) {
             kept.push(reference);
             assert!(arena.bytes() <= 1024, "the envelopes count too");
         }
@@ -294,6 +346,6 @@ mod tests {
         for reference in kept.drain(..2) {
             arena.release(reference, &mut envelopes);
         }
-        assert!(arena.append(scope, Reference::NONE, &[7; 100], &mut envelopes).is_ok(), "room again");
+        assert!(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 100], &mut envelopes).is_ok(), "room again");
     }
 }

@@ -5,7 +5,7 @@
 use super::arena::Reference;
 use crate::vocabulary::{StatusMask, TraceId};
 
-/// One undecided trace: 80 bytes.
+/// One undecided trace: 88 bytes.
 #[derive(Debug, Clone)]
 pub struct Trace {
     /// Its id.
@@ -20,6 +20,10 @@ pub struct Trace {
     pub leaves: u64,
     /// Its newest fragment; older ones hang behind it.
     pub newest: Reference,
+    /// Tick of its first span's arrival.
+    pub opened: u32,
+    /// Tick of its latest span's arrival.
+    pub active: u32,
     /// Tick at which it is to be judged.
     pub deadline: u32,
     previous: u32,
@@ -32,9 +36,11 @@ pub struct Trace {
     pub status: StatusMask,
     /// True once a span without a parent has come.
     pub root_seen: bool,
+    /// True once it was judged and kept.
+    pub is_kept: bool,
 }
 
-const _: () = assert!(size_of::<Trace>() == 80, "the memory plan counts 80 bytes a trace");
+const _: () = assert!(size_of::<Trace>() == 88, "the memory plan counts 88 bytes a trace");
 
 /// End of a list.
 const NONE: u32 = u32::MAX;
@@ -54,6 +60,8 @@ pub struct TraceTable {
     slots: Vec<u32>,
     /// The next tick to expire.
     cursor: u32,
+    /// Where `soonest_hot` goes on.
+    cool_hand: u32,
     pending: usize,
 }
 
@@ -69,6 +77,7 @@ impl TraceTable {
             words_more,
             slots: vec![NONE; WHEEL_SLOTS as usize],
             cursor: 0,
+            cool_hand: 0,
             pending: 0,
         }
     }
@@ -91,8 +100,8 @@ impl TraceTable {
         self.pending >= self.traces_max
     }
 
-    /// Opens an entry, to be judged at tick `deadline`.
-    pub fn open(&mut self, id: TraceId, hash: u64, deadline: u32) -> u32 {
+    /// Opens an entry at tick `opened`, to be judged at tick `deadline`.
+    pub fn open(&mut self, id: TraceId, hash: u64, opened: u32, deadline: u32) -> u32 {
         debug_assert!(!self.is_full(), "the caller makes room first");
         let trace = Trace {
             id,
@@ -101,6 +110,8 @@ impl TraceTable {
             end_unix_nano: 0,
             leaves: 0,
             newest: Reference::NONE,
+            opened,
+            active: opened,
             deadline,
             previous: NONE,
             next: NONE,
@@ -108,6 +119,7 @@ impl TraceTable {
             bytes: 0,
             status: 0,
             root_seen: false,
+            is_kept: false,
         };
         let number = match self.vacant.pop() {
             Some(number) => {
@@ -167,10 +179,46 @@ impl TraceTable {
         self.link(number);
     }
 
+    /// Puts a trace that was taken off the wheel back on it.
+    pub fn schedule(&mut self, number: u32, deadline: u32) {
+        self.entries[number as usize].deadline = deadline;
+        self.link(number);
+    }
+
     /// Frees the entry; it must be unlinked.
     pub fn free(&mut self, number: u32) {
+        self.entries[number as usize].newest = Reference::NONE;
         self.vacant.push(number);
         self.pending -= 1;
+    }
+
+    /// Entries ever used: the numbers below this may be looked at with `get`; those not in use have no fragment.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Up to `count` traces with bytes in the arena into `out`, in the order in which they are due; they stay on the
+    /// wheel. Goes on where the last call stopped, so that those already cold are not looked at again and again; a call
+    /// that finds too few has come to the wheel's end, and the next one begins anew.
+    pub fn soonest_hot(&mut self, count: usize, out: &mut Vec<u32>) {
+        out.clear();
+        self.cool_hand = self.cool_hand.max(self.cursor);
+        while self.cool_hand < self.cursor.saturating_add(WHEEL_SLOTS) {
+            let mut at = self.slots[(self.cool_hand % WHEEL_SLOTS) as usize];
+            while at != NONE {
+                let entry = &self.entries[at as usize];
+                if !entry.newest.is_none() && !entry.newest.is_cold() {
+                    out.push(at);
+                    if out.len() == count {
+                        return;
+                    }
+                }
+                at = entry.next;
+            }
+            self.cool_hand += 1;
+        }
+        self.cool_hand = self.cursor;
     }
 
     /// Takes up to `count_max` traces whose deadline is at or before `tick` off the wheel, into `out`. True when more may
@@ -252,9 +300,9 @@ mod tests {
     fn traces_expire_at_their_tick_and_not_before() {
         let mut table = TraceTable::new(100, 0);
         let mut out = Vec::new();
-        let late = table.open([1; 16], 1, 2 * WHEEL_SLOTS + 5);
-        let soon = table.open([2; 16], 2, 5);
-        let moved = table.open([3; 16], 3, 700);
+        let late = table.open([1; 16], 1, 0, 2 * WHEEL_SLOTS + 5);
+        let soon = table.open([2; 16], 2, 0, 5);
+        let moved = table.open([3; 16], 3, 0, 700);
         table.reschedule(moved, 6);
         assert!(!table.expire(4, 10, &mut out) && out.is_empty());
         assert!(!table.expire(5, 10, &mut out));
@@ -270,7 +318,7 @@ mod tests {
     #[test]
     fn a_bounded_expiry_goes_on_where_it_stopped() {
         let mut table = TraceTable::new(10, 1);
-        let all: Vec<u32> = (0..5).map(|number| table.open([number; 16], 0, 3)).collect();
+        let all: Vec<u32> = (0..5).map(|number| table.open([number; 16], 0, 0, 3)).collect();
         table.merge_leaves_more(all[0], &[9]);
         let mut out = Vec::new();
         assert!(table.expire(3, 2, &mut out));
@@ -284,7 +332,7 @@ mod tests {
         for number in all {
             table.free(number);
         }
-        let again = table.open([9; 16], 0, 1);
+        let again = table.open([9; 16], 0, 0, 1);
         assert_eq!(table.leaves_more(again), [0], "a reused entry starts clean");
         table.expire_soonest(1, &mut out);
         assert_eq!(out, [again]);

@@ -57,6 +57,16 @@ impl Node {
             Self::Not(node) => !node.samples(evidence),
         }
     }
+
+    /// Rejection threshold of 2^56 when it samples by chance, else 0. A trace is kept when its hash is at most
+    /// `threshold`, so it is rejected with the rest of the hash's range.
+    fn threshold(&self) -> u64 {
+        match self {
+            Self::Probabilistic { threshold, .. } => (u64::MAX - threshold) >> 8,
+            Self::All(nodes) => nodes.iter().map(Self::threshold).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
 }
 
 /// FNV-1a, 64 bits, continued from `hash`.
@@ -74,6 +84,16 @@ pub struct Ballot {
     pub verdict: Verdict,
     /// Why its spans are dropped, when they are.
     pub drop_reason: DropReason,
+    /// Rejection threshold of the policy that kept it, of 2^56; 0 when that policy does not sample by chance.
+    pub threshold: u64,
+}
+
+impl Ballot {
+    /// A drop for `drop_reason`.
+    #[must_use]
+    pub fn dropped(drop_reason: DropReason) -> Self {
+        Self { verdict: Verdict::Drop, drop_reason, threshold: 0 }
+    }
 }
 
 impl Rules {
@@ -91,7 +111,7 @@ impl Rules {
                 continue;
             }
             if policy.is_drop {
-                return Ballot { verdict: Verdict::Drop, drop_reason: DropReason::DropPolicy };
+                return Ballot::dropped(DropReason::DropPolicy);
             }
             first = first.or(Some(*index));
             if self.sample_on_first_match {
@@ -99,11 +119,12 @@ impl Rules {
             }
         }
         let Some(index) = first else {
-            return Ballot { verdict: Verdict::Drop, drop_reason: DropReason::NotSampled };
+            return Ballot::dropped(DropReason::NotSampled);
         };
         let count = &mut counts[usize::from(index)];
         count.decided += 1;
         count.decided_spans += u64::from(evidence.span_count);
-        Ballot { verdict: Verdict::Keep(index), drop_reason: DropReason::NotSampled }
+        let threshold = self.policies[usize::from(index)].node.threshold();
+        Ballot { verdict: Verdict::Keep(index), drop_reason: DropReason::NotSampled, threshold }
     }
 }

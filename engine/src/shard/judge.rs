@@ -1,0 +1,224 @@
+//! Verdicts: what is due is judged, noted in the log, remembered for late spans, and its memory given back.
+
+use super::outgoing::add_to_batch;
+use super::{Shard, ShardPlan, elapsed_ticks, tick_of, ticks};
+use crate::host::Host;
+use crate::index::Place;
+use crate::ledger::DropReason;
+use crate::rules::{Ballot, Evidence};
+use crate::vocabulary::{Judged, Nanos, Occasion, Verdict};
+
+/// Traces judged in one step, so that their memory is walked together.
+const JUDGE_STEP: usize = 256;
+/// Traces judged in one call of `tick`; the caller comes back for more after letting requests through.
+const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
+
+impl Shard {
+    /// Judges what is due and sends a batch that has waited long enough. True when more is due: call again soon, after
+    /// letting other work through.
+    pub fn tick(&mut self, now: Nanos, host: &mut impl Host) -> bool {
+        let mut more = true;
+        let mut judged = 0;
+        while more && judged < JUDGE_PER_TICK_MAX {
+            let mut due = std::mem::take(&mut self.due);
+            // A deadline is rounded up to its tick, so the tick must have begun.
+            more = self.buffer.traces.expire(elapsed_ticks(now), JUDGE_STEP, &mut due);
+            judged += due.len();
+            self.postpone_active(now, &mut due);
+            self.judge(now, &due, Occasion::Deadline, host);
+            self.due = due;
+        }
+        self.cool_old(now);
+        if self.export.spans() > 0 && now >= self.batch_opened.plus(self.plan.flush_interval) {
+            self.flush(host);
+        }
+        more
+    }
+
+    /// Makes room: judges the trace that is due soonest.
+    #[cold]
+    pub(super) fn judge_soonest(&mut self, now: Nanos, host: &mut impl Host) {
+        let mut due = std::mem::take(&mut self.due);
+        self.buffer.traces.expire_soonest(1, &mut due);
+        self.judge(now, &due, Occasion::Early, host);
+        self.due = due;
+    }
+
+    /// Judges the next traces early, to free the log's oldest segments.
+    pub fn decide_early(&mut self, now: Nanos, host: &mut impl Host) {
+        let mut due = std::mem::take(&mut self.due);
+        self.buffer.traces.expire_soonest(JUDGE_STEP, &mut due);
+        self.judge(now, &due, Occasion::Early, host);
+        self.due = due;
+    }
+
+    /// Judges up to `JUDGE_STEP` undecided traces whatever their deadline, for a shutdown. True when more are left.
+    pub fn drain(&mut self, now: Nanos, host: &mut impl Host) -> bool {
+        let mut due = std::mem::take(&mut self.due);
+        self.buffer.traces.expire_soonest(JUDGE_STEP, &mut due);
+        if self.plan.drop_pending_at_drain {
+            for entry in &due {
+                let ballot = Ballot::dropped(DropReason::ShutdownPending);
+                self.settle_dropped(*entry, ballot, Occasion::Drain, host);
+            }
+            self.ledger.traces.decided_at_drain += due.len() as u64;
+            self.buffer.release(&due, |unit| host.resolve(unit));
+        } else {
+            self.judge(now, &due, Occasion::Drain, host);
+        }
+        self.due = due;
+        if self.buffer.traces.is_empty() {
+            self.flush(host);
+        }
+        !self.buffer.traces.is_empty()
+    }
+
+    /// Judges traces that are off the wheel, and gives back their memory.
+    fn judge(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) {
+        match occasion {
+            Occasion::Deadline | Occasion::TooLarge => {}
+            Occasion::Early => self.ledger.traces.decided_early += due.len() as u64,
+            Occasion::Drain => self.ledger.traces.decided_at_drain += due.len() as u64,
+        }
+        for entry in due {
+            let trace = self.buffer.traces.get(*entry);
+            let evidence = Evidence {
+                trace_id: &trace.id,
+                leaves: trace.leaves,
+                leaves_more: self.buffer.traces.leaves_more(*entry),
+                status: trace.status,
+                span_count: trace.spans,
+            };
+            let ballot = self.rules.judge(&evidence, &mut self.ledger.policies);
+            match ballot.verdict {
+                Verdict::Keep(policy) => self.settle_kept(now, *entry, policy, ballot, occasion, host),
+                Verdict::Drop => self.settle_dropped(*entry, ballot, occasion, host),
+            }
+        }
+        self.buffer.release(due, |unit| host.resolve(unit));
+    }
+
+    /// The trace is larger than it may be.
+    #[cold]
+    pub(super) fn outgrew(&mut self, entry: u32, host: &mut impl Host) {
+        self.buffer.traces.unlink(entry);
+        self.settle_dropped(entry, Ballot::dropped(DropReason::TraceTooLarge), Occasion::TooLarge, host);
+        self.buffer.release(&[entry], |unit| host.resolve(unit));
+    }
+
+    fn settle_kept(
+        &mut self,
+        now: Nanos,
+        entry: u32,
+        policy: u16,
+        ballot: Ballot,
+        occasion: Occasion,
+        host: &mut impl Host,
+    ) {
+        // The verdict is in the log before anything that follows from it.
+        self.note(entry, ballot, occasion, host);
+        let mut fragments = std::mem::take(&mut self.fragments);
+        self.buffer.fragments(entry, &mut fragments);
+        let mut recalled = 0;
+        for reference in &fragments {
+            if reference.is_cold() {
+                host.recall(self.buffer.cold.get(*reference).0);
+                recalled += 1;
+                continue;
+            }
+            let length = self.buffer.arena.fragment(*reference).bytes.len();
+            if self.export.is_full_for(length) {
+                self.flush(host);
+            }
+            let fragment = self.buffer.arena.fragment(*reference);
+            let span = (fragment.scope, fragment.unit, fragment.bytes);
+            add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
+        }
+        self.fragments = fragments;
+        let trace = self.buffer.traces.get_mut(entry);
+        trace.is_kept = true;
+        let (hash, spans) = (trace.hash, u64::from(trace.spans));
+        self.ledger.spans.buffered -= spans;
+        self.ledger.spans.exporting += spans - recalled;
+        self.ledger.spans.park(recalled);
+        self.ledger.traces.pending -= 1;
+        self.ledger.traces.kept += 1;
+        let remembered = self.kept.remember(hash, policy);
+        self.remember(entry, hash, remembered, Place::Kept);
+    }
+
+    fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
+        self.note(entry, ballot, occasion, host);
+        let trace = self.buffer.traces.get(entry);
+        let (hash, spans) = (trace.hash, u64::from(trace.spans));
+        self.ledger.spans.buffered -= spans;
+        self.ledger.spans.drop_items(ballot.drop_reason, spans);
+        self.ledger.traces.pending -= 1;
+        self.ledger.traces.dropped += 1;
+        let remembered = self.dropped.remember(hash, 0);
+        self.remember(entry, hash, remembered, Place::Dropped);
+    }
+
+    fn note(&self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
+        let trace = self.buffer.traces.get(entry);
+        host.judged(&Judged {
+            trace_id: trace.id,
+            verdict: ballot.verdict,
+            drop_reason: ballot.drop_reason as u8,
+            occasion,
+            threshold: ballot.threshold,
+            spans: trace.spans,
+        });
+    }
+
+    /// When a trace opened at `arrived` is to be judged, if nothing else comes.
+    pub(super) fn deadline(&self, arrived: Nanos) -> u32 {
+        let off = Nanos::default();
+        let ShardPlan { inactivity_timeout, decision_wait, trace_duration_max, .. } = self.plan;
+        let wait = if inactivity_timeout > off { inactivity_timeout } else { decision_wait };
+        let wait = if trace_duration_max > off { wait.min(trace_duration_max) } else { wait };
+        tick_of(arrived.plus(wait))
+    }
+
+    /// With an inactivity timeout, puts those of `due` back on the wheel whose latest span is too recent. Their deadline was
+    /// not moved as spans came, so that a span costs nothing here.
+    fn postpone_active(&mut self, now: Nanos, due: &mut Vec<u32>) {
+        let timeout = ticks(self.plan.inactivity_timeout);
+        if timeout == 0 {
+            return;
+        }
+        let longest = ticks(self.plan.trace_duration_max);
+        let begun = elapsed_ticks(now);
+        due.retain(|entry| {
+            let trace = self.buffer.traces.get(*entry);
+            let quiet = trace.active.saturating_add(timeout);
+            let last = if longest == 0 { u32::MAX } else { trace.opened.saturating_add(longest) };
+            let root_came = trace.root_seen && self.plan.decision_wait_after_root > Nanos::default();
+            let deadline = quiet.min(last);
+            if root_came || deadline <= begun {
+                return true;
+            }
+            self.buffer.traces.schedule(*entry, deadline);
+            false
+        });
+    }
+
+    /// Moves a judged trace in the index from its entry to its verdict, and out of it the verdict that gave way.
+    fn remember(&mut self, entry: u32, hash: u64, remembered: Option<(u32, Option<u64>)>, kind: fn(u32) -> Place) {
+        self.forget_evicted(remembered, kind);
+        let Some(slot) = self.index.slot_of(hash, Place::Pending(entry)) else { return };
+        match remembered {
+            Some((position, _)) => self.index.replace(slot, kind(position)),
+            None => self.index.remove(slot),
+        }
+    }
+
+    pub(super) fn forget_evicted(&mut self, remembered: Option<(u32, Option<u64>)>, kind: fn(u32) -> Place) {
+        if let Some((position, Some(evicted))) = remembered
+            && let Some(slot) = self.index.slot_of(evicted, kind(position))
+        {
+            self.index.remove(slot);
+            self.ledger.traces.verdicts_forgotten += 1;
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What leaves a shard: batches of kept spans, metrics and logs as they came, parked data read from the log again; and
+//! the books of what became of them.
+
+use super::Shard;
+use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
+use crate::export::Export;
+use crate::host::{ExportFate, ExportRequest, Host};
+use crate::ledger::DropReason;
+use crate::vocabulary::{Destinations, Nanos, SpanBatch, Unit};
+use bytes::Bytes;
+use tailwater_proto::otlp::Signal;
+
+impl Shard {
+    /// Adds a span to the open batch, which is sent first when it is full.
+    pub(super) fn export_span(
+        &mut self,
+        now: Nanos,
+        scope: ScopeHandle,
+        unit: Unit,
+        bytes: &[u8],
+        host: &mut impl Host,
+    ) {
+        if self.export.is_full_for(bytes.len()) {
+            self.flush(host);
+        }
+        let span = (scope, unit, bytes);
+        add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
+    }
+
+    /// Sends the open batch.
+    pub(super) fn flush(&mut self, host: &mut impl Host) {
+        self.flush_to(Destinations::ALL, host);
+    }
+
+    fn flush_to(&mut self, destinations: Destinations, host: &mut impl Host) {
+        let envelopes = &self.buffer.envelopes;
+        let Some(flushed) = self.export.flush(|scope| envelopes.parts(ScopeHandle::from_number(scope))) else {
+            return;
+        };
+        for scope in flushed.scopes {
+            self.buffer.envelopes.release(ScopeHandle::from_number(scope));
+        }
+        host.export(ExportRequest {
+            signal: Signal::Traces,
+            body: flushed.body.into(),
+            items: flushed.spans,
+            units: flushed.units,
+            destinations,
+        });
+    }
+
+    /// Passes a metrics or logs request on unchanged. `items` is what its check counted in it.
+    pub fn forward(&mut self, signal: Signal, body: Bytes, items: u32, unit: Unit, host: &mut impl Host) {
+        let account = self.ledger.account(signal);
+        account.received += u64::from(items);
+        account.exporting += u64::from(items);
+        let units = if unit.is_none() { Vec::new() } else { vec![unit] };
+        host.export(ExportRequest { signal, body, items, units, destinations: Destinations::ALL });
+    }
+
+    /// Exports parked spans that were read from the log again: those of `batch`, whichever shard owns their traces, at
+    /// whose position `is_wanted`. They go to `destinations` only. Returns how many they were.
+    pub fn export_again(
+        &mut self,
+        now: Nanos,
+        batch: &SpanBatch,
+        is_wanted: impl Fn(u32) -> bool,
+        destinations: Destinations,
+        host: &mut impl Host,
+    ) -> u64 {
+        if destinations != Destinations::ALL {
+            self.flush(host);
+        }
+        self.scopes.clear();
+        self.scopes.resize(batch.envelopes.scopes.len(), None);
+        let mut spans = 0;
+        for record in batch.spans.iter().filter(|record| is_wanted(record.position)) {
+            let start = record.offset as usize;
+            let bytes = &batch.body[start..start + record.length as usize];
+            let scope = self.scope(batch, record.scope);
+            if self.export.is_full_for(bytes.len()) {
+                self.flush_to(destinations, host);
+            }
+            self.export_span(now, scope, batch.origin.unit(record.position), bytes, host);
+            spans += 1;
+        }
+        for scope in self.scopes.drain(..).flatten() {
+            self.buffer.envelopes.release(scope);
+        }
+        if destinations != Destinations::ALL {
+            self.flush_to(destinations, host);
+        }
+        self.ledger.spans.unpark(spans);
+        spans
+    }
+
+    /// Passes a parked metrics or logs request on again, read from the log.
+    pub fn forward_again(&mut self, request: ExportRequest, host: &mut impl Host) {
+        self.ledger.account(request.signal).unpark(u64::from(request.items));
+        host.export(request);
+    }
+
+    /// Items given to `Host::export` wait in the log: an exporter could not take them now.
+    pub fn park(&mut self, signal: Signal, items: u32) {
+        let account = self.ledger.account(signal);
+        let items = u64::from(items);
+        assert!(account.exporting >= items, "an item's fate is reported once");
+        account.exporting -= items;
+        account.park(items);
+    }
+
+    /// Parked items are given up.
+    pub fn drop_parked(&mut self, signal: Signal, items: u64, reason: DropReason) {
+        let account = self.ledger.account(signal);
+        account.parked -= i64::try_from(items).unwrap_or(i64::MAX);
+        account.drop_items(reason, items);
+    }
+
+    /// Counts a request that was refused before it could be scanned.
+    pub fn refuse_request(&mut self) {
+        self.ledger.refused.requests += 1;
+    }
+
+    /// Books the fate of items given to `Host::export`.
+    pub fn settle(&mut self, signal: Signal, items: u32, fate: ExportFate) {
+        let account = self.ledger.account(signal);
+        let items = u64::from(items);
+        assert!(account.exporting >= items, "an item's fate is reported once");
+        account.exporting -= items;
+        match fate {
+            ExportFate::Delivered => account.exported += items,
+            ExportFate::Refused => account.drop_items(DropReason::ExportRefused, items),
+            ExportFate::Exhausted => account.drop_items(DropReason::ExportExhausted, items),
+            ExportFate::QueueFull => account.drop_items(DropReason::ExportQueueFull, items),
+            ExportFate::NoExporter => account.drop_items(DropReason::NoExporter, items),
+            ExportFate::Shutdown => account.drop_items(DropReason::ExportShutdown, items),
+        }
+    }
+}
+
+/// Adds a span to the open batch; the batch holds the scope until it is flushed.
+pub(super) fn add_to_batch(
+    export: &mut Export,
+    opened: &mut Nanos,
+    now: Nanos,
+    (scope, unit, bytes): (ScopeHandle, Unit, &[u8]),
+    envelopes: &mut EnvelopeTable,
+) {
+    if export.spans() == 0 {
+        *opened = now;
+    }
+    if export.add(scope.number(), unit, bytes) {
+        envelopes.hold(scope);
+    }
+}

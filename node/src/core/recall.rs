@@ -1,0 +1,263 @@
+//! Reads from the log again what waits only there: kept spans whose bytes were given up in memory, and what an exporter
+//! could not take. Goes from the oldest segment on, as fast as the exporters take it.
+
+use super::log::{CoreLog, count};
+use super::{Core, Settings};
+use bytes::Bytes;
+use std::rc::Rc;
+use std::time::Duration;
+use tailwater_connectors::otlp::body::BodyReader;
+use tailwater_connectors::otlp::receiver::Format;
+use tailwater_engine::host::ExportRequest;
+use tailwater_engine::ledger::DropReason;
+use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
+use tailwater_engine::log::read::record_at;
+use tailwater_engine::log::segments::Parked;
+use tailwater_engine::vocabulary::{Destinations, Origin, SegmentHandle};
+use tailwater_net::compression::Encoding;
+use tailwater_proto::otlp::{Signal, check};
+use tailwater_runtime::clock::unix_nanos;
+use tailwater_runtime::executor::{sleep, yield_now};
+use tailwater_runtime::files::File;
+
+/// How often it looks for something to do.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Bytes read at once; a larger record is read again in whole.
+const READ_BYTES: usize = 256 << 10;
+
+/// What becomes of the parked units of a segment.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Export,
+    Drop(DropReason),
+}
+
+/// Runs for ever.
+pub async fn recall(core: Rc<Core>, log: Rc<CoreLog>) {
+    let mut reader = BodyReader::new(core.settings.request_bytes_max);
+    loop {
+        let dropped = past_retention(&core.settings, &log).or_else(|| in_the_way(&core, &log));
+        let (next, fate) = match dropped {
+            Some((parked, reason)) => (Some(parked), Fate::Drop(reason)),
+            None => {
+                let can_take = |destinations| core.outbox.borrow().can_take_back(destinations);
+                (log.lane.borrow_mut().segments.take_parked(can_take), Fate::Export)
+            }
+        };
+        match next {
+            Some((handle, parked)) => again(&core, &log, &mut reader, handle, &parked, fate).await,
+            None => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// What waits in a segment that is older than the retention.
+fn past_retention(settings: &Settings, log: &CoreLog) -> Option<((SegmentHandle, Parked), DropReason)> {
+    let retention = u64::try_from(settings.retention.as_nanos()).unwrap_or(u64::MAX);
+    if retention == 0 {
+        return None;
+    }
+    let oldest = unix_nanos().saturating_sub(retention);
+    let mut lane = log.lane.borrow_mut();
+    let old = lane.segments.iter().filter(|segment| segment.parked() > 0 && segment.first_unix_nano < oldest);
+    let number = old.map(|segment| segment.number).min()?;
+    let taken = lane.segments.take_parked_of(number, |_| true)?;
+    Some((taken, DropReason::WalRetention))
+}
+
+/// With `decide_early`: what waits in the oldest segment while the log is full and nothing undecided is in its way.
+fn in_the_way(core: &Core, log: &CoreLog) -> Option<((SegmentHandle, Parked), DropReason)> {
+    let mut lane = log.lane.borrow_mut();
+    if !core.settings.decides_early || !lane.is_full() {
+        return None;
+    }
+    let oldest = lane.segments.oldest_closed().filter(|segment| segment.parked() == segment.unresolved())?;
+    let number = oldest.number;
+    let taken = lane.segments.take_parked_of(number, |_| true)?;
+    Some((taken, DropReason::WalFull))
+}
+
+/// One pass over the parked units of a segment.
+async fn again(
+    core: &Rc<Core>,
+    log: &Rc<CoreLog>,
+    reader: &mut BodyReader,
+    handle: SegmentHandle,
+    parked: &Parked,
+    fate: Fate,
+) {
+    let number = log.lane.borrow().segments.get(handle.slot()).map(|segment| segment.number);
+    let Some(file) = number.and_then(|number| log.file(number)) else { return };
+    let mut pass = Pass { core, log, handle, parked, fate, done: 0 };
+    if let Err(why) = pass.run(&file, reader).await {
+        tracing::error!(file = %file.path().display(), why, "a part of the log cannot be read again");
+        pass.give_up_from(pass.done);
+    }
+}
+
+struct Pass<'a> {
+    core: &'a Rc<Core>,
+    log: &'a Rc<CoreLog>,
+    handle: SegmentHandle,
+    parked: &'a Parked,
+    fate: Fate,
+    /// Units below this are done.
+    done: u32,
+}
+
+impl Pass<'_> {
+    async fn run(&mut self, file: &File, reader: &mut BodyReader) -> Result<(), String> {
+        let header = file.read_at(0, BLOCK_BYTES).await.map_err(|error| error.to_string())?;
+        let header = SegmentHeader::decode(&header).map_err(|error| error.to_string())?;
+        let mut at = 0;
+        let mut wanted_bytes = READ_BYTES;
+        while let Some(unit) = self.parked.units.next(self.done) {
+            let known = self.log.lane.borrow().segments.get(self.handle.slot()).map(|s| s.offset_before(unit));
+            at = at.max(known.unwrap_or(0));
+            let bytes = file.read_at(at, wanted_bytes).await.map_err(|error| error.to_string())?;
+            let passed = self.records(&bytes, header.nonce, reader).await;
+            if passed > 0 {
+                at += passed as u64;
+                wanted_bytes = READ_BYTES;
+            } else if bytes.len() == wanted_bytes {
+                // A record that is larger than what was read.
+                wanted_bytes *= 4;
+            } else {
+                return Err(format!("no record of unit {unit} at or after {at}"));
+            }
+            yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Goes through the whole records in `bytes`; returns how many bytes were gone through.
+    async fn records(&mut self, bytes: &[u8], nonce: u64, reader: &mut BodyReader) -> usize {
+        let mut at = 0;
+        while self.parked.units.next(self.done).is_some() {
+            let Some(framed) = bytes.get(at..).and_then(|rest| record_at(rest, nonce)) else {
+                // Padding up to the next flush, unless this is where a flush begins.
+                let next = (at + 1).next_multiple_of(BLOCK_BYTES);
+                if at.is_multiple_of(BLOCK_BYTES) || next >= bytes.len() {
+                    break;
+                }
+                at = next;
+                continue;
+            };
+            at += framed.bytes;
+            if let Record::Request(request) = framed.record {
+                self.request(&request, reader).await;
+            }
+        }
+        at
+    }
+
+    async fn request(&mut self, request: &Request<'_>, reader: &mut BodyReader) {
+        let end = request.first_unit.saturating_add(request.units);
+        let from = self.done.max(request.first_unit);
+        let is_wanted = self.parked.units.next(from).is_some_and(|unit| unit < end);
+        if from > request.first_unit {
+            return;
+        }
+        // Units before this record that were not found are not in the log any more.
+        self.give_up_until(request.first_unit);
+        self.done = end;
+        if !is_wanted {
+            return;
+        }
+        while matches!(self.fate, Fate::Export) && !self.core.outbox.borrow().can_take_back(self.parked.destinations) {
+            sleep(PAUSE).await;
+        }
+        let origin = Origin { segment: self.handle, first_unit: request.first_unit };
+        let wanted = |position: u32| self.parked.units.has(request.first_unit.saturating_add(position));
+        let count = (0..request.units).filter(|position| wanted(*position)).count();
+        let Some(body) = protobuf(reader, request) else {
+            return self.drop_units(request, origin, DropReason::WalUnreadable, None);
+        };
+        match self.fate {
+            Fate::Drop(reason) => self.drop_units(request, origin, reason, Some(&body)),
+            Fate::Export => {
+                super::log::count(&self.log.counters.recalled, count as u64);
+                export(self.core, request.signal, body, origin, wanted, self.parked.destinations);
+            }
+        }
+    }
+
+    fn drop_units(&self, request: &Request<'_>, origin: Origin, reason: DropReason, body: Option<&Bytes>) {
+        let wanted = |position: &u32| self.parked.units.has(origin.first_unit.saturating_add(*position));
+        let units: Vec<_> = (0..request.units).filter(wanted).map(|position| origin.unit(position)).collect();
+        let items = match (request.signal, body) {
+            (Signal::Traces, _) => units.len() as u64,
+            (signal, Some(body)) => check::items(signal, body).map_or(1, u64::from),
+            (_, None) => 1,
+        };
+        self.core.with_shard(|shard, _, outbox| {
+            shard.drop_parked(request.signal, items, reason);
+            outbox.resolve_all(units);
+        });
+    }
+
+    fn give_up_from(&mut self, from: u32) {
+        self.done = from;
+        self.give_up_until(u32::MAX);
+    }
+
+    /// Units that are not where they should be: damage, told and counted.
+    fn give_up_until(&mut self, end: u32) {
+        let mut lost = Vec::new();
+        while let Some(unit) = self.parked.units.next(self.done).filter(|unit| *unit < end) {
+            lost.push(Origin { segment: self.handle, first_unit: unit }.unit(0));
+            self.done = unit + 1;
+        }
+        if lost.is_empty() {
+            return;
+        }
+        tracing::error!(units = lost.len(), "data that waited in the log is damaged there and lost");
+        count(&self.log.counters.failures, 1);
+        self.core.with_shard(|shard, _, outbox| {
+            // Spans, nearly always: what kind they were is lost with them.
+            shard.drop_parked(Signal::Traces, lost.len() as u64, DropReason::WalUnreadable);
+            outbox.resolve_all(lost);
+        });
+    }
+}
+
+/// Sends the wanted units of a request to `destinations` again.
+fn export(
+    core: &Core,
+    signal: Signal,
+    body: Bytes,
+    origin: Origin,
+    is_wanted: impl Fn(u32) -> bool,
+    destinations: Destinations,
+) {
+    core.with_shard(|shard, now, outbox| {
+        if signal == Signal::Traces {
+            // It was scanned when it was accepted; limits that were lowered since count as damage would.
+            let Ok(mut scanned) = shard.scan_again(&body) else { return };
+            scanned.place(origin, now);
+            for (_, batch) in &scanned.batches {
+                shard.export_again(now, batch, &is_wanted, destinations, outbox);
+            }
+        } else {
+            let items = check::items(signal, &body).unwrap_or(0);
+            let units = vec![origin.unit(0)];
+            shard.forward_again(ExportRequest { signal, body, items, units, destinations }, outbox);
+        }
+    });
+}
+
+/// The logged request as protobuf, as it was when it was accepted.
+pub(super) fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+    let encoding = match request.encoding {
+        BodyEncoding::Identity => Encoding::Identity,
+        BodyEncoding::Gzip => Encoding::Gzip,
+        BodyEncoding::Zstd => Encoding::Zstd,
+    };
+    let format = match request.format {
+        BodyFormat::Protobuf => Format::Protobuf,
+        BodyFormat::Json => Format::Json,
+    };
+    let body = Bytes::copy_from_slice(request.body);
+    let outcome = reader.protobuf(request.signal, format, encoding, &body);
+    outcome.inspect_err(|error| tracing::error!(?error, "a logged request cannot be read")).ok()
+}

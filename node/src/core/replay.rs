@@ -1,0 +1,237 @@
+//! Takes over what a former run has left in the log: verdicts first, then every request that is not done with, as if it
+//! had just come, with the time it came at. Nothing is judged before all cores have read their share; then the engine's
+//! clock goes on where the former run's stopped, so that undecided traces have the wait that they had left.
+
+use super::log::{CoreLog, Payload, count};
+use super::recall::protobuf;
+use super::{Core, HISTORY};
+use crate::survey::{OldSegment, Survey};
+use async_channel::{Receiver, Sender};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tailwater_connectors::otlp::body::BodyReader;
+use tailwater_engine::log::format::{Record, Request, VerdictEntry};
+use tailwater_engine::log::read::{Found, Records};
+use tailwater_engine::route::Route;
+use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle, ShardIndex};
+use tailwater_proto::otlp::{Signal, check};
+use tailwater_runtime::executor::{sleep, yield_now};
+
+/// Requests replayed before other tasks run.
+const REQUESTS_IN_A_ROW: usize = 64;
+/// How often a line tells how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a full queue is tried again.
+const RECHECK: Duration = Duration::from_millis(1);
+
+/// What all cores share at the start.
+#[derive(Debug)]
+pub struct Common {
+    /// The last verdicts, oldest first.
+    pub verdicts: Vec<VerdictEntry>,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Bytes read.
+    read: AtomicU64,
+    /// Wall time at engine time zero, nanoseconds since 1970.
+    wall_origin: u64,
+    /// The latest engine time at which anything came, zero before anything is known.
+    latest: AtomicU64,
+    /// How far the clock is set back once all is read.
+    pause: OnceLock<u64>,
+}
+
+impl Common {
+    /// For a start at `unix_nano`, with what journals say.
+    #[must_use]
+    pub fn new(survey: &mut Survey, unix_nano: u64) -> Arc<Self> {
+        let wall_origin = unix_nano.saturating_sub(HISTORY.0);
+        let latest = match survey.latest_unix_nano {
+            0 => 0,
+            told => told.saturating_sub(wall_origin).min(HISTORY.0),
+        };
+        Arc::new(Self {
+            verdicts: std::mem::take(&mut survey.verdicts),
+            bytes: survey.segments.iter().map(|segment| segment.bytes).sum(),
+            read: AtomicU64::new(0),
+            wall_origin,
+            latest: AtomicU64::new(latest),
+            pause: OnceLock::new(),
+        })
+    }
+
+    /// The engine's time of a moment of a former run; never in the future.
+    fn engine_time(&self, unix_nano: u64) -> Nanos {
+        Nanos(unix_nano.saturating_sub(self.wall_origin).min(HISTORY.0))
+    }
+}
+
+/// One core's part.
+pub struct Share {
+    /// What all cores share.
+    pub common: Arc<Common>,
+    /// The segments this core takes over.
+    pub segments: Vec<OldSegment>,
+    /// Closed by dropping once this core is done.
+    pub mine: Sender<()>,
+    /// Closes when all are.
+    pub all: Receiver<()>,
+    /// The node's map from traces to shards.
+    pub route: Route,
+    /// Names of old journals, on the core that removes them.
+    pub journals: Vec<String>,
+}
+
+impl Core {
+    /// Takes over this core's share. Returns when all cores have.
+    pub async fn replay(self: &Rc<Self>, share: Share) {
+        let Some(log) = self.log.clone() else { return };
+        let Share { common, segments, mine, all, route, journals } = share;
+        self.is_replaying.set(true);
+        self.restore_verdicts(&log, &common, &route);
+        let mut reader = BodyReader::new(self.settings.request_bytes_max);
+        let begun = std::time::Instant::now();
+        let mut told = begun;
+        for segment in segments {
+            if let Err(why) = self.replay_segment(&log, &common, &mut reader, segment).await {
+                tracing::error!(why, "a segment of the log was not replayed");
+            }
+            if told.elapsed() >= PROGRESS_INTERVAL {
+                told = std::time::Instant::now();
+                let (read, of) = (common.read.load(Ordering::Relaxed) >> 20, common.bytes >> 20);
+                tracing::info!(read_mib = read, of_mib = of, "reading the log of the last run");
+            }
+        }
+        drop(mine);
+        // Closing is the signal; nothing is ever sent.
+        _ = all.recv().await;
+        let latest = common.latest.load(Ordering::Relaxed);
+        if latest > 0 {
+            let pause = *common.pause.get_or_init(|| self.now().0.saturating_sub(latest));
+            self.origin.set(self.origin.get().wrapping_add(pause));
+        }
+        self.is_replaying.set(false);
+        if common.bytes > 0 && self.index == 0 {
+            let (mib, seconds) = (common.bytes >> 20, begun.elapsed().as_secs_f64());
+            let verdicts = common.verdicts.len();
+            tracing::info!(mib, seconds, verdicts, "the log of the last run is taken over");
+        }
+        // What old journals say is said again by the new ones before the old ones go.
+        self.log_all(&log).await;
+        for name in journals {
+            if let Err(error) = log.directory().remove(&name).await {
+                tracing::warn!(%error, "an old journal stays where it is");
+            }
+        }
+    }
+
+    fn restore_verdicts(&self, log: &CoreLog, common: &Common, route: &Route) {
+        let Ok(index) = u16::try_from(self.index) else { return };
+        let mine = |entry: &&VerdictEntry| route.shard(route.hash(&entry.trace_id)) == ShardIndex(index);
+        let mut shard = self.shard.borrow_mut();
+        let mut lane = log.lane.borrow_mut();
+        // Newest first: where a trace was judged more than once the last verdict holds.
+        let newest = common.verdicts.iter().rev().filter(mine).take(lane.verdicts_max());
+        let mut newest: Vec<_> = newest.collect();
+        for entry in &newest {
+            shard.restore(&entry.trace_id, entry.is_kept.then_some(entry.policy));
+        }
+        newest.reverse();
+        for entry in newest {
+            lane.journal().note(*entry);
+        }
+    }
+
+    async fn replay_segment(
+        self: &Rc<Self>,
+        log: &Rc<CoreLog>,
+        common: &Common,
+        reader: &mut BodyReader,
+        old: OldSegment,
+    ) -> Result<(), String> {
+        let name = Survey::name(&old);
+        let file = log.directory().open_file(&name).await.map_err(|error| error.to_string())?;
+        let length = usize::try_from(file.bytes()).map_err(|_| format!("{name} is too large"))?;
+        let content = file.read_at(0, length).await.map_err(|error| error.to_string())?;
+        let handle = log.lane.borrow_mut().segments.add(old.number, file.bytes());
+        let handle = handle.ok_or("there are more segments than can be entered")?;
+        log.adopt(old.number, file);
+        log.lane.borrow_mut().segments.restore(handle, old.resolved);
+        let (_, mut records) = Records::open(&content).map_err(|error| format!("{name}: {error}"))?;
+        let mut in_a_row = 0;
+        for found in records.by_ref() {
+            match found {
+                Found::Record { offset, record: Record::Request(request), .. } => {
+                    self.replay_request(log, common, reader, handle, offset, &request).await;
+                }
+                Found::Record { .. } => {}
+                Found::Skipped { offset, bytes, sequences } => {
+                    tracing::warn!(file = name, offset, bytes, records = sequences, "unreadable bytes were skipped");
+                }
+            }
+            in_a_row += 1;
+            if in_a_row % REQUESTS_IN_A_ROW == 0 {
+                yield_now().await;
+            }
+        }
+        tracing::debug!(file = name, tail = ?records.tail(), "replayed");
+        common.read.fetch_add(content.len() as u64, Ordering::Relaxed);
+        log.lane.borrow_mut().segments.close(old.number);
+        Ok(())
+    }
+
+    async fn replay_request(
+        self: &Rc<Self>,
+        log: &Rc<CoreLog>,
+        common: &Common,
+        reader: &mut BodyReader,
+        handle: SegmentHandle,
+        offset: u64,
+        request: &Request<'_>,
+    ) {
+        let Request { first_unit, units, signal, arrived_unix_nano, .. } = *request;
+        let arrived = common.engine_time(arrived_unix_nano);
+        common.latest.fetch_max(arrived.0, Ordering::Relaxed);
+        let origin = Origin { segment: handle, first_unit };
+        log.lane.borrow_mut().segments.recovered(handle, first_unit, units, offset, arrived_unix_nano);
+        let open: Vec<bool> = {
+            let lane = log.lane.borrow();
+            let segment = lane.segments.get(handle.slot());
+            (0..units).map(|at| segment.is_some_and(|known| !known.is_resolved(first_unit + at))).collect()
+        };
+        let wanted = open.iter().filter(|wanted| **wanted).count();
+        if wanted == 0 {
+            return;
+        }
+        count(&log.counters.recovered, wanted as u64);
+        let payload = protobuf(reader, request).and_then(|body| match signal {
+            Signal::Traces => {
+                let mut scanned = self.shard.borrow_mut().scan_again(&body).ok()?;
+                scanned.retain(|position| open.get(position as usize).copied().unwrap_or(false));
+                Some(Payload::Traces(scanned))
+            }
+            _ => Some(Payload::Forward(signal, body.clone(), check::items(signal, &body).ok()?)),
+        });
+        let Some(payload) = payload else {
+            // It was accepted once and can't be read now: nothing waits for it, and the log says so.
+            log.refuse_units(origin, 0..units);
+            return;
+        };
+        if let Payload::Traces(mut scanned) = payload {
+            // Spans that the limits in force refuse now, and those that were refused when they came.
+            log.refuse_units(origin, scanned.missing_positions().into_iter().filter(|at| *at < units));
+            scanned.refused = 0;
+            for sent in self.admit_spans(scanned, origin, arrived) {
+                // Closing is the signal; nothing is ever sent.
+                _ = sent.recv().await;
+            }
+        } else {
+            self.admit(payload, origin, arrived, None);
+        }
+        while self.outbox.borrow().is_pressed() && log.is_failing() {
+            sleep(RECHECK).await;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The write-ahead log in the exposition.
+
+use super::{Page, Type, by_owner, number, summed};
+use crate::control::{LogSnapshot, Snapshot};
+use tailwater_runtime::clock::unix_nanos;
+
+const NANOS_PER_SECOND: f64 = 1e9;
+
+/// A gauge, its help, and how to read it off one core's log.
+type Gauge = (&'static str, &'static str, fn(&LogSnapshot) -> u64);
+
+const GAUGES: [Gauge; 7] = [
+    ("tailwater_wal_segments", "Segments of requests in use.", |log| log.segments),
+    ("tailwater_wal_segment_bytes", "Bytes of their files.", |log| log.segment_bytes),
+    ("tailwater_wal_segment_limit_bytes", "Bound of tailwater_wal_segment_bytes.", |log| log.segment_bytes_max),
+    ("tailwater_wal_buffered_bytes", "Bytes of records waiting for the disk.", |log| log.buffered_bytes),
+    ("tailwater_wal_waiting_requests", "Requests whose senders wait for the disk.", |log| log.staged),
+    (
+        "tailwater_wal_unresolved_units",
+        "Logged spans and requests that are neither delivered nor dropped; they keep segments from being freed.",
+        |log| log.unresolved,
+    ),
+    (
+        "tailwater_wal_parked_units",
+        "Logged spans and requests that are kept and wait in the log only: the backlog of the exporters.",
+        |log| log.parked,
+    ),
+];
+
+/// The families of the log, where there is one.
+pub(super) fn wal(page: &mut Page, snapshots: &[Snapshot]) {
+    let logs: Vec<(usize, &LogSnapshot)> =
+        snapshots.iter().enumerate().filter_map(|(core, snapshot)| Some((core, snapshot.log.as_ref()?))).collect();
+    if logs.is_empty() {
+        return;
+    }
+    for (name, help, read) in GAUGES {
+        let each = logs.iter().map(|(core, log)| (vec![("shard", core.to_string())], number(read(log))));
+        page.family(name, Type::Gauge, help, each);
+    }
+    let oldest = logs.iter().map(|(_, log)| log.parked_since_unix_nano).filter(|since| *since > 0).min();
+    let age = oldest.map_or(0.0, |since| number(unix_nanos().saturating_sub(since)) / NANOS_PER_SECOND);
+    let help = "Age of the oldest segment that has a part of the backlog; 0 without one.";
+    page.single("tailwater_wal_parked_age_seconds", Type::Gauge, help, age);
+    let failing = logs.iter().any(|(_, log)| log.is_failing);
+    let help = "1 while the disk gives no segment to write to and senders are told to come back.";
+    page.single("tailwater_wal_failing", Type::Gauge, help, f64::from(u8::from(failing)));
+    let counters = logs.iter().flat_map(|(_, log)| log.counters.iter().map(|(name, count)| ("log", *name, *count)));
+    by_owner(page, "tailwater_wal", "stage", "Counter of the write-ahead log.", &summed(counters));
+}

@@ -1,0 +1,226 @@
+//! What a former run has left in the log's directory, read before anything is started: segments by kind, what journals
+//! say, and files that may be recycled. Nothing found here keeps the node from starting, save a format that only a
+//! newer release can read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use tailwater_engine::log::bitmap::Bitmap;
+use tailwater_engine::log::format::{
+    BLOCK_BYTES, FileName, HeaderError, SegmentHeader, SegmentKind, VerdictEntry, file_name, parse_file_name,
+};
+use tailwater_engine::log::journal::Recovered;
+use tailwater_engine::log::read::{Found, Records};
+use thiserror::Error;
+
+/// The log's directory inside the data directory.
+pub const LOG_DIRECTORY: &str = "log";
+
+/// A file to be recycled.
+#[derive(Debug, Clone)]
+pub struct Spare {
+    /// Its name in the directory.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A segment of requests to be replayed.
+#[derive(Debug)]
+pub struct OldSegment {
+    /// Its number.
+    pub number: u64,
+    /// Its file's length.
+    pub bytes: u64,
+    /// Units that a former run was done with.
+    pub resolved: Bitmap,
+}
+
+/// What is there.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Segments of requests, oldest first.
+    pub segments: Vec<OldSegment>,
+    /// The last verdict on each trace, oldest first.
+    pub verdicts: Vec<VerdictEntry>,
+    /// Names of journal segments: to be removed once their content was said again.
+    pub journals: Vec<String>,
+    /// Files to be recycled.
+    pub spares: Vec<Spare>,
+    /// One more than the largest number ever used here.
+    pub next_number: u64,
+    /// The latest time that journals tell, nanoseconds since 1970.
+    pub latest_unix_nano: u64,
+    /// Files that could not be read, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// Why the log can't be taken over. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum SurveyError {
+    /// The directory can't be listed.
+    #[error(
+        "cannot read the log's directory {path}: {source}; make it readable for this user, or choose another with --data-dir"
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A newer release wrote it.
+    #[error(
+        "{path} is of version {version} of the log's format, which this release does not know; start the release that \
+         wrote it and let it drain, or start with --repair, which sets such files aside"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u8,
+    },
+}
+
+/// Where files go that can't be read, with `--repair`.
+pub const ASIDE_DIRECTORY: &str = "aside";
+
+/// Looks at `data_directory`. With `repair`, files that can't be read are moved aside.
+///
+/// # Errors
+/// `SurveyError`.
+pub fn survey(data_directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
+    let directory = data_directory.join(LOG_DIRECTORY);
+    let mut found = Survey { next_number: 1, ..Survey::default() };
+    let mut recovered = Recovered::default();
+    let mut files = list(&directory)?;
+    files.sort();
+    for (name, file_name, bytes) in files {
+        let path = directory.join(&name);
+        let number = match file_name {
+            FileName::Segment { number, .. } | FileName::Spare { number } => number,
+        };
+        found.next_number = found.next_number.max(number + 1);
+        let FileName::Segment { kind, .. } = file_name else {
+            found.spares.push(Spare { name, bytes });
+            continue;
+        };
+        match header(&path) {
+            Ok(header) if header.number == number && header.kind == kind => {}
+            // Allocated or renamed, and not begun: nothing was acknowledged in it.
+            Ok(_) | Err(Unreadable::Header(HeaderError::Blank)) => {
+                found.spares.push(Spare { name, bytes });
+                continue;
+            }
+            Err(Unreadable::Header(HeaderError::UnknownVersion(version))) if !repair => {
+                return Err(SurveyError::Newer { path, version });
+            }
+            Err(error) => {
+                set_aside(&directory, &name, repair, &error.to_string(), &mut found);
+                continue;
+            }
+        }
+        if kind == SegmentKind::Requests {
+            found.segments.push(OldSegment { number, bytes, resolved: Bitmap::default() });
+            continue;
+        }
+        match std::fs::read(&path) {
+            Ok(content) => {
+                read_journal(&path, &content, &mut recovered);
+                found.journals.push(name);
+            }
+            Err(error) => set_aside(&directory, &name, repair, &error.to_string(), &mut found),
+        }
+    }
+    found.segments.sort_by_key(|segment| segment.number);
+    for segment in &mut found.segments {
+        segment.resolved = recovered.resolved.remove(&segment.number).unwrap_or_default();
+    }
+    found.verdicts = recovered.verdicts;
+    found.latest_unix_nano = recovered.latest_unix_nano;
+    Ok(found)
+}
+
+fn list(directory: &Path) -> Result<Vec<(String, FileName, u64)>, SurveyError> {
+    let fail = |source| SurveyError::Directory { path: directory.to_owned(), source };
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fail(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(fail)?;
+        let Some(name) = entry.file_name().to_str().map(str::to_string) else { continue };
+        if let Some(parsed) = parse_file_name(&name) {
+            files.push((name, parsed, entry.metadata().map_err(fail)?.len()));
+        }
+    }
+    Ok(files)
+}
+
+/// Why a file's header can't be used.
+#[derive(Debug, Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+}
+
+fn header(path: &Path) -> Result<SegmentHeader, Unreadable> {
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    File::open(path)?.take(BLOCK_BYTES as u64).read_to_end(&mut block)?;
+    Ok(SegmentHeader::decode(&block)?)
+}
+
+fn set_aside(directory: &Path, name: &str, repair: bool, why: &str, found: &mut Survey) {
+    let path = directory.join(name);
+    if !repair {
+        tracing::error!(file = %path.display(), why, "a segment of the log cannot be read and is left alone; \
+            `tailwater log verify` tells more, and a start with --repair sets it aside");
+    } else {
+        let aside = directory.join(ASIDE_DIRECTORY);
+        let moved = std::fs::create_dir_all(&aside).and_then(|()| std::fs::rename(&path, aside.join(name)));
+        match moved {
+            Ok(()) => tracing::warn!(file = %path.display(), why, to = %aside.display(), "set aside"),
+            Err(error) => tracing::error!(file = %path.display(), %error, "could not be set aside"),
+        }
+    }
+    found.unreadable.push((path, why.to_string()));
+}
+
+fn read_journal(path: &Path, content: &[u8], recovered: &mut Recovered) {
+    let Ok((_, records)) = Records::open(content) else { return };
+    for found in records {
+        match found {
+            Found::Record { record, .. } => recovered.take(&record),
+            Found::Skipped { offset, bytes, sequences } => {
+                let file = file_of(path);
+                tracing::warn!(file, offset, bytes, records = sequences, "damage in the journal was skipped");
+            }
+        }
+    }
+}
+
+fn file_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+impl Survey {
+    /// The segments for each of `cores` cores, spread by size.
+    pub fn spread(&mut self, cores: usize) -> Vec<Vec<OldSegment>> {
+        let mut shares: Vec<(u64, Vec<OldSegment>)> = (0..cores.max(1)).map(|_| (0, Vec::new())).collect();
+        for segment in std::mem::take(&mut self.segments) {
+            if let Some((bytes, share)) = shares.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+                *bytes += segment.bytes;
+                share.push(segment);
+            }
+        }
+        shares.into_iter().map(|(_, share)| share).collect()
+    }
+
+    /// The name of a segment's file.
+    pub fn name(segment: &OldSegment) -> String {
+        file_name(SegmentKind::Requests, segment.number)
+    }
+}
