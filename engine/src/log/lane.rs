@@ -6,6 +6,7 @@ use super::journal::Journal;
 use super::segments::Segments;
 use super::stream::{AppendError, Stream, StreamPlan};
 use crate::vocabulary::{Origin, Unit};
+use std::collections::VecDeque;
 use tailwater_proto::otlp::Signal;
 
 /// The bounds of one core's log.
@@ -50,13 +51,27 @@ pub struct NewRequest<'a> {
     pub arrived_unix_nano: u64,
 }
 
-/// Where a request was put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placed {
-    /// Position in the stream of requests.
-    pub position: u64,
+/// A logged request whose fate is known.
+#[derive(Debug)]
+pub struct Committed<P> {
+    /// What was given to `append` with it.
+    pub payload: P,
     /// Its units.
     pub origin: Origin,
+    /// Whether its level was reached. If not, the disk failed under it: its sender is to be told, and nothing of it
+    /// enters the shard.
+    pub is_accepted: bool,
+}
+
+/// A logged request that has not reached its level.
+#[derive(Debug)]
+struct Staged<P> {
+    position: u64,
+    origin: Origin,
+    units: u32,
+    /// Whether the sender waits for the sync or only for the write.
+    sync: bool,
+    payload: P,
 }
 
 /// A file that is not needed any more.
@@ -68,11 +83,14 @@ pub struct Retired {
     pub number: u64,
 }
 
-/// The log of one core.
+/// The log of one core. `P` is what its host wants back with each request once its level is reached.
 #[derive(Debug)]
-pub struct Lane {
+pub struct Lane<P> {
     plan: LanePlan,
     requests: Stream,
+    /// In the order of their positions; bounded by the senders that wait.
+    staged: VecDeque<Staged<P>>,
+    lost_up_to: u64,
     journal: Journal,
     /// The books of the request segments.
     pub segments: Segments,
@@ -80,7 +98,7 @@ pub struct Lane {
     blank: Vec<u64>,
 }
 
-impl Lane {
+impl<P> Lane<P> {
     /// An empty log.
     #[must_use]
     pub fn new(plan: LanePlan) -> Self {
@@ -101,16 +119,29 @@ impl Lane {
             requests: Stream::new(requests),
             journal: Journal::new(journal, plan.journal_segments_max, plan.verdicts_max),
             segments: Segments::new(plan.core),
+            staged: VecDeque::new(),
+            lost_up_to: 0,
             blank: Vec::new(),
             plan,
         }
     }
 
-    /// Appends a request. With `sync` it is made durable without being asked for.
+    /// Appends a request, whose level is the sync or the write. `payload` comes back from `take_committed` when that is
+    /// reached, or has failed.
     ///
     /// # Errors
-    /// `AppendError`; nothing was changed.
-    pub fn append(&mut self, request: &NewRequest<'_>, sync: bool) -> Result<Placed, AppendError> {
+    /// `AppendError` with the payload; nothing was changed.
+    pub fn append(&mut self, request: &NewRequest<'_>, sync: bool, payload: P) -> Result<(), (AppendError, P)> {
+        match self.place(request, sync) {
+            Ok((position, origin)) => {
+                self.staged.push_back(Staged { position, origin, units: request.units, sync, payload });
+                Ok(())
+            }
+            Err(error) => Err((error, payload)),
+        }
+    }
+
+    fn place(&mut self, request: &NewRequest<'_>, sync: bool) -> Result<(u64, Origin), AppendError> {
         let NewRequest { signal, encoding, format, body, units, arrived_unix_nano } = *request;
         let segments = &self.segments;
         let bytes = request_bytes(body.len());
@@ -124,7 +155,28 @@ impl Lane {
         let placed = self.segments.appended(number, file_bytes, appended.flush_offset, units, arrived_unix_nano);
         // The table has a slot for every segment that the budget allows.
         let origin = placed.ok_or(AppendError::NoSegment)?;
-        Ok(Placed { position: appended.position, origin })
+        Ok((appended.position, origin))
+    }
+
+    /// The next request whose fate is known, in the order in which they were appended.
+    pub fn take_committed(&mut self) -> Option<Committed<P>> {
+        let front = self.staged.front()?;
+        let is_lost = front.position <= self.lost_up_to;
+        let reached = if front.sync { self.requests.synced() } else { self.requests.written() };
+        if !is_lost && front.position > reached {
+            return None;
+        }
+        let Staged { origin, units, payload, .. } = self.staged.pop_front()?;
+        if is_lost {
+            self.refuse(origin, 0..units);
+        }
+        Some(Committed { payload, origin, is_accepted: !is_lost })
+    }
+
+    /// Requests whose level is not reached.
+    #[must_use]
+    pub fn staged(&self) -> usize {
+        self.staged.len()
     }
 
     /// Most bytes of request segments in use.
@@ -178,6 +230,9 @@ impl Lane {
 
     /// Does what follows from the progress of the streams, and decides whether more segments may be opened.
     pub fn progress(&mut self) {
+        if let Some(lost) = self.requests.take_lost() {
+            self.lost_up_to = lost;
+        }
         for number in self.requests.take_closed() {
             if !self.segments.close(number) {
                 self.blank.push(number);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tailwater_connectors::otlp::receiver::{Format, PortError, Received};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::log::format::{BodyEncoding, BodyFormat, SegmentKind, file_name, spare_file_name};
-use tailwater_engine::log::lane::{Lane, NewRequest, Retired};
+use tailwater_engine::log::lane::{Committed, Lane, NewRequest, Retired};
 use tailwater_engine::log::stream::{AppendError, Operation};
 use tailwater_engine::vocabulary::{Nanos, Origin, Unit};
 use tailwater_net::compression::Encoding;
@@ -42,14 +42,10 @@ pub enum Payload {
     Forward(Signal, Bytes, u32),
 }
 
-struct Staged {
-    position: u64,
-    origin: Origin,
-    units: u32,
-    /// Whether the sender waits for the sync or only for the write.
-    sync: bool,
-    arrived: Nanos,
+/// A request that waits, and how its sender is answered.
+pub struct Waiting {
     payload: Payload,
+    arrived: Nanos,
     done: Sender<Result<(), PortError>>,
 }
 
@@ -106,13 +102,11 @@ impl Bell {
 /// The log of one core.
 pub struct CoreLog {
     /// The state machine.
-    pub lane: RefCell<Lane>,
+    pub lane: RefCell<Lane<Waiting>>,
     directory: Directory,
     files: RefCell<HashMap<(SegmentKind, u64), File>>,
     spares: RefCell<Vec<Spare>>,
     spares_max: usize,
-    staged: RefCell<VecDeque<Staged>>,
-    lost_up_to: Cell<u64>,
     retired: RefCell<VecDeque<Retired>>,
     write: [Bell; 2],
     open: [Bell; 2],
@@ -132,15 +126,13 @@ fn place(kind: SegmentKind) -> usize {
 
 impl CoreLog {
     /// The log of a core in `directory`, with files that may be recycled, of which at most `spares_max` are kept.
-    pub fn new(lane: Lane, directory: Directory, spares: Vec<Spare>, spares_max: usize) -> Rc<Self> {
+    pub fn new(lane: Lane<Waiting>, directory: Directory, spares: Vec<Spare>, spares_max: usize) -> Rc<Self> {
         Rc::new(Self {
             lane: RefCell::new(lane),
             directory,
             files: RefCell::default(),
             spares: RefCell::new(spares),
             spares_max,
-            staged: RefCell::default(),
-            lost_up_to: Cell::new(0),
             retired: RefCell::default(),
             write: [Bell::new(), Bell::new()],
             open: [Bell::new(), Bell::new()],
@@ -186,7 +178,7 @@ impl CoreLog {
 
     /// Requests whose senders wait.
     pub fn staged(&self) -> usize {
-        self.staged.borrow().len()
+        self.lane.borrow().staged()
     }
 
     /// Logs a request and returns once its level is reached and it was handed on.
@@ -199,7 +191,9 @@ impl CoreLog {
         sync: bool,
     ) -> Result<(), PortError> {
         let mut waited = Duration::ZERO;
-        let placed = loop {
+        let (done, outcome) = bounded(1);
+        let mut waiting = Waiting { payload, arrived, done };
+        loop {
             let request = NewRequest {
                 signal: received.signal,
                 encoding: encoding(received.encoding),
@@ -208,23 +202,22 @@ impl CoreLog {
                 units,
                 arrived_unix_nano: unix_nanos(),
             };
-            let outcome = self.lane.borrow_mut().append(&request, sync);
-            match outcome {
-                Ok(placed) => break placed,
-                Err(AppendError::TooLarge) => return Err(PortError::TooLarge),
-                Err(error) if waited >= APPEND_PATIENCE || self.is_failing.get() => return Err(self.refuse(error)),
-                Err(_) if self.lane.borrow().is_full() => return Err(self.refuse(AppendError::NoSegment)),
-                Err(_) => {}
+            let appended = self.lane.borrow_mut().append(&request, sync, waiting);
+            let Err((error, back)) = appended else { break };
+            let is_full = error == AppendError::NoSegment && self.lane.borrow().is_full();
+            match error {
+                AppendError::TooLarge => return Err(PortError::TooLarge),
+                error if is_full || waited >= APPEND_PATIENCE || self.is_failing.get() => {
+                    return Err(self.refuse(error));
+                }
+                _ => waiting = back,
             }
             self.open[place(SegmentKind::Requests)].ring();
             sleep(APPEND_RECHECK).await;
             waited += APPEND_RECHECK;
-        };
+        }
         count(&self.counters.requests, 1);
         count(&self.counters.body_bytes, received.raw.len() as u64);
-        let (done, outcome) = bounded(1);
-        let staged = Staged { position: placed.position, origin: placed.origin, units, sync, arrived, payload, done };
-        self.staged.borrow_mut().push_back(staged);
         self.write[place(SegmentKind::Requests)].ring();
         outcome.recv().await.unwrap_or(Err(STOPPED))
     }
@@ -307,19 +300,14 @@ impl CoreLog {
 
     /// Does what follows from the streams' progress.
     fn progress(&self, core: &Rc<Core>) {
-        let (lost, written, synced, released) = {
+        let released = {
             let mut lane = self.lane.borrow_mut();
             lane.progress();
             self.retired.borrow_mut().extend(lane.take_retired());
-            let released = lane.journal().take_released();
-            let requests = lane.requests();
-            (requests.take_lost(), requests.written(), requests.synced(), released)
+            lane.journal().take_released()
         };
-        if let Some(lost) = lost {
-            self.lost_up_to.set(lost);
-        }
         core.tell_owners(&released);
-        self.commit(core, written, synced);
+        self.commit(core);
         if !self.retired.borrow().is_empty() {
             self.retire.ring();
         }
@@ -327,25 +315,19 @@ impl CoreLog {
     }
 
     /// Hands on what has reached its level and answers for it.
-    fn commit(&self, core: &Rc<Core>, written: u64, synced: u64) {
+    fn commit(&self, core: &Rc<Core>) {
         loop {
-            let next = {
-                let mut staged = self.staged.borrow_mut();
-                let reached = |front: &mut Staged| {
-                    let is_lost = front.position <= self.lost_up_to.get();
-                    is_lost || front.position <= if front.sync { synced } else { written }
-                };
-                staged.pop_front_if(reached)
+            let next = self.lane.borrow_mut().take_committed();
+            let Some(Committed { payload: Waiting { payload, arrived, done }, origin, is_accepted }) = next else {
+                return;
             };
-            let Some(staged) = next else { return };
-            if staged.position <= self.lost_up_to.get() {
-                self.lane.borrow_mut().refuse(staged.origin, 0..staged.units);
+            if is_accepted {
+                core.admit(payload, origin, arrived, Some(done));
+            } else {
                 count(&self.counters.refused_disk, 1);
                 // A sender that has gone does not hear it.
-                _ = staged.done.try_send(Err(FAILED));
-                continue;
+                _ = done.try_send(Err(FAILED));
             }
-            core.admit(staged.payload, staged.origin, staged.arrived, Some(staged.done));
         }
     }
 
