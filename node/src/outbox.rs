@@ -4,10 +4,13 @@
 use async_channel::Sender;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 use tailwater_connectors::delivery::{Delivery, Settlement};
+use tailwater_connectors::file::FileGate;
 use tailwater_connectors::otlp::exporter::Exporter;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_proto::otlp::Signal;
+use tailwater_runtime::clock::monotonic_nanos;
 
 /// A request for the embedded file's thread.
 pub struct FileJob {
@@ -26,12 +29,20 @@ pub struct FileQueue {
     next_ticket: u64,
     /// Jobs with the thread; at most its queue's length and the one being written.
     waiting: HashMap<u64, Rc<Delivery>>,
+    /// Whether the file takes anything.
+    gate: FileGate,
 }
 
 impl FileQueue {
     /// The end of core number `core`.
     pub fn new(jobs: Sender<FileJob>, core: usize) -> Self {
-        Self { jobs, core, next_ticket: 0, waiting: HashMap::new() }
+        Self { jobs, core, next_ticket: 0, waiting: HashMap::new(), gate: FileGate::default() }
+    }
+
+    /// Whether a parked request may be offered again.
+    #[allow(dead_code, reason = "asked before parked requests are read again")]
+    fn can_take_back(&self) -> bool {
+        self.gate.can_take_back(now(), self.waiting.len(), self.jobs.capacity().unwrap_or(usize::MAX))
     }
 
     fn is_pressed(&self) -> bool {
@@ -41,14 +52,21 @@ impl FileQueue {
     /// Hands a request to the thread; when its queue is full it is parked or lost and the settlement, if this was the last
     /// exporter, comes back. The file is exporter number `number`.
     fn offer(&mut self, request: &ExportRequest, delivery: &Rc<Delivery>, number: usize) -> Option<Settlement> {
+        // A request for which there is no room must not take the place of a probe.
+        let is_shut = self.jobs.is_full() || (!self.gate.admits(now()) && delivery.is_recoverable());
         let job = FileJob { core: self.core, ticket: self.next_ticket, request: request.clone() };
-        if self.jobs.try_send(job).is_err() {
+        if is_shut || self.jobs.try_send(job).is_err() {
             return delivery.give_up(number, ExportFate::QueueFull);
         }
         self.waiting.insert(self.next_ticket, delivery.clone());
         self.next_ticket += 1;
         None
     }
+}
+
+/// Monotonic time, as the exporters see it.
+fn now() -> Duration {
+    Duration::from_nanos(monotonic_nanos())
 }
 
 /// The exporters of one core.
@@ -74,6 +92,15 @@ impl Outbox {
     pub fn is_pressed(&self) -> bool {
         self.file.as_ref().is_some_and(FileQueue::is_pressed)
             || self.exporters.iter().any(|exporter| exporter.is_pressed())
+    }
+
+    /// Whether exporter number `number`, in the order of `Destinations`, takes parked requests of that signal now.
+    #[allow(dead_code, reason = "asked before parked requests are read again")]
+    pub fn can_take_back(&self, number: usize, signal: Signal) -> bool {
+        match self.exporters.get(number) {
+            Some(exporter) => exporter.can_take_back(signal, now()),
+            None => self.file.as_ref().is_some_and(FileQueue::can_take_back),
+        }
     }
 
     /// The fates known since the last call.
@@ -124,7 +151,9 @@ impl Host for Outbox {
 impl Outbox {
     /// The file's thread is done with a job.
     pub fn written(&mut self, ticket: u64, fate: ExportFate) {
-        let Some(delivery) = self.file.as_mut().and_then(|file| file.waiting.remove(&ticket)) else { return };
+        let Some(file) = &mut self.file else { return };
+        file.gate.book(now(), fate);
+        let Some(delivery) = file.waiting.remove(&ticket) else { return };
         let settlement = match fate {
             ExportFate::Delivered => delivery.report(delivery.items(), fate),
             ExportFate::Refused => delivery.report(0, fate),
