@@ -3,7 +3,7 @@
 use crate::cli::{EXIT_CONFIGURATION, say};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::log::CoreLog;
-use crate::core::replay::{Common, Share};
+use crate::core::replay::{Barrier, Common, Share};
 use crate::core::{Core, CorePort, HISTORY, Message, Settings};
 use crate::outbox::{FileJob, FileQueue, Outbox};
 use crate::sockets::{Addresses, CoreListeners};
@@ -287,13 +287,15 @@ fn log_seats(
     let Some(wal) = &blueprint.wal else { return VecDeque::new() };
     let common = Common::new(&mut survey, clock::unix_nanos());
     let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
-    let (mine, all) = bounded(1);
+    let mut read = Barrier::for_cores(cores);
+    let mut restated = Barrier::for_cores(cores);
     let nonce_seed = hash_seed()[0];
     let count = u16::try_from(cores).unwrap_or(u16::MAX);
     let mut journals = survey.journals;
     let mut spares = survey.spares;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let seats = (0u16..).zip(shares).map(|(core, segments)| LogSeat {
+    let barriers = read.drain(..).zip(restated.drain(..));
+    let seats = (0u16..).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
         plan: LanePlan {
             core,
             cores: count,
@@ -310,8 +312,8 @@ fn log_seats(
         share: Share {
             common: common.clone(),
             segments,
-            mine: mine.clone(),
-            all: all.clone(),
+            read,
+            restated,
             route: route.clone(),
             journals: if core == 0 { std::mem::take(&mut journals) } else { Vec::new() },
         },

@@ -476,14 +476,17 @@ impl Core {
         _ = answer.try_send(());
     }
 
-    /// Has all verdicts and resolutions logged, and returns once they are durable or the disk fails.
-    async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) {
+    /// Has all verdicts and resolutions logged, and returns once they are durable, or with false if the disk fails.
+    async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) -> bool {
         loop {
             log.flush_journal(self);
             log.want_sync();
             self.send_units();
-            if log.is_failing() || log.lane.borrow_mut().journal().is_idle() {
-                return;
+            if log.lane.borrow_mut().is_journal_idle() {
+                return true;
+            }
+            if log.is_failing() {
+                return false;
             }
             sleep(PRESSURE_RECHECK).await;
         }

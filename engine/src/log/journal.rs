@@ -124,10 +124,13 @@ impl Journal {
         std::mem::take(&mut self.released)
     }
 
-    /// Whether anything waits to be logged or is on its way.
+    /// Whether everything noted is durable, and all that is resolved has been said in the segment that is written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.verdicts.is_empty() && self.gated.is_empty() && self.waiting.is_empty() && self.released.is_empty()
+        let is_said = self.last_number.is_some() && self.last_number == self.stream.current();
+        let is_durable = self.stream.synced() == self.stream.position();
+        let is_empty = self.verdicts.is_empty() && self.gated.is_empty() && self.waiting.is_empty();
+        is_said && is_durable && is_empty && self.released.is_empty()
     }
 
     /// Appends what is new. What finds no room stays for the next call.

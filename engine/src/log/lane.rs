@@ -248,6 +248,12 @@ impl<P> Lane<P> {
         self.journal.flush(unix_nano, &mut self.segments);
     }
 
+    /// Whether everything noted and resolved is durable in the journal.
+    #[must_use]
+    pub fn is_journal_idle(&self) -> bool {
+        self.journal.is_idle() && !self.segments.has_changed()
+    }
+
     /// Files that are not needed any more.
     pub fn take_retired(&mut self) -> Vec<Retired> {
         let requests = |number| Retired { kind: SegmentKind::Requests, number };
