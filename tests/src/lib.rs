@@ -7,6 +7,8 @@
     reason = "small test numbers"
 )]
 
+pub mod disk;
+pub mod log_simulation;
 pub mod next_hop;
 pub mod process;
 pub mod simulation;

@@ -173,6 +173,11 @@ impl<P> Lane<P> {
         Some(Committed { payload, origin, is_accepted: !is_lost })
     }
 
+    /// Gives back what waits: the process ends, and nobody will be answered.
+    pub fn take_staged(&mut self) -> Vec<P> {
+        self.staged.drain(..).map(|staged| staged.payload).collect()
+    }
+
     /// Requests whose level is not reached.
     #[must_use]
     pub fn staged(&self) -> usize {
