@@ -176,11 +176,6 @@ impl CoreLog {
         self.is_failing.get()
     }
 
-    /// Requests whose senders wait.
-    pub fn staged(&self) -> usize {
-        self.lane.borrow().staged()
-    }
-
     /// Logs a request and returns once its level is reached and it was handed on.
     pub async fn accept(
         &self,
@@ -419,7 +414,7 @@ impl CoreLog {
             segment_bytes: lane.segments.bytes(),
             segment_bytes_max: lane.requests_bytes_max(),
             buffered_bytes,
-            staged: self.staged() as u64,
+            staged: lane.staged() as u64,
             unresolved: lane.segments.iter().map(|segment| u64::from(segment.unresolved())).sum(),
             parked: lane.segments.iter().map(|segment| u64::from(segment.parked())).sum(),
             parked_since_unix_nano: oldest,
