@@ -376,12 +376,12 @@ impl Seat {
         };
         let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, &settings);
         core.start_inside();
+        let (ended, wait) = bounded(1);
+        core.start(self.control, ended);
         if let Some(share) = share {
             core.replay(share).await;
         }
         core.set_receivers(self.listeners.open(&self.config, shards, |ack| CorePort { core: core.clone(), ack })?);
-        let (ended, wait) = bounded(1);
-        core.start(self.control, ended);
         // Closing is the signal; nothing is ever sent.
         _ = wait.recv().await;
         Ok(())

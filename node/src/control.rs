@@ -9,6 +9,8 @@ use tailwater_engine::ledger::Ledger;
 pub enum Control {
     /// A copy of the core's books.
     Snapshot(Sender<Snapshot>),
+    /// Answered once the core has read its part of the last run's log and its listeners are open.
+    Opened(Sender<()>),
     /// Take no more from senders and let go of connections; answered when none is left
     /// or after that time.
     StopIntake(Duration, Sender<()>),

@@ -76,6 +76,8 @@ pub struct Core {
     pressed_since: Cell<Option<Nanos>>,
     /// Set once nothing more is accepted.
     is_closed: Cell<bool>,
+    /// Set once senders can connect.
+    is_open: Cell<bool>,
     /// Whether a full buffer holds back senders, instead of deciding early.
     blocks_on_overflow: bool,
     settings: Settings,
@@ -120,6 +122,7 @@ impl Core {
             decides_early: settings.decides_early,
             pressed_since: Cell::new(None),
             is_closed: Cell::new(false),
+            is_open: Cell::new(false),
             blocks_on_overflow: settings.blocks_on_overflow,
             settings: settings.clone(),
         })
@@ -127,6 +130,11 @@ impl Core {
 
     /// The receivers that feed this core, to be drained with it.
     pub fn set_receivers(&self, receivers: Vec<OpenReceiver>) {
+        if self.is_closed.get() {
+            // The node was told to stop while it read the log of the last run.
+            receivers.iter().for_each(OpenReceiver::drain);
+        }
+        self.is_open.set(true);
         self.receivers.replace(receivers);
     }
 
@@ -404,6 +412,7 @@ impl Core {
             match request {
                 // An answer that nobody waits for any more is no failure.
                 Control::Snapshot(answer) => _ = answer.try_send(self.snapshot()),
+                Control::Opened(answer) => spawn(self.clone().tell_opened(answer)),
                 Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
                 Control::Decide(answer) => {
@@ -433,6 +442,13 @@ impl Core {
             }
         }
         drop(ended);
+    }
+
+    async fn tell_opened(self: Rc<Self>, answer: Sender<()>) {
+        while !self.is_open.get() {
+            sleep(PRESSURE_RECHECK).await;
+        }
+        _ = answer.try_send(());
     }
 
     /// Lets senders finish what they have begun, then closes the door.

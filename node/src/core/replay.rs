@@ -119,6 +119,10 @@ impl Core {
         let begun = std::time::Instant::now();
         let mut told = begun;
         for segment in segments {
+            if self.is_closed.get() {
+                // Told to stop: what is not read stays for the next start.
+                break;
+            }
             if let Err(why) = self.replay_segment(&log, &common, &mut reader, segment).await {
                 tracing::error!(why, "a segment of the log was not replayed");
             }
