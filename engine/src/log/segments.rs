@@ -273,6 +273,12 @@ impl Segments {
         segment.parked[known].units.set(unit)
     }
 
+    /// Whether anything waits for exporters that `can_take`.
+    #[must_use]
+    pub fn has_parked(&self, can_take: impl Fn(Destinations) -> bool) -> bool {
+        self.iter().flat_map(|segment| &segment.parked).any(|parked| can_take(parked.destinations))
+    }
+
     /// Takes what waits in the oldest segment that has something for exporters that `can_take`.
     pub fn take_parked(&mut self, can_take: impl Fn(Destinations) -> bool) -> Option<(SegmentHandle, Parked)> {
         let has_some = |segment: &&Segment| segment.parked.iter().any(|parked| can_take(parked.destinations));
