@@ -450,11 +450,11 @@ impl Core {
         _ = answer.try_send(());
     }
 
-    /// Whether anything of this core's log is being sent again, or can be.
+    /// Whether anything of this core's log is being sent again, or will be: somebody takes it.
     fn is_recalling(&self) -> bool {
         let Some(log) = &self.log else { return false };
-        let can_take = |destinations| self.outbox.borrow().can_take_back(destinations);
-        log.is_recalling.get() || log.lane.borrow().segments.has_parked(can_take)
+        let will_take = |destinations| self.outbox.borrow().will_take_back(destinations);
+        log.is_recalling.get() || log.lane.borrow().segments.has_parked(will_take)
     }
 
     async fn tell_opened(self: Rc<Self>, answer: Sender<()>) {

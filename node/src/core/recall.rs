@@ -189,7 +189,13 @@ impl Pass<'_> {
     /// Waits until an exporter takes more, or the node ends: then what is read is given to it all the same, and parked
     /// again by it.
     async fn wait_for_room(&self) {
-        while !self.core.is_closed.get() && !self.core.outbox.borrow().can_take_back(self.parked.destinations) {
+        let destinations = self.parked.destinations;
+        let is_waiting = || {
+            let outbox = self.core.outbox.borrow();
+            let has_hope = !self.core.is_closed.get() || outbox.will_take_back(destinations);
+            has_hope && !outbox.can_take_back(destinations)
+        };
+        while is_waiting() {
             sleep(PAUSE).await;
         }
     }

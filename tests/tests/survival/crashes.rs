@@ -42,7 +42,10 @@ fn node(directory: TempDir, ack: &str, shards: &str, grpc: SocketAddr, sink: Soc
             "--sampling-policies",
             POLICIES,
             "--sampling-decision-wait",
-            "1s",
+            "4s",
+            // Requests that a kill interrupts are sent again; their traces must not be judged meanwhile.
+            "--sampling-decision-wait-after-root-received",
+            "0s",
             "--wal-segment-bytes-max",
             "2MiB",
         ],

@@ -9,7 +9,14 @@ const SPANS: u64 = 2000;
 
 /// Leans on `Shard::cool_old` and on `recall`: spans whose bytes were given up come back byte for byte.
 fn long_traces_are_whole(more: &[&str]) -> f64 {
-    let mut arguments = vec!["--sampling-policies", ERRORS, "--sampling-decision-wait", "10m"];
+    let mut arguments = vec![
+        "--sampling-policies",
+        ERRORS,
+        "--sampling-decision-wait",
+        "10m",
+        "--sampling-decision-wait-after-root-received",
+        "0s",
+    ];
     arguments.extend(more);
     let node = Tailwater::start(&arguments);
     for part in 0..20 {
@@ -26,7 +33,7 @@ fn long_traces_are_whole(more: &[&str]) -> f64 {
     let (status, log, directory) = node.stop();
     assert!(status.success(), "{}", log.join("\n"));
     let traces = kept(&directory.path().join("kept.jsonl"));
-    assert_eq!(traces.len() as u64, TRACES / 2);
+    assert_eq!(traces.len() as u64, TRACES / 2, "{}", log.join("\n"));
     for spans in traces.values() {
         assert_eq!(spans.iter().collect::<BTreeSet<_>>().len() as u64, SPANS);
     }

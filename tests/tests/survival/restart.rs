@@ -6,6 +6,7 @@ use tailwater_tests::process::{Tailwater, kept, kept_at_least_once};
 
 fn arguments<'a>(runtime: &'a str, wait: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut all = vec!["--runtime", runtime, "--sampling-policies", ERRORS, "--sampling-decision-wait", wait];
+    all.extend(["--sampling-decision-wait-after-root-received", "0s"]);
     all.extend(more);
     all
 }
