@@ -2,6 +2,7 @@
 //! partial. `TAILWATER_CRASHES=n` makes n kills, `TAILWATER_CRASH_SEED=n` repeats a run's choices.
 
 use super::closed_port;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use tailwater_tests::process::{Tailwater, binary, wait};
@@ -13,6 +14,8 @@ const CRASHES: u64 = 4;
 const SPANS_PER_REQUEST: f64 = 100.0;
 /// Spans a second that the generator offers.
 const RATE: u64 = 4000;
+/// The generator's own number.
+const SPANS_PER_TRACE: u64 = 8;
 /// What must be kept: the generator marks such traces.
 const POLICIES: &str = "[{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}, \
     {name: slow, type: latency, latency: {threshold_ms: 1000}}, \
@@ -42,8 +45,9 @@ fn node(directory: TempDir, ack: &str, shards: &str, grpc: SocketAddr, sink: Soc
             "--sampling-policies",
             POLICIES,
             "--sampling-decision-wait",
-            "4s",
-            // Requests that a kill interrupts are sent again; their traces must not be judged meanwhile.
+            // Requests that kills interrupt are sent again after pauses of up to five seconds; their traces must not be
+            // judged meanwhile.
+            if number("TAILWATER_CRASHES").is_some() { "12s" } else { "3s" },
             "--sampling-decision-wait-after-root-received",
             "0s",
             "--wal-segment-bytes-max",
@@ -66,8 +70,8 @@ fn kills_under_load(ack: &str) {
         load(&["sink", "--listen", &sink_address.to_string(), "--out", &seen, "--allow-duplicates", "--quiet"]);
     let mut current = node(TempDir::new().unwrap(), ack, "2", grpc, sink_address);
     let (target, rate) = (format!("http://{grpc}"), RATE.to_string());
-    let traces = (crashes * RATE / 8).to_string();
-    let mut generator = load(&[
+    let traces = (crashes * 3 * RATE / SPANS_PER_TRACE).to_string();
+    let generator = RefCell::new(load(&[
         "generate",
         "--target",
         &target,
@@ -82,16 +86,19 @@ fn kills_under_load(ack: &str) {
         "--spans-per-request",
         "100",
         "--timeout",
-        "5s",
+        "60s",
         "--quiet",
-    ]);
+    ]));
     for _ in 0..crashes {
-        let more = random.u64(RATE / 2..RATE) as f64;
-        current.until(|metrics| metrics["tailwater_wal_requests_total{stage=\"log\"}"] * SPANS_PER_REQUEST > more);
+        let more = random.u64(RATE..3 * RATE) as f64;
+        current.until(|metrics| {
+            let has_ended = generator.borrow_mut().try_wait().unwrap().is_some();
+            has_ended || metrics["tailwater_wal_requests_total{stage=\"log\"}"] * SPANS_PER_REQUEST > more
+        });
         let shards = random.u8(1..4).to_string();
         current = node(current.crash(), ack, &shards, grpc, sink_address);
     }
-    assert!(wait(&mut generator).success(), "the generator gave something up");
+    assert!(wait(&mut generator.borrow_mut()).success(), "the generator gave something up");
     let (status, log, _) = current.stop();
     assert!(status.success(), "{}", log.join("\n"));
     tailwater_tests::process::signal(sink.id(), "TERM");
