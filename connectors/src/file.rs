@@ -7,10 +7,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use tailwater_config::FileExporter;
+use std::time::Duration;
+use tailwater_config::{Breaker as BreakerSettings, FileExporter};
 use tailwater_engine::host::{ExportFate, ExportRequest};
 use tailwater_proto::otlp::json;
 use thiserror::Error;
+
+use crate::otlp::exporter::{Admission, Breaker, BreakerState};
 
 /// Why a request could not be written.
 #[derive(Debug, Error)]
@@ -38,6 +41,57 @@ impl FileError {
             Self::Io { .. } => ExportFate::Exhausted,
             Self::Json(_) => ExportFate::Refused,
         }
+    }
+}
+
+/// One core's view of the file: after a failed write nothing that can be parked is written but, after a pause, one
+/// request as a probe. A full disk is not asked for every request.
+#[derive(Debug)]
+pub struct FileGate {
+    breaker: Breaker,
+}
+
+/// Longest wait for the outcome of a write: a disk may stall for long, and then another write tells more.
+const WRITE_DURATION_MAX: Duration = Duration::from_secs(60);
+
+impl Default for FileGate {
+    fn default() -> Self {
+        // A write that failed fails again at once: there is nothing to wait for.
+        let settings = BreakerSettings { failures_max: 1, ..BreakerSettings::default() };
+        Self { breaker: Breaker::new(&settings, WRITE_DURATION_MAX) }
+    }
+}
+
+impl FileGate {
+    /// Whether a request that can be parked is to be written at `now`. Others always are.
+    pub fn admits(&mut self, now: Duration) -> bool {
+        !matches!(self.breaker.admit(now), Admission::Wait(_))
+    }
+
+    /// Books the outcome of a write.
+    pub fn book(&mut self, now: Duration, fate: ExportFate) {
+        // One write follows the other, so the first outcome while a probe is out is as good as its own.
+        if matches!(fate, ExportFate::Delivered | ExportFate::Refused) {
+            self.breaker.answered(true);
+        } else {
+            self.breaker.failed(now, None, true);
+        }
+    }
+
+    /// Whether a parked request may be offered again, with `waiting` requests in a queue for `capacity`.
+    #[must_use]
+    pub fn can_take_back(&self, now: Duration, waiting: usize, capacity: usize) -> bool {
+        match self.breaker.outlook(now) {
+            Admission::Attempt => waiting < capacity.div_ceil(2),
+            Admission::Probe => waiting == 0,
+            Admission::Wait(_) => false,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        self.breaker.state()
     }
 }
 
@@ -177,6 +231,28 @@ mod tests {
         good.write(&request("b")).unwrap();
         good.sync().unwrap();
         assert_eq!(names(&directory.path().join("kept.jsonl")), ["\"b\""]);
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_asked_now_and_then() {
+        let seconds = Duration::from_secs;
+        let mut gate = FileGate::default();
+        assert!(
+            gate.admits(seconds(0))
+                && gate.can_take_back(seconds(0), 31, 64)
+                && !gate.can_take_back(seconds(0), 32, 64)
+        );
+        gate.book(seconds(1), ExportFate::Refused);
+        assert_eq!(gate.state(), BreakerState::Closed);
+        gate.book(seconds(1), ExportFate::Exhausted);
+        assert!(!gate.admits(seconds(2)) && !gate.can_take_back(seconds(2), 0, 64));
+        assert!(gate.can_take_back(seconds(6), 0, 64) && !gate.can_take_back(seconds(6), 1, 64));
+        assert!(gate.admits(seconds(6)), "the probe");
+        assert!(!gate.admits(seconds(6)), "one is enough");
+        gate.book(seconds(7), ExportFate::Exhausted);
+        assert!(!gate.admits(seconds(16)) && gate.admits(seconds(17)));
+        gate.book(seconds(17), ExportFate::Delivered);
+        assert_eq!(gate.state(), BreakerState::Closed);
     }
 
     #[test]

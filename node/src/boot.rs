@@ -3,8 +3,9 @@
 use crate::cli::{EXIT_CONFIGURATION, say};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::log::CoreLog;
-use crate::core::replay::{Common, Share};
+use crate::core::replay::{Barrier, Common, Share};
 use crate::core::{Core, CorePort, HISTORY, Message, Settings};
+use crate::doctor::Unfit;
 use crate::outbox::{FileJob, FileQueue, Outbox};
 use crate::sockets::{Addresses, CoreListeners};
 use crate::supervise::{Node, supervise};
@@ -27,6 +28,7 @@ use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_runtime::affinity::{self, Placement};
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
+use tailwater_runtime::file_system::inspect;
 use tailwater_runtime::files::Directory;
 use tailwater_runtime::lock::DataDirectoryLock;
 use tailwater_runtime::mesh::{Mesh, MeshPort};
@@ -118,6 +120,9 @@ fn boot(config: &Config, repair: bool) -> Result<ExitCode, BootError> {
     tracing::info!(total_mib = blueprint.memory.total >> 20, parts, "memory plan");
     let lock = take_data_directory(config)?;
     probe_ports(config)?;
+    if blueprint.wal.is_some() {
+        check_disk(config)?;
+    }
     let survey = take_over(config, &blueprint, repair)?;
     let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
@@ -144,6 +149,34 @@ fn take_data_directory(config: &Config) -> Result<DataDirectoryLock, BootError> 
         ))
     })?;
     DataDirectoryLock::take(path).map_err(|error| BootError::Machine(error.to_string()))
+}
+
+/// Refuses to keep a log where it would be one in name only, and says what is doubtful.
+fn check_disk(config: &Config) -> Result<(), BootError> {
+    let directory = &config.node.data_directory;
+    let shown = directory.display();
+    // What can't be found out is no reason not to start.
+    let Ok(facts) = inspect(directory) else { return Ok(()) };
+    match Unfit::of(&facts) {
+        Some(unfit @ (Unfit::Network | Unfit::ReadOnly)) => {
+            return Err(BootError::Machine(format!(
+                "the data directory {shown} is {} ({}): {}, or set --ack received, which needs no log",
+                unfit.what(),
+                facts.kind,
+                unfit.remedy()
+            )));
+        }
+        Some(unfit) => {
+            tracing::warn!(directory = %shown, file_system = facts.kind, "the log is {}: {}", unfit.what(), unfit.remedy());
+        }
+        None => {}
+    }
+    if facts.free_bytes < config.wal.bytes_max {
+        let (free_mib, wal_mib) = (facts.free_bytes >> 20, config.wal.bytes_max >> 20);
+        tracing::warn!(free_mib, wal_mib, directory = %shown, "the disk has less room than the log may take \
+            (wal.bytes_max): a long outage of the next hop ends in refused requests");
+    }
+    Ok(())
 }
 
 /// Looks at what a former run has left in the log.
@@ -287,13 +320,15 @@ fn log_seats(
     let Some(wal) = &blueprint.wal else { return VecDeque::new() };
     let common = Common::new(&mut survey, clock::unix_nanos());
     let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
-    let (mine, all) = bounded(1);
+    let mut read = Barrier::for_cores(cores);
+    let mut restated = Barrier::for_cores(cores);
     let nonce_seed = hash_seed()[0];
     let count = u16::try_from(cores).unwrap_or(u16::MAX);
     let mut journals = survey.journals;
     let mut spares = survey.spares;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let seats = (0u16..).zip(shares).map(|(core, segments)| LogSeat {
+    let barriers = read.drain(..).zip(restated.drain(..));
+    let seats = (0u16..).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
         plan: LanePlan {
             core,
             cores: count,
@@ -310,8 +345,8 @@ fn log_seats(
         share: Share {
             common: common.clone(),
             segments,
-            mine: mine.clone(),
-            all: all.clone(),
+            read,
+            restated,
             route: route.clone(),
             journals: if core == 0 { std::mem::take(&mut journals) } else { Vec::new() },
         },
@@ -341,12 +376,12 @@ impl Seat {
         };
         let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, &settings);
         core.start_inside();
+        let (ended, wait) = bounded(1);
+        core.start(self.control, ended);
         if let Some(share) = share {
             core.replay(share).await;
         }
         core.set_receivers(self.listeners.open(&self.config, shards, |ack| CorePort { core: core.clone(), ack })?);
-        let (ended, wait) = bounded(1);
-        core.start(self.control, ended);
         // Closing is the signal; nothing is ever sent.
         _ = wait.recv().await;
         Ok(())

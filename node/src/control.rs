@@ -9,6 +9,8 @@ use tailwater_engine::ledger::Ledger;
 pub enum Control {
     /// A copy of the core's books.
     Snapshot(Sender<Snapshot>),
+    /// Answered once the core has read its part of the last run's log and its listeners are open.
+    Opened(Sender<()>),
     /// Take no more from senders and let go of connections; answered when none is left
     /// or after that time.
     StopIntake(Duration, Sender<()>),
@@ -60,6 +62,8 @@ pub struct LogSnapshot {
     pub parked: u64,
     /// When the oldest segment with any of these was begun, nanoseconds since 1970; 0 when there is none.
     pub parked_since_unix_nano: u64,
+    /// Whether anything of the backlog is being sent again, or can be.
+    pub is_recalling: bool,
     /// Whether the disk gives no segment to write to.
     pub is_failing: bool,
     /// Its counters by name.

@@ -8,7 +8,7 @@ pub mod replay;
 
 pub use port::CorePort;
 
-use crate::control::{Control, ExporterSnapshot, Snapshot};
+use crate::control::{Control, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
@@ -76,6 +76,8 @@ pub struct Core {
     pressed_since: Cell<Option<Nanos>>,
     /// Set once nothing more is accepted.
     is_closed: Cell<bool>,
+    /// Set once senders can connect.
+    is_open: Cell<bool>,
     /// Whether a full buffer holds back senders, instead of deciding early.
     blocks_on_overflow: bool,
     settings: Settings,
@@ -120,6 +122,7 @@ impl Core {
             decides_early: settings.decides_early,
             pressed_since: Cell::new(None),
             is_closed: Cell::new(false),
+            is_open: Cell::new(false),
             blocks_on_overflow: settings.blocks_on_overflow,
             settings: settings.clone(),
         })
@@ -127,6 +130,11 @@ impl Core {
 
     /// The receivers that feed this core, to be drained with it.
     pub fn set_receivers(&self, receivers: Vec<OpenReceiver>) {
+        if self.is_closed.get() {
+            // The node was told to stop while it read the log of the last run.
+            receivers.iter().for_each(OpenReceiver::drain);
+        }
+        self.is_open.set(true);
         self.receivers.replace(receivers);
     }
 
@@ -404,6 +412,7 @@ impl Core {
             match request {
                 // An answer that nobody waits for any more is no failure.
                 Control::Snapshot(answer) => _ = answer.try_send(self.snapshot()),
+                Control::Opened(answer) => spawn(self.clone().tell_opened(answer)),
                 Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
                 Control::Decide(answer) => {
@@ -411,13 +420,7 @@ impl Core {
                     _ = answer.try_send(());
                 }
                 Control::Flush(answer) => {
-                    let core = self.clone();
-                    spawn(async move {
-                        while core.shard.borrow().ledger().has_exporting() {
-                            sleep(PRESSURE_RECHECK).await;
-                        }
-                        _ = answer.try_send(());
-                    });
+                    spawn(self.clone().send_all(answer));
                 }
                 Control::CloseLog(answer) => {
                     spawn(self.clone().close_log(answer));
@@ -433,6 +436,32 @@ impl Core {
             }
         }
         drop(ended);
+    }
+
+    /// Waits until nothing is with the exporters or can be given to them.
+    async fn send_all(self: Rc<Self>, answer: Sender<()>) {
+        if self.log.is_some() {
+            // What fails now stays in the log: the next start sends it.
+            self.outbox.borrow().exporters().iter().for_each(|exporter| exporter.end());
+        }
+        while self.shard.borrow().ledger().has_exporting() || self.is_recalling() {
+            sleep(PRESSURE_RECHECK).await;
+        }
+        _ = answer.try_send(());
+    }
+
+    /// Whether anything of this core's log is being sent again, or can be.
+    fn is_recalling(&self) -> bool {
+        let Some(log) = &self.log else { return false };
+        let can_take = |destinations| self.outbox.borrow().can_take_back(destinations);
+        log.is_recalling.get() || log.lane.borrow().segments.has_parked(can_take)
+    }
+
+    async fn tell_opened(self: Rc<Self>, answer: Sender<()>) {
+        while !self.is_open.get() {
+            sleep(PRESSURE_RECHECK).await;
+        }
+        _ = answer.try_send(());
     }
 
     /// Lets senders finish what they have begun, then closes the door.
@@ -476,14 +505,17 @@ impl Core {
         _ = answer.try_send(());
     }
 
-    /// Has all verdicts and resolutions logged, and returns once they are durable or the disk fails.
-    async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) {
+    /// Has all verdicts and resolutions logged, and returns once they are durable, or with false if the disk fails.
+    async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) -> bool {
         loop {
             log.flush_journal(self);
             log.want_sync();
             self.send_units();
-            if log.is_failing() || log.lane.borrow_mut().journal().is_idle() {
-                return;
+            if log.lane.borrow_mut().is_journal_idle() {
+                return true;
+            }
+            if log.is_failing() {
+                return false;
             }
             sleep(PRESSURE_RECHECK).await;
         }
@@ -510,7 +542,7 @@ impl Core {
             buffer_bytes_max: shard.buffer_bytes_max() as u64,
             exporters: exporters.collect(),
             receivers: self.receivers.borrow().iter().map(OpenReceiver::snapshot).collect(),
-            log: self.log.as_ref().map(|log| log.snapshot()),
+            log: self.log.as_ref().map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot() }),
         }
     }
 }

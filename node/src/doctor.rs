@@ -3,6 +3,8 @@
 
 mod disk;
 
+pub use disk::Unfit;
+
 use crate::boot::blueprint;
 use crate::cli::print;
 use crate::machine;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::delivery::{Delivery, Settlement};
+use tailwater_connectors::file::FileGate;
 use tailwater_connectors::otlp::SIGNALS;
 use tailwater_connectors::otlp::exporter::Exporter;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
@@ -30,12 +31,19 @@ pub struct FileQueue {
     next_ticket: u64,
     /// Jobs with the thread; at most its queue's length and the one being written.
     waiting: HashMap<u64, Rc<Delivery>>,
+    /// Whether the file takes anything.
+    gate: FileGate,
 }
 
 impl FileQueue {
     /// The end of core number `core`.
     pub fn new(jobs: Sender<FileJob>, core: usize) -> Self {
-        Self { jobs, core, next_ticket: 0, waiting: HashMap::new() }
+        Self { jobs, core, next_ticket: 0, waiting: HashMap::new(), gate: FileGate::default() }
+    }
+
+    /// Whether a parked request may be offered again.
+    fn can_take_back(&self) -> bool {
+        self.gate.can_take_back(now(), self.waiting.len(), self.jobs.capacity().unwrap_or(usize::MAX))
     }
 
     fn is_pressed(&self) -> bool {
@@ -45,14 +53,21 @@ impl FileQueue {
     /// Hands a request to the thread; when its queue is full it is parked or lost and the settlement, if this was the last
     /// exporter, comes back. The file is exporter number `number`.
     fn offer(&mut self, request: &ExportRequest, delivery: &Rc<Delivery>, number: usize) -> Option<Settlement> {
+        // A request for which there is no room must not take the place of a probe.
+        let is_shut = self.jobs.is_full() || (!self.gate.admits(now()) && delivery.is_recoverable());
         let job = FileJob { core: self.core, ticket: self.next_ticket, request: request.clone() };
-        if self.jobs.try_send(job).is_err() {
+        if is_shut || self.jobs.try_send(job).is_err() {
             return delivery.give_up(number, ExportFate::QueueFull);
         }
         self.waiting.insert(self.next_ticket, delivery.clone());
         self.next_ticket += 1;
         None
     }
+}
+
+/// Monotonic time, as the exporters see it.
+fn now() -> Duration {
+    Duration::from_nanos(monotonic_nanos())
 }
 
 /// The exporters of one core.
@@ -125,17 +140,24 @@ impl Outbox {
         std::mem::take(&mut self.recalled)
     }
 
-    /// Whether what waits in the log for `destinations` can be sent again now: each of them has room and its server is
-    /// there.
+    /// Whether what waits in the log for `destinations` can be sent again now: one of them has room and its server is there.
+    /// What the others cannot take is parked again, for them alone. Without any exporter it can be settled at once.
     pub fn can_take_back(&self, destinations: Destinations) -> bool {
-        let now = Duration::from_nanos(monotonic_nanos());
-        let ready = |(number, exporter): (usize, &Rc<Exporter>)| {
-            let takes = |signal| destinations.has(number) && exporter.takes(signal);
-            SIGNALS.iter().all(|signal| !takes(*signal) || exporter.can_take_back(*signal, now))
-        };
-        let file_is_meant = destinations.has(self.exporters.len());
-        let file_is_ready = !file_is_meant || self.file.as_ref().is_none_or(|file| !file.is_pressed());
-        file_is_ready && self.exporters.iter().enumerate().all(ready)
+        let now = now();
+        let mut meant = 0;
+        let asked = self.exporters.iter().enumerate().filter(|(number, _)| destinations.has(*number));
+        for (_, exporter) in asked {
+            for signal in SIGNALS.into_iter().filter(|signal| exporter.takes(*signal)) {
+                meant += 1;
+                if exporter.can_take_back(signal, now) {
+                    return true;
+                }
+            }
+        }
+        match self.file.as_ref().filter(|_| destinations.has(self.exporters.len())) {
+            Some(file) => file.can_take_back(),
+            None => meant == 0,
+        }
     }
 }
 
@@ -193,7 +215,9 @@ impl Host for Outbox {
 impl Outbox {
     /// The file's thread is done with a job.
     pub fn written(&mut self, ticket: u64, fate: ExportFate) {
-        let Some(delivery) = self.file.as_mut().and_then(|file| file.waiting.remove(&ticket)) else { return };
+        let Some(file) = &mut self.file else { return };
+        file.gate.book(now(), fate);
+        let Some(delivery) = file.waiting.remove(&ticket) else { return };
         let settlement = match fate {
             ExportFate::Delivered => delivery.report(delivery.items(), fate),
             ExportFate::Refused => delivery.report(0, fate),

@@ -5,6 +5,7 @@ use crate::admin;
 use crate::boot::CoreHandle;
 use crate::control::{Control, Cores, Snapshot};
 use crate::sockets::Addresses;
+use async_channel::{Sender, bounded};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -83,13 +84,25 @@ async fn side(config: Config, node: Node) -> ExitCode {
             }
         });
     }
-    // A core answers once its listeners are open.
-    if cores.snapshots().await.len() < handles.len() {
-        return join(handles);
-    }
-    ready.store(true, Ordering::Relaxed);
-    announce(addresses, admin);
-    wait_for_end(&mut signals).await;
+    let (event, events) = bounded(2);
+    spawn(tell_opened(cores.clone(), handles.len(), event.clone()));
+    spawn(async move {
+        wait_for_end(&mut signals).await;
+        // The receiver lives until the process ends.
+        _ = event.try_send(Event::End(signals));
+    });
+    let mut was_open = false;
+    let mut signals = loop {
+        match events.recv().await {
+            Ok(Event::Opened) => {
+                was_open = true;
+                ready.store(true, Ordering::Relaxed);
+                announce(addresses, admin);
+            }
+            Ok(Event::End(signals)) => break signals,
+            Ok(Event::Failed) | Err(_) => return join(handles),
+        }
+    };
     spawn(async move {
         // Some supervisors send their signal to the process and to its group: that is one wish, not two.
         sleep(SECOND_SIGNAL_GRACE).await;
@@ -102,9 +115,25 @@ async fn side(config: Config, node: Node) -> ExitCode {
         std::process::exit(i32::from(EXIT_DATA_LOST));
     });
     ready.store(false, Ordering::Relaxed);
-    let code = drain(&config, &cores).await;
+    let code = drain(&config, &cores, was_open).await;
     join(handles);
     code
+}
+
+/// What the side thread waits for.
+enum Event {
+    /// All cores accept requests.
+    Opened,
+    /// A core ended before it did.
+    Failed,
+    /// The node is to end.
+    End(Signals),
+}
+
+async fn tell_opened(cores: Cores, count: usize, event: Sender<Event>) {
+    let opened = cores.ask(Control::Opened).await.into_iter().flatten().count();
+    // The receiver lives until the process ends.
+    _ = event.send(if opened == count { Event::Opened } else { Event::Failed }).await;
 }
 
 fn announce(addresses: Addresses, admin: Option<SocketAddr>) {
@@ -122,20 +151,29 @@ async fn wait_for_end(signals: &mut Signals) {
     }
 }
 
-/// Stops the intake, judges what is pending, sends what is kept; all within the configured time.
-async fn drain(config: &Config, cores: &Cores) -> ExitCode {
+/// Ends the node; one that was not open yet leaves all to its log. Stops the intake, judges what is pending, sends what is kept; all within the configured time.
+async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
     let budget = config.node.drain_timeout;
     tracing::info!(?budget, "draining: no new requests, pending traces are judged, kept ones sent");
     let lost_before = lost_at_export(&cores.snapshots().await);
     let graceful = timeout(budget, async {
         // Requests that were being read are answered and their connections closed; a third of the time at most.
         cores.ask(|answer| Control::StopIntake(budget / 3, answer)).await;
-        if !keeps_pending(config) {
+        if was_open && !keeps_pending(config) {
             // Batches may be on their way between cores, and each judging core may wait for none of the others: twice.
             cores.ask(Control::Decide).await;
             cores.ask(Control::Decide).await;
         }
-        cores.ask(Control::Flush).await;
+        // What one core reads from its log again may have been parked by another.
+        loop {
+            cores.ask(Control::Flush).await;
+            let idle = |snapshot: &Snapshot| {
+                !snapshot.ledger.has_exporting() && !snapshot.log.as_ref().is_some_and(|log| log.is_recalling)
+            };
+            if cores.snapshots().await.iter().all(idle) {
+                break;
+            }
+        }
     });
     let in_time = graceful.await.is_ok();
     if timeout(LOG_CLOSING_MAX, cores.ask(Control::CloseLog)).await.is_err() {
@@ -147,7 +185,7 @@ async fn drain(config: &Config, cores: &Cores) -> ExitCode {
     let accounts = [&sum.spans, &sum.metrics, &sum.logs];
     let pending: i128 = accounts.iter().map(|account| account.pending()).sum();
     let in_log: i128 = accounts.iter().map(|account| i128::from(account.parked)).sum();
-    let in_log = if keeps_pending(config) { in_log + i128::from(sum.spans.buffered) } else { in_log };
+    let in_log = if keeps_pending(config) || !was_open { in_log + i128::from(sum.spans.buffered) } else { in_log };
     tracing::info!(
         received = sum.spans.received,
         exported = sum.spans.exported,

@@ -1,4 +1,4 @@
-//! What the tests share: the simulated node.
+//! What the tests share: the simulated node, the real one as a process, a next hop that fails on demand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code fails by panicking")]
 #![allow(
     clippy::cast_possible_truncation,
@@ -7,5 +7,8 @@
     reason = "small test numbers"
 )]
 
+pub mod disk;
+pub mod log_simulation;
+pub mod next_hop;
 pub mod process;
 pub mod simulation;

@@ -19,7 +19,7 @@ use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::ledger::{Account, DropReason};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan, TICK};
-use tailwater_engine::vocabulary::{Nanos, ShardIndex, SpanBatch};
+use tailwater_engine::vocabulary::{Judged, Nanos, Origin, ShardIndex, SpanBatch, Unit};
 
 /// What one run may vary.
 #[derive(Debug, Clone)]
@@ -84,6 +84,16 @@ impl Host for Outbox {
     fn export(&mut self, request: ExportRequest) {
         self.requests.push_back(request);
     }
+
+    fn judged(&mut self, _: &Judged) {}
+
+    fn resolve(&mut self, _: Unit) {
+        unreachable!("nothing is logged here");
+    }
+
+    fn recall(&mut self, _: Unit) {
+        unreachable!("nothing is logged here");
+    }
 }
 
 /// A span the senders know of.
@@ -137,6 +147,9 @@ fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
         dropped_verdicts_max: scenario.verdicts_max,
         decision_wait: Nanos::from_millis(DECISION_WAIT_MS),
         decision_wait_after_root: Nanos::from_millis(scenario.root_wait_ms),
+        inactivity_timeout: Nanos::default(),
+        trace_duration_max: Nanos::default(),
+        cold_after: Nanos::default(),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
         batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
@@ -145,7 +158,7 @@ fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
 }
 
 /// Errors are kept; nothing else is.
-fn rules() -> Arc<Rules> {
+pub(crate) fn rules() -> Arc<Rules> {
     let keep_errors =
         Policy { name: "errors".into(), line: 0, rule: Rule::StatusCode { ok: false, error: true, unset: false } };
     let slow = Policy {
@@ -233,8 +246,13 @@ impl World {
             return;
         }
         let core = self.random.u16(0..self.scenario.shards);
-        let scanned = self.shards[usize::from(core)].scan(&encode(&batch)).unwrap();
+        let body = encode(batch.iter().map(|sent| (sent.service, &sent.span)));
+        let shard = &mut self.shards[usize::from(core)];
+        let mut scanned = shard.scan(&body).unwrap();
         assert_eq!((scanned.accepted as usize, scanned.refused), (batch.len(), 0));
+        shard.accept(scanned.spans());
+        // The model counts a trace's wait from when its owner takes its first span: so late the request came.
+        scanned.place(Origin::NONE, Nanos::default());
         for (target, spans) in scanned.batches {
             self.mesh.entry((core, target.0)).or_default().push_back(spans);
         }
@@ -246,6 +264,7 @@ impl World {
         let Some((source, target)) = self.random.choice(waiting) else { return };
         let batch = self.mesh.get_mut(&(source, target)).and_then(VecDeque::pop_front).unwrap();
         let target = usize::from(target);
+        let batch = SpanBatch { arrived: self.now, ..batch };
         self.model_take(target, &batch);
         self.shards[target].take(self.now, batch, &mut self.outboxes[target]);
     }
@@ -358,7 +377,7 @@ impl World {
 /// Envelopes of one request may be interned past the bound before a chunk is refused.
 const ENVELOPE_SLACK_BYTES: usize = 4096;
 
-fn span(random: &mut Rng, trace: usize, number: usize, marked: bool) -> Span {
+pub(crate) fn span(random: &mut Rng, trace: usize, number: usize, marked: bool) -> Span {
     let error = marked && random.bool();
     let attributes = if marked && !error { vec![attribute("mark", "keep")] } else { Vec::new() };
     let mut trace_id = [0u8; 16];
@@ -374,10 +393,11 @@ fn span(random: &mut Rng, trace: usize, number: usize, marked: bool) -> Span {
     }
 }
 
-fn encode(batch: &[Sent]) -> Bytes {
+/// A request of these spans, each with its service's number.
+pub(crate) fn encode<'a>(spans: impl Iterator<Item = (usize, &'a Span)>) -> Bytes {
     let mut services: BTreeMap<usize, Vec<Span>> = BTreeMap::new();
-    for sent in batch {
-        services.entry(sent.service).or_default().push(sent.span.clone());
+    for (service, span) in spans {
+        services.entry(service).or_default().push(span.clone());
     }
     let resource_spans = services.into_iter().map(|(service, spans)| ResourceSpans {
         resource: Some(Resource {

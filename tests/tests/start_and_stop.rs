@@ -76,11 +76,13 @@ fn check_takes_a_collector_s_file_with_every_supported_policy() {
 }
 
 #[test]
-fn an_ack_level_that_cannot_be_kept_is_refused() {
+fn a_log_too_small_for_the_largest_request_is_refused() {
     let directory = TempDir::new().unwrap();
-    let output = run(&["run", "--ack", "synced", "--data-dir", directory.path().to_str().unwrap()]);
+    let directory = directory.path().to_str().unwrap();
+    let output = run(&["run", "--shards", "2", "--wal-bytes-max", "100MiB", "--data-dir", directory]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(said(&output).contains("--ack received"), "{}", said(&output));
+    let said = said(&output);
+    assert!(said.contains("wal.bytes_max") && said.contains("raise it to"), "{said}");
 }
 
 #[test]

@@ -28,6 +28,16 @@ pub struct JournalCounts {
     pub verdicts_lost: u64,
 }
 
+/// What is on its way to the disk, up to a position.
+#[derive(Debug)]
+struct Waiting {
+    position: u64,
+    /// Kept until they are durable: if the segment fails they are logged again in the next.
+    verdicts: Vec<VerdictEntry>,
+    /// Units that follow from them.
+    units: Vec<Unit>,
+}
+
 #[derive(Debug)]
 struct JournalSegment {
     number: u64,
@@ -44,8 +54,9 @@ pub struct Journal {
     verdicts: Vec<VerdictEntry>,
     /// Units that follow from verdicts not yet appended.
     gated: Vec<Unit>,
-    /// Units that follow from verdicts up to a position.
-    waiting: VecDeque<(u64, Vec<Unit>)>,
+    /// Verdicts of the flush being put together that are appended already.
+    appended: Vec<VerdictEntry>,
+    waiting: VecDeque<Waiting>,
     released: Vec<Unit>,
     segments: VecDeque<JournalSegment>,
     /// The segment at the end of the last flush.
@@ -69,6 +80,7 @@ impl Journal {
             segments_max: segments_max.max(2),
             verdicts: Vec::new(),
             gated: Vec::new(),
+            appended: Vec::new(),
             waiting: VecDeque::new(),
             released: Vec::new(),
             segments: VecDeque::new(),
@@ -124,10 +136,13 @@ impl Journal {
         std::mem::take(&mut self.released)
     }
 
-    /// Whether anything waits to be logged or is on its way.
+    /// Whether everything noted is durable, and all that is resolved has been said in the segment that is written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.verdicts.is_empty() && self.gated.is_empty() && self.waiting.is_empty() && self.released.is_empty()
+        let is_said = self.last_number.is_some() && self.last_number == self.stream.current();
+        let is_durable = self.stream.synced() == self.stream.position();
+        let is_empty = self.verdicts.is_empty() && self.gated.is_empty() && self.waiting.is_empty();
+        is_said && is_durable && is_empty && self.released.is_empty()
     }
 
     /// Appends what is new. What finds no room stays for the next call.
@@ -138,11 +153,9 @@ impl Journal {
             segments.restate();
         }
         let all = self.append_verdicts(unix_nano).and_then(|()| self.append_resolved(unix_nano, segments));
-        if self.verdicts.is_empty() {
-            let units = std::mem::take(&mut self.gated);
-            if !units.is_empty() {
-                self.waiting.push_back((self.stream.position(), units));
-            }
+        if self.verdicts.is_empty() && !(self.gated.is_empty() && self.appended.is_empty()) {
+            let (verdicts, units) = (std::mem::take(&mut self.appended), std::mem::take(&mut self.gated));
+            self.waiting.push_back(Waiting { position: self.stream.position(), verdicts, units });
         }
         if all.is_ok() {
             if let Some(number) = snapshot {
@@ -172,7 +185,7 @@ impl Journal {
                 }
             }
         }
-        self.verdicts.drain(..done);
+        self.appended.extend(self.verdicts.drain(..done));
         outcome
     }
 
@@ -201,16 +214,13 @@ impl Journal {
 
     /// The stream got further: releases units and retires old segments.
     pub fn progress(&mut self) {
-        if self.stream.take_lost().is_some() {
-            // What was on its way is not durable and will not be: the next segment says again what is resolved.
-            self.last_number = None;
-            self.snapshot_pending = None;
-            self.counts.verdicts_lost += 1;
+        if let Some(lost) = self.stream.take_lost() {
+            self.log_again(lost);
         }
         let synced = self.stream.synced();
-        while self.waiting.front().is_some_and(|(position, _)| *position <= synced) {
-            let Some((_, mut units)) = self.waiting.pop_front() else { break };
-            self.released.append(&mut units);
+        while self.waiting.front().is_some_and(|waiting| waiting.position <= synced) {
+            let Some(mut waiting) = self.waiting.pop_front() else { break };
+            self.released.append(&mut waiting.units);
         }
         if let Some((number, position)) = self.snapshot_pending
             && position <= synced
@@ -231,6 +241,24 @@ impl Journal {
             self.retired.push(oldest.number);
             self.segments.pop_front();
         }
+    }
+
+    /// What was on its way up to position `lost` is not durable and will not be: it goes to the next segment, which also
+    /// says again what is resolved.
+    fn log_again(&mut self, lost: u64) {
+        self.last_number = None;
+        self.snapshot_pending = None;
+        let mut verdicts = Vec::new();
+        let mut units = Vec::new();
+        while self.waiting.front().is_some_and(|waiting| waiting.position <= lost) {
+            let Some(mut waiting) = self.waiting.pop_front() else { break };
+            verdicts.append(&mut waiting.verdicts);
+            units.append(&mut waiting.units);
+        }
+        verdicts.append(&mut self.appended);
+        verdicts.append(&mut self.verdicts);
+        units.append(&mut self.gated);
+        (self.verdicts, self.gated) = (verdicts, units);
     }
 
     /// Journal segments whose files may be recycled.

@@ -173,6 +173,11 @@ impl<P> Lane<P> {
         Some(Committed { payload, origin, is_accepted: !is_lost })
     }
 
+    /// Gives back what waits: the process ends, and nobody will be answered.
+    pub fn take_staged(&mut self) -> Vec<P> {
+        self.staged.drain(..).map(|staged| staged.payload).collect()
+    }
+
     /// Requests whose level is not reached.
     #[must_use]
     pub fn staged(&self) -> usize {
@@ -246,6 +251,12 @@ impl<P> Lane<P> {
     /// Appends verdicts and resolutions to the journal.
     pub fn flush_journal(&mut self, unix_nano: u64) {
         self.journal.flush(unix_nano, &mut self.segments);
+    }
+
+    /// Whether everything noted and resolved is durable in the journal.
+    #[must_use]
+    pub fn is_journal_idle(&self) -> bool {
+        self.journal.is_idle() && !self.segments.has_changed()
     }
 
     /// Files that are not needed any more.

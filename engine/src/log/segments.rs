@@ -73,6 +73,17 @@ impl Segment {
         }
     }
 
+    /// A journal may tell of units whose records a failing disk took. They count as there and done with, so that resolved
+    /// units are never more than units.
+    fn forget_missing(&mut self) {
+        while let Some(beyond) = self.resolved.next(self.units) {
+            for missing in self.units..beyond {
+                self.resolve(missing);
+            }
+            self.units = beyond + 1;
+        }
+    }
+
     fn resolve(&mut self, unit: u32) -> bool {
         if !self.resolved.set(unit) {
             return false;
@@ -220,6 +231,7 @@ impl Segments {
         }
         if let Some(segment) = &mut self.slots[slot] {
             segment.is_closed = true;
+            segment.forget_missing();
         }
         self.free_if_done(slot);
         true
@@ -259,6 +271,12 @@ impl Segments {
             segment.parked.len() - 1
         });
         segment.parked[known].units.set(unit)
+    }
+
+    /// Whether anything waits for exporters that `can_take`.
+    #[must_use]
+    pub fn has_parked(&self, can_take: impl Fn(Destinations) -> bool) -> bool {
+        self.iter().flat_map(|segment| &segment.parked).any(|parked| can_take(parked.destinations))
     }
 
     /// Takes what waits in the oldest segment that has something for exporters that `can_take`.

@@ -432,9 +432,21 @@ impl Stream {
         self.lost.take()
     }
 
-    /// Segments that get no more records, each once.
+    /// Segments that get no more records and are written and synced, each once.
     pub fn take_closed(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.closed)
+        let mut done = std::mem::take(&mut self.closed);
+        self.closed = done.extract_if(.., |number| self.is_busy(*number)).collect();
+        done
+    }
+
+    /// Whether anything is still to be done to the segment's file.
+    fn is_busy(&self, segment: u64) -> bool {
+        let in_flight = match self.in_flight {
+            Some(InFlight::Write { number, .. } | InFlight::Sync { number, .. }) => number == segment,
+            None => false,
+        };
+        let is_unsynced = self.unsynced.is_some_and(|(number, _)| number == segment);
+        in_flight || is_unsynced || self.chunks.iter().any(|chunk| chunk.number == segment)
     }
 
     /// Segments that were opened and will not be used: to be recycled.

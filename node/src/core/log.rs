@@ -113,6 +113,8 @@ pub struct CoreLog {
     retire: Bell,
     /// Set while the disk does not give us a segment.
     is_failing: Cell<bool>,
+    /// Set while parked units are read again.
+    pub is_recalling: Cell<bool>,
     /// What happened here.
     pub counters: LogCounters,
 }
@@ -138,6 +140,7 @@ impl CoreLog {
             open: [Bell::new(), Bell::new()],
             retire: Bell::new(),
             is_failing: Cell::new(false),
+            is_recalling: Cell::new(false),
             counters: LogCounters::default(),
         })
     }
@@ -174,11 +177,6 @@ impl CoreLog {
     /// True when no segment can be had.
     pub fn is_failing(&self) -> bool {
         self.is_failing.get()
-    }
-
-    /// Requests whose senders wait.
-    pub fn staged(&self) -> usize {
-        self.lane.borrow().staged()
     }
 
     /// Logs a request and returns once its level is reached and it was handed on.
@@ -419,11 +417,12 @@ impl CoreLog {
             segment_bytes: lane.segments.bytes(),
             segment_bytes_max: lane.requests_bytes_max(),
             buffered_bytes,
-            staged: self.staged() as u64,
+            staged: lane.staged() as u64,
             unresolved: lane.segments.iter().map(|segment| u64::from(segment.unresolved())).sum(),
             parked: lane.segments.iter().map(|segment| u64::from(segment.parked())).sum(),
             parked_since_unix_nano: oldest,
             is_failing: self.is_failing.get(),
+            is_recalling: false,
             counters: vec![
                 ("requests", self.counters.requests.get()),
                 ("body_bytes", self.counters.body_bytes.get()),

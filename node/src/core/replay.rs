@@ -6,7 +6,7 @@ use super::log::{CoreLog, Payload, count};
 use super::recall::protobuf;
 use super::{Core, HISTORY};
 use crate::survey::{OldSegment, Survey};
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, Sender, bounded};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,12 +17,14 @@ use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::route::Route;
 use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle, ShardIndex};
 use tailwater_proto::otlp::{Signal, check};
-use tailwater_runtime::executor::{sleep, yield_now};
+use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
 /// Requests replayed before other tasks run.
 const REQUESTS_IN_A_ROW: usize = 64;
 /// How often a line tells how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause before the journal is tried again on a disk that fails.
+const RESTATE_RETRY: Duration = Duration::from_secs(1);
 /// How often a full queue is tried again.
 const RECHECK: Duration = Duration::from_millis(1);
 
@@ -68,16 +70,38 @@ impl Common {
     }
 }
 
+/// One core's side of a meeting point of all cores.
+pub struct Barrier {
+    /// Closed by dropping once this core is there.
+    mine: Sender<()>,
+    /// Closes when all are.
+    all: Receiver<()>,
+}
+
+impl Barrier {
+    /// One side for each of `cores` cores.
+    pub fn for_cores(cores: usize) -> Vec<Self> {
+        let (mine, all) = bounded(1);
+        (0..cores).map(|_| Self { mine: mine.clone(), all: all.clone() }).collect()
+    }
+
+    async fn pass(self) {
+        drop(self.mine);
+        // Closing is the signal; nothing is ever sent.
+        _ = self.all.recv().await;
+    }
+}
+
 /// One core's part.
 pub struct Share {
     /// What all cores share.
     pub common: Arc<Common>,
     /// The segments this core takes over.
     pub segments: Vec<OldSegment>,
-    /// Closed by dropping once this core is done.
-    pub mine: Sender<()>,
-    /// Closes when all are.
-    pub all: Receiver<()>,
+    /// Passed by all cores once each has read its share.
+    pub read: Barrier,
+    /// Passed by all cores once each has said again what old journals say of its part.
+    pub restated: Barrier,
     /// The node's map from traces to shards.
     pub route: Route,
     /// Names of old journals, on the core that removes them.
@@ -88,13 +112,17 @@ impl Core {
     /// Takes over this core's share. Returns when all cores have.
     pub async fn replay(self: &Rc<Self>, share: Share) {
         let Some(log) = self.log.clone() else { return };
-        let Share { common, segments, mine, all, route, journals } = share;
+        let Share { common, segments, read, restated, route, journals } = share;
         self.is_replaying.set(true);
         self.restore_verdicts(&log, &common, &route);
         let mut reader = BodyReader::new(self.settings.request_bytes_max);
         let begun = std::time::Instant::now();
         let mut told = begun;
         for segment in segments {
+            if self.is_closed.get() {
+                // Told to stop: what is not read stays for the next start.
+                break;
+            }
             if let Err(why) = self.replay_segment(&log, &common, &mut reader, segment).await {
                 tracing::error!(why, "a segment of the log was not replayed");
             }
@@ -104,9 +132,7 @@ impl Core {
                 tracing::info!(read_mib = read, of_mib = of, "reading the log of the last run");
             }
         }
-        drop(mine);
-        // Closing is the signal; nothing is ever sent.
-        _ = all.recv().await;
+        read.pass().await;
         let latest = common.latest.load(Ordering::Relaxed);
         if latest > 0 {
             let pause = *common.pause.get_or_init(|| self.now().0.saturating_sub(latest));
@@ -118,8 +144,15 @@ impl Core {
             let verdicts = common.verdicts.len();
             tracing::info!(mib, seconds, verdicts, "the log of the last run is taken over");
         }
-        // What old journals say is said again by the new ones before the old ones go.
-        self.log_all(&log).await;
+        spawn(self.clone().restate(log, restated, journals));
+    }
+
+    /// What old journals say is said again by the new ones of all cores before the old ones go.
+    async fn restate(self: Rc<Self>, log: Rc<CoreLog>, restated: Barrier, journals: Vec<String>) {
+        while !self.log_all(&log).await {
+            sleep(RESTATE_RETRY).await;
+        }
+        restated.pass().await;
         for name in journals {
             if let Err(error) = log.directory().remove(&name).await {
                 tracing::warn!(%error, "an old journal stays where it is");

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tailwater_runtime::file_system::{FileSystem, inspect};
 
 /// Syncs timed; the 99th percentile of so many is the slowest but one.
 const SYNCS: usize = 100;
@@ -15,11 +16,6 @@ const SYNC_SLOW: Duration = Duration::from_millis(20);
 const FREE_BYTES_MIN: u64 = 1 << 30;
 /// Block size that every disk accepts for direct writes.
 const BLOCK_BYTES: usize = 4096;
-
-/// Magic numbers of file systems (statfs(2)).
-const NFS: i64 = 0x6969;
-const TMPFS: i64 = 0x0102_1994;
-const OVERLAY: i64 = 0x794c_7630;
 
 /// Checks `directory`, which is created when it is missing.
 pub fn check(directory: &Path) -> Vec<Finding> {
@@ -48,32 +44,69 @@ pub fn check(directory: &Path) -> Vec<Finding> {
 
 fn file_system(directory: &Path) -> Finding {
     let shown = directory.display();
-    let Ok(facts) = rustix::fs::statfs(directory) else {
+    let Ok(facts) = inspect(directory) else {
         return Finding::warning("file system", format!("{shown}: unknown"), "use ext4 or xfs on a local disk");
     };
-    match facts.f_type {
-        NFS => {
-            Finding::bad("file system", format!("{shown} is on NFS"), "use a local disk: NFS does not sync reliably")
+    match Unfit::of(&facts) {
+        Some(unfit @ (Unfit::Network | Unfit::ReadOnly)) => {
+            Finding::bad("file system", format!("{shown} is {} ({})", unfit.what(), facts.kind), unfit.remedy())
         }
-        TMPFS => Finding::warning(
-            "file system",
-            format!("{shown} is in memory"),
-            "use a disk: nothing here survives a restart",
-        ),
-        OVERLAY => Finding::warning(
-            "file system",
-            format!("{shown} is on an overlay"),
-            "mount a volume there: a container's own layer is slow and goes with it",
-        ),
-        other => Finding::good("file system", format!("{shown}, type {other:#x}")),
+        Some(unfit) => {
+            Finding::warning("file system", format!("{shown} is {} ({})", unfit.what(), facts.kind), unfit.remedy())
+        }
+        None => Finding::good("file system", format!("{shown}, {}", facts.kind)),
+    }
+}
+
+/// Why a file system is not one to keep a log on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its server may acknowledge what it has not written, and locks are advisory at best.
+    Network,
+    /// Nothing can be written.
+    ReadOnly,
+    /// It does not survive a restart of the machine.
+    Volatile,
+    /// It goes with the container.
+    Overlay,
+}
+
+impl Unfit {
+    /// The worst that is wrong with a file system, if anything is.
+    pub fn of(facts: &FileSystem) -> Option<Self> {
+        let faults = [
+            (facts.is_read_only, Self::ReadOnly),
+            (facts.is_network, Self::Network),
+            (facts.is_volatile, Self::Volatile),
+            (facts.is_overlay, Self::Overlay),
+        ];
+        faults.into_iter().find(|(is_so, _)| *is_so).map(|(_, unfit)| unfit)
+    }
+
+    /// Said of a directory: it "is ...".
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Network => "on a network file system",
+            Self::ReadOnly => "on a read-only file system",
+            Self::Volatile => "in memory",
+            Self::Overlay => "on a container's overlay",
+        }
+    }
+
+    /// What to do.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Network => "use a local disk: over a network a sync may return before the data is safe",
+            Self::ReadOnly => "mount it writable, or choose another with --data-dir",
+            Self::Volatile => "use a disk: nothing here survives a restart of the machine",
+            Self::Overlay => "mount a volume there: a container's own layer is slow and goes with it",
+        }
     }
 }
 
 fn free_space(directory: &Path) -> Finding {
-    let Ok(facts) = rustix::fs::statvfs(directory) else {
-        return Finding::warning("free space", "unknown", "");
-    };
-    let free = facts.f_bavail.saturating_mul(facts.f_frsize);
+    let Ok(facts) = inspect(directory) else { return Finding::warning("free space", "unknown", "") };
+    let free = facts.free_bytes;
     let detail = format!("{} MiB", free >> 20);
     if free >= FREE_BYTES_MIN {
         Finding::good("free space", detail)

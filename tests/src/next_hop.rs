@@ -1,0 +1,218 @@
+//! A next hop that fails on demand, and an exporter with its workers to send there, over real sockets.
+
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tailwater_config::{Breaker, ExportProtocol, OtlpExporter, Retry};
+use tailwater_connectors::delivery::{Delivery, Settlement};
+use tailwater_connectors::otlp::exporter::{Endpoints, Environment, Exporter};
+use tailwater_engine::host::ExportRequest;
+use tailwater_engine::vocabulary::{Destinations, SegmentHandle, Unit};
+use tailwater_proto::otlp::Signal;
+use tailwater_runtime::executor::{self, ExecutorOptions};
+use tailwater_runtime::{Backend, clock, probe};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Bytes of a request's body: too few to be compressed.
+const BODY_BYTES: usize = 512;
+/// The exporter's number among a node's.
+pub const NUMBER: usize = 3;
+/// No wait lasts longer on a busy machine, seconds.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a server does with every request.
+#[derive(Debug, Clone, Copy)]
+pub enum Mood {
+    /// Closes the connection without a word.
+    Down,
+    /// Answers with that status, and asks to be left alone for so many seconds.
+    Answers(u16, Option<u64>),
+}
+
+/// Takes everything.
+pub const GOOD: Mood = Mood::Answers(200, None);
+
+/// An HTTP/1.1 server on threads of its own.
+#[derive(Clone)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    mood: Arc<Mutex<Mood>>,
+    /// When each request, or connection while down, came.
+    came: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Server {
+    /// Serves until the process ends.
+    #[must_use]
+    pub fn start(mood: Mood) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Self { address, mood: Arc::new(Mutex::new(mood)), came: Arc::default() };
+        let serving = server.clone();
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let serving = serving.clone();
+                // A peer that goes away in the middle ends its thread only.
+                std::thread::spawn(move || _ = serving.serve(&stream));
+            }
+        });
+        server
+    }
+
+    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        loop {
+            if let Mood::Down = *self.mood.lock().unwrap() {
+                self.came.lock().unwrap().push(Instant::now());
+                return Ok(());
+            }
+            let mut length = 0;
+            let mut line = String::new();
+            loop {
+                line.clear();
+                if reader.read_line(&mut line)? == 0 {
+                    return Ok(());
+                }
+                if let Some((name, value)) = line.split_once(':')
+                    && name.eq_ignore_ascii_case("content-length")
+                {
+                    length = value.trim().parse().unwrap();
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            reader.read_exact(&mut vec![0; length])?;
+            self.came.lock().unwrap().push(Instant::now());
+            let Mood::Answers(status, asked) = *self.mood.lock().unwrap() else { return Ok(()) };
+            let asked = asked.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+            let answer = format!("HTTP/1.1 {status} word\r\ncontent-length: 0\r\n{asked}\r\n");
+            (&*stream).write_all(answer.as_bytes())?;
+        }
+    }
+
+    /// From now on it does that.
+    pub fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// When requests have come so far.
+    #[must_use]
+    pub fn came(&self) -> Vec<Instant> {
+        self.came.lock().unwrap().clone()
+    }
+}
+
+/// What an exporter tells and asks.
+pub struct Host(UnboundedSender<Settlement>);
+
+impl Environment for Host {
+    async fn sleep(&self, duration: Duration) {
+        executor::sleep(duration).await;
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(clock::monotonic_nanos())
+    }
+
+    fn settled(&self, settlement: Settlement) {
+        self.0.send(settlement).unwrap();
+    }
+}
+
+/// An exporter with its workers.
+pub struct Bench {
+    /// The exporter.
+    pub exporter: Rc<Exporter>,
+    /// What it tells and asks.
+    pub host: Rc<Host>,
+    settled: RefCell<Option<UnboundedReceiver<Settlement>>>,
+}
+
+impl Bench {
+    /// An exporter of these settings, alone on its node.
+    #[must_use]
+    pub fn new(settings: &OtlpExporter, has_workers: bool) -> Self {
+        let (sender, receiver) = unbounded_channel();
+        let host = Rc::new(Host(sender));
+        let exporter = Rc::new(Exporter::new(settings, Endpoints::new(settings).unwrap(), 1));
+        if has_workers {
+            for worker in 0..exporter.workers() {
+                executor::spawn(exporter.clone().work(worker, host.clone()));
+            }
+        }
+        Self { exporter, host, settled: RefCell::new(Some(receiver)) }
+    }
+
+    /// The exporter's time.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.host.now()
+    }
+
+    /// Offers a request; its settlement comes back if it is known at once.
+    pub fn offer(&self, request: &mut ExportRequest) -> Option<Settlement> {
+        let delivery = Rc::new(Delivery::new(request, 1));
+        self.exporter.offer(request, &delivery, NUMBER)
+    }
+
+    /// What becomes of the next request.
+    pub async fn next(&self) -> Settlement {
+        let mut settled = self.settled.take().expect("one wait at a time");
+        let next = executor::timeout(PATIENCE, settled.recv()).await;
+        self.settled.replace(Some(settled));
+        next.unwrap().unwrap()
+    }
+
+    /// Looks again and again until it is so.
+    pub async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < end, "never {what}: {:?}", self.exporter.counters);
+            executor::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// A request for traces with one span, which is in the log or not.
+#[must_use]
+pub fn request(is_logged: bool) -> ExportRequest {
+    let units = if is_logged { vec![Unit { segment: SegmentHandle::new(0, 1), number: 5 }] } else { Vec::new() };
+    let body = Bytes::from(vec![0; BODY_BYTES]);
+    ExportRequest { signal: Signal::Traces, body, items: 1, units, destinations: Destinations::ALL }
+}
+
+/// An exporter to these servers that waits for milliseconds where others wait for seconds. Its queue holds four requests.
+#[must_use]
+pub fn settings(servers: &[&Server]) -> OtlpExporter {
+    let millis = Duration::from_millis;
+    OtlpExporter {
+        protocol: ExportProtocol::HttpProtobuf,
+        endpoints: servers.iter().map(|server| format!("http://{}", server.address)).collect(),
+        retry: Retry {
+            initial_interval: millis(1),
+            max_interval: millis(5),
+            max_elapsed_time: Duration::from_secs(600),
+            ..Retry::default()
+        },
+        breaker: Breaker { failures_max: 3, open_interval: millis(5), open_interval_max: millis(20) },
+        queue_bytes_max: 4 * BODY_BYTES as u64,
+        ..OtlpExporter::named("otlp")
+    }
+}
+
+/// Runs a test on each backend that this machine has.
+pub fn on_both_backends<F: Future<Output = ()> + 'static>(test: fn() -> F) {
+    for backend in [Backend::Epoll, Backend::Uring] {
+        if backend == Backend::Uring && probe::uring().is_err() {
+            continue;
+        }
+        let options = ExecutorOptions { name: "test".into(), core: None, backend };
+        executor::start(options, test).unwrap().join().unwrap();
+    }
+}
