@@ -59,8 +59,8 @@ impl LogScenario {
             arena_bytes_max: [48 << 10, 4 << 20][random.usize(0..2)],
             parked_percent: [0, 20][random.usize(0..2)],
             faults: Faults {
-                sync: (seed % 3 != 0).then_some(1 + seed % 200),
-                write: (seed % 5 == 0).then(|| random.u64(1..60)),
+                sync: (!seed.is_multiple_of(3)).then_some(1 + seed % 200),
+                write: seed.is_multiple_of(5).then(|| random.u64(1..60)),
                 bytes_max: [2 << 20, 64 << 20][random.usize(0..2)],
             },
         }
@@ -118,6 +118,9 @@ struct Payload {
     is_synced: bool,
 }
 
+/// A verdict: the trace, and whether it is kept.
+type Noted = (Vec<u8>, bool);
+
 struct Core {
     shard: Shard,
     lane: Lane<Payload>,
@@ -126,8 +129,8 @@ struct Core {
     data: [Option<Operation>; 2],
     opening: [Option<Operation>; 2],
     /// Verdicts noted since the last flush, and flushes whose position is not durable yet.
-    noted: Vec<(Vec<u8>, bool)>,
-    flushed: VecDeque<(u64, Vec<(Vec<u8>, bool)>)>,
+    noted: Vec<Noted>,
+    flushed: VecDeque<(u64, Vec<Noted>)>,
 }
 
 /// The node, its disk, its senders and its next hop.

@@ -10,6 +10,9 @@ const INDEX_STEP_BYTES: u64 = 64 << 10;
 /// Slots of a core's table: what a `SegmentHandle` can name, less one so that no handle is `NONE`.
 const SLOTS_MAX: usize = u16::MAX as usize;
 
+/// A block of a bitmap: its index and its bytes.
+pub type Block = (u32, [u8; BITMAP_BLOCK_BYTES]);
+
 /// Items that wait in a segment for the same exporters.
 #[derive(Debug, Clone)]
 pub struct Parked {
@@ -326,7 +329,7 @@ impl Segments {
     }
 
     /// Blocks that changed since they were last logged, at most `blocks_max` of one segment: its number and the blocks.
-    pub fn take_changed(&mut self, blocks_max: usize) -> Option<(u64, Vec<(u32, [u8; BITMAP_BLOCK_BYTES])>)> {
+    pub fn take_changed(&mut self, blocks_max: usize) -> Option<(u64, Vec<Block>)> {
         let segment = self.slots.iter_mut().flatten().find(|segment| !segment.changed.is_empty())?;
         let rest = segment.changed.len().saturating_sub(blocks_max);
         let changed = segment.changed.split_off(rest);

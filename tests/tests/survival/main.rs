@@ -3,6 +3,7 @@
 //! Each test names what it leans on; a next hop is another node, which keeps everything and counts it.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code fails by panicking; counts are small")]
+#![allow(clippy::print_stderr, reason = "seeds are to be seen")]
 
 mod crashes;
 mod long_traces;
