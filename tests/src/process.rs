@@ -1,7 +1,7 @@
 //! The real program as a child process: started on free ports, watched through its log and metrics, stopped by signal.
 
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -251,6 +251,7 @@ pub fn kept(file: &Path) -> BTreeMap<String, Vec<String>> {
 #[must_use]
 pub fn kept_at_least_once(file: &Path) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let mut again = Vec::new();
+    let mut seen = HashSet::new();
     let mut traces: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let text = std::fs::read_to_string(file).unwrap_or_default();
     for line in text.lines() {
@@ -260,10 +261,10 @@ pub fn kept_at_least_once(file: &Path) -> (BTreeMap<String, Vec<String>>, Vec<St
                 for span in scope["spans"].as_array().unwrap() {
                     let id = |key: &str| span[key].as_str().unwrap().to_string();
                     let spans = traces.entry(id("traceId")).or_default();
-                    if spans.contains(&id("spanId")) {
-                        again.push(id("spanId"));
-                    } else {
+                    if seen.insert((id("traceId"), id("spanId"))) {
                         spans.push(id("spanId"));
+                    } else {
+                        again.push(id("spanId"));
                     }
                 }
             }
