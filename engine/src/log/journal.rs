@@ -59,7 +59,7 @@ pub struct Journal {
     waiting: VecDeque<Waiting>,
     released: Vec<Unit>,
     segments: VecDeque<JournalSegment>,
-    /// The segment at the end of the last flush.
+    /// The last segment at whose beginning all that is resolved was said.
     last_number: Option<u64>,
     /// Where the last snapshot that is durable begins.
     snapshot: Option<u64>,
@@ -157,11 +157,10 @@ impl Journal {
             let (verdicts, units) = (std::mem::take(&mut self.appended), std::mem::take(&mut self.gated));
             self.waiting.push_back(Waiting { position: self.stream.position(), verdicts, units });
         }
-        if all.is_ok() {
-            if let Some(number) = snapshot {
-                self.snapshot_pending = Some((number, self.stream.position()));
-            }
-            self.last_number = self.stream.current();
+        // A segment that was begun in the middle of this flush is without a snapshot yet: the next flush makes it.
+        if let (Ok(()), Some(number)) = (all, snapshot) {
+            self.snapshot_pending = Some((number, self.stream.position()));
+            self.last_number = Some(number);
         }
         self.progress();
     }
@@ -295,5 +294,65 @@ impl Recovered {
             }
             Record::Request(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::{BLOCK_BYTES, SegmentKind};
+    use super::super::stream::Operation;
+    use super::*;
+
+    /// Does what the disk is asked for, at once.
+    fn write_all(journal: &mut Journal) {
+        loop {
+            if journal.stream().poll_open(1).is_some() {
+                journal.stream().opened(true);
+            }
+            match journal.stream().poll() {
+                Some(Operation::Write { bytes, .. }) => journal.stream().wrote(bytes, true),
+                Some(Operation::Sync { .. }) => journal.stream().synced_now(true),
+                _ => return journal.progress(),
+            }
+        }
+    }
+
+    /// Without a snapshot in each segment none before the first would ever go.
+    #[test]
+    fn segments_go_when_newer_ones_say_all_that_is_needed() {
+        let plan = StreamPlan {
+            kind: SegmentKind::Journal,
+            lane: 0,
+            segment_bytes: 16 * BLOCK_BYTES as u64,
+            buffer_bytes_max: 1 << 20,
+            first_number: 1,
+            number_stride: 2,
+            nonce_seed: 7,
+        };
+        let segments_max = 6;
+        let mut journal = Journal::new(plan, segments_max, 100);
+        let mut segments = Segments::new(0);
+        let (mut retired, mut noted) = (0, 0);
+        for _ in 0..1000 {
+            for _ in 0..100 {
+                noted += 1;
+                journal.note(VerdictEntry {
+                    trace_id: [1; 16],
+                    threshold: 0,
+                    policy: 0,
+                    is_kept: true,
+                    reason: 0,
+                    occasion: 0,
+                    spans: 1,
+                });
+            }
+            write_all(&mut journal);
+            journal.flush(1, &mut segments);
+            write_all(&mut journal);
+            retired += journal.take_retired().len();
+            assert!(journal.segments.len() <= segments_max);
+        }
+        assert_eq!((journal.counts.verdicts, journal.counts.verdicts_lost), (noted, 0));
+        assert!(retired > 50 && journal.segments.len() < 4, "{retired} went, {} stay", journal.segments.len());
     }
 }
