@@ -1,6 +1,6 @@
-// Preloaded into the kernel of scripts/power-cut. User-Mode Linux up to 6.12 sets the floating point registers of a guest
-// process with the 2696 bytes that they had up to AVX-512. On a processor with more of them (AMX) the host refuses
-// anything but all of them, and the guest dies at its first process. Here the rest is added as the host has it.
+// Preloaded into the kernel of scripts/power-cut. User-Mode Linux up to 6.12 sets the floating point registers of a
+// guest process with the 2696 bytes that they had up to AVX-512. On a processor with more of them (AMX) the host
+// refuses anything but all of them, and the guest dies at its first process. Here the rest is added as the host has it.
 
 #include <errno.h>
 #include <stdarg.h>

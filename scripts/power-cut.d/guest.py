@@ -6,6 +6,7 @@ acknowledgement. Reads the environment that the script has set.
 """
 
 import ctypes
+import fcntl
 import glob
 import gzip
 import http.client
@@ -59,19 +60,17 @@ def report(text):
 
 def bring_loopback_up():
     """`ip link set lo up`, where there may be no ip."""
+    set_flags, up_and_running = 0x8914, 0x1 | 0x40
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        import fcntl
-
-        up = 0x1 | 0x40
-        fcntl.ioctl(control, 0x8914, struct.pack("16sh14x", b"lo", up))
+        fcntl.ioctl(control, set_flags, struct.pack("16sh14x", b"lo", up_and_running))
 
 
 def start_node():
     """Returns the process and the address of OTLP/HTTP once it is ready."""
     with open("/run/tailwater.yaml", "w") as file:
         file.write(CONFIGURATION)
-    command = [os.environ["program"], "run", "--config", "/run/tailwater.yaml", "--data-dir", DATA, "--runtime", "epoll"]
-    command += ["--shards", "2", "--ack", os.environ["ack"]]
+    command = [os.environ["program"], "run", "--config", "/run/tailwater.yaml", "--data-dir", DATA]
+    command += ["--runtime", "epoll", "--shards", "2", "--ack", os.environ["ack"]]
     node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     report(f"started {node.pid}")
     ready = threading.Event()
@@ -227,6 +226,15 @@ def check(node):
         time.sleep(0.05)
 
 
+def check_again():
+    """Nothing is gone from the file after the stop."""
+    delivered = Delivered()
+    delivered.read_on()
+    missing = acknowledged_before().keys() - delivered.ids
+    if missing:
+        raise RuntimeError(f"{len(missing)} spans were delivered and are gone")
+
+
 def stop(node):
     """Drains the node and has its log checked."""
     node.terminate()
@@ -254,15 +262,6 @@ def main():
     while node.poll() is None:
         time.sleep(0.05)
     raise RuntimeError(f"the node ended with {node.returncode}, see node-{NUMBER}.log")
-
-
-def check_again():
-    """Nothing is gone from the file after the stop."""
-    delivered = Delivered()
-    delivered.read_on()
-    missing = acknowledged_before().keys() - delivered.ids
-    if missing:
-        raise RuntimeError(f"{len(missing)} spans were delivered and are gone")
 
 
 try:
