@@ -43,6 +43,8 @@ pub struct Tailwater {
     /// Metrics and health.
     pub admin: SocketAddr,
     directory: TempDir,
+    /// What it logged before it was ready.
+    boot_log: Vec<String>,
     log: Receiver<String>,
 }
 
@@ -70,7 +72,7 @@ impl Tailwater {
             if event["message"] == "ready" {
                 let address = |key: &str| event[key].as_str().unwrap().parse().unwrap();
                 let (grpc, http, admin) = (address("grpc"), address("http"), address("admin"));
-                return Self { child, grpc, http, admin, directory, log };
+                return Self { child, grpc, http, admin, directory, boot_log: seen, log };
             }
             seen.push(line);
         }
@@ -162,7 +164,8 @@ impl Tailwater {
     pub fn stop(mut self) -> (ExitStatus, Vec<String>, TempDir) {
         signal(self.child.id(), "TERM");
         let status = wait(&mut self.child);
-        let log = self.log.iter().collect();
+        let mut log = std::mem::take(&mut self.boot_log);
+        log.extend(self.log.iter());
         (status, log, std::mem::replace(&mut self.directory, TempDir::new().unwrap()))
     }
 }
@@ -213,6 +216,13 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 /// the server closed without an answer.
 #[must_use]
 pub fn http_request(address: SocketAddr, head: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let (status, _, body) = http_exchange(address, head, body);
+    (status, body)
+}
+
+/// As `http_request`, with the head of the answer in between.
+#[must_use]
+pub fn http_exchange(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
@@ -224,19 +234,26 @@ pub fn http_request(address: SocketAddr, head: &str, body: &[u8]) -> (u16, Vec<u
     let head = String::from_utf8_lossy(&answer[..head_end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     let body = answer.get(head_end + 4..).unwrap_or_default().to_vec();
-    (status, body)
+    (status, head, body)
 }
 
 /// `POST path` with a body.
 #[must_use]
 pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
+    let (status, _, body) = post_for_head(address, path, headers, body);
+    (status, body)
+}
+
+/// As `post`, with the head of the answer in between.
+#[must_use]
+pub fn post_for_head(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut head =
         format!("POST {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    http_request(address, &head, body)
+    http_exchange(address, &head, body)
 }
 
 /// Span ids by trace id in a file of OTLP JSON lines; fails on a span that appears twice.
