@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tailwater_config::{Breaker as BreakerSettings, FileExporter};
@@ -113,14 +114,15 @@ impl FileWriter {
     /// # Errors
     /// `Io`.
     pub fn open(settings: &FileExporter) -> Result<Self, FileError> {
-        let (file, bytes) =
-            open(&settings.path).map_err(|source| FileError::Io { path: settings.path.clone(), source })?;
+        let fail = |source| FileError::Io { path: settings.path.clone(), source };
+        let (file, bytes) = open(&settings.path).map_err(fail)?;
         Ok(Self {
             path: settings.path.clone(),
             bytes_max: settings.bytes_max,
             file,
             bytes,
-            is_torn: false,
+            // A loss of power may have left a part of the last line.
+            is_torn: !ends_with_a_line(&settings.path, bytes).map_err(fail)?,
             line: Vec::new(),
         })
     }
@@ -183,6 +185,13 @@ impl FileWriter {
         self.is_torn = false;
         Ok(())
     }
+}
+
+fn ends_with_a_line(path: &Path, bytes: u64) -> io::Result<bool> {
+    let Some(last) = bytes.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    File::open(path)?.read_exact_at(&mut byte, last)?;
+    Ok(byte == *b"\n")
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
@@ -262,7 +271,8 @@ mod tests {
         let mut torn = writer(path.clone(), 0);
         torn.write(&request("a")).unwrap();
         std::fs::write(&path, "{\"resou").unwrap();
-        torn.is_torn = true;
+        // As a start finds it after a loss of power: the next line begins on a line of its own.
+        let mut torn = FileWriter::open(&FileExporter { path: path.clone(), bytes_max: 0 }).unwrap();
         torn.write(&request("b")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("{\"resou\n{\"resourceSpans") && text.ends_with("}\n"), "{text}");
