@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a start, a stop or a client may take on a slow, busy machine before the test fails.
@@ -50,9 +50,14 @@ impl Tailwater {
     /// Starts a node with these arguments besides free ports and a data directory of its own, and waits until it is
     /// ready.
     #[must_use]
-    #[expect(clippy::zombie_processes, reason = "`Drop` waits for it")]
     pub fn start(arguments: &[&str]) -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), arguments)
+    }
+
+    /// As `start`, with the data directory that another node has left.
+    #[must_use]
+    #[expect(clippy::zombie_processes, reason = "`Drop` waits for it")]
+    pub fn start_in(directory: TempDir, arguments: &[&str]) -> Self {
         let mut child = Self::command(directory.path(), arguments).spawn().unwrap();
         let log = lines(child.stderr.take().unwrap());
         let mut seen = Vec::new();
@@ -75,7 +80,10 @@ impl Tailwater {
     #[must_use]
     pub fn command(directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("tailwater"));
-        command.args(["run", "--log-format", "json", "--shards", "2"]);
+        command.args(["run", "--log-format", "json"]);
+        if !arguments.contains(&"--shards") {
+            command.args(["--shards", "2"]);
+        }
         for flag in ["--otlp-grpc-endpoint", "--otlp-http-endpoint", "--admin-endpoint"] {
             if !arguments.contains(&flag) {
                 command.args([flag, "127.0.0.1:0"]);
@@ -130,6 +138,26 @@ impl Tailwater {
         }
     }
 
+    /// Kills the node as a crash would, and gives its data directory back.
+    #[must_use]
+    pub fn crash(mut self) -> TempDir {
+        signal(self.child.id(), "KILL");
+        wait(&mut self.child);
+        std::mem::replace(&mut self.directory, TempDir::new().unwrap())
+    }
+
+    /// Looks at the metrics until `is_so`; each look is an exchange with the node.
+    pub fn until(&self, is_so: impl Fn(&BTreeMap<String, f64>) -> bool) {
+        let begin = Instant::now();
+        loop {
+            let metrics = self.metrics();
+            if is_so(&metrics) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{metrics:?}");
+        }
+    }
+
     /// Asks the node to drain and waits for its end. Returns how it ended and what it logged.
     pub fn stop(mut self) -> (ExitStatus, Vec<String>, TempDir) {
         signal(self.child.id(), "TERM");
@@ -141,6 +169,10 @@ impl Tailwater {
 
 impl Drop for Tailwater {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("the node ({ended:?}) said: {}", self.log.try_iter().collect::<Vec<_>>().join("\n"));
+        }
         // A node that was stopped is gone already.
         _ = self.child.kill();
         _ = self.child.wait();
@@ -214,6 +246,15 @@ pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u
 /// Span ids by trace id in a file of OTLP JSON lines; fails on a span that appears twice.
 #[must_use]
 pub fn kept(file: &Path) -> BTreeMap<String, Vec<String>> {
+    let (traces, again) = kept_at_least_once(file);
+    assert!(again.is_empty(), "spans {again:?} are there twice");
+    traces
+}
+
+/// Span ids by trace id in a file of OTLP JSON lines, and those that were there already.
+#[must_use]
+pub fn kept_at_least_once(file: &Path) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
+    let mut again = Vec::new();
     let mut traces: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let text = std::fs::read_to_string(file).unwrap_or_default();
     for line in text.lines() {
@@ -223,8 +264,11 @@ pub fn kept(file: &Path) -> BTreeMap<String, Vec<String>> {
                 for span in scope["spans"].as_array().unwrap() {
                     let id = |key: &str| span[key].as_str().unwrap().to_string();
                     let spans = traces.entry(id("traceId")).or_default();
-                    assert!(!spans.contains(&id("spanId")), "span {} is there twice", id("spanId"));
-                    spans.push(id("spanId"));
+                    if spans.contains(&id("spanId")) {
+                        again.push(id("spanId"));
+                    } else {
+                        spans.push(id("spanId"));
+                    }
                 }
             }
         }
@@ -232,5 +276,5 @@ pub fn kept(file: &Path) -> BTreeMap<String, Vec<String>> {
     for spans in traces.values_mut() {
         spans.sort_unstable();
     }
-    traces
+    (traces, again)
 }
