@@ -15,22 +15,31 @@ const CRASHES: u64 = 4;
 const RATE: u64 = 8000;
 /// Spans of a trace.
 const SPANS: u64 = 8;
-/// Longer than a sender stays away after a few refusals, so that what it sends again comes in time.
-const WAIT: &str = "5s";
+/// One request for each trace, so that a verdict is right however early it comes.
+const WHOLE: Shape = Shape { services: "1", wait: "1s" };
+/// Four requests for each trace, at several cores, and a wait longer than a sender stays away after many refusals.
+const SPREAD: Shape = Shape { services: "4", wait: "15s" };
 /// Most spans that come twice for one kill: what is delivered in the journal's interval and the exporter's, with ample
 /// room for a slow disk, and what senders send again because the kill took the answer.
 const TWICE_MAX: u64 = RATE;
+
+/// How traces come and how long they are waited for.
+struct Shape {
+    services: &'static str,
+    wait: &'static str,
+}
 
 /// The choices of one run.
 struct Run {
     random: fastrand::Rng,
     setting: Setting,
     ack: &'static str,
+    wait: &'static str,
 }
 
 impl Run {
     fn arguments<'a>(&'a self, shards: &'a str) -> Vec<&'a str> {
-        let own = ["--ack", self.ack, "--shards", shards, "--sampling-decision-wait", WAIT];
+        let own = ["--ack", self.ack, "--shards", shards, "--sampling-decision-wait", self.wait];
         all(&[&self.setting.flags(), SMALL_LOG, &own])
     }
 
@@ -66,20 +75,20 @@ impl Run {
     }
 }
 
-fn nothing_acknowledged_is_lost(runtime: &'static str, ack: &'static str) {
+fn nothing_acknowledged_is_lost(runtime: &'static str, ack: &'static str, shape: &Shape) {
     let crashes = number("TAILWATER_CRASHES").unwrap_or(CRASHES);
     let seed = number("TAILWATER_CRASH_SEED").unwrap_or_else(|| fastrand::u64(..));
     eprintln!("TAILWATER_CRASH_SEED={seed} TAILWATER_CRASHES={crashes} --runtime {runtime} --ack {ack}");
     let (grpc, sink_address) = (address(), address());
     let setting = Setting::new(grpc, sink_address, runtime);
-    let mut run = Run { random: fastrand::Rng::with_seed(seed), setting, ack };
+    let mut run = Run { random: fastrand::Rng::with_seed(seed), setting, ack, wait: shape.wait };
     let files = TempDir::new().unwrap();
     let mut directory = TempDir::new().unwrap();
     // The generator finds somebody at its first look.
     let node = Tailwater::start_in(directory, &run.arguments("2"));
     let rate = RATE.to_string();
     let traces = (RATE * crashes * 2 / SPANS).to_string();
-    let load = ["--rate", &rate, "--traces", &traces, "--services", "4", "--spans-per-request", "100"];
+    let load = ["--rate", &rate, "--traces", &traces, "--services", shape.services, "--spans-per-request", "100"];
     let load = [&load[..], &["--keep-share", "0.3", "--runtime", "epoll"]].concat();
     let generator = Generator::start(grpc, files.path(), &load);
     let sink = Sink::start(sink_address, &[&generator.expected]);
@@ -110,15 +119,15 @@ fn nothing_acknowledged_is_lost(runtime: &'static str, ack: &'static str) {
 
 #[test]
 fn synced_holds_over_kills_on_uring() {
-    nothing_acknowledged_is_lost(RUNTIMES[0], "synced");
+    nothing_acknowledged_is_lost(RUNTIMES[0], "synced", &WHOLE);
 }
 
 #[test]
 fn synced_holds_over_kills_on_epoll() {
-    nothing_acknowledged_is_lost(RUNTIMES[1], "synced");
+    nothing_acknowledged_is_lost(RUNTIMES[1], "synced", &WHOLE);
 }
 
 #[test]
-fn written_holds_over_kills() {
-    nothing_acknowledged_is_lost(RUNTIMES[0], "written");
+fn written_holds_over_kills_while_traces_come_in_parts() {
+    nothing_acknowledged_is_lost(RUNTIMES[0], "written", &SPREAD);
 }

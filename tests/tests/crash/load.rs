@@ -39,11 +39,6 @@ impl Generator {
         Self { child: spawn(&arguments), expected }
     }
 
-    /// Whether it still sends.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
     /// Waits for its end; fails when a span was given up or refused for good.
     pub fn end(mut self) -> Value {
         let report = summary(&mut self.child);

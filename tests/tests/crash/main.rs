@@ -8,7 +8,9 @@
 
 mod kills;
 mod load;
+mod outage;
 mod spans;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -19,20 +21,26 @@ pub const POLICIES: &str = "[{name: errors, type: status_code, status_code: {sta
     {name: slow, type: latency, latency: {threshold_ms: 1000}}, \
     {name: platinum, type: string_attribute, string_attribute: {key: customer.tier, values: [platinum]}}, \
     {name: some, type: probabilistic, probabilistic: {sampling_percentage: 5}}]";
+/// A policy.
 pub const EVERYTHING: &str = "[{name: all, type: always_sample}]";
+/// A policy.
 pub const ERRORS: &str = "[{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}]";
+/// A metric.
 pub const RECEIVED: &str = "tailwater_items_received_total{signal=\"spans\"}";
+/// A metric.
 pub const EXPORTED: &str = "tailwater_items_exported_total{signal=\"spans\"}";
+/// A metric: 0 is closed.
 pub const BREAKER: &str = "tailwater_exporter_breaker_state{exporter=\"otlp\"}";
 /// Both kernel interfaces; where one is missing `auto` takes the other.
 pub const RUNTIMES: [&str; 2] = ["auto", "epoll"];
 
+/// All samples by name and labels.
 pub type Metrics = BTreeMap<String, f64>;
 
 /// An address on which nothing listens yet and that nothing else comes upon meanwhile: outgoing connections of this
 /// machine have another one as theirs.
 pub fn address() -> SocketAddr {
-    let mut part = || fastrand::u8(1..255);
+    let part = || fastrand::u8(1..255);
     let host = Ipv4Addr::new(127, part(), part(), part());
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
@@ -45,6 +53,7 @@ pub fn sum(metrics: &Metrics, family: &str, labels: &str) -> f64 {
     metrics.iter().filter(|(name, _)| is_meant(name)).map(|(_, value)| value).sum()
 }
 
+/// Units that wait in the log only.
 pub fn parked(metrics: &Metrics) -> f64 {
     sum(metrics, "tailwater_wal_parked_units", "")
 }
@@ -66,9 +75,13 @@ pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
-/// Arguments in pieces, as one list.
+/// Flags with their values from several lists; what comes later stands.
 pub fn all<'a>(parts: &[&[&'a str]]) -> Vec<&'a str> {
-    parts.concat()
+    let flags = parts.concat();
+    let (pairs, rest) = flags.as_chunks::<2>();
+    assert!(rest.is_empty(), "{flags:?} are not pairs");
+    let is_last = |(at, pair): &(usize, &[&str; 2])| pairs[at + 1..].iter().all(|later| later[0] != pair[0]);
+    pairs.iter().enumerate().filter(is_last).flat_map(|(_, pair)| *pair).collect()
 }
 
 /// A log small enough to be turned over within a test.
