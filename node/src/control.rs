@@ -62,6 +62,8 @@ pub struct LogSnapshot {
     pub parked: u64,
     /// When the oldest segment with any of these was begun, nanoseconds since 1970; 0 when there is none.
     pub parked_since_unix_nano: u64,
+    /// Whether anything of the backlog is being sent again, or can be.
+    pub is_recalling: bool,
     /// Whether the disk gives no segment to write to.
     pub is_failing: bool,
     /// Its counters by name.

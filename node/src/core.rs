@@ -8,7 +8,7 @@ pub mod replay;
 
 pub use port::CorePort;
 
-use crate::control::{Control, ExporterSnapshot, Snapshot};
+use crate::control::{Control, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
@@ -420,13 +420,7 @@ impl Core {
                     _ = answer.try_send(());
                 }
                 Control::Flush(answer) => {
-                    let core = self.clone();
-                    spawn(async move {
-                        while core.shard.borrow().ledger().has_exporting() {
-                            sleep(PRESSURE_RECHECK).await;
-                        }
-                        _ = answer.try_send(());
-                    });
+                    spawn(self.clone().send_all(answer));
                 }
                 Control::CloseLog(answer) => {
                     spawn(self.clone().close_log(answer));
@@ -442,6 +436,25 @@ impl Core {
             }
         }
         drop(ended);
+    }
+
+    /// Waits until nothing is with the exporters or can be given to them.
+    async fn send_all(self: Rc<Self>, answer: Sender<()>) {
+        if self.log.is_some() {
+            // What fails now stays in the log: the next start sends it.
+            self.outbox.borrow().exporters().iter().for_each(|exporter| exporter.end());
+        }
+        while self.shard.borrow().ledger().has_exporting() || self.is_recalling() {
+            sleep(PRESSURE_RECHECK).await;
+        }
+        _ = answer.try_send(());
+    }
+
+    /// Whether anything of this core's log is being sent again, or will be: somebody takes it.
+    fn is_recalling(&self) -> bool {
+        let Some(log) = &self.log else { return false };
+        let will_take = |destinations| self.outbox.borrow().will_take_back(destinations);
+        log.is_recalling.get() || log.lane.borrow().segments.has_parked(will_take)
     }
 
     async fn tell_opened(self: Rc<Self>, answer: Sender<()>) {
@@ -529,7 +542,7 @@ impl Core {
             buffer_bytes_max: shard.buffer_bytes_max() as u64,
             exporters: exporters.collect(),
             receivers: self.receivers.borrow().iter().map(OpenReceiver::snapshot).collect(),
-            log: self.log.as_ref().map(|log| log.snapshot()),
+            log: self.log.as_ref().map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot() }),
         }
     }
 }

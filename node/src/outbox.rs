@@ -9,7 +9,7 @@ use std::time::Duration;
 use tailwater_connectors::delivery::{Delivery, Settlement};
 use tailwater_connectors::file::FileGate;
 use tailwater_connectors::otlp::SIGNALS;
-use tailwater_connectors::otlp::exporter::Exporter;
+use tailwater_connectors::otlp::exporter::{BreakerState, Exporter};
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::vocabulary::{Destinations, Judged, Unit};
 use tailwater_runtime::clock::monotonic_nanos;
@@ -138,6 +138,15 @@ impl Outbox {
     /// Kept spans whose bytes are only in the log.
     pub fn take_recalled(&mut self) -> Vec<Unit> {
         std::mem::take(&mut self.recalled)
+    }
+
+    /// Whether what waits in the log for `destinations` will be taken sooner or later: one of them is there, however busy.
+    pub fn will_take_back(&self, destinations: Destinations) -> bool {
+        let is_there = |state| state != BreakerState::Open;
+        let mut asked = self.exporters.iter().enumerate().filter(|(number, _)| destinations.has(*number));
+        let file = self.file.as_ref().filter(|_| destinations.has(self.exporters.len()));
+        asked.any(|(_, exporter)| is_there(exporter.breaker_state()))
+            || file.is_some_and(|file| is_there(file.gate.state()))
     }
 
     /// Whether what waits in the log for `destinations` can be sent again now: one of them has room and its server is there.

@@ -164,7 +164,16 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
             cores.ask(Control::Decide).await;
             cores.ask(Control::Decide).await;
         }
-        cores.ask(Control::Flush).await;
+        // What one core reads from its log again may have been parked by another.
+        loop {
+            cores.ask(Control::Flush).await;
+            let idle = |snapshot: &Snapshot| {
+                !snapshot.ledger.has_exporting() && !snapshot.log.as_ref().is_some_and(|log| log.is_recalling)
+            };
+            if cores.snapshots().await.iter().all(idle) {
+                break;
+            }
+        }
     });
     let in_time = graceful.await.is_ok();
     if timeout(LOG_CLOSING_MAX, cores.ask(Control::CloseLog)).await.is_err() {

@@ -1,6 +1,8 @@
 //! Crashes under a simulated disk: lost, torn and reordered writes, syncs that fail, full disks, other numbers of cores
 //! after a restart. A failure prints its seed; `SIMULATION_SEED=n` replays it alone, `SIMULATION_SEEDS=n` runs as many.
 
+#![allow(clippy::print_stderr, clippy::panic, reason = "seeds are to be seen")]
+
 use tailwater_tests::log_simulation::{LogScenario, LogWorld};
 
 /// Seeds of one run: each number of the failing sync from 1 to 200 comes several times.
@@ -23,5 +25,5 @@ fn what_was_acknowledged_survives_every_crash() {
             Err(_) => panic!("seed {seed} failed: SIMULATION_SEED={seed}; {scenario:?}"),
         }
     }
-    println!("seeds {range:?}: {crashed} crashes, {again} spans delivered more than once");
+    eprintln!("seeds {range:?}: {crashed} crashes, {again} spans delivered more than once");
 }

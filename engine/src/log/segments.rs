@@ -10,6 +10,9 @@ const INDEX_STEP_BYTES: u64 = 64 << 10;
 /// Slots of a core's table: what a `SegmentHandle` can name, less one so that no handle is `NONE`.
 const SLOTS_MAX: usize = u16::MAX as usize;
 
+/// A block of a bitmap: its index and its bytes.
+pub type Block = (u32, [u8; BITMAP_BLOCK_BYTES]);
+
 /// Items that wait in a segment for the same exporters.
 #[derive(Debug, Clone)]
 pub struct Parked {
@@ -70,6 +73,15 @@ impl Segment {
         let is_far = self.index.last().is_none_or(|(_, last)| offset >= last + INDEX_STEP_BYTES);
         if is_far {
             self.index.push((first_unit, offset));
+        }
+    }
+
+    /// Marks everything resolved as changed.
+    fn restate(&mut self) {
+        for block in 0..self.resolved.blocks() {
+            if self.resolved.block(block) != [0; BITMAP_BLOCK_BYTES] && self.is_changed.set(block) {
+                self.changed.push(block);
+            }
         }
     }
 
@@ -215,10 +227,11 @@ impl Segments {
         segment.note_record(first_unit, offset);
     }
 
-    /// Sets what a former run had resolved.
+    /// Sets what a former run had resolved. The journal of this run is to say it again, whenever that is: the old one goes.
     pub fn restore(&mut self, handle: SegmentHandle, resolved: Bitmap) {
         if let Some(segment) = self.get_mut(handle.slot()) {
             segment.resolved = resolved;
+            segment.restate();
         }
     }
 
@@ -273,6 +286,12 @@ impl Segments {
         segment.parked[known].units.set(unit)
     }
 
+    /// Whether anything waits for exporters that `can_take`.
+    #[must_use]
+    pub fn has_parked(&self, can_take: impl Fn(Destinations) -> bool) -> bool {
+        self.iter().flat_map(|segment| &segment.parked).any(|parked| can_take(parked.destinations))
+    }
+
     /// Takes what waits in the oldest segment that has something for exporters that `can_take`.
     pub fn take_parked(&mut self, can_take: impl Fn(Destinations) -> bool) -> Option<(SegmentHandle, Parked)> {
         let has_some = |segment: &&Segment| segment.parked.iter().any(|parked| can_take(parked.destinations));
@@ -306,17 +325,11 @@ impl Segments {
 
     /// Marks everything resolved as changed: the journal begins a new segment and says it all again.
     pub fn restate(&mut self) {
-        for segment in self.slots.iter_mut().flatten() {
-            for block in 0..segment.resolved.blocks() {
-                if segment.resolved.block(block) != [0; BITMAP_BLOCK_BYTES] && segment.is_changed.set(block) {
-                    segment.changed.push(block);
-                }
-            }
-        }
+        self.slots.iter_mut().flatten().for_each(Segment::restate);
     }
 
     /// Blocks that changed since they were last logged, at most `blocks_max` of one segment: its number and the blocks.
-    pub fn take_changed(&mut self, blocks_max: usize) -> Option<(u64, Vec<(u32, [u8; BITMAP_BLOCK_BYTES])>)> {
+    pub fn take_changed(&mut self, blocks_max: usize) -> Option<(u64, Vec<Block>)> {
         let segment = self.slots.iter_mut().flatten().find(|segment| !segment.changed.is_empty())?;
         let rest = segment.changed.len().saturating_sub(blocks_max);
         let changed = segment.changed.split_off(rest);

@@ -254,7 +254,9 @@ impl Stream {
         let open = self.chunks.back_mut().filter(|chunk| chunk.number == segment.number);
         let (open, offset) = match open {
             Some(full) if full.bytes.len() >= CHUNK_BYTES_MAX => {
+                let records = full.bytes.len();
                 pad_to_block(&mut full.bytes);
+                self.buffered += full.bytes.len() - records;
                 (false, full.offset + full.bytes.len() as u64)
             }
             open => (open.is_some(), segment.next_offset),
@@ -468,4 +470,46 @@ fn mix(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream whose disk does at once what it is asked to.
+    fn open_stream() -> Stream {
+        let mut stream = Stream::new(StreamPlan {
+            kind: SegmentKind::Requests,
+            lane: 0,
+            segment_bytes: 64 << 20,
+            buffer_bytes_max: 16 << 20,
+            first_number: 1,
+            number_stride: 2,
+            nonce_seed: 7,
+        });
+        assert!(stream.poll_open(0).is_some());
+        stream.opened(true);
+        stream
+    }
+
+    #[test]
+    fn what_waits_is_counted_to_the_byte_over_several_chunks() {
+        let mut stream = open_stream();
+        // More than one chunk, and no multiple of a block.
+        let bytes = CHUNK_BYTES_MAX / 8 + 24;
+        for _ in 0..3 {
+            for _ in 0..30 {
+                stream.append(bytes, true, |out, _, _| out.resize(out.len() + bytes, 1)).unwrap();
+            }
+            while let Some(operation) = stream.poll() {
+                match operation {
+                    Operation::Write { bytes, .. } => stream.wrote(bytes, true),
+                    Operation::Sync { .. } => stream.synced_now(true),
+                    Operation::Open { .. } => {}
+                }
+            }
+            assert_eq!(stream.buffered(), 0);
+            assert_eq!((stream.written(), stream.synced()), (stream.position(), stream.position()));
+        }
+    }
 }

@@ -113,6 +113,8 @@ pub struct CoreLog {
     retire: Bell,
     /// Set while the disk does not give us a segment.
     is_failing: Cell<bool>,
+    /// Set while parked units are read again.
+    pub is_recalling: Cell<bool>,
     /// What happened here.
     pub counters: LogCounters,
 }
@@ -138,6 +140,7 @@ impl CoreLog {
             open: [Bell::new(), Bell::new()],
             retire: Bell::new(),
             is_failing: Cell::new(false),
+            is_recalling: Cell::new(false),
             counters: LogCounters::default(),
         })
     }
@@ -419,6 +422,7 @@ impl CoreLog {
             parked: lane.segments.iter().map(|segment| u64::from(segment.parked())).sum(),
             parked_since_unix_nano: oldest,
             is_failing: self.is_failing.get(),
+            is_recalling: false,
             counters: vec![
                 ("requests", self.counters.requests.get()),
                 ("body_bytes", self.counters.body_bytes.get()),

@@ -45,7 +45,11 @@ pub async fn recall(core: Rc<Core>, log: Rc<CoreLog>) {
             }
         };
         match next {
-            Some((handle, parked)) => again(&core, &log, &mut reader, handle, &parked, fate).await,
+            Some((handle, parked)) => {
+                log.is_recalling.set(true);
+                again(&core, &log, &mut reader, handle, &parked, fate).await;
+                log.is_recalling.set(false);
+            }
             None => sleep(PAUSE).await,
         }
     }
@@ -164,8 +168,8 @@ impl Pass<'_> {
         if !is_wanted {
             return;
         }
-        while matches!(self.fate, Fate::Export) && !self.core.outbox.borrow().can_take_back(self.parked.destinations) {
-            sleep(PAUSE).await;
+        if matches!(self.fate, Fate::Export) {
+            self.wait_for_room().await;
         }
         let origin = Origin { segment: self.handle, first_unit: request.first_unit };
         let wanted = |position: u32| self.parked.units.has(request.first_unit.saturating_add(position));
@@ -179,6 +183,20 @@ impl Pass<'_> {
                 super::log::count(&self.log.counters.recalled, count as u64);
                 export(self.core, request.signal, body, origin, wanted, self.parked.destinations);
             }
+        }
+    }
+
+    /// Waits until an exporter takes more, or the node ends: then what is read is given to it all the same, and parked
+    /// again by it.
+    async fn wait_for_room(&self) {
+        let destinations = self.parked.destinations;
+        let is_waiting = || {
+            let outbox = self.core.outbox.borrow();
+            let has_hope = !self.core.is_closed.get() || outbox.will_take_back(destinations);
+            has_hope && !outbox.can_take_back(destinations)
+        };
+        while is_waiting() {
+            sleep(PAUSE).await;
         }
     }
 

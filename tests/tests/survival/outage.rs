@@ -1,0 +1,118 @@
+//! The next hop is away for long: what is kept waits on disk, senders are told when the disk is full.
+
+use super::{EVERYTHING, EXPORTED, RECEIVED, closed_port, next_hop, offer, parked, send, span};
+use std::net::SocketAddr;
+use tailwater_tests::process::Tailwater;
+
+fn arguments(endpoint: &str) -> Vec<&str> {
+    vec![
+        "--sampling-policies",
+        EVERYTHING,
+        "--sampling-decision-wait",
+        "10ms",
+        "--exporters-otlp-endpoints",
+        endpoint,
+        "--exporters-otlp-retry-initial-interval",
+        "50ms",
+        "--exporters-otlp-queue-bytes-max",
+        "1MiB",
+        "--exporters-otlp-batch-bytes-max",
+        "64KiB",
+        "--exporters-otlp-breaker-failures-max",
+        "2",
+        "--exporters-otlp-breaker-open-interval",
+        "100ms",
+        "--drain-timeout",
+        "2s",
+    ]
+}
+
+/// Spans with a name of a kilobyte, so that a queue of a megabyte fills.
+fn large(trace: u64) -> Vec<opentelemetry_proto::tonic::trace::v1::Span> {
+    (0..100)
+        .map(|number| {
+            let mut span = span(trace, number, false);
+            span.name = "n".repeat(1000);
+            span
+        })
+        .collect()
+}
+
+fn outage(endpoint: SocketAddr) -> Tailwater {
+    let url = format!("http://{endpoint}");
+    let node = Tailwater::start(&arguments(&url));
+    for trace in 1..=40 {
+        send(node.http, large(trace));
+    }
+    node.until(|metrics| metrics[RECEIVED] == 4000.0 && parked(metrics) > 0.0);
+    node
+}
+
+/// Leans on `Delivery::give_up` and `recall`: without the first spans are dropped, without the second they stay.
+#[test]
+fn what_no_exporter_takes_waits_in_the_log_and_goes_when_the_server_is_back() {
+    let endpoint = closed_port();
+    let node = outage(endpoint);
+    let breaker = "tailwater_exporter_breaker_state{exporter=\"otlp\"}";
+    node.until(|metrics| metrics[breaker] == 2.0);
+    assert!(node.metrics()["tailwater_wal_parked_age_seconds"] > 0.0);
+    let sink = next_hop(endpoint);
+    node.until(|metrics| metrics[EXPORTED] == 4000.0);
+    assert_eq!(parked(&node.metrics()), 0.0);
+    node.until(|metrics| metrics[breaker] == 0.0);
+    assert_eq!(sink.metrics()[RECEIVED], 4000.0, "each once");
+    let (status, log, _) = node.stop();
+    assert!(status.success(), "{}", log.join("\n"));
+}
+
+#[test]
+fn a_crash_in_an_outage_loses_nothing() {
+    let endpoint = closed_port();
+    let directory = outage(endpoint).crash();
+    let url = format!("http://{endpoint}");
+    let node = Tailwater::start_in(directory, &arguments(&url));
+    let sink = next_hop(endpoint);
+    node.until(|metrics| metrics[EXPORTED] == 4000.0);
+    assert_eq!(sink.metrics()[RECEIVED], 4000.0, "none was delivered before, so none comes twice");
+}
+
+/// Leans on the order of `drain`: what is queued when the node stops is parked, not lost.
+#[test]
+fn a_stop_in_an_outage_is_clean_and_the_next_start_delivers() {
+    let endpoint = closed_port();
+    let (status, log, directory) = outage(endpoint).stop();
+    assert_eq!(status.code(), Some(0), "{}", log.join("\n"));
+    let url = format!("http://{endpoint}");
+    let node = Tailwater::start_in(directory, &arguments(&url));
+    let sink = next_hop(endpoint);
+    node.until(|metrics| metrics[EXPORTED] == 4000.0);
+    assert_eq!(sink.metrics()[RECEIVED], 4000.0);
+}
+
+/// Leans on `Lane::is_full`.
+#[test]
+fn a_full_log_sends_senders_away_until_there_is_room() {
+    let endpoint = closed_port();
+    let url = format!("http://{endpoint}");
+    let mut small = arguments(&url);
+    let limits = ["--shards", "1", "--wal-bytes-max", "24MiB", "--wal-segment-bytes-max", "1MiB"];
+    small.extend(limits);
+    small.extend(["--otlp-grpc-request-bytes-max", "2MiB", "--otlp-http-request-bytes-max", "2MiB"]);
+    let node = Tailwater::start(&small);
+    let mut accepted = 0;
+    let refused = loop {
+        match offer(node.http, large(accepted + 1)) {
+            200 => accepted += 1,
+            other => break other,
+        }
+        assert!(accepted < 1000, "the log has a bound");
+    };
+    assert_eq!(refused, 503);
+    assert!(node.metrics()["tailwater_wal_requests_refused_full_total{stage=\"log\"}"] >= 1.0);
+    let sink = next_hop(endpoint);
+    let spans = accepted as f64 * 100.0;
+    node.until(|metrics| metrics[EXPORTED] == spans);
+    node.until(|_| offer(node.http, large(5000)) == 200);
+    node.until(|metrics| metrics[EXPORTED] >= spans + 100.0);
+    assert!(sink.metrics()[RECEIVED] >= spans + 100.0);
+}
