@@ -52,6 +52,12 @@ impl Config {
     pub fn needs_wal(&self) -> bool {
         self.receivers.open().any(|receiver| receiver.ack != Ack::Received)
     }
+
+    /// Whether all that is accepted is logged first.
+    #[must_use]
+    pub fn logs_all(&self) -> bool {
+        self.receivers.open().all(|receiver| receiver.ack != Ack::Received)
+    }
 }
 
 /// The process as a whole.

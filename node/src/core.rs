@@ -47,6 +47,8 @@ pub enum Message {
     Resolved(Vec<Unit>),
     /// Units of the receiver's log that wait there for these exporters.
     Parked(Vec<Unit>, Destinations),
+    /// The sender's log is full: traces are to be judged early wherever they are, for their spans are in any core's log.
+    LogFull,
 }
 
 /// Units of other cores' logs, until they are sent.
@@ -253,6 +255,11 @@ impl Core {
                     self.park(unit, destinations);
                 }
             }
+            Message::LogFull => {
+                if !self.is_replaying.get() {
+                    self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
+                }
+            }
         }
     }
 
@@ -400,6 +407,10 @@ impl Core {
             self.note_pressure();
             if self.decides_early && self.log.as_ref().is_some_and(|log| log.lane.borrow().is_full()) {
                 self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
+                for other in (0..self.mesh.ports()).filter(|other| *other != self.index) {
+                    // A core whose queue is full is told at the next tick.
+                    _ = self.mesh.try_send(other, Message::LogFull);
+                }
             }
             while self.with_shard(|shard, now, outbox| shard.tick(now, outbox)) {
                 yield_now().await;

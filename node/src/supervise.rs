@@ -186,6 +186,8 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
     let pending: i128 = accounts.iter().map(|account| account.pending()).sum();
     let in_log: i128 = accounts.iter().map(|account| i128::from(account.parked)).sum();
     let in_log = if keeps_pending(config) || !was_open { in_log + i128::from(sum.spans.buffered) } else { in_log };
+    // What an exporter was still trying to send is in the log too; how much of it is known where all is logged.
+    let in_log = if config.logs_all() { pending.max(in_log) } else { in_log };
     tracing::info!(
         received = sum.spans.received,
         exported = sum.spans.exported,
