@@ -1,7 +1,7 @@
 //! The real program as a child process: started on free ports, watched through its log and metrics, stopped by signal.
 
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub struct Tailwater {
     /// Metrics and health.
     pub admin: SocketAddr,
     directory: TempDir,
+    /// What it logged before it was ready.
+    boot_log: Vec<String>,
     log: Receiver<String>,
 }
 
@@ -56,9 +58,16 @@ impl Tailwater {
 
     /// As `start`, with the data directory that another node has left.
     #[must_use]
-    #[expect(clippy::zombie_processes, reason = "`Drop` waits for it")]
     pub fn start_in(directory: TempDir, arguments: &[&str]) -> Self {
-        let mut child = Self::command(directory.path(), arguments).spawn().unwrap();
+        let command = Self::command(directory.path(), arguments);
+        Self::launch(directory, command)
+    }
+
+    /// As `start`, with what `command` made, changed by the test.
+    #[must_use]
+    #[expect(clippy::zombie_processes, reason = "`Drop` waits for it")]
+    pub fn launch(directory: TempDir, mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let log = lines(child.stderr.take().unwrap());
         let mut seen = Vec::new();
         loop {
@@ -70,7 +79,7 @@ impl Tailwater {
             if event["message"] == "ready" {
                 let address = |key: &str| event[key].as_str().unwrap().parse().unwrap();
                 let (grpc, http, admin) = (address("grpc"), address("http"), address("admin"));
-                return Self { child, grpc, http, admin, directory, log };
+                return Self { child, grpc, http, admin, directory, boot_log: seen, log };
             }
             seen.push(line);
         }
@@ -92,6 +101,12 @@ impl Tailwater {
         command.arg("--data-dir").arg(directory).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
+    }
+
+    /// What it logged before it was ready.
+    #[must_use]
+    pub fn said_at_start(&self) -> String {
+        self.boot_log.join("\n")
     }
 
     /// The process id.
@@ -162,7 +177,8 @@ impl Tailwater {
     pub fn stop(mut self) -> (ExitStatus, Vec<String>, TempDir) {
         signal(self.child.id(), "TERM");
         let status = wait(&mut self.child);
-        let log = self.log.iter().collect();
+        let mut log = std::mem::take(&mut self.boot_log);
+        log.extend(self.log.iter());
         (status, log, std::mem::replace(&mut self.directory, TempDir::new().unwrap()))
     }
 }
@@ -217,6 +233,13 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 /// the server closed without an answer.
 #[must_use]
 pub fn http_request(address: SocketAddr, head: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let (status, _, body) = http_exchange(address, head, body);
+    (status, body)
+}
+
+/// As `http_request`, with the head of the answer in between.
+#[must_use]
+pub fn http_exchange(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
@@ -228,19 +251,26 @@ pub fn http_request(address: SocketAddr, head: &str, body: &[u8]) -> (u16, Vec<u
     let head = String::from_utf8_lossy(&answer[..head_end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     let body = answer.get(head_end + 4..).unwrap_or_default().to_vec();
-    (status, body)
+    (status, head, body)
 }
 
 /// `POST path` with a body.
 #[must_use]
 pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
+    let (status, _, body) = post_for_head(address, path, headers, body);
+    (status, body)
+}
+
+/// As `post`, with the head of the answer in between.
+#[must_use]
+pub fn post_for_head(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut head =
         format!("POST {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    http_request(address, &head, body)
+    http_exchange(address, &head, body)
 }
 
 /// Span ids by trace id in a file of OTLP JSON lines; fails on a span that appears twice.
@@ -255,6 +285,7 @@ pub fn kept(file: &Path) -> BTreeMap<String, Vec<String>> {
 #[must_use]
 pub fn kept_at_least_once(file: &Path) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let mut again = Vec::new();
+    let mut seen = HashSet::new();
     let mut traces: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let text = std::fs::read_to_string(file).unwrap_or_default();
     for line in text.lines() {
@@ -264,10 +295,10 @@ pub fn kept_at_least_once(file: &Path) -> (BTreeMap<String, Vec<String>>, Vec<St
                 for span in scope["spans"].as_array().unwrap() {
                     let id = |key: &str| span[key].as_str().unwrap().to_string();
                     let spans = traces.entry(id("traceId")).or_default();
-                    if spans.contains(&id("spanId")) {
-                        again.push(id("spanId"));
-                    } else {
+                    if seen.insert((id("traceId"), id("spanId"))) {
                         spans.push(id("spanId"));
+                    } else {
+                        again.push(id("spanId"));
                     }
                 }
             }

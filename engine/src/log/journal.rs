@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, VecDeque};
 const VERDICTS_PER_RECORD: usize = 8192;
 /// Blocks of a bitmap in one record.
 const BLOCKS_PER_RECORD: usize = 2048;
+/// While anything is unresolved the time is told this often, nanoseconds: after a crash undecided traces have the wait that
+/// they had left, however little happened before it.
+const TIME_TOLD_EVERY: u64 = 1_000_000_000;
 /// Verdicts that may wait for the disk besides those restated after a start.
 const VERDICTS_WAITING_MAX: usize = 1 << 18;
 
@@ -66,6 +69,8 @@ pub struct Journal {
     /// A snapshot on its way: where it begins, and the position that makes it durable.
     snapshot_pending: Option<(u64, u64)>,
     retired: Vec<u64>,
+    /// When a record was last appended, nanoseconds since the Unix epoch.
+    told_unix_nano: u64,
     /// What happened here.
     pub counts: JournalCounts,
 }
@@ -88,6 +93,7 @@ impl Journal {
             snapshot: None,
             snapshot_pending: None,
             retired: Vec::new(),
+            told_unix_nano: 0,
             counts: JournalCounts::default(),
         }
     }
@@ -152,7 +158,14 @@ impl Journal {
         if snapshot.is_some() {
             segments.restate();
         }
+        let before = self.stream.position();
         let all = self.append_verdicts(unix_nano).and_then(|()| self.append_resolved(unix_nano, segments));
+        if self.stream.position() == before {
+            self.tell_time(unix_nano, segments);
+        }
+        if self.stream.position() != before {
+            self.told_unix_nano = unix_nano;
+        }
         if self.verdicts.is_empty() && !(self.gated.is_empty() && self.appended.is_empty()) {
             let (verdicts, units) = (std::mem::take(&mut self.appended), std::mem::take(&mut self.gated));
             self.waiting.push_back(Waiting { position: self.stream.position(), verdicts, units });
@@ -163,6 +176,19 @@ impl Journal {
             self.last_number = Some(number);
         }
         self.progress();
+    }
+
+    /// Appends a record without verdicts, where something waits and nothing was said for long. If there is no room for it
+    /// nothing is lost but precision.
+    fn tell_time(&mut self, unix_nano: u64, segments: &Segments) {
+        let is_due = unix_nano.saturating_sub(self.told_unix_nano) >= TIME_TOLD_EVERY;
+        if !is_due || segments.iter().all(|segment| segment.unresolved() == 0) {
+            return;
+        }
+        let put = |out: &mut Vec<u8>, nonce, sequence| put_verdicts(out, nonce, sequence, unix_nano, &[]);
+        if let Ok(appended) = self.stream.append(verdicts_bytes(0), true, put) {
+            self.count(appended.number, 0);
+        }
     }
 
     fn append_verdicts(&mut self, unix_nano: u64) -> Result<(), AppendError> {

@@ -110,7 +110,10 @@ fn nothing_acknowledged_is_lost(runtime: &'static str, ack: &'static str, shape:
     let twice = count("spans") - count("whole") * SPANS;
     eprintln!(
         "{} spans acknowledged after {} were sent again; {} came, {twice} of them twice; {} traces demanded",
-        report["acked"], report["retried"], count("spans"), count("demanded"),
+        report["acked"],
+        report["retried"],
+        count("spans"),
+        count("demanded"),
     );
     assert!(count("demanded") > 0);
     assert!(twice <= TWICE_MAX * crashes, "{twice} spans came twice");

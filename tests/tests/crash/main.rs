@@ -6,9 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code fails by panicking; counts are small")]
 
+mod cold;
+mod disk;
+mod faults;
 mod kills;
 mod load;
 mod outage;
+mod refusals;
+mod rolling;
 mod spans;
 mod verdicts;
 
@@ -48,7 +53,8 @@ pub fn address() -> SocketAddr {
 /// The sum of a family's samples that have these labels.
 pub fn sum(metrics: &Metrics, family: &str, labels: &str) -> f64 {
     let is_meant = |name: &str| {
-        name.strip_prefix(family).is_some_and(|rest| (rest.is_empty() || rest.starts_with('{')) && rest.contains(labels))
+        name.strip_prefix(family)
+            .is_some_and(|rest| (rest.is_empty() || rest.starts_with('{')) && rest.contains(labels))
     };
     metrics.iter().filter(|(name, _)| is_meant(name)).map(|(_, value)| value).sum()
 }

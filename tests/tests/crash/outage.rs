@@ -61,7 +61,8 @@ fn memory_is_bounded(metrics: &Metrics) {
     // A request of its own size for each core may stand above the bound.
     assert!(queued <= (512.0 + 4.0 * 64.0) * 1024.0, "{queued} bytes are queued");
     let buffered = sum(metrics, "tailwater_buffer_bytes", "");
-    assert!(buffered < 1e6, "{buffered} bytes are buffered though all is judged");
+    // Each core keeps some empty room for what comes next.
+    assert!(buffered < 8e6, "{buffered} bytes are buffered though all is judged");
 }
 
 fn delivered(sink: Sink, twice_max: u64) {
@@ -148,8 +149,12 @@ fn a_full_log_holds_senders_back(runtime: &'static str) {
     let expected = load.expected.clone();
     let refused = "tailwater_wal_requests_refused_full_total{stage=\"log\"}";
     node.until(|metrics| metrics[refused] > 10.0);
-    let answer = offer(node.http, vec![large_span(1 << 40, 0, false, 500_000)]);
-    assert!(answer.status == 503 && answer.retry_after.is_some_and(|seconds| seconds > 0), "{answer:?}");
+    // Each core has its own part of the budget; a connection may come to one that has room yet.
+    let offers = (0..100).map(|number| offer(node.http, vec![large_span(1 << 40, number, true, 500_000)]));
+    let answers: Vec<_> = offers.take_while(|answer| answer.status == 200).collect();
+    let taken = answers.len();
+    let answer = offer(node.http, vec![large_span(1 << 40, 100, true, 500_000)]);
+    assert!(answer.status == 503 && answer.retry_after.is_some_and(|seconds| seconds > 0), "{answer:?} {taken}");
     let metrics = node.metrics();
     let (used, limit) = ("tailwater_wal_segment_bytes", "tailwater_wal_segment_limit_bytes");
     assert!(sum(&metrics, used, "") <= sum(&metrics, limit, ""), "{metrics:?}");
@@ -161,7 +166,10 @@ fn a_full_log_holds_senders_back(runtime: &'static str) {
     node.until(is_settled);
     stop(node);
     let judgement = sink.judge();
-    assert_eq!((&judgement["whole"], &judgement["spans"]), (&20_000.into(), &160_000.into()), "{judgement}");
+    // The offered trace is none of the generator's: taken as it is.
+    let traces = 20_000 + u64::from(taken > 0);
+    let spans = 160_000 + taken as u64;
+    assert_eq!((&judgement["whole"], &judgement["spans"]), (&traces.into(), &spans.into()), "{judgement}");
 }
 
 #[test]
