@@ -73,7 +73,7 @@ const EARLY_PER_SPAN_MAX: usize = 64;
 /// The share of the arena, in eighths, past which senders are to be held back.
 const PRESSURE_EIGHTHS: usize = 7;
 /// The cold table's share of the arena's bound: at 16 bytes a span, many times the spans that the arena itself holds.
-const COLD_SHARE: usize = 4;
+const COLD_SHARE: usize = 2;
 
 /// One shard.
 #[derive(Debug)]

@@ -192,7 +192,17 @@ impl Core {
         let handle = handle.ok_or("there are more segments than can be entered")?;
         log.adopt(old.number, file);
         log.lane.borrow_mut().segments.restore(handle, old.resolved);
-        let (_, mut records) = Records::open(&content).map_err(|error| format!("{name}: {error}"))?;
+        let (header, mut records) = Records::open(&content).map_err(|error| format!("{name}: {error}"))?;
+        let bytes = content.len() as u64;
+        if bytes < header.bytes {
+            // It had its whole length before its header was written.
+            tracing::error!(
+                file = name,
+                bytes,
+                of_bytes = header.bytes,
+                "a segment of the log is shorter than it was made; what stood behind its end is lost"
+            );
+        }
         let mut in_a_row = 0;
         for found in records.by_ref() {
             match found {
