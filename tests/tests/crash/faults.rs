@@ -65,7 +65,8 @@ fn failures_cost_no_acknowledged_span(rules: impl Iterator<Item = String>, ack: 
         let Some(node) = node_with(&rule, ack) else { return };
         refusals += send_patiently(&node);
         let metrics = node.metrics();
-        failures += sum(&metrics, "tailwater_wal_failures_total", "") + sum(&metrics, "tailwater_wal_open_failures_total", "");
+        failures +=
+            sum(&metrics, "tailwater_wal_failures_total", "") + sum(&metrics, "tailwater_wal_open_failures_total", "");
         let directory = node.crash();
         let node = Tailwater::start_in(directory, FLAGS);
         let directory = stop(node);
@@ -79,7 +80,10 @@ fn failures_cost_no_acknowledged_span(rules: impl Iterator<Item = String>, ack: 
 
 #[test]
 fn syncs_that_fail() {
-    failures_cost_no_acknowledged_span([4, 9, 25].map(|n| format!("fdatasync:error=EIO:when={n}")).into_iter(), "synced");
+    failures_cost_no_acknowledged_span(
+        [4, 9, 25].map(|n| format!("fdatasync:error=EIO:when={n}")).into_iter(),
+        "synced",
+    );
 }
 
 #[test]
