@@ -58,9 +58,16 @@ impl Tailwater {
 
     /// As `start`, with the data directory that another node has left.
     #[must_use]
-    #[expect(clippy::zombie_processes, reason = "`Drop` waits for it")]
     pub fn start_in(directory: TempDir, arguments: &[&str]) -> Self {
-        let mut child = Self::command(directory.path(), arguments).spawn().unwrap();
+        let command = Self::command(directory.path(), arguments);
+        Self::launch(directory, command)
+    }
+
+    /// As `start`, with what `command` made, changed by the test.
+    #[must_use]
+    #[expect(clippy::zombie_processes, reason = "`Drop` waits for it")]
+    pub fn launch(directory: TempDir, mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let log = lines(child.stderr.take().unwrap());
         let mut seen = Vec::new();
         loop {
@@ -94,6 +101,12 @@ impl Tailwater {
         command.arg("--data-dir").arg(directory).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
+    }
+
+    /// What it logged before it was ready.
+    #[must_use]
+    pub fn said_at_start(&self) -> String {
+        self.boot_log.join("\n")
     }
 
     /// The process id.
@@ -172,6 +185,10 @@ impl Tailwater {
 
 impl Drop for Tailwater {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("the node ({ended:?}) said: {}", self.log.try_iter().collect::<Vec<_>>().join("\n"));
+        }
         // A node that was stopped is gone already.
         _ = self.child.kill();
         _ = self.child.wait();

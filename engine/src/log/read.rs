@@ -12,6 +12,8 @@
 //! overlap at every block; after the first of them that fails, the checksum of any range is put together from
 //! checksums of the file's prefixes (`sums`), in the same time for every range.
 
+pub mod pieces;
+
 mod sums;
 
 use super::format::{BLOCK_BYTES, Head, HeaderError, RECORD_HEADER_BYTES, Record, SegmentHeader};

@@ -11,7 +11,7 @@ use tailwater_connectors::otlp::receiver::Format;
 use tailwater_engine::host::ExportRequest;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
-use tailwater_engine::log::read::record_at;
+use tailwater_engine::log::read::pieces::{Place, pass_damage, place};
 use tailwater_engine::log::segments::Parked;
 use tailwater_engine::vocabulary::{Destinations, Origin, SegmentHandle};
 use tailwater_net::compression::Encoding;
@@ -119,37 +119,36 @@ impl Pass<'_> {
             let known = self.log.lane.borrow().segments.get(self.handle.slot()).map(|s| s.offset_before(unit));
             at = at.max(known.unwrap_or(0));
             let bytes = file.read_at(at, wanted_bytes).await.map_err(|error| error.to_string())?;
-            let passed = self.records(&bytes, header.nonce, reader).await;
-            if passed > 0 {
-                at += passed as u64;
-                wanted_bytes = READ_BYTES;
-            } else if bytes.len() == wanted_bytes {
-                // A record that is larger than what was read.
-                wanted_bytes *= 4;
-            } else {
-                return Err(format!("no record of unit {unit} at or after {at}"));
+            if bytes.is_empty() {
+                return Err(format!("no record of unit {unit}"));
+            }
+            wanted_bytes = READ_BYTES;
+            let passed = self.records(&bytes, at, header.nonce, reader).await;
+            at += passed as u64;
+            if passed == 0 {
+                match place(&bytes, at, header.nonce) {
+                    Place::Cut(whole) if at + whole as u64 <= file.bytes() => wanted_bytes = whole,
+                    _ => at += pass_damage(&bytes, at, header.nonce) as u64,
+                }
             }
             yield_now().await;
         }
         Ok(())
     }
 
-    /// Goes through the whole records in `bytes`; returns how many bytes were gone through.
-    async fn records(&mut self, bytes: &[u8], nonce: u64, reader: &mut BodyReader) -> usize {
+    /// Goes through the whole records in `bytes`, which stand at `from`; returns how many bytes were gone through.
+    async fn records(&mut self, bytes: &[u8], from: u64, nonce: u64, reader: &mut BodyReader) -> usize {
         let mut at = 0;
         while self.parked.units.next(self.done).is_some() {
-            let Some(framed) = bytes.get(at..).and_then(|rest| record_at(rest, nonce)) else {
-                // Padding up to the next flush, unless this is where a flush begins.
-                let next = (at + 1).next_multiple_of(BLOCK_BYTES);
-                if at.is_multiple_of(BLOCK_BYTES) || next >= bytes.len() {
-                    break;
+            match place(bytes.get(at..).unwrap_or_default(), from + at as u64, nonce) {
+                Place::Record(framed) => {
+                    at += framed.bytes;
+                    if let Record::Request(request) = framed.record {
+                        self.request(&request, reader).await;
+                    }
                 }
-                at = next;
-                continue;
-            };
-            at += framed.bytes;
-            if let Record::Request(request) = framed.record {
-                self.request(&request, reader).await;
+                Place::Padding(zeros) => at += zeros,
+                Place::Cut(_) | Place::Nothing => break,
             }
         }
         at

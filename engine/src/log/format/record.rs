@@ -263,12 +263,17 @@ pub(in crate::log) struct Head {
 impl Head {
     /// The header at the start of `bytes`, if it can be one and its payload lies within `bytes`.
     pub(in crate::log) fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read_start(bytes).filter(|head| head.payload_bytes <= bytes.len() - RECORD_HEADER_BYTES)
+    }
+
+    /// As `read`, where `bytes` may have only a part of the payload.
+    pub(in crate::log) fn read_start(bytes: &[u8]) -> Option<Self> {
         let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
         let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
         let is_possible = matches!(kind, KIND_REQUEST | KIND_VERDICTS | KIND_RESOLVED)
             && flags & !FLAG_FLUSH_START == 0
             && reserved.iter().all(|byte| *byte == 0)
-            && (1..=PAYLOAD_BYTES_MAX.min(bytes.len() - RECORD_HEADER_BYTES)).contains(&payload_bytes);
+            && (1..=PAYLOAD_BYTES_MAX).contains(&payload_bytes);
         let sequence = u64_at(bytes, 8)?;
         let is_flush_start = flags & FLAG_FLUSH_START != 0;
         is_possible.then_some(Self { checksum: u32_at(bytes, 0)?, payload_bytes, sequence, is_flush_start, kind })
