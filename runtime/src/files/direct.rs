@@ -15,11 +15,10 @@
 //!
 //! Buffers come from the memory that glommio has registered with the kernel (see `URING_IO_MEMORY_BYTES`), which saves
 //! mapping their pages for each write; glommio takes them from the heap, aligned, when that is used up. Its size is left
-//! as it is: it holds the operations of one large write and several small ones, an executor has few under way at once, and
+//! as it is: it holds one operation of the largest size and several small ones, an executor has few under way at once, and
 //! registered memory counts against the limit on locked memory. glommio's buffers can only be shortened, never lengthened
 //! again, so none is kept here: the registered memory is the pool.
 
-use std::collections::VecDeque;
 use std::fs::File as StdFile;
 use std::future::Future;
 use std::io;
@@ -29,7 +28,6 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use async_channel::Receiver;
 use futures_util::FutureExt;
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile};
@@ -40,13 +38,9 @@ use super::BLOCK_BYTES;
 use super::helper::Helper;
 use crate::executor::spawn;
 
-/// Bytes that one operation writes at most. Buffers of as many operations as may be under way at once still come out
-/// of the registered memory; others would be mapped anew each time, which takes longer than the write.
-const WRITE_BYTES_MAX: usize = 256 << 10;
-
-/// Operations of one write that are under way at once. Each outcome has to wait its turn among the executor's tasks,
-/// and on a busy core, one after the other, those turns took longer than the disk.
-const WRITES_AT_ONCE: usize = 3;
+/// Bytes that one operation writes at most. A buffer of this size still comes out of the registered memory; larger ones
+/// would be mapped anew each time, which takes longer than the write.
+const WRITE_BYTES_MAX: usize = 512 << 10;
 
 /// What `statfs` calls tmpfs.
 const TMPFS_MAGIC: FsWord = 0x0102_1994;
@@ -96,53 +90,28 @@ impl DirectFile {
     }
 
     /// Writes all of the bytes; offset and length are aligned. `None` if the executor ended before the outcome.
-    ///
-    /// Returns when nothing of it is under way any more, also after an error: the caller may then give the file away.
-    pub(super) async fn write_at(self: &Rc<Self>, mut offset: u64, bytes: &[u8]) -> Option<io::Result<()>> {
-        let mut outcome = Ok(());
-        let mut under_way = VecDeque::with_capacity(WRITES_AT_ONCE);
-        for piece in bytes.chunks(WRITE_BYTES_MAX) {
-            if under_way.len() == WRITES_AT_ONCE {
-                outcome = outcome.and(settled(&mut under_way).await?);
-            }
-            let buffer = match self.copy(piece) {
-                Ok(buffer) if outcome.is_ok() => buffer,
-                Ok(_) => break,
-                Err(error) => {
-                    outcome = outcome.and(Err(error));
-                    break;
-                }
+    pub(super) async fn write_at(self: &Rc<Self>, offset: u64, bytes: &[u8]) -> Option<io::Result<()>> {
+        let (mut done, mut tries) = (0, 0);
+        while done < bytes.len() {
+            let end = bytes.len().min(done + WRITE_BYTES_MAX);
+            let buffer = match self.copy(&bytes[done..end]) {
+                Ok(buffer) => buffer,
+                Err(error) => return Some(Err(error)),
             };
-            under_way.push_back(begin(Rc::clone(self).write_piece(offset, buffer)));
-            offset += piece.len() as u64;
-        }
-        while !under_way.is_empty() {
-            outcome = outcome.and(settled(&mut under_way).await?);
-        }
-        Some(outcome)
-    }
-
-    async fn write_piece(self: Rc<Self>, mut offset: u64, mut buffer: DmaBuffer) -> io::Result<()> {
-        let mut tries = 0;
-        loop {
-            let wanted = buffer.len();
-            let shared = Rc::new(buffer);
-            let written = match Rc::clone(&self).write_once(offset, Rc::clone(&shared)).await {
-                // A short write goes on at the last whole block.
-                Ok(written) => written.min(wanted) / BLOCK_BYTES * BLOCK_BYTES,
+            let outcome = in_task(Rc::clone(self).write_once(offset + done as u64, buffer)).await?;
+            // A short write goes on at the last whole block.
+            let written = match outcome {
+                Ok(written) => written.min(end - done) / BLOCK_BYTES * BLOCK_BYTES,
                 Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::AGAIN | Errno::INTR)) => 0,
-                Err(error) => return Err(error),
+                Err(error) => return Some(Err(error)),
             };
-            if written == wanted {
-                return Ok(());
-            }
+            done += written;
             tries = if written == 0 { tries + 1 } else { 0 };
             if tries == TRIES_MAX {
-                return Err(io::Error::from(io::ErrorKind::WriteZero));
+                return Some(Err(io::Error::from(io::ErrorKind::WriteZero)));
             }
-            buffer = self.copy(&shared.as_bytes()[written..])?;
-            offset += written as u64;
         }
+        Some(Ok(()))
     }
 
     /// `fdatasync`. `None` if the executor ended before the outcome.
@@ -156,7 +125,8 @@ impl DirectFile {
         Ok(buffer)
     }
 
-    async fn write_once(self: Rc<Self>, offset: u64, buffer: Rc<DmaBuffer>) -> io::Result<usize> {
+    async fn write_once(self: Rc<Self>, offset: u64, buffer: DmaBuffer) -> io::Result<usize> {
+        let buffer = Rc::new(buffer);
         let unfinished = Unfinished::new(&self, Some(&buffer));
         let outcome = self.file()?.write_rc_at(buffer, offset).await;
         unfinished.finish();
@@ -209,27 +179,14 @@ impl Drop for Unfinished {
     }
 }
 
-/// Runs an operation in a task of its own. The channel closes without an outcome if the executor drops the task.
-fn begin<T: 'static>(operation: impl Future<Output = T> + 'static) -> Receiver<T> {
+/// Runs an operation in a task of its own and waits for its outcome, which is `None` if the executor drops the task.
+async fn in_task<T: 'static>(operation: impl Future<Output = T> + 'static) -> Option<T> {
     let (reply, outcome) = async_channel::bounded(1);
     spawn(async move {
         // The caller may have given up waiting.
         let _sent = reply.try_send(operation.await);
     });
-    outcome
-}
-
-/// Runs an operation in a task of its own and waits for its outcome, which is `None` if the executor drops the task.
-async fn in_task<T: 'static>(operation: impl Future<Output = T> + 'static) -> Option<T> {
-    begin(operation).recv().await.ok()
-}
-
-/// The outcome of the piece that was begun first.
-async fn settled(under_way: &mut VecDeque<Receiver<io::Result<()>>>) -> Option<io::Result<()>> {
-    match under_way.pop_front() {
-        Some(piece) => piece.recv().await.ok(),
-        None => Some(Ok(())),
-    }
+    outcome.recv().await.ok()
 }
 
 /// The system's answer inside glommio's error, which its own conversion reduces to a text.
