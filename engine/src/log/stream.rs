@@ -116,9 +116,8 @@ enum InFlight {
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 /// A write is not made larger than this and one record: the core copies it in one go.
 const CHUNK_BYTES_MAX: usize = 2 << 20;
-/// Buffers kept for reuse: one is written while one is filled and, on a busy core, others wait. New ones would have to
-/// grow, and their memory to come from the kernel.
-const SPARE_BUFFERS_MAX: usize = 4;
+/// Buffers kept for reuse; one is filled while the other is written.
+const SPARE_BUFFERS_MAX: usize = 2;
 /// Largest buffer kept for reuse.
 const SPARE_BUFFER_BYTES_MAX: usize = 8 << 20;
 
