@@ -1,5 +1,6 @@
 //! What the tests share: the simulated node, the real one as a process, a next hop that fails on demand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a test that fails shows what the node said")]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

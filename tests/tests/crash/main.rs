@@ -5,14 +5,12 @@
 //! finds what is missing or partial by the marks in the spans. `scripts/crash` runs the long form.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code fails by panicking; counts are small")]
+#![allow(clippy::print_stderr, clippy::panic, reason = "seeds are to be seen")]
 
-mod cold;
-mod disk;
-mod faults;
 mod kills;
 mod load;
+mod long_traces;
 mod outage;
-mod refusals;
 mod rolling;
 mod spans;
 mod verdicts;

@@ -1,6 +1,7 @@
 //! Traces that outgrow memory: their bytes are read from the log when they are kept.
 
-use super::{ERRORS, EXPORTED, send, span};
+use super::spans::{large_span, send, span};
+use super::{ERRORS, EXPORTED};
 use std::collections::BTreeSet;
 use tailwater_tests::process::{Tailwater, kept};
 
@@ -26,11 +27,8 @@ fn long_traces_are_whole(name_bytes: usize, more: &[&str]) {
         for trace in 1..=traces {
             // The last span of every other trace says that it is kept.
             let numbers = part * PART..(part + 1) * PART;
-            let batch = numbers.map(|number| {
-                let mut span = span(trace, number, trace % 2 == 0 && number + 1 == spans);
-                span.name = "n".repeat(name_bytes);
-                span
-            });
+            let says_keep = |number| trace % 2 == 0 && number + 1 == spans;
+            let batch = numbers.map(|number| large_span(trace, number, says_keep(number), name_bytes));
             send(node.http, batch.collect());
         }
     }
