@@ -42,6 +42,8 @@ def add_arguments(parser):
     parser.add_argument("--data-directory", type=Path, help="on the disk to be measured (default target/perf-log)")
     parser.add_argument("--rounds", type=int, help="rounds of which the medians are taken (default 3, quick 1)")
     parser.add_argument("--recovery-mib", type=int, help="MiB of spans in the log that is read again (default 1024)")
+    parser.add_argument("--in-flight", type=int, default=64,
+                        help="requests unanswered at peak (default 64): few, and the core waits for the disk with them")
     parser.add_argument("--parts", default="disk,peak,half,recovery", help="comma-separated; half needs peak")
     parser.add_argument("--wal", default="", help="further options of tailwater in all runs, separated by spaces")
 
@@ -124,8 +126,9 @@ def measure(ack, size, compression, options, rate=None):
     def sample(line):
         samples.append((line["seconds"], line["acked"], server.cpu_seconds(), server.written_bytes(), counters(options)))
 
+    in_flight = [] if rate else ["--in-flight", str(options.in_flight)]
     arguments = ["--span-bytes", str(size), "--compression", compression, "--compression-level", "1",
-                 "--pool-bytes", POOL, "--duration", f"{WARM + options.window + 0.5}s", "--warm-up", f"{WARM}s"]
+                 "--pool-bytes", POOL, *in_flight, "--duration", f"{WARM + options.window + 0.5}s", "--warm-up", f"{WARM}s"]
     try:
         wait_until_ready(server, options)
         summary = generate(options, arguments + (["--rate", f"{rate:.0f}"] if rate else []), sample)
