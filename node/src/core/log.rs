@@ -108,6 +108,8 @@ pub struct CoreLog {
     spares: RefCell<Vec<Spare>>,
     spares_max: usize,
     retired: RefCell<VecDeque<Retired>>,
+    /// Set while a freed segment is on its way out of the directory.
+    is_retiring: Cell<bool>,
     write: [Bell; 2],
     open: [Bell; 2],
     retire: Bell,
@@ -136,6 +138,7 @@ impl CoreLog {
             spares: RefCell::new(spares),
             spares_max,
             retired: RefCell::default(),
+            is_retiring: Cell::new(false),
             write: [Bell::new(), Bell::new()],
             open: [Bell::new(), Bell::new()],
             retire: Bell::new(),
@@ -385,6 +388,7 @@ impl CoreLog {
     async fn retire_segments(self: Rc<Self>) {
         loop {
             let next = self.retired.borrow_mut().pop_front();
+            self.is_retiring.set(next.is_some());
             let Some(Retired { kind, number }) = next else {
                 self.retire.wait().await;
                 continue;
@@ -403,6 +407,11 @@ impl CoreLog {
             }
             self.open.iter().for_each(Bell::ring);
         }
+    }
+
+    /// Whether no file of a freed segment is left under its name.
+    pub fn has_retired_all(&self) -> bool {
+        self.retired.borrow().is_empty() && !self.is_retiring.get()
     }
 
     /// How it stands.

@@ -69,7 +69,8 @@ fn past_retention(settings: &Settings, log: &CoreLog) -> Option<((SegmentHandle,
     Some((taken, DropReason::WalRetention))
 }
 
-/// With `decide_early`: what waits in the oldest segment while the log is full and nothing undecided is in its way.
+/// With `decide_early`: what waits in the oldest segment for servers that are not there, while the log is full and nothing
+/// undecided is in its way.
 fn in_the_way(core: &Core, log: &CoreLog) -> Option<((SegmentHandle, Parked), DropReason)> {
     let mut lane = log.lane.borrow_mut();
     if !core.settings.decides_early || !lane.is_full() {
@@ -77,7 +78,8 @@ fn in_the_way(core: &Core, log: &CoreLog) -> Option<((SegmentHandle, Parked), Dr
     }
     let oldest = lane.segments.oldest_closed().filter(|segment| segment.parked() == segment.unresolved())?;
     let number = oldest.number;
-    let taken = lane.segments.take_parked_of(number, |_| true)?;
+    let is_hopeless = |destinations| !core.outbox.borrow().will_take_back(destinations);
+    let taken = lane.segments.take_parked_of(number, is_hopeless)?;
     Some((taken, DropReason::WalFull))
 }
 

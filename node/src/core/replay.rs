@@ -8,7 +8,7 @@ use super::{Core, HISTORY};
 use crate::survey::{OldSegment, Survey};
 use async_channel::{Receiver, Sender, bounded};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tailwater_connectors::otlp::body::BodyReader;
@@ -43,6 +43,8 @@ pub struct Common {
     latest: AtomicU64,
     /// How far the clock is set back once all is read.
     pause: OnceLock<u64>,
+    /// Set when a segment was not read: what the old journals say of it is said nowhere else.
+    needs_journals: AtomicBool,
 }
 
 impl Common {
@@ -61,6 +63,7 @@ impl Common {
             wall_origin,
             latest: AtomicU64::new(latest),
             pause: OnceLock::new(),
+            needs_journals: AtomicBool::new(false),
         })
     }
 
@@ -121,10 +124,12 @@ impl Core {
         for segment in segments {
             if self.is_closed.get() {
                 // Told to stop: what is not read stays for the next start.
+                common.needs_journals.store(true, Ordering::Relaxed);
                 break;
             }
             if let Err(why) = self.replay_segment(&log, &common, &mut reader, segment).await {
                 tracing::error!(why, "a segment of the log was not replayed");
+                common.needs_journals.store(true, Ordering::Relaxed);
             }
             if told.elapsed() >= PROGRESS_INTERVAL {
                 told = std::time::Instant::now();
@@ -138,21 +143,29 @@ impl Core {
             let pause = *common.pause.get_or_init(|| self.now().0.saturating_sub(latest));
             self.origin.set(self.origin.get().wrapping_add(pause));
         }
-        self.is_replaying.set(false);
+        // A node that stops judges nothing: it may have read a part of each trace only.
+        self.is_replaying.set(self.is_closed.get());
         if common.bytes > 0 && self.index == 0 {
             let (mib, seconds) = (common.bytes >> 20, begun.elapsed().as_secs_f64());
             let verdicts = common.verdicts.len();
             tracing::info!(mib, seconds, verdicts, "the log of the last run is taken over");
         }
-        spawn(self.clone().restate(log, restated, journals));
+        spawn(self.clone().restate(log, common, restated, journals));
     }
 
-    /// What old journals say is said again by the new ones of all cores before the old ones go.
-    async fn restate(self: Rc<Self>, log: Rc<CoreLog>, restated: Barrier, journals: Vec<String>) {
+    /// What old journals say is said again by the new ones of all cores before the old ones go. Of a segment in which all
+    /// is resolved nothing is said again, so that it must be gone by then.
+    async fn restate(self: Rc<Self>, log: Rc<CoreLog>, common: Arc<Common>, restated: Barrier, journals: Vec<String>) {
         while !self.log_all(&log).await {
             sleep(RESTATE_RETRY).await;
         }
+        while !log.has_retired_all() {
+            sleep(RECHECK).await;
+        }
         restated.pass().await;
+        if common.needs_journals.load(Ordering::Relaxed) {
+            return;
+        }
         for name in journals {
             if let Err(error) = log.directory().remove(&name).await {
                 tracing::warn!(%error, "an old journal stays where it is");
