@@ -374,7 +374,7 @@ impl Seat {
             }
             None => (None, None),
         };
-        let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, &settings);
+        let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, settings);
         core.start_inside();
         let (ended, wait) = bounded(1);
         core.start(self.control, ended);

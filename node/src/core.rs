@@ -72,16 +72,12 @@ pub struct Core {
     origin: Cell<u64>,
     /// Set while a former run's log is read: nothing is judged before all of it is there.
     is_replaying: Cell<bool>,
-    /// Set while this core is told to judge early because its log, or another's, is full.
-    decides_early: bool,
     /// Since when senders were held back without a pause.
     pressed_since: Cell<Option<Nanos>>,
     /// Set once nothing more is accepted.
     is_closed: Cell<bool>,
     /// Set once senders can connect.
     is_open: Cell<bool>,
-    /// Whether a full buffer holds back senders, instead of deciding early.
-    blocks_on_overflow: bool,
     settings: Settings,
 }
 
@@ -109,7 +105,7 @@ impl Core {
         mesh: MeshPort<Message>,
         log: Option<Rc<CoreLog>>,
         origin: u64,
-        settings: &Settings,
+        settings: Settings,
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
@@ -121,12 +117,10 @@ impl Core {
             for_owners: RefCell::default(),
             origin: Cell::new(origin),
             is_replaying: Cell::new(false),
-            decides_early: settings.decides_early,
             pressed_since: Cell::new(None),
             is_closed: Cell::new(false),
             is_open: Cell::new(false),
-            blocks_on_overflow: settings.blocks_on_overflow,
-            settings: settings.clone(),
+            settings,
         })
     }
 
@@ -279,8 +273,8 @@ impl Core {
     fn is_pressed(&self, is_logged: bool) -> bool {
         let shard = self.shard.borrow();
         match self.log.as_ref().filter(|_| is_logged) {
-            Some(log) => log.is_pressed() || (self.blocks_on_overflow && shard.is_cold_pressed()),
-            None => (self.blocks_on_overflow && shard.is_pressed()) || self.outbox.borrow().is_pressed(),
+            Some(log) => log.is_pressed() || (self.settings.blocks_on_overflow && shard.is_cold_pressed()),
+            None => (self.settings.blocks_on_overflow && shard.is_pressed()) || self.outbox.borrow().is_pressed(),
         }
     }
 
@@ -405,7 +399,7 @@ impl Core {
                 continue;
             }
             self.note_pressure();
-            if self.decides_early && self.log.as_ref().is_some_and(|log| log.lane.borrow().is_full()) {
+            if self.settings.decides_early && self.log.as_ref().is_some_and(|log| log.lane.borrow().is_full()) {
                 self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
                 for other in (0..self.mesh.ports()).filter(|other| *other != self.index) {
                     // A core whose queue is full is told at the next tick.
