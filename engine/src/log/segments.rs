@@ -312,10 +312,11 @@ impl Segments {
         Some((SegmentHandle::new(core, u16::try_from(slot).ok()?), segment.parked.swap_remove(position)))
     }
 
-    /// The oldest segment that is closed.
+    /// The oldest closed segment in use for nothing but what waits in it: giving that up frees it.
     #[must_use]
-    pub fn oldest_closed(&self) -> Option<&Segment> {
-        self.iter().filter(|segment| segment.is_closed).min_by_key(|segment| segment.number)
+    pub fn oldest_parked(&self) -> Option<&Segment> {
+        let is_parked = |segment: &&Segment| segment.parked() > 0 && segment.parked() == segment.unresolved();
+        self.iter().filter(|segment| segment.is_closed).filter(is_parked).min_by_key(|segment| segment.number)
     }
 
     /// Segments freed since the last call: their files may be recycled.

@@ -69,15 +69,14 @@ fn past_retention(settings: &Settings, log: &CoreLog) -> Option<((SegmentHandle,
     Some((taken, DropReason::WalRetention))
 }
 
-/// With `decide_early`: what waits in the oldest segment for servers that are not there, while the log is full and nothing
-/// undecided is in its way.
+/// With `decide_early`: what waits in the oldest segment for servers that are not there, while the log is full. Segments
+/// with spans that are undecided, or in an exporter's queue, are passed over: giving up a part of them frees nothing.
 fn in_the_way(core: &Core, log: &CoreLog) -> Option<((SegmentHandle, Parked), DropReason)> {
     let mut lane = log.lane.borrow_mut();
     if !core.settings.decides_early || !lane.is_full() {
         return None;
     }
-    let oldest = lane.segments.oldest_closed().filter(|segment| segment.parked() == segment.unresolved())?;
-    let number = oldest.number;
+    let number = lane.segments.oldest_parked()?.number;
     let is_hopeless = |destinations| !core.outbox.borrow().will_take_back(destinations);
     let taken = lane.segments.take_parked_of(number, is_hopeless)?;
     Some((taken, DropReason::WalFull))

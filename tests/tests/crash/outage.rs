@@ -29,6 +29,20 @@ fn arguments(endpoint: &str) -> Vec<&str> {
     ]
 }
 
+/// A log that some hundred requests fill.
+const SMALL_LOG: [&str; 10] = [
+    "--shards",
+    "1",
+    "--wal-bytes-max",
+    "24MiB",
+    "--wal-segment-bytes-max",
+    "1MiB",
+    "--otlp-grpc-request-bytes-max",
+    "2MiB",
+    "--otlp-http-request-bytes-max",
+    "2MiB",
+];
+
 /// Spans with a name of a kilobyte, so that a queue of a megabyte fills.
 fn large(trace: u64) -> Vec<Span> {
     (0..100).map(|number| large_span(trace, number, false, 1000)).collect()
@@ -91,15 +105,47 @@ fn a_stop_in_an_outage_is_clean_and_the_next_start_delivers() {
     assert_eq!(sink.metrics()[RECEIVED], 4000.0);
 }
 
+/// Leans on `past_retention`.
+#[test]
+fn what_waits_too_long_is_given_up_and_counted() {
+    let url = format!("http://{}", address());
+    let mut short = arguments(&url);
+    short.extend(["--wal-retention", "1s"]);
+    let node = Tailwater::start(&short);
+    for trace in 1..=40 {
+        send(node.http, large(trace));
+    }
+    let dropped = "tailwater_items_dropped_total{signal=\"spans\",reason=\"wal_retention\"}";
+    node.until(|metrics| metrics[dropped] > 0.0);
+    node.until(|metrics| parked(metrics) == 0.0);
+}
+
+/// Leans on `Shard::decide_early` and `in_the_way`: without the first nothing is judged, without the second nothing goes.
+#[test]
+fn a_full_log_may_give_up_its_oldest_data_instead() {
+    let url = format!("http://{}", address());
+    let mut small = arguments(&url);
+    small.extend(SMALL_LOG);
+    small.extend(["--wal-on-full", "decide_early", "--sampling-decision-wait-after-root-received", "0s"]);
+    let wait = small.iter().position(|argument| *argument == "10ms").unwrap();
+    small[wait] = "10m";
+    let node = Tailwater::start(&small);
+    // Three times what the log holds.
+    for trace in 1..=600 {
+        node.until(|_| offer(node.http, large(trace)).status == 200);
+    }
+    let metrics = node.metrics();
+    assert!(metrics["tailwater_traces_decided_early_total"] > 0.0);
+    assert!(metrics["tailwater_items_dropped_total{signal=\"spans\",reason=\"wal_full\"}"] > 0.0);
+}
+
 /// Leans on `Lane::is_full`.
 #[test]
 fn a_full_log_sends_senders_away_until_there_is_room() {
     let endpoint = address();
     let url = format!("http://{endpoint}");
     let mut small = arguments(&url);
-    let limits = ["--shards", "1", "--wal-bytes-max", "24MiB", "--wal-segment-bytes-max", "1MiB"];
-    small.extend(limits);
-    small.extend(["--otlp-grpc-request-bytes-max", "2MiB", "--otlp-http-request-bytes-max", "2MiB"]);
+    small.extend(SMALL_LOG);
     let node = Tailwater::start(&small);
     let mut accepted = 0;
     let refused = loop {
