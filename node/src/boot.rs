@@ -252,7 +252,7 @@ fn launch(
     let (channels, mut controls): (Vec<_>, Vec<_>) = (0..shards).map(|_| bounded(CONTROL_QUEUE_LENGTH)).unzip();
     let file = file.map(|writer| start_file(writer, config.needs_wal(), &channels)).transpose()?;
     let shared = Arc::new(config.clone());
-    let addresses = Addresses::settle(config)?;
+    let (addresses, ports) = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(addresses, shards);
     let shard = plan::shard_plan(config, &blueprint.memory, seed, 0, count);
     let verdicts_max = shard.kept_verdicts_max + shard.dropped_verdicts_max;
@@ -282,6 +282,7 @@ fn launch(
         backend,
         gossip_core: blueprint.placement.gossip_core,
         addresses,
+        ports,
     })
 }
 

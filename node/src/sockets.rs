@@ -12,7 +12,7 @@ use tailwater_connectors::otlp::{SIGNALS, grpc_path};
 use tailwater_net::acceptor::Acceptor;
 use tailwater_net::server::{Limits, ListenerKind, Server};
 use tailwater_runtime::executor::spawn;
-use tailwater_runtime::net::{SharedPort, TcpListener};
+use tailwater_runtime::net::{PortHold, SharedPort, TcpListener};
 
 /// One receiver of one core.
 pub struct OpenReceiver {
@@ -50,20 +50,29 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The configured addresses. Port 0 becomes a free port here, as every core must listen on the same one.
-    pub fn settle(config: &Config) -> Result<Self, String> {
-        let settle =
-            |receiver: &Option<Receiver>| receiver.as_ref().map(|receiver| settle_port(receiver.endpoint)).transpose();
-        Ok(Self { grpc: settle(&config.receivers.grpc)?, http: settle(&config.receivers.http)? })
+    /// The configured addresses. Port 0 becomes a free port here, as every core must listen on the same one. The ports are
+    /// held from now on: reading the log of the last run may take minutes before anything listens on them.
+    pub fn settle(config: &Config) -> Result<(Self, Vec<PortHold>), String> {
+        let mut held = Vec::new();
+        let mut settle = |receiver: &Option<Receiver>| match receiver {
+            Some(receiver) => settle_port(receiver.endpoint, &mut held).map(Some),
+            None => Ok(None),
+        };
+        let addresses = Self { grpc: settle(&config.receivers.grpc)?, http: settle(&config.receivers.http)? };
+        Ok((addresses, held))
     }
 }
 
-fn settle_port(endpoint: SocketAddr) -> Result<SocketAddr, String> {
-    if endpoint.port() != 0 {
-        return Ok(endpoint);
+fn settle_port(endpoint: SocketAddr, held: &mut Vec<PortHold>) -> Result<SocketAddr, String> {
+    match PortHold::take(endpoint) {
+        Ok(hold) => {
+            held.push(hold);
+            Ok(held.last().map_or(endpoint, PortHold::address))
+        }
+        // Another program's old connections may be in the way of the hold and not of the listeners.
+        Err(_) if endpoint.port() != 0 => Ok(endpoint),
+        Err(error) => Err(format!("cannot listen on {endpoint}: {error}")),
     }
-    let chosen = std::net::TcpListener::bind(endpoint).and_then(|listener| listener.local_addr());
-    chosen.map_err(|error| format!("cannot listen on {endpoint}: {error}"))
 }
 
 /// What one core needs to open its listeners.

@@ -15,6 +15,7 @@ use tailwater_config::Config;
 use tailwater_engine::ledger::Ledger;
 use tailwater_runtime::Backend;
 use tailwater_runtime::executor::{ExecutorOptions, sleep, spawn, start, timeout};
+use tailwater_runtime::net::PortHold;
 use tailwater_runtime::signal::{Signal, Signals};
 
 /// Accepted data was lost at the end: not a clean stop.
@@ -40,6 +41,8 @@ pub struct Node {
     pub gossip_core: Option<usize>,
     /// Where the node listens.
     pub addresses: Addresses,
+    /// Those ports, held as long as the node runs.
+    pub ports: Vec<PortHold>,
 }
 
 /// Runs the side thread to the end of the process.
@@ -57,7 +60,7 @@ pub fn supervise(config: &Config, node: Node) -> ExitCode {
 }
 
 async fn side(config: Config, node: Node) -> ExitCode {
-    let Node { cores, handles, policies, backend, addresses, .. } = node;
+    let Node { cores, handles, policies, backend, addresses, ports: _ports, .. } = node;
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {

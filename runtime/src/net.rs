@@ -4,6 +4,6 @@ mod listener;
 mod resolve;
 mod stream;
 
-pub use listener::{Accepted, PortTaken, SharedPort, TcpListener, exclusive_port_probe};
+pub use listener::{Accepted, PortHold, PortTaken, SharedPort, TcpListener, exclusive_port_probe};
 pub use resolve::{ResolveError, resolve};
 pub use stream::TcpStream;

@@ -120,6 +120,35 @@ pub fn exclusive_port_probe(address: SocketAddr) -> Result<(), PortTaken> {
     })
 }
 
+/// A port kept for this process before anything listens on it: whoever connects is refused, and nobody else gets it. The
+/// listeners that share the port may be made meanwhile.
+#[derive(Debug)]
+pub struct PortHold {
+    _socket: Socket,
+    address: SocketAddr,
+}
+
+impl PortHold {
+    /// Takes the port; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The system's answer when the port can't be had.
+    pub fn take(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // Without `SO_REUSEADDR`: as nothing listens here, anyone who has it set could join.
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { _socket: socket, address })
+    }
+
+    /// The address, with the port the system chose.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// A bound socket. `SO_REUSEADDR` lets a restart take a port whose old connections are still in TIME_WAIT; it does not
 /// let two listeners share it.
 fn listening_socket(address: SocketAddr, shared: SharedPort) -> io::Result<Socket> {
