@@ -142,7 +142,8 @@ impl Exporter {
     #[must_use]
     pub fn can_take_back(&self, signal: Signal, now: Duration) -> bool {
         match self.endpoints.outlook(signal, now) {
-            Admission::Attempt => self.has_room() && !self.is_ending.get(),
+            // At the end too: what waits in the log gets its one attempt as well.
+            Admission::Attempt => self.has_room(),
             Admission::Probe => self.queue_bytes.get() == 0 && !self.is_ending.get(),
             Admission::Wait(_) => false,
         }
@@ -152,7 +153,7 @@ impl Exporter {
         self.queue_bytes.get() < self.queue_bytes_max.div_ceil(2)
     }
 
-    /// Returns when `can_take_back` is true; never once the exporter has ended.
+    /// Returns when `can_take_back` is true; of a server that is away not any more once the exporter has ended.
     pub async fn wait_to_take_back(&self, signal: Signal, environment: &impl Environment) {
         loop {
             let changed = self.changes.wait();
