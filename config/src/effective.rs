@@ -147,6 +147,11 @@ fn body(out: &mut String, indent: &str, policy: &Policy) {
             let _ = writeln!(out, "{indent}{kind}:\n{indent}  {kind}_sub_policy:");
             policies.iter().for_each(|policy| list_item(out, &inner, policy));
         }
+        Rule::Composite { spans_per_second_max, policies } => {
+            let _ = writeln!(out, "{indent}{kind}:\n{indent}  max_total_spans_per_second: {spans_per_second_max}");
+            let _ = writeln!(out, "{indent}  composite_sub_policy:");
+            policies.iter().for_each(|(policy, _)| list_item(out, &inner, policy));
+        }
         Rule::Not(policy) => {
             let _ = writeln!(out, "{indent}{kind}:\n{indent}  {kind}_sub_policy:");
             let _ = writeln!(out, "{inner}name: {}", text(&policy.name));
@@ -154,6 +159,11 @@ fn body(out: &mut String, indent: &str, policy: &Policy) {
         }
         _ => {}
     }
+}
+
+fn texts(values: &[String]) -> String {
+    let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+    format!("[{}]", values.join(", "))
 }
 
 /// The name of a rule's type and the keys of its block that are not at their zero value.
@@ -179,8 +189,7 @@ fn fields(rule: &Rule) -> (&'static str, Vec<String>) {
         }
         Rule::StringAttribute { key, values, regex, invert } => {
             field(true, "key", text(key));
-            let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
-            field(true, "values", format!("[{}]", values.join(", ")));
+            field(true, "values", texts(values));
             field(*regex, "enabled_regex_matching", "true".to_string());
             field(*invert, "invert_match", "true".to_string());
             "string_attribute"
@@ -208,6 +217,29 @@ fn fields(rule: &Rule) -> (&'static str, Vec<String>) {
             field(*max != 0, "max_spans", max.to_string());
             "span_count"
         }
+        Rule::RateLimiting { spans_per_second, burst_capacity } => {
+            field(true, "spans_per_second", spans_per_second.to_string());
+            field(*burst_capacity > 0, "burst_capacity", burst_capacity.to_string());
+            "rate_limiting"
+        }
+        Rule::BytesLimiting { bytes_per_second, burst_capacity } => {
+            field(true, "bytes_per_second", bytes_per_second.to_string());
+            field(*burst_capacity > 0, "burst_capacity", burst_capacity.to_string());
+            "bytes_limiting"
+        }
+        Rule::TraceState { key, values } => {
+            field(true, "key", text(key));
+            field(true, "values", texts(values));
+            "trace_state"
+        }
+        Rule::TraceFlags => "trace_flags",
+        Rule::OttlCondition { error_mode, span, spanevent } => {
+            field(true, "error_mode", error_mode.to_string());
+            field(!span.is_empty(), "span", texts(span));
+            field(!spanevent.is_empty(), "spanevent", texts(spanevent));
+            "ottl_condition"
+        }
+        Rule::Composite { .. } => "composite",
         Rule::And(_) => "and",
         Rule::Not(_) => "not",
         Rule::Drop(_) => "drop",

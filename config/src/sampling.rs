@@ -1,6 +1,7 @@
 //! What to keep: the sampling section of the configuration as typed values, in the shape of the Collector's
 //! `tail_sampling` processor. The engine compiles these; nothing here evaluates them.
 
+use crate::settings::choices::choices;
 use std::time::Duration;
 
 /// How traces are held and judged.
@@ -31,8 +32,50 @@ pub struct Sampling {
     pub trace_bytes_max: u64,
     /// On shutdown: discard what is undecided (true) or decide it on what has arrived (false).
     pub drop_pending_traces_on_shutdown: bool,
+    /// When policies are evaluated.
+    pub strategy: Strategy,
+    /// Whose idea of a probability the verdicts follow.
+    pub thresholds: Thresholds,
+    /// Writes the name of the policy that kept a trace into the attributes of its spans' scopes.
+    pub record_policy: bool,
     /// The policies in configuration order.
     pub policies: Vec<Policy>,
+}
+
+choices! {
+    /// When policies are evaluated (Collector: `sampling_strategy`).
+    Strategy {
+        /// Once a trace, when its wait is over.
+        #[default]
+        TraceComplete = "trace-complete",
+        /// On every piece of a trace as it comes: the first that is sampled decides.
+        SpanIngest = "span-ingest",
+    }
+}
+
+choices! {
+    /// Whose idea of a probability the verdicts follow.
+    Thresholds {
+        /// OTEP 235: traces are kept by their own randomness, and kept spans leave with the threshold of the rule that
+        /// kept them, so that what is counted downstream adds up.
+        #[default]
+        Otep235 = "otep235",
+        /// The Collector's: a hash of its own, limits in order of arrival, tracestate as it came.
+        Collector = "collector",
+    }
+}
+
+choices! {
+    /// What becomes of an error in the evaluation of a condition.
+    ErrorMode {
+        /// It is counted and the next condition is tried.
+        Ignore = "ignore",
+        /// The next condition is tried.
+        Silent = "silent",
+        /// The policy has no vote on this trace.
+        #[default]
+        Propagate = "propagate",
+    }
 }
 
 impl Sampling {
@@ -52,6 +95,9 @@ impl Sampling {
             sample_on_first_match: false,
             trace_bytes_max: 0,
             drop_pending_traces_on_shutdown: false,
+            strategy: Strategy::TraceComplete,
+            thresholds: Thresholds::Collector,
+            record_policy: false,
             policies: Vec::new(),
         }
     }
@@ -70,6 +116,7 @@ impl Default for Sampling {
             // Some minutes of verdicts at a few thousand traces a second, for less than 40 MiB.
             sampled_cache_size: 100_000,
             non_sampled_cache_size: 500_000,
+            thresholds: Thresholds::Otep235,
             policies: vec![
                 Policy::new("errors", Rule::StatusCode { ok: false, error: true, unset: false }),
                 Policy::new("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),
@@ -164,6 +211,45 @@ pub enum Rule {
         min: i32,
         /// Most spans; 0 for none.
         max: i32,
+    },
+    /// Samples up to so many spans a second.
+    RateLimiting {
+        /// Refill of the bucket, spans a second.
+        spans_per_second: i64,
+        /// Its size, spans; not above 0 for twice the refill.
+        burst_capacity: i64,
+    },
+    /// Samples up to so many bytes a second.
+    BytesLimiting {
+        /// Refill of the bucket, bytes a second.
+        bytes_per_second: i64,
+        /// Its size, bytes; not above 0 for twice the refill.
+        burst_capacity: i64,
+    },
+    /// Samples when a span's tracestate has a member with one of the values.
+    TraceState {
+        /// The member's key.
+        key: String,
+        /// Exact values.
+        values: Vec<String>,
+    },
+    /// Samples when a span's sampled flag is set.
+    TraceFlags,
+    /// Samples when a condition holds for a span, or for an event of a span.
+    OttlCondition {
+        /// What becomes of an error in the evaluation.
+        error_mode: ErrorMode,
+        /// Conditions on a span, as written; any of them will do.
+        span: Vec<String>,
+        /// Conditions on an event, likewise.
+        spanevent: Vec<String>,
+    },
+    /// The first sub-policy that samples decides, within its share of the spans of each second.
+    Composite {
+        /// Spans a second that each sub-policy may have at most.
+        spans_per_second_max: i64,
+        /// In order of evaluation, with the spans a second that each may have.
+        policies: Vec<(Policy, i64)>,
     },
     /// Samples when all of the sub-policies sample.
     And(Vec<Policy>),

@@ -3,7 +3,7 @@
 
 mod exporter;
 #[macro_use]
-mod choices;
+pub(crate) mod choices;
 mod wal;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
+use crate::sampling::{Strategy, Thresholds};
 use crate::settings::{Ack, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
 
 /// The receivers' knobs stand after this many keys on the reference page.
@@ -182,6 +183,25 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         Kind::Bool,
         |d| Slot::Bool(&mut d.config.sampling.drop_pending_traces_on_shutdown),
         "On shutdown: discard what is undecided (`true`), or decide it on what has arrived (`false`).",
+    ),
+    Key::<Draft>::new(
+        "sampling.strategy",
+        Kind::Choice(Strategy::CHOICES),
+        |d| Slot::Choice(&mut d.config.sampling.strategy),
+        "When policies are evaluated: `trace-complete` once a trace, when its wait is over; `span-ingest` on every piece of a trace as it comes, where the first piece that is sampled decides.",
+    ),
+    Key::<Draft>::new(
+        "sampling.thresholds",
+        Kind::Choice(Thresholds::CHOICES),
+        |d| Slot::Choice(&mut d.config.sampling.thresholds),
+        "Whose idea of a probability holds. `otep235`: a trace is kept by its own randomness (`rv`, or the last 7 bytes of its id), limits keep the traces of highest randomness, and kept spans leave with the threshold (`th`) of the rule that kept them, so that counts downstream add up. `collector`: what the Collector does, a hash of its own, limits in order of arrival, the tracestate as it came.",
+    )
+    .default("otep235; collector for a Collector's file"),
+    Key::<Draft>::new(
+        "sampling.record_policy",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.sampling.record_policy),
+        "Write the name of the policy that kept a trace into the attributes of its spans' scopes, as `tailsampling.policy`.",
     ),
     Key::<Draft>::new(
         "sampling.policies",

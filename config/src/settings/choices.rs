@@ -51,3 +51,5 @@ macro_rules! choices {
         }
     };
 }
+
+pub(crate) use choices;

@@ -23,6 +23,14 @@ pub enum RulesError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A kind of policy that is not evaluated.
+    #[error("line {line}: policy {policy:?}: this type of policy is not supported yet; remove it")]
+    Unsupported {
+        /// Line of the file.
+        line: u32,
+        /// The policy's name.
+        policy: String,
+    },
     /// More policies or leaves than their numbers can name.
     #[error("more than {0} policies or conditions; split the set over several nodes or simplify it")]
     TooMany(u16),
@@ -95,6 +103,14 @@ impl Compiler {
                 }
             }
             Rule::SpanCount { min, max } => Node::SpanCount { min: i64::from(*min), max: i64::from(*max) },
+            Rule::RateLimiting { .. }
+            | Rule::BytesLimiting { .. }
+            | Rule::TraceState { .. }
+            | Rule::TraceFlags
+            | Rule::OttlCondition { .. }
+            | Rule::Composite { .. } => {
+                return Err(RulesError::Unsupported { line: policy.line, policy: policy.name.clone() });
+            }
             Rule::And(policies) | Rule::Drop(policies) => {
                 Node::All(policies.iter().map(|policy| self.node(policy)).collect::<Result<_, _>>()?)
             }
