@@ -2,4 +2,6 @@
 //! environment or randomness.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss))]
 
+pub mod consistent;
 pub mod otlp;
+pub mod tracestate;

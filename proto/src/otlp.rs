@@ -4,6 +4,7 @@ pub mod check;
 pub mod json;
 pub mod scan;
 mod schema;
+pub mod splice;
 pub mod wire;
 
 /// The three kinds of telemetry a request can carry.
