@@ -36,6 +36,10 @@ pub struct Sampling {
     pub strategy: Strategy,
     /// Whose idea of a probability the verdicts follow.
     pub thresholds: Thresholds,
+    /// Where the randomness of a trace without `rv` comes from.
+    pub randomness: RandomnessSource,
+    /// Writes a threshold of 0 into spans that came without one and were kept for certain.
+    pub writes_threshold_zero: bool,
     /// Writes the name of the policy that kept a trace into the attributes of its spans' scopes.
     pub record_policy: bool,
     /// The policies in configuration order.
@@ -62,6 +66,19 @@ choices! {
         Otep235 = "otep235",
         /// The Collector's: a hash of its own, limits in order of arrival, tracestate as it came.
         Collector = "collector",
+    }
+}
+
+choices! {
+    /// Where the randomness of a trace without `rv` comes from.
+    RandomnessSource {
+        /// From its id; from a hash of it where ids look as if a head sampler had left only those of low randomness.
+        #[default]
+        Auto = "auto",
+        /// From its id.
+        TraceId = "trace_id",
+        /// From a hash of its id, unless its sender says that the id is random.
+        Hashed = "hashed",
     }
 }
 
@@ -97,6 +114,8 @@ impl Sampling {
             drop_pending_traces_on_shutdown: false,
             strategy: Strategy::TraceComplete,
             thresholds: Thresholds::Collector,
+            randomness: RandomnessSource::Auto,
+            writes_threshold_zero: false,
             record_policy: false,
             policies: Vec::new(),
         }

@@ -4,13 +4,18 @@
 pub mod arena;
 pub mod cold;
 pub mod envelope;
+mod heads;
 pub mod traces;
 
-use crate::vocabulary::{SpanRecord, Unit};
+use crate::evidence::TraceHead;
+use crate::rules::Rules;
+use crate::vocabulary::{SpanHead, SpanRecord, Unit};
 use arena::{Arena, ArenaFull, Reference};
 use cold::ColdTable;
 use envelope::{EnvelopeTable, ScopeHandle};
-use traces::TraceTable;
+use heads::HeadTable;
+use tailwater_proto::consistent::randomness_of;
+use traces::{NONE, Trace, TraceTable};
 
 /// The buffer of one shard.
 #[derive(Debug)]
@@ -23,13 +28,15 @@ pub struct Buffer {
     pub envelopes: EnvelopeTable,
     /// Evidence and deadlines.
     pub traces: TraceTable,
-    /// Scratch: the list heads of the traces being released.
-    heads: Vec<Head>,
+    /// What tracestates say of those traces of which they say anything.
+    heads: HeadTable,
+    /// Scratch: the traces being released.
+    released: Vec<Released>,
 }
 
 /// A trace being released: its next fragment, and whether its spans are dropped.
 #[derive(Debug)]
-struct Head {
+struct Released {
     next: Reference,
     is_dropped: bool,
 }
@@ -38,7 +45,7 @@ impl Buffer {
     /// A buffer within the given bounds.
     #[must_use]
     pub fn new(arena: Arena, cold: ColdTable, envelopes: EnvelopeTable, traces: TraceTable) -> Self {
-        Self { arena, cold, envelopes, traces, heads: Vec::new() }
+        Self { arena, cold, envelopes, traces, heads: HeadTable::default(), released: Vec::new() }
     }
 
     /// Copies a span's bytes into the arena as the newest fragment of `trace`.
@@ -52,37 +59,61 @@ impl Buffer {
         let reference = self.arena.append(scope, unit, older, bytes, &mut self.envelopes)?;
         let entry = self.traces.get_mut(trace);
         entry.newest = reference;
-        entry.spans += 1;
-        entry.bytes = entry.bytes.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         Ok(())
     }
 
     /// Notes a span of `trace` whose bytes are only in the log. False when the cold table is full.
-    pub fn append_cold(&mut self, trace: u32, unit: Unit, length: usize) -> bool {
+    pub fn append_cold(&mut self, trace: u32, unit: Unit) -> bool {
         let older = self.traces.get(trace).newest;
         let Ok(reference) = self.cold.add(older, unit) else { return false };
         let entry = self.traces.get_mut(trace);
         entry.newest = reference;
-        entry.spans += 1;
-        entry.bytes = entry.bytes.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
         true
     }
 
-    /// Merges what a span says into its trace's evidence.
+    /// Merges what a span says into its trace's evidence. `head` is what its tracestate says. False when its threshold had
+    /// to be counted as another.
     #[inline]
-    pub fn merge(&mut self, trace: u32, record: &SpanRecord, leaves_more: &[u64]) {
-        let entry = self.traces.get_mut(trace);
-        entry.leaves |= record.leaves;
-        entry.status |= record.status;
-        if entry.start_unix_nano == 0 || record.start_unix_nano < entry.start_unix_nano {
-            entry.start_unix_nano = record.start_unix_nano;
-        }
-        if entry.end_unix_nano == 0 || record.end_unix_nano > entry.end_unix_nano {
-            entry.end_unix_nano = record.end_unix_nano;
-        }
-        if !leaves_more.is_empty() {
-            self.traces.merge_leaves_more(trace, leaves_more);
-        }
+    pub fn merge(
+        &mut self,
+        trace: u32,
+        rules: &Rules,
+        record: &SpanRecord,
+        leaves_more: &[u64],
+        head: Option<&SpanHead>,
+    ) -> bool {
+        let listed = self.traces.get(trace).head;
+        let is_exact = if listed == NONE && head.is_none() {
+            true
+        } else {
+            self.merge_head(trace, rules, (record, leaves_more, head))
+        };
+        let (seen, more) = self.traces.evidence_mut(trace);
+        seen.absorb(rules, record, more, leaves_more);
+        is_exact
+    }
+
+    #[cold]
+    fn merge_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
+        let Trace { seen, id, head, .. } = self.traces.get(trace);
+        let (seen, randomness, listed) = (*seen, randomness_of(id), *head);
+        let listed = if listed == NONE {
+            let new = TraceHead::new(span.2.filter(|_| seen.spans == 0));
+            let number = self.heads.add(new);
+            self.traces.get_mut(trace).head = number;
+            number
+        } else {
+            listed
+        };
+        let more = self.traces.leaves_more(trace);
+        self.heads.get_mut(listed).absorb(rules, span, &seen, more, randomness)
+    }
+
+    /// What the tracestates of a trace's spans say, if they say anything.
+    #[must_use]
+    pub fn head(&self, trace: u32) -> Option<&TraceHead> {
+        let number = self.traces.get(trace).head;
+        (number != NONE).then(|| self.heads.get(number))
     }
 
     /// The fragments of a trace in order of arrival, into `out`.
@@ -133,19 +164,19 @@ impl Buffer {
     /// lockstep: each step's loads are independent of one another, so that the memory system overlaps them. `resolve`
     /// is told the places in the log of the spans of traces that are not kept.
     pub fn release(&mut self, traces: &[u32], mut resolve: impl FnMut(Unit)) {
-        let mut heads = std::mem::take(&mut self.heads);
-        heads.extend(traces.iter().map(|trace| {
+        let mut released = std::mem::take(&mut self.released);
+        released.extend(traces.iter().map(|trace| {
             let trace = self.traces.get(*trace);
-            Head { next: trace.newest, is_dropped: !trace.is_kept }
+            Released { next: trace.newest, is_dropped: !trace.is_kept }
         }));
-        while !heads.is_empty() {
-            heads.retain_mut(|head| {
-                let at = head.next;
+        while !released.is_empty() {
+            released.retain_mut(|trace| {
+                let at = trace.next;
                 if at.is_none() {
                     return false;
                 }
                 let (unit, older) = if at.is_cold() { self.cold.get(at) } else { self.arena.unit(at) };
-                if head.is_dropped && !unit.is_none() {
+                if trace.is_dropped && !unit.is_none() {
                     resolve(unit);
                 }
                 if at.is_cold() {
@@ -153,12 +184,16 @@ impl Buffer {
                 } else {
                     self.arena.release(at, &mut self.envelopes);
                 }
-                head.next = older;
+                trace.next = older;
                 true
             });
         }
-        self.heads = heads;
+        self.released = released;
         for trace in traces {
+            let head = self.traces.get(*trace).head;
+            if head != NONE {
+                self.heads.free(head);
+            }
             self.traces.free(*trace);
         }
     }

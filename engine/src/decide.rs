@@ -2,12 +2,27 @@
 //! is found by the keyed hash of the whole trace id. When a memory is full the oldest verdict gives way, except
 //! that one which a late span has asked for since the hand last passed gets another turn.
 
-/// Verdicts of one kind. `policy` values are stored for kept traces; dropped ones store none.
+/// How a trace was kept: what its late spans leave with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptBy {
+    /// The policy.
+    pub policy: u16,
+    /// Its rejection threshold, below 2^56.
+    pub threshold: u64,
+    /// The trace's randomness is a hash of its id.
+    pub is_hashed: bool,
+}
+
+/// Set in a stored threshold when the trace's randomness is a hash of its id.
+const HASHED: u64 = 1 << 63;
+
+/// Verdicts of one kind. How they were kept is stored for kept traces; dropped ones store nothing more.
 #[derive(Debug)]
 pub struct VerdictMemory {
     /// The hash with its highest bit used as "asked for since the hand passed".
     hashes: Vec<u64>,
     policies: Vec<u16>,
+    thresholds: Vec<u64>,
     keeps_policies: bool,
     verdicts_max: usize,
     hand: usize,
@@ -26,6 +41,7 @@ impl VerdictMemory {
         Self {
             hashes: Vec::with_capacity(verdicts_max),
             policies: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
+            thresholds: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
             keeps_policies,
             verdicts_max,
             hand: 0,
@@ -35,19 +51,20 @@ impl VerdictMemory {
     /// Bytes of a full memory.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
-        self.verdicts_max * (size_of::<u64>() + if self.keeps_policies { size_of::<u16>() } else { 0 })
+        self.verdicts_max * (size_of::<u64>() + if self.keeps_policies { size_of::<(u16, u64)>() } else { 0 })
     }
 
-    /// Remembers a verdict. Returns its position and the hash (without its highest bit) of the verdict that gave way, or
+    /// Remembers a verdict; `kept` is `None` where only dropped traces are remembered. Returns its position and the hash (without its highest bit) of the verdict that gave way, or
     /// `None` when the memory has no room at all.
-    pub fn remember(&mut self, hash: u64, policy: u16) -> Option<(u32, Option<u64>)> {
+    pub fn remember(&mut self, hash: u64, kept: Option<KeptBy>) -> Option<(u32, Option<u64>)> {
         if self.verdicts_max == 0 {
             return None;
         }
         if self.hashes.len() < self.verdicts_max {
             self.hashes.push(hash & !ASKED);
-            if self.keeps_policies {
+            if let Some(KeptBy { policy, threshold, is_hashed }) = kept {
                 self.policies.push(policy);
+                self.thresholds.push(if is_hashed { threshold | HASHED } else { threshold });
             }
             return Some((u32::try_from(self.hashes.len() - 1).ok()?, None));
         }
@@ -60,8 +77,9 @@ impl VerdictMemory {
         }
         let position = self.hand;
         let before = std::mem::replace(&mut self.hashes[position], hash & !ASKED);
-        if self.keeps_policies {
+        if let Some(KeptBy { policy, threshold, is_hashed }) = kept {
             self.policies[position] = policy;
+            self.thresholds[position] = if is_hashed { threshold | HASHED } else { threshold };
         }
         self.hand = (self.hand + 1) % self.verdicts_max;
         Some((u32::try_from(position).ok()?, Some(before & !ASKED)))
@@ -74,10 +92,18 @@ impl VerdictMemory {
         self.hashes.get(position as usize).is_some_and(|known| known & !ASKED == hash & !ASKED)
     }
 
-    /// Notes that a late span asked for the verdict at `position`; returns the policy that kept the trace.
-    pub fn touch(&mut self, position: u32) -> Option<u16> {
+    /// Notes that a late span asked for the verdict at `position`; returns how the trace was kept.
+    pub fn touch(&mut self, position: u32) -> Option<KeptBy> {
         *self.hashes.get_mut(position as usize)? |= ASKED;
-        self.policies.get(position as usize).copied()
+        self.kept_by(position)
+    }
+
+    /// How the trace of the verdict at `position` was kept.
+    #[must_use]
+    pub fn kept_by(&self, position: u32) -> Option<KeptBy> {
+        let policy = *self.policies.get(position as usize)?;
+        let stored = *self.thresholds.get(position as usize)?;
+        Some(KeptBy { policy, threshold: stored & !HASHED, is_hashed: stored & HASHED != 0 })
     }
 }
 
@@ -88,18 +114,19 @@ mod tests {
     #[test]
     fn the_oldest_gives_way_unless_it_was_asked_for() {
         let mut memory = VerdictMemory::new(3, true);
+        let kept = Some(KeptBy { policy: 7, threshold: 1 << 55, is_hashed: true });
         for hash in [10u64, 20, 30] {
-            assert_eq!(memory.remember(hash, 7).unwrap().1, None);
+            assert_eq!(memory.remember(hash, kept).unwrap().1, None);
         }
-        assert_eq!(memory.touch(0), Some(7));
-        assert_eq!(memory.remember(40, 7), Some((1, Some(20))), "10 was asked for and stays");
+        assert_eq!(memory.touch(0), kept);
+        assert_eq!(memory.remember(40, kept), Some((1, Some(20))), "10 was asked for and stays");
         assert!(memory.is(0, 10) && memory.is(1, 40) && !memory.is(1, 20));
-        assert_eq!(memory.remember(50, 7), Some((2, Some(30))));
-        assert_eq!(memory.remember(60, 7), Some((0, Some(10))), "its extra turn is over");
+        assert_eq!(memory.remember(50, kept), Some((2, Some(30))));
+        assert_eq!(memory.remember(60, kept), Some((0, Some(10))), "its extra turn is over");
     }
 
     #[test]
     fn without_room_nothing_is_remembered() {
-        assert_eq!(VerdictMemory::new(0, false).remember(1, 0), None);
+        assert_eq!(VerdictMemory::new(0, false).remember(1, None), None);
     }
 }

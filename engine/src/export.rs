@@ -1,6 +1,8 @@
 //! Kept spans, re-framed for the next hop: byte for byte as they came, one `ResourceSpans` a resource and one
 //! `ScopeSpans` a scope, batched over traces.
 
+pub mod mark;
+
 use crate::vocabulary::Unit;
 use hashbrown::HashMap;
 use tailwater_proto::otlp::wire::{field_length, put_header};

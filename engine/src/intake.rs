@@ -5,12 +5,15 @@
 use crate::route::Route;
 use crate::rules::attribute::Memory;
 use crate::rules::{Rules, Site, status_bit};
-use crate::vocabulary::{Envelopes, Nanos, Origin, ScopeEnvelope, ShardIndex, SpanBatch, SpanRecord, TraceId};
+use crate::vocabulary::{
+    Envelopes, Nanos, Origin, ScopeEnvelope, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId,
+};
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 use tailwater_proto::otlp::check::{Fault, KeyValue};
 use tailwater_proto::otlp::scan::{SpanFacts, SpanFault, TraceVisitor, traces};
+use tailwater_proto::tracestate::{self, SamplingState};
 use thiserror::Error;
 
 /// Why a request is refused whole. Nothing of it was accepted; sending it again won't help.
@@ -108,8 +111,25 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Staged {
     spans: Vec<SpanRecord>,
+    heads: Vec<SpanHead>,
     leaves_more: Vec<u64>,
 }
+
+impl Staged {
+    /// Notes what a tracestate says about sampling; returns its place plus one, or 0 when it says nothing.
+    #[cold]
+    fn note_head(&mut self, trace_state: &[u8]) -> u32 {
+        let Ok(SamplingState { threshold, randomness, is_faulty }) = tracestate::read(trace_state) else { return 0 };
+        if threshold.is_none() && randomness.is_none() && !is_faulty {
+            return 0;
+        }
+        self.heads.push(SpanHead { threshold, randomness });
+        position(self.heads.len())
+    }
+}
+
+/// The flag of a trace id that is random, among a span's `flags` (W3C Level 2).
+const RANDOM_FLAG: u32 = 2;
 
 impl Intake {
     /// A stage for `rules` that routes by `route` and refuses spans of more than `span_bytes_max` bytes.
@@ -156,6 +176,7 @@ impl Intake {
         if let Err(error) = outcome {
             for staged in &mut self.staged {
                 staged.spans.clear();
+                staged.heads.clear();
                 staged.leaves_more.clear();
             }
             return Err(error.into());
@@ -163,10 +184,10 @@ impl Intake {
         let envelopes = Arc::new(envelopes);
         let batches = (0u16..).zip(&mut self.staged).filter(|(_, staged)| !staged.spans.is_empty());
         let batches = batches.map(|(shard, staged)| {
-            let Staged { spans, leaves_more } = std::mem::take(staged);
+            let Staged { spans, heads, leaves_more } = std::mem::take(staged);
             let (body, envelopes) = (body.clone(), envelopes.clone());
             let (origin, arrived) = (Origin::NONE, Nanos::default());
-            (ShardIndex(shard), SpanBatch { body, envelopes, spans, leaves_more, origin, arrived })
+            (ShardIndex(shard), SpanBatch { body, envelopes, spans, heads, leaves_more, origin, arrived })
         });
         Ok(Scanned { batches: batches.collect(), accepted, refused, fault })
     }
@@ -174,11 +195,12 @@ impl Intake {
     /// Takes back a batch's lists, so that the next request needs no allocation for that shard.
     pub fn recycle(&mut self, shard: ShardIndex, batch: SpanBatch) {
         if let Some(staged) = self.staged.get_mut(usize::from(shard.0)) {
-            let SpanBatch { mut spans, mut leaves_more, .. } = batch;
+            let SpanBatch { mut spans, mut heads, mut leaves_more, .. } = batch;
             spans.clear();
+            heads.clear();
             leaves_more.clear();
             if spans.capacity() <= RECYCLED_SPANS_MAX {
-                *staged = Staged { spans, leaves_more };
+                *staged = Staged { spans, heads, leaves_more };
             }
         }
     }
@@ -261,6 +283,10 @@ impl TraceVisitor for Walk<'_> {
         let hash = intake.route.hash(&facts.trace_id);
         let shard = intake.route.shard(hash);
         let staged = &mut intake.staged[usize::from(shard.0)];
+        if facts.flags != 0 || !facts.trace_state.is_empty() {
+            self.rules.visit_context(facts.flags, facts.trace_state, &mut intake.span_leaves);
+        }
+        let head = if facts.trace_state.is_empty() { 0 } else { staged.note_head(facts.trace_state) };
         staged.spans.push(SpanRecord {
             trace_id: facts.trace_id,
             hash,
@@ -271,8 +297,10 @@ impl TraceVisitor for Walk<'_> {
             length: position(facts.bytes.len()),
             scope: position(self.envelopes.scopes.len()).saturating_sub(1),
             position: self.accepted + self.refused,
+            head,
             status: status_bit(facts.status_code),
             is_root: facts.is_root,
+            is_random: facts.flags & RANDOM_FLAG != 0,
         });
         if intake.span_leaves.len() > 1 {
             staged.leaves_more.extend_from_slice(&intake.span_leaves[1..]);

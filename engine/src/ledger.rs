@@ -208,6 +208,8 @@ pub struct TraceCounts {
     pub decided_at_drain: u64,
     /// Spans that came after their trace was kept, and followed it.
     pub late_kept_spans: u64,
+    /// Spans that came with a threshold for which their trace had no row left: it was counted as its neighbour's.
+    pub threshold_levels_folded: u64,
     /// Spans that came after their trace was dropped, and followed it.
     pub late_dropped_spans: u64,
     /// Spans whose bytes were given up in memory, to be read from the log if their trace is kept.
@@ -238,10 +240,27 @@ pub struct PolicyCounts {
     pub matched: u64,
     /// Traces it did not.
     pub unmatched: u64,
+    /// Traces on which it had no vote, because a condition could not be evaluated.
+    pub failed: u64,
     /// Traces kept in its name: it was the first that sampled.
     pub decided: u64,
     /// Spans of those.
     pub decided_spans: u64,
+}
+
+impl PolicyCounts {
+    /// Counts a vote.
+    #[inline]
+    pub fn vote(&mut self, matched: bool) {
+        self.matched += u64::from(matched);
+        self.unmatched += u64::from(!matched);
+    }
+
+    /// Counts a trace of so many spans as kept in the policy's name.
+    pub fn decide(&mut self, spans: u32) {
+        self.decided += 1;
+        self.decided_spans += u64::from(spans);
+    }
 }
 
 /// What intake refused, told to the sender in the answer.

@@ -2,16 +2,20 @@
 //! whole, and what is kept goes out as bytes. Time and seeds are arguments; the world is `host::Host`.
 //!
 //! The stages are strangers to one another; `shard` composes them. What several of them speak of lies in
-//! `vocabulary`, `rules`, `index` and `ledger`.
+//! `vocabulary`, `evidence`, `rules`, `index` and `ledger`.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss))]
 
 pub mod vocabulary;
+
+pub mod evidence;
 
 pub mod host;
 
 pub mod rules;
 
 pub mod ledger;
+
+pub mod randomness;
 
 pub mod index;
 

@@ -6,13 +6,18 @@
 
 pub mod attribute;
 mod compile;
+mod judge;
+pub mod limit;
 mod tree;
 
 pub use attribute::{AttributeRules, Site};
 pub use compile::RulesError;
-pub use tree::{Ballot, Evidence};
+pub use judge::Ballot;
+pub use tree::Evidence;
 
 use crate::vocabulary::StatusMask;
+use limit::Limit;
+use tailwater_proto::tracestate::collector_member;
 use tree::Node;
 
 /// A compiled set of policies. Immutable; shared by all shards.
@@ -20,11 +25,20 @@ use tree::Node;
 pub struct Rules {
     attributes: AttributeRules,
     latencies: Vec<LatencyLeaf>,
+    trace_states: Vec<TraceStateLeaf>,
+    /// The leaf on the sampled flag, if a policy asks for it.
+    sampled_flag: Option<u16>,
+    limits: Vec<Limit>,
+    /// What each limit is called: the name of its policy.
+    limit_names: Vec<String>,
+    sub_policy_names: Vec<String>,
     policies: Vec<CompiledPolicy>,
     /// Indexes into `policies` in the order of evaluation: drop policies first.
     order: Vec<u16>,
     leaf_count: usize,
     sample_on_first_match: bool,
+    /// Whether traces are kept by their randomness, and not as the Collector does.
+    is_by_randomness: bool,
 }
 
 /// One policy, ready to be evaluated.
@@ -46,6 +60,17 @@ pub struct LatencyLeaf {
     /// Inclusive upper bound, milliseconds; 0 for none.
     pub upper_threshold_ms: i64,
 }
+
+/// A trace state policy's leaf.
+#[derive(Debug)]
+struct TraceStateLeaf {
+    leaf: u16,
+    key: Box<[u8]>,
+    values: Vec<Box<[u8]>>,
+}
+
+/// The sampled flag among a span's `flags` (W3C).
+const SAMPLED_FLAG: u32 = 1;
 
 impl LatencyLeaf {
     /// Whether a prefix of this duration satisfies the leaf.
@@ -73,6 +98,53 @@ impl Rules {
     #[must_use]
     pub fn latencies(&self) -> &[LatencyLeaf] {
         &self.latencies
+    }
+
+    /// Evaluates the leaves on a span's flags and tracestate and sets their bits in `leaves`.
+    #[inline]
+    pub fn visit_context(&self, flags: u32, trace_state: &[u8], leaves: &mut [u64]) {
+        let mut set = |leaf: u16| leaves[usize::from(leaf / 64)] |= 1 << (leaf % 64);
+        if let Some(leaf) = self.sampled_flag
+            && flags & SAMPLED_FLAG != 0
+        {
+            set(leaf);
+        }
+        if trace_state.is_empty() {
+            return;
+        }
+        for TraceStateLeaf { leaf, key, values } in &self.trace_states {
+            if collector_member(trace_state, key).is_some_and(|value| values.iter().any(|known| **known == *value)) {
+                set(*leaf);
+            }
+        }
+    }
+
+    /// The limits, by number.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// For limits of these rules that `before` had under the same name and terms: (number here, number there).
+    #[must_use]
+    pub fn same_limits(&self, before: &Self) -> Vec<(usize, usize)> {
+        let all =
+            |rules: &Self| rules.limit_names.iter().cloned().zip(rules.limits.iter().copied()).collect::<Vec<_>>();
+        let theirs = all(before);
+        let place = |one: &(String, Limit)| theirs.iter().position(|other| other == one);
+        all(self).iter().enumerate().filter_map(|(number, one)| Some((number, place(one)?))).collect()
+    }
+
+    /// Whether traces are kept by their own randomness (OTEP 235), and not as the Collector does.
+    #[must_use]
+    pub fn is_by_randomness(&self) -> bool {
+        self.is_by_randomness
+    }
+
+    /// The names of the sub-policies of composites, by number.
+    #[must_use]
+    pub fn sub_policy_names(&self) -> &[String] {
+        &self.sub_policy_names
     }
 
     /// The policies' names, in configuration order.

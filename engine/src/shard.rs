@@ -11,17 +11,21 @@ use crate::buffer::arena::{Arena, Reference};
 use crate::buffer::cold::ColdTable;
 use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
 use crate::buffer::traces::TraceTable;
-use crate::decide::VerdictMemory;
+use crate::decide::{KeptBy, VerdictMemory};
+use crate::export::mark::{Mark, MarkCounts, Marker};
 use crate::export::{BatchLimits, Export};
 use crate::host::Host;
 use crate::index::{Index, Place};
 use crate::intake::{Intake, IntakeError, Scanned};
 use crate::ledger::{DropReason, Ledger, PolicyCounts};
+use crate::randomness::{Randomness, TraceRandomness};
 use crate::route::Route;
-use crate::rules::{Rules, duration_ms};
-use crate::vocabulary::{Nanos, ShardIndex, SpanBatch, SpanRecord, TraceId, Unit};
+use crate::rules::Rules;
+use crate::rules::limit::Limits;
+use crate::vocabulary::{Nanos, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
 use std::sync::Arc;
+use tailwater_config::sampling::RandomnessSource;
 
 /// The bounds and waits of one shard, from the configuration and the memory plan.
 #[derive(Debug, Clone)]
@@ -60,6 +64,10 @@ pub struct ShardPlan {
     pub trace_bytes_max: u32,
     /// On drain: drop what is undecided instead of deciding it.
     pub drop_pending_at_drain: bool,
+    /// Where the randomness of traces without `rv` comes from.
+    pub randomness: RandomnessSource,
+    /// Write a threshold of 0 into spans that came without one and were kept for certain.
+    pub writes_threshold_zero: bool,
     /// When an export batch is full.
     pub batch: BatchLimits,
     /// How long a batch may wait for more spans.
@@ -68,6 +76,9 @@ pub struct ShardPlan {
 
 /// The wheel's resolution.
 pub const TICK: Nanos = Nanos::from_millis(10);
+/// Ticks in a window of limits that keep traces by randomness: a second. Longer windows would make better use of a
+/// budget and judge later.
+const WINDOW_TICKS: u32 = 100;
 /// Traces judged early to make room for one span, before the span is dropped instead.
 const EARLY_PER_SPAN_MAX: usize = 64;
 /// The share of the arena, in eighths, past which senders are to be held back.
@@ -80,12 +91,17 @@ const COLD_SHARE: usize = 2;
 pub struct Shard {
     plan: ShardPlan,
     rules: Arc<Rules>,
+    limits: Limits,
+    /// The window that was cut last: its number counted from the origin.
+    window: u32,
+    randomness: Randomness,
     intake: Intake,
     index: Index,
     buffer: Buffer,
     kept: VerdictMemory,
     dropped: VerdictMemory,
     export: Export,
+    marker: Marker,
     /// When the oldest span of the open batch was added.
     batch_opened: Nanos,
     ledger: Ledger,
@@ -123,6 +139,10 @@ impl Shard {
             export: Export::new(plan.batch, plan.hash_seed),
             batch_opened: Nanos::default(),
             ledger: Ledger { policies, ..Ledger::default() },
+            limits: Limits::new(rules.limits(), plan.shards, Nanos::default()),
+            window: 0,
+            randomness: Randomness::new(plan.randomness),
+            marker: Marker::default(),
             due: Vec::new(),
             fragments: Vec::new(),
             hot: Vec::new(),
@@ -201,8 +221,30 @@ impl Shard {
         self.ledger.spans.handed_over += spans as u64;
     }
 
+    /// What became of the tracestates of kept spans.
+    #[must_use]
+    pub fn mark_counts(&self) -> MarkCounts {
+        self.marker.counts()
+    }
+
+    /// Traces that were too large to pass a limit ever.
+    #[must_use]
+    pub fn unreachable_traces(&self) -> u64 {
+        self.limits.unreachable()
+    }
+
+    /// What wanted to pass each limit since the last call; the shards of a node divide the limits by it.
+    pub fn take_limit_demand(&mut self) -> Vec<u64> {
+        self.limits.take_demand()
+    }
+
+    /// Sets this shard's part of each limit, 0 to 1; those of all shards sum to 1.
+    pub fn set_limit_shares(&mut self, shares: &[f64]) {
+        self.limits.set_shares(shares);
+    }
+
     /// Remembers a verdict of a former run of the node. The trace must be this shard's.
-    pub fn restore(&mut self, trace_id: &TraceId, kept_by: Option<u16>) {
+    pub fn restore(&mut self, trace_id: &TraceId, kept_by: Option<KeptBy>) {
         let hash = self.intake.hash(trace_id);
         let known = |place| match place {
             Place::Pending(_) => false,
@@ -213,8 +255,8 @@ impl Shard {
             return;
         }
         let (remembered, kind): (_, fn(u32) -> Place) = match kept_by {
-            Some(policy) => (self.kept.remember(hash, policy), Place::Kept),
-            None => (self.dropped.remember(hash, 0), Place::Dropped),
+            Some(kept) => (self.kept.remember(hash, Some(kept)), Place::Kept),
+            None => (self.dropped.remember(hash, None), Place::Dropped),
         };
         self.forget_evicted(remembered, kind);
         if let Some((position, _)) = remembered {
@@ -260,7 +302,7 @@ impl Shard {
             let entry = match place {
                 Some((_, Place::Pending(entry))) => entry,
                 Some((_, Place::Kept(position))) => {
-                    return self.take_late_kept(now, position, scope, unit, bytes, host);
+                    return self.take_late_kept(now, position, record, (scope, unit, bytes), host);
                 }
                 Some((_, Place::Dropped(position))) => return self.take_late_dropped(position, unit, host),
                 None if self.buffer.traces.is_full() => {
@@ -270,7 +312,8 @@ impl Shard {
                 None => self.open(batch.arrived, record),
             };
             if self.append(entry, scope, unit, bytes) {
-                return self.merge(batch.arrived, entry, record, leaves_more, host);
+                let head = head_of(batch, record);
+                return self.merge(batch.arrived, entry, (record, leaves_more, head), host);
             }
             // The arena is full. Room comes from the traces that are due next, this one perhaps among them.
             if attempt < EARLY_PER_SPAN_MAX && self.buffer.traces.len() > 1 {
@@ -308,36 +351,30 @@ impl Shard {
 
     /// The span is in the buffer: merges its evidence and moves the deadline when it is a root.
     #[inline]
-    fn merge(&mut self, arrived: Nanos, entry: u32, record: &SpanRecord, leaves_more: &[u64], host: &mut impl Host) {
+    fn merge(
+        &mut self,
+        arrived: Nanos,
+        entry: u32,
+        (record, leaves_more, head): (&SpanRecord, &[u64], Option<&SpanHead>),
+        host: &mut impl Host,
+    ) {
         self.ledger.spans.buffered += 1;
-        self.buffer.merge(entry, record, leaves_more);
-        for leaf in self.rules.latencies() {
-            let trace = self.buffer.traces.get_mut(entry);
-            if leaf.holds(duration_ms(trace.start_unix_nano, trace.end_unix_nano)) {
-                let (word, bit) = (usize::from(leaf.leaf / 64), 1u64 << (leaf.leaf % 64));
-                if word == 0 {
-                    trace.leaves |= bit;
-                } else {
-                    self.buffer.traces.set_leaf_more(entry, word - 1, bit);
-                }
-            }
-        }
+        let is_exact = self.buffer.merge(entry, &self.rules, record, leaves_more, head);
+        self.ledger.traces.threshold_levels_folded += u64::from(!is_exact);
         if record.is_root {
             self.root_came(arrived, entry);
         }
         let trace = self.buffer.traces.get_mut(entry);
         trace.active = trace.active.max(elapsed_ticks(arrived));
-        if self.plan.trace_bytes_max > 0 && trace.bytes > self.plan.trace_bytes_max {
+        if self.plan.trace_bytes_max > 0 && trace.seen.bytes > self.plan.trace_bytes_max {
             self.outgrew(entry, host);
         }
     }
 
     fn root_came(&mut self, arrived: Nanos, entry: u32) {
-        let trace = self.buffer.traces.get_mut(entry);
-        trace.root_seen = true;
         if self.plan.decision_wait_after_root > Nanos::default() {
-            let deadline = tick_of(arrived.plus(self.plan.decision_wait_after_root));
-            if deadline < trace.deadline {
+            let deadline = self.window_end(tick_of(arrived.plus(self.plan.decision_wait_after_root)));
+            if deadline < self.buffer.traces.get(entry).deadline {
                 self.buffer.traces.reschedule(entry, deadline);
             }
         }
@@ -347,15 +384,24 @@ impl Shard {
         &mut self,
         now: Nanos,
         position: u32,
-        scope: ScopeHandle,
-        unit: Unit,
-        bytes: &[u8],
+        record: &SpanRecord,
+        span: (ScopeHandle, Unit, &[u8]),
         host: &mut impl Host,
     ) {
-        self.kept.touch(position);
+        let mark = self.kept.touch(position).map(|kept| self.late_mark(record, kept));
         self.ledger.traces.late_kept_spans += 1;
         self.ledger.spans.exporting += 1;
-        self.export_span(now, scope, unit, bytes, host);
+        self.export_span(now, span, mark.filter(|mark| record.head != 0 || !mark.is_plain()), host);
+    }
+
+    /// What a span leaves with that came after its trace was kept.
+    fn late_mark(&self, record: &SpanRecord, kept: KeptBy) -> Mark {
+        let TraceRandomness { value, is_hashed } = Randomness::again(&record.trace_id, kept.is_hashed);
+        self.mark(kept.threshold, value, is_hashed)
+    }
+
+    fn mark(&self, threshold: u64, randomness: u64, writes_randomness: bool) -> Mark {
+        Mark { threshold, randomness, writes_randomness, writes_zero: self.plan.writes_threshold_zero }
     }
 
     fn take_late_dropped(&mut self, position: u32, unit: Unit, host: &mut impl Host) {
@@ -364,6 +410,12 @@ impl Shard {
         self.ledger.spans.drop_items(DropReason::LateNotSampled, 1);
         resolve(host, unit);
     }
+}
+
+/// What the span's tracestate says, if anything.
+#[inline]
+fn head_of<'a>(batch: &'a SpanBatch, record: &SpanRecord) -> Option<&'a SpanHead> {
+    batch.heads.get((record.head as usize).checked_sub(1)?)
 }
 
 /// Tells the log of a dropped span, if it is in the log.

@@ -11,6 +11,8 @@ pub struct Nanos(pub u64);
 impl Nanos {
     /// Nanoseconds in a millisecond.
     pub const PER_MILLISECOND: u64 = 1_000_000;
+    /// Nanoseconds in a second.
+    pub const PER_SECOND: u64 = 1_000_000_000;
 
     /// `milliseconds` as nanoseconds; saturates.
     #[must_use]
@@ -57,10 +59,23 @@ pub struct SpanRecord {
     pub scope: u32,
     /// Its place among all spans of the request, refused ones included: what its unit in the log follows from.
     pub position: u32,
+    /// What its tracestate says, in the batch's `heads`: its place there plus one; 0 when it says nothing.
+    pub head: u32,
     /// Its status as one bit.
     pub status: StatusMask,
     /// True when it has no parent.
     pub is_root: bool,
+    /// True when its sender says that the trace id is random (W3C Level 2).
+    pub is_random: bool,
+}
+
+/// What a span's tracestate says about how it was sampled before it came (OTEP 235).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanHead {
+    /// Its `th`.
+    pub threshold: Option<u64>,
+    /// Its `rv`.
+    pub randomness: Option<u64>,
 }
 
 /// The resources and scopes of one request, as raw wire bytes.
@@ -206,6 +221,8 @@ pub struct SpanBatch {
     pub envelopes: Arc<Envelopes>,
     /// The spans, in the request's order.
     pub spans: Vec<SpanRecord>,
+    /// What the tracestates of those spans say that have an `ot` member.
+    pub heads: Vec<SpanHead>,
     /// Leaves past the first 64: `rules.leaf_words() - 1` words a span.
     pub leaves_more: Vec<u64>,
     /// Where the request lies in the log.
@@ -257,6 +274,8 @@ pub struct Judged {
     pub occasion: Occasion,
     /// Rejection threshold of the rule that kept it, of 2^56 (OTEP 235); 0 when it was kept for certain.
     pub threshold: u64,
+    /// Whether the trace's randomness is a hash of its id.
+    pub is_hashed: bool,
     /// Spans it had.
     pub spans: u32,
 }

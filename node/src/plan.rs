@@ -1,6 +1,7 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
 use tailwater_config::{Batch, Config, MemoryPlan};
+use tailwater_engine::buffer::traces;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::index::POSITION_MAX;
 use tailwater_engine::shard::ShardPlan;
@@ -14,7 +15,7 @@ const CHUNKS_MIN: usize = 16;
 /// Largest span accepted. A larger one could not be exported in a request of the size that receivers accept.
 const SPAN_BYTES_MAX: u32 = 4 << 20;
 /// Bytes of an undecided trace in the tables: its entry and its slot in the index at two thirds' load.
-const TRACE_BYTES: u64 = 88 + 12;
+const TRACE_BYTES: u64 = traces::TRACE_BYTES as u64 + 12;
 
 /// The plan of shard `shard` of `shards`.
 pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], shard: u16, shards: u16) -> ShardPlan {
@@ -48,6 +49,8 @@ pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], sha
         decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),
         trace_bytes_max: u32::try_from(sampling.trace_bytes_max).unwrap_or(u32::MAX),
         drop_pending_at_drain: sampling.drop_pending_traces_on_shutdown,
+        randomness: sampling.randomness,
+        writes_threshold_zero: sampling.writes_threshold_zero,
         batch: BatchLimits {
             spans_max: u32::try_from(batch.spans_max).unwrap_or(u32::MAX),
             bytes_max: size(batch.bytes_max),

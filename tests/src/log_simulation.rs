@@ -12,6 +12,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tailwater_config::sampling::RandomnessSource;
+use tailwater_engine::decide::KeptBy;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::intake::Scanned;
@@ -187,6 +189,8 @@ fn shard_plan(scenario: &LogScenario, shard: u16, shards: u16, seed: u64) -> Sha
         cold_after: Nanos::from_millis(seed % 2 * 100),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
+        randomness: RandomnessSource::TraceId,
+        writes_threshold_zero: false,
         batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
         flush_interval: Nanos::from_millis(100),
     }
@@ -631,7 +635,14 @@ impl LogWorld {
         }
         for entry in &recovered.verdicts {
             let core = &mut self.cores[usize::from(route.shard(route.hash(&entry.trace_id)).0)];
-            core.shard.restore(&entry.trace_id, entry.is_kept.then_some(entry.policy));
+            core.shard.restore(
+                &entry.trace_id,
+                entry.is_kept.then_some(KeptBy {
+                    policy: entry.policy,
+                    threshold: entry.threshold,
+                    is_hashed: entry.is_hashed,
+                }),
+            );
             core.lane.journal().note(*entry);
             core.noted.push((entry.trace_id.to_vec(), entry.is_kept));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
-use crate::sampling::{Strategy, Thresholds};
+use crate::sampling::{RandomnessSource, Strategy, Thresholds};
 use crate::settings::{Ack, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
 
 /// The receivers' knobs stand after this many keys on the reference page.
@@ -197,6 +197,18 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "Whose idea of a probability holds. `otep235`: a trace is kept by its own randomness (`rv`, or the last 7 bytes of its id), limits keep the traces of highest randomness, and kept spans leave with the threshold (`th`) of the rule that kept them, so that counts downstream add up. `collector`: what the Collector does, a hash of its own, limits in order of arrival, the tracestate as it came.",
     )
     .default("otep235; collector for a Collector's file"),
+    Key::<Draft>::new(
+        "sampling.randomness",
+        Kind::Choice(RandomnessSource::CHOICES),
+        |d| Slot::Choice(&mut d.config.sampling.randomness),
+        "With `thresholds: otep235`, where the randomness of a trace without `rv` comes from. `trace_id`: the last 7 bytes of its id. `hashed`: a hash of its id, unless its sender sets the random flag or writes `ot`; the hash is written as `rv`. `auto`: the id, and the hash where so many ids have the same byte 8 that a head sampler must have chosen them by it.",
+    ),
+    Key::<Draft>::new(
+        "sampling.write_threshold_zero",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.sampling.writes_threshold_zero),
+        "With `thresholds: otep235`: write `th:0` into spans that came without a threshold and were kept for certain. OTEP 235 leaves them as they came; set this when senders are known not to sample.",
+    ),
     Key::<Draft>::new(
         "sampling.record_policy",
         Kind::Bool,

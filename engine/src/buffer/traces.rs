@@ -3,21 +3,18 @@
 //! rescheduling and removal cost a few writes and no allocation.
 
 use super::arena::Reference;
-use crate::vocabulary::{StatusMask, TraceId};
+use crate::evidence::Summary;
+use crate::vocabulary::TraceId;
 
-/// One undecided trace: 88 bytes.
+/// One undecided trace: 104 bytes.
 #[derive(Debug, Clone)]
 pub struct Trace {
     /// Its id.
     pub id: TraceId,
     /// The keyed hash of the id.
     pub hash: u64,
-    /// Earliest start, as the reference computes it: a 0 gives way to any other.
-    pub start_unix_nano: u64,
-    /// Latest end, likewise.
-    pub end_unix_nano: u64,
-    /// The first 64 policy leaves that held for any of its spans.
-    pub leaves: u64,
+    /// Its spans, summarised.
+    pub seen: Summary,
     /// Its newest fragment; older ones hang behind it.
     pub newest: Reference,
     /// Tick of its first span's arrival.
@@ -28,22 +25,18 @@ pub struct Trace {
     pub deadline: u32,
     previous: u32,
     next: u32,
-    /// Spans so far.
-    pub spans: u32,
-    /// Bytes of their messages; saturates.
-    pub bytes: u32,
-    /// Status codes seen.
-    pub status: StatusMask,
-    /// True once a span without a parent has come.
-    pub root_seen: bool,
+    /// Its place in the table of what tracestates say; `NONE` while none of its spans has said anything.
+    pub head: u32,
     /// True once it was judged and kept.
     pub is_kept: bool,
 }
 
-const _: () = assert!(size_of::<Trace>() == 88, "the memory plan counts 88 bytes a trace");
+/// What the memory plan counts for a trace.
+pub const TRACE_BYTES: usize = size_of::<Trace>();
+const _: () = assert!(TRACE_BYTES <= 104, "a trace is to stay small");
 
-/// End of a list.
-const NONE: u32 = u32::MAX;
+/// End of a list, or no place in a table.
+pub const NONE: u32 = u32::MAX;
 
 /// Slots of the wheel. With ticks of 10 ms one turn is 41 s; later deadlines stay in their slot for another turn.
 const WHEEL_SLOTS: u32 = 4096;
@@ -106,19 +99,14 @@ impl TraceTable {
         let trace = Trace {
             id,
             hash,
-            start_unix_nano: 0,
-            end_unix_nano: 0,
-            leaves: 0,
+            seen: Summary::default(),
             newest: Reference::NONE,
             opened,
             active: opened,
             deadline,
             previous: NONE,
             next: NONE,
-            spans: 0,
-            bytes: 0,
-            status: 0,
-            root_seen: false,
+            head: NONE,
             is_kept: false,
         };
         let number = match self.vacant.pop() {
@@ -159,17 +147,11 @@ impl TraceTable {
         &self.leaves_more[start..start + self.words_more]
     }
 
-    /// Adds leaves past the first 64.
-    pub fn merge_leaves_more(&mut self, number: u32, words: &[u64]) {
+    /// The summary of entry `number`, and its leaves past the first 64, to be changed.
+    #[inline]
+    pub fn evidence_mut(&mut self, number: u32) -> (&mut Summary, &mut [u64]) {
         let start = number as usize * self.words_more;
-        for (mine, theirs) in self.leaves_more[start..start + self.words_more].iter_mut().zip(words) {
-            *mine |= theirs;
-        }
-    }
-
-    /// Sets one bit in a word past the first.
-    pub fn set_leaf_more(&mut self, number: u32, word: usize, bit: u64) {
-        self.leaves_more[number as usize * self.words_more + word] |= bit;
+        (&mut self.entries[number as usize].seen, &mut self.leaves_more[start..start + self.words_more])
     }
 
     /// Moves a deadline.
@@ -219,6 +201,35 @@ impl TraceTable {
             self.cool_hand += 1;
         }
         self.cool_hand = self.cursor;
+    }
+
+    /// The traces whose deadline is at or before `tick`, which stay on the wheel, into `out`.
+    pub fn due(&self, tick: u32, out: &mut Vec<u32>) {
+        out.clear();
+        let last = tick.min(self.cursor.saturating_add(WHEEL_SLOTS - 1));
+        // Nothing is due before the cursor; after a long pause one turn of the wheel has every slot.
+        for slot in self.cursor..=last {
+            let mut at = self.slots[(slot % WHEEL_SLOTS) as usize];
+            while at != NONE {
+                let entry = &self.entries[at as usize];
+                if entry.deadline <= tick {
+                    out.push(at);
+                }
+                at = entry.next;
+            }
+        }
+    }
+
+    /// All traces on the wheel, into `out`.
+    pub fn all(&self, out: &mut Vec<u32>) {
+        out.clear();
+        for first in &self.slots {
+            let mut at = *first;
+            while at != NONE {
+                out.push(at);
+                at = self.entries[at as usize].next;
+            }
+        }
     }
 
     /// Takes up to `count_max` traces whose deadline is at or before `tick` off the wheel, into `out`. True when more may
@@ -319,7 +330,7 @@ mod tests {
     fn a_bounded_expiry_goes_on_where_it_stopped() {
         let mut table = TraceTable::new(10, 1);
         let all: Vec<u32> = (0..5).map(|number| table.open([number; 16], 0, 0, 3)).collect();
-        table.merge_leaves_more(all[0], &[9]);
+        table.evidence_mut(all[0]).1[0] = 9;
         let mut out = Vec::new();
         assert!(table.expire(3, 2, &mut out));
         let mut seen = out.clone();

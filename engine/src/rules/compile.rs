@@ -1,11 +1,13 @@
 //! From configured policies to leaves and trees.
 
 use super::attribute::{AttributeRules, Test};
-use super::tree::{FNV_BASIS, Node, fnv_1a};
-use super::{CompiledPolicy, LatencyLeaf, Rules};
+use super::limit::{Cost, Limit};
+use super::tree::{Class, FNV_BASIS, LimitNumber, Node, fnv_1a};
+use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf};
 use regex::bytes::RegexBuilder;
 use tailwater_config::pattern;
-use tailwater_config::sampling::{Policy, Rule, Sampling};
+use tailwater_config::sampling::{Policy, Rule, Sampling, Thresholds};
+use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};
 use thiserror::Error;
 
 /// Why a set of policies can't be compiled. Nothing was changed; the configuration is to be corrected.
@@ -39,6 +41,9 @@ pub enum RulesError {
 /// Largest program of an expression, bytes: the bound that the configuration's check has.
 const PROGRAM_BYTES_MAX: usize = 10 << 20;
 
+/// A key and its value must be shorter than this together (the Collector's bound).
+const MEMBER_BYTES_MAX: usize = 256;
+
 /// The Collector's salt when none is configured.
 const HASH_SALT_DEFAULT: &str = "default-hash-seed";
 
@@ -64,10 +69,16 @@ impl Rules {
         Ok(Self {
             attributes: compiler.attributes,
             latencies: compiler.latencies,
+            trace_states: compiler.trace_states,
+            sampled_flag: compiler.sampled_flag,
+            limits: compiler.limits,
+            limit_names: compiler.limit_names,
+            sub_policy_names: compiler.sub_policy_names,
             policies,
             order,
             leaf_count: usize::from(compiler.leaves),
             sample_on_first_match: sampling.sample_on_first_match,
+            is_by_randomness: sampling.thresholds == Thresholds::Otep235,
         })
     }
 }
@@ -76,6 +87,12 @@ impl Rules {
 struct Compiler {
     attributes: AttributeRules,
     latencies: Vec<LatencyLeaf>,
+    trace_states: Vec<TraceStateLeaf>,
+    sampled_flag: Option<u16>,
+    limits: Vec<Limit>,
+    /// Where each limit stands: the names of its policy and those around it.
+    limit_names: Vec<String>,
+    sub_policy_names: Vec<String>,
     leaves: u16,
 }
 
@@ -99,23 +116,66 @@ impl Compiler {
                 let salt = if hash_salt.is_empty() { HASH_SALT_DEFAULT } else { hash_salt };
                 Node::Probabilistic {
                     salted: fnv_1a(FNV_BASIS, salt.as_bytes()),
-                    threshold: probabilistic_threshold(*sampling_percentage),
+                    hash_max: hash_max(*sampling_percentage),
+                    threshold: threshold_of(sampling_percentage.min(100.0) / 100.0, PRECISION_DEFAULT).unwrap_or(NEVER),
                 }
             }
             Rule::SpanCount { min, max } => Node::SpanCount { min: i64::from(*min), max: i64::from(*max) },
-            Rule::RateLimiting { .. }
-            | Rule::BytesLimiting { .. }
-            | Rule::TraceState { .. }
-            | Rule::TraceFlags
-            | Rule::OttlCondition { .. }
-            | Rule::Composite { .. } => {
+            Rule::OttlCondition { .. } => {
                 return Err(RulesError::Unsupported { line: policy.line, policy: policy.name.clone() });
+            }
+            Rule::RateLimiting { spans_per_second, burst_capacity } => {
+                Node::Limit(self.limit(policy, Limit::bucket(Cost::Spans, *spans_per_second, *burst_capacity))?)
+            }
+            Rule::BytesLimiting { bytes_per_second, burst_capacity } => {
+                Node::Limit(self.limit(policy, Limit::bucket(Cost::Bytes, *bytes_per_second, *burst_capacity))?)
+            }
+            Rule::TraceFlags => match self.sampled_flag {
+                Some(leaf) => Node::Leaf(leaf),
+                None => {
+                    let leaf = self.next_leaf()?;
+                    self.sampled_flag = Some(leaf);
+                    Node::Leaf(leaf)
+                }
+            },
+            Rule::TraceState { key, values } => self.trace_state(key, values)?,
+            Rule::Composite { spans_per_second_max, policies } => {
+                let class = |(policy, spans): &(Policy, i64)| self.class(policy, (*spans).min(*spans_per_second_max));
+                Node::Composite(policies.iter().map(class).collect::<Result<_, _>>()?)
             }
             Rule::And(policies) | Rule::Drop(policies) => {
                 Node::All(policies.iter().map(|policy| self.node(policy)).collect::<Result<_, _>>()?)
             }
             Rule::Not(policy) => Node::Not(Box::new(self.node(policy)?)),
         })
+    }
+
+    fn limit(&mut self, policy: &Policy, limit: Limit) -> Result<LimitNumber, RulesError> {
+        let number = u16::try_from(self.limits.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
+        self.limits.push(limit);
+        self.limit_names.push(policy.name.clone());
+        Ok(LimitNumber { number, cost: limit.cost })
+    }
+
+    fn class(&mut self, policy: &Policy, spans_per_second: i64) -> Result<Class, RulesError> {
+        let node = self.node(policy)?;
+        let limit = self.limit(policy, Limit::by_second(spans_per_second))?;
+        let name = u16::try_from(self.sub_policy_names.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
+        self.sub_policy_names.push(policy.name.clone());
+        Ok(Class { node, limit, name })
+    }
+
+    /// A leaf on a member of the tracestate. Values that no member can have are left out, as the Collector does.
+    fn trace_state(&mut self, key: &str, values: &[String]) -> Result<Node, RulesError> {
+        let fits = |value: &&String| !value.is_empty() && key.len() + value.len() < MEMBER_BYTES_MAX;
+        let values: Vec<Box<[u8]>> = values.iter().filter(fits).map(|value| value.as_bytes().into()).collect();
+        let same = |known: &&TraceStateLeaf| *known.key == *key.as_bytes() && known.values == values;
+        if let Some(known) = self.trace_states.iter().find(same) {
+            return Ok(Node::Leaf(known.leaf));
+        }
+        let leaf = self.next_leaf()?;
+        self.trace_states.push(TraceStateLeaf { leaf, key: key.as_bytes().into(), values });
+        Ok(Node::Leaf(leaf))
     }
 
     fn latency(&mut self, threshold_ms: i64, upper_threshold_ms: i64) -> Result<Node, RulesError> {
@@ -178,7 +238,7 @@ fn texts(values: &[String]) -> Test {
 /// The largest hash that is sampled: (2^64 - 1) times the share, the product rounded to 64 bits of mantissa (ties
 /// to even), truncated and saturated. The share is `percentage / 100` in double precision.
 #[must_use]
-pub(super) fn probabilistic_threshold(percentage: f64) -> u64 {
+pub(super) fn hash_max(percentage: f64) -> u64 {
     let share = percentage / 100.0;
     if share.is_nan() || share <= 0.0 {
         return 0;

@@ -1,10 +1,12 @@
 //! Each policy's cases, from the behaviour of the Collector's processor: names follow the sections of its reference.
 
-use super::compile::probabilistic_threshold;
+use super::compile::hash_max;
+use super::limit::Limits;
 use super::tree::{FNV_BASIS, fnv_1a};
 use super::*;
+use crate::evidence::Summary;
 use crate::ledger::PolicyCounts;
-use crate::vocabulary::Verdict;
+use crate::vocabulary::{Nanos, Verdict};
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_proto::otlp::check::key_value;
 
@@ -13,7 +15,7 @@ fn policy(rule: Rule) -> Policy {
 }
 
 fn sampling(policies: Vec<Policy>) -> Sampling {
-    Sampling { policies, ..Sampling::default() }
+    Sampling { policies, ..Sampling::collector_default() }
 }
 
 /// An attribute value in a test.
@@ -77,14 +79,19 @@ fn judge(rules: &Rules, case: &Case) -> Verdict {
         }
         all.iter_mut().zip(&leaves).for_each(|(all, leaf)| *all |= leaf);
     }
-    let evidence = Evidence {
-        trace_id: &case.id,
+    let seen = Summary {
         leaves: all[0],
-        leaves_more: &all[1..],
         status: case.status,
-        span_count: u32::try_from(case.spans.len()).unwrap(),
+        spans: u32::try_from(case.spans.len()).unwrap(),
+        ..Summary::default()
     };
-    rules.judge(&evidence, &mut vec![PolicyCounts::default(); rules.policy_names().len()]).verdict
+    ballot(rules, &Evidence { trace_id: &case.id, seen: &seen, more: &all[1..] }).verdict
+}
+
+fn ballot(rules: &Rules, evidence: &Evidence<'_>) -> Ballot {
+    let mut limits = Limits::new(rules.limits(), 1, Nanos::default());
+    let mut counts = vec![PolicyCounts::default(); rules.policy_names().len()];
+    rules.judge_arrival(evidence, &mut limits, Nanos::default(), &mut counts)
 }
 
 fn samples(rule: Rule, case: &Case) -> bool {
@@ -219,7 +226,7 @@ fn probabilistic_3_7_thresholds() {
         (f64::NAN, 0),
         (1e-300, 0),
     ] {
-        assert_eq!(probabilistic_threshold(percentage), threshold, "{percentage} %");
+        assert_eq!(hash_max(percentage), threshold, "{percentage} %");
     }
 }
 
@@ -279,8 +286,10 @@ fn first_match_stops_the_count() {
         section.sample_on_first_match = first_match;
         let rules = Rules::compile(&section).unwrap();
         let mut counts = vec![PolicyCounts::default(); 2];
-        let evidence = Evidence { trace_id: &[1; 16], leaves: 0, leaves_more: &[], status: 1, span_count: 1 };
-        rules.judge(&evidence, &mut counts);
+        let seen = Summary { status: 1, spans: 1, ..Summary::default() };
+        let mut limits = Limits::new(rules.limits(), 1, Nanos::default());
+        let evidence = Evidence { trace_id: &[1; 16], seen: &seen, more: &[] };
+        rules.judge_arrival(&evidence, &mut limits, Nanos::default(), &mut counts);
         assert_eq!((counts[0].decided, counts[1].matched), (1, second_votes));
     }
 }

@@ -33,7 +33,7 @@ impl Shard {
                 return true;
             }
         }
-        let appended = self.buffer.append_cold(entry, unit, bytes.len());
+        let appended = self.buffer.append_cold(entry, unit);
         self.ledger.traces.cold_spans += u64::from(appended);
         appended
     }

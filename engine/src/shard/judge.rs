@@ -1,15 +1,20 @@
 //! Verdicts: what is due is judged, noted in the log, remembered for late spans, and its memory given back.
 
 use super::outgoing::add_to_batch;
-use super::{Shard, ShardPlan, elapsed_ticks, tick_of, ticks};
+use super::{Shard, ShardPlan, WINDOW_TICKS, elapsed_ticks, tick_of, ticks};
+use crate::decide::KeptBy;
+use crate::evidence::TraceHead;
 use crate::host::Host;
 use crate::index::Place;
 use crate::ledger::DropReason;
+use crate::randomness::TraceRandomness;
 use crate::rules::{Ballot, Evidence};
 use crate::vocabulary::{Judged, Nanos, Occasion, Verdict};
 
 /// Traces judged in one step, so that their memory is walked together.
 const JUDGE_STEP: usize = 256;
+/// In place of a window's number, once the shard is being drained.
+const DRAINING: u32 = u32::MAX;
 /// Traces judged in one call of `tick`; the caller comes back for more after letting requests through.
 const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
 
@@ -17,6 +22,7 @@ impl Shard {
     /// Judges what is due and sends a batch that has waited long enough. True when more is due: call again soon, after
     /// letting other work through.
     pub fn tick(&mut self, now: Nanos, host: &mut impl Host) -> bool {
+        self.cut_window(now);
         let mut more = true;
         let mut judged = 0;
         while more && judged < JUDGE_PER_TICK_MAX {
@@ -55,6 +61,12 @@ impl Shard {
     /// Judges up to `JUDGE_STEP` undecided traces whatever their deadline, for a shutdown. True when more are left.
     pub fn drain(&mut self, now: Nanos, host: &mut impl Host) -> bool {
         let mut due = std::mem::take(&mut self.due);
+        if self.rules.has_windows() && self.window != DRAINING {
+            // All that is left is one window.
+            self.window = DRAINING;
+            self.buffer.traces.all(&mut due);
+            self.cut_limits(now, &due);
+        }
         self.buffer.traces.expire_soonest(JUDGE_STEP, &mut due);
         if self.plan.drop_pending_at_drain {
             for entry in &due {
@@ -81,21 +93,58 @@ impl Shard {
             Occasion::Drain => self.ledger.traces.decided_at_drain += due.len() as u64,
         }
         for entry in due {
-            let trace = self.buffer.traces.get(*entry);
-            let evidence = Evidence {
-                trace_id: &trace.id,
-                leaves: trace.leaves,
-                leaves_more: self.buffer.traces.leaves_more(*entry),
-                status: trace.status,
-                span_count: trace.spans,
-            };
-            let ballot = self.rules.judge(&evidence, &mut self.ledger.policies);
+            let (ballot, randomness) = self.ballot(now, *entry, occasion);
             match ballot.verdict {
-                Verdict::Keep(policy) => self.settle_kept(now, *entry, policy, ballot, occasion, host),
+                Verdict::Keep(policy) => self.settle_kept(now, *entry, (policy, ballot, randomness), occasion, host),
                 Verdict::Drop => self.settle_dropped(*entry, ballot, occasion, host),
             }
         }
         self.buffer.release(due, |unit| host.resolve(unit));
+    }
+
+    /// Asks the policies.
+    fn ballot(&mut self, now: Nanos, entry: u32, occasion: Occasion) -> (Ballot, TraceRandomness) {
+        let Self { buffer, rules, limits, ledger, randomness, .. } = self;
+        let trace = buffer.traces.get(entry);
+        let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(entry) };
+        if !rules.is_by_randomness() {
+            let ballot = rules.judge_arrival(&evidence, limits, now, &mut ledger.policies);
+            return (ballot, TraceRandomness { value: 0, is_hashed: false });
+        }
+        let head = buffer.head(entry);
+        let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
+        let rows = head.map(TraceHead::rows).unwrap_or_default();
+        let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
+        if occasion == Occasion::Early && matches!(ballot.verdict, Verdict::Keep(_)) {
+            // It was in no window: what it takes is missing in the next.
+            rules.offers(&evidence, randomness.value, &mut |limit, cost| limits.charge(limit, cost));
+        }
+        (ballot, randomness)
+    }
+
+    /// At the beginning of a window, sets the thresholds of limits by what is due.
+    fn cut_window(&mut self, now: Nanos) {
+        let window = elapsed_ticks(now) / WINDOW_TICKS;
+        if self.rules.has_windows() && window > self.window {
+            self.window = window;
+            let mut due = std::mem::take(&mut self.due);
+            self.buffer.traces.due(elapsed_ticks(now), &mut due);
+            due.retain(|entry| self.still_active(now, *entry).is_none());
+            self.cut_limits(now, &due);
+            self.due = due;
+        }
+    }
+
+    /// Sets the thresholds of limits for `due` and nothing else.
+    fn cut_limits(&mut self, now: Nanos, due: &[u32]) {
+        let Self { buffer, rules, limits, randomness, .. } = self;
+        for entry in due {
+            let trace = buffer.traces.get(*entry);
+            let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(*entry) };
+            let own = randomness.of(&trace.id, buffer.head(*entry), trace.seen.is_random).value;
+            rules.offers(&evidence, own, &mut |limit, cost| limits.offer(limit, own, cost));
+        }
+        limits.cut(now);
     }
 
     /// The trace is larger than it may be.
@@ -110,13 +159,15 @@ impl Shard {
         &mut self,
         now: Nanos,
         entry: u32,
-        policy: u16,
-        ballot: Ballot,
+        (policy, ballot, randomness): (u16, Ballot, TraceRandomness),
         occasion: Occasion,
         host: &mut impl Host,
     ) {
+        let kept = KeptBy { policy, threshold: ballot.threshold, is_hashed: randomness.is_hashed };
+        let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
+        let is_marked = self.rules.is_by_randomness() && (!mark.is_plain() || self.buffer.head(entry).is_some());
         // The verdict is in the log before anything that follows from it.
-        self.note(entry, ballot, occasion, host);
+        self.note(entry, ballot, randomness.is_hashed, occasion, host);
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
         let mut recalled = 0;
@@ -131,35 +182,36 @@ impl Shard {
                 self.flush(host);
             }
             let fragment = self.buffer.arena.fragment(*reference);
-            let span = (fragment.scope, fragment.unit, fragment.bytes);
+            let bytes = if is_marked { self.marker.mark(fragment.bytes, &mark) } else { fragment.bytes };
+            let span = (fragment.scope, fragment.unit, bytes);
             add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
         }
         self.fragments = fragments;
         let trace = self.buffer.traces.get_mut(entry);
         trace.is_kept = true;
-        let (hash, spans) = (trace.hash, u64::from(trace.spans));
+        let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
         self.ledger.spans.buffered -= spans;
         self.ledger.spans.exporting += spans - recalled;
         self.ledger.spans.park(recalled);
         self.ledger.traces.pending -= 1;
         self.ledger.traces.kept += 1;
-        let remembered = self.kept.remember(hash, policy);
+        let remembered = self.kept.remember(hash, Some(kept));
         self.remember(entry, hash, remembered, Place::Kept);
     }
 
     fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
-        self.note(entry, ballot, occasion, host);
+        self.note(entry, ballot, false, occasion, host);
         let trace = self.buffer.traces.get(entry);
-        let (hash, spans) = (trace.hash, u64::from(trace.spans));
+        let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
         self.ledger.spans.buffered -= spans;
         self.ledger.spans.drop_items(ballot.drop_reason, spans);
         self.ledger.traces.pending -= 1;
         self.ledger.traces.dropped += 1;
-        let remembered = self.dropped.remember(hash, 0);
+        let remembered = self.dropped.remember(hash, None);
         self.remember(entry, hash, remembered, Place::Dropped);
     }
 
-    fn note(&self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
+    fn note(&self, entry: u32, ballot: Ballot, is_hashed: bool, occasion: Occasion, host: &mut impl Host) {
         let trace = self.buffer.traces.get(entry);
         host.judged(&Judged {
             trace_id: trace.id,
@@ -167,7 +219,8 @@ impl Shard {
             drop_reason: ballot.drop_reason as u8,
             occasion,
             threshold: ballot.threshold,
-            spans: trace.spans,
+            is_hashed,
+            spans: trace.seen.spans,
         });
     }
 
@@ -177,30 +230,42 @@ impl Shard {
         let ShardPlan { inactivity_timeout, decision_wait, trace_duration_max, .. } = self.plan;
         let wait = if inactivity_timeout > off { inactivity_timeout } else { decision_wait };
         let wait = if trace_duration_max > off { wait.min(trace_duration_max) } else { wait };
-        tick_of(arrived.plus(wait))
+        self.window_end(tick_of(arrived.plus(wait)))
+    }
+
+    /// `tick`, or where limits need whole windows the end of the window that it is in.
+    pub(super) fn window_end(&self, tick: u32) -> u32 {
+        if self.rules.has_windows() { tick.div_ceil(WINDOW_TICKS).saturating_mul(WINDOW_TICKS) } else { tick }
     }
 
     /// With an inactivity timeout, puts those of `due` back on the wheel whose latest span is too recent. Their deadline was
     /// not moved as spans came, so that a span costs nothing here.
     fn postpone_active(&mut self, now: Nanos, due: &mut Vec<u32>) {
-        let timeout = ticks(self.plan.inactivity_timeout);
-        if timeout == 0 {
+        if self.plan.inactivity_timeout == Nanos::default() {
             return;
         }
-        let longest = ticks(self.plan.trace_duration_max);
-        let begun = elapsed_ticks(now);
-        due.retain(|entry| {
-            let trace = self.buffer.traces.get(*entry);
-            let quiet = trace.active.saturating_add(timeout);
-            let last = if longest == 0 { u32::MAX } else { trace.opened.saturating_add(longest) };
-            let root_came = trace.root_seen && self.plan.decision_wait_after_root > Nanos::default();
-            let deadline = quiet.min(last);
-            if root_came || deadline <= begun {
-                return true;
+        due.retain(|entry| match self.still_active(now, *entry) {
+            Some(deadline) => {
+                self.buffer.traces.schedule(*entry, deadline);
+                false
             }
-            self.buffer.traces.schedule(*entry, deadline);
-            false
+            None => true,
         });
+    }
+
+    /// With an inactivity timeout: the deadline of a trace whose latest span is too recent for it to be judged.
+    fn still_active(&self, now: Nanos, entry: u32) -> Option<u32> {
+        let timeout = ticks(self.plan.inactivity_timeout);
+        let trace = self.buffer.traces.get(entry);
+        let root_came = trace.seen.root_seen && self.plan.decision_wait_after_root > Nanos::default();
+        if timeout == 0 || root_came {
+            return None;
+        }
+        let longest = ticks(self.plan.trace_duration_max);
+        let quiet = trace.active.saturating_add(timeout);
+        let last = if longest == 0 { u32::MAX } else { trace.opened.saturating_add(longest) };
+        let deadline = self.window_end(quiet.min(last));
+        (deadline > elapsed_ticks(now)).then_some(deadline)
     }
 
     /// Moves a judged trace in the index from its entry to its verdict, and out of it the verdict that gave way.

@@ -4,25 +4,30 @@
 use super::Shard;
 use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
 use crate::export::Export;
+use crate::export::mark::Mark;
 use crate::host::{ExportFate, ExportRequest, Host};
+use crate::index::Place;
 use crate::ledger::DropReason;
-use crate::vocabulary::{Destinations, Nanos, SpanBatch, Unit};
+use crate::vocabulary::{Destinations, Nanos, SpanBatch, SpanRecord, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 
 impl Shard {
-    /// Adds a span to the open batch, which is sent first when it is full.
+    /// Adds a span to the open batch, which is sent first when it is full, with `mark` where it is given.
     pub(super) fn export_span(
         &mut self,
         now: Nanos,
-        scope: ScopeHandle,
-        unit: Unit,
-        bytes: &[u8],
+        (scope, unit, bytes): (ScopeHandle, Unit, &[u8]),
+        mark: Option<Mark>,
         host: &mut impl Host,
     ) {
         if self.export.is_full_for(bytes.len()) {
             self.flush(host);
         }
+        let bytes = match &mark {
+            Some(mark) => self.marker.mark(bytes, mark),
+            None => bytes,
+        };
         let span = (scope, unit, bytes);
         add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
     }
@@ -81,7 +86,8 @@ impl Shard {
             if self.export.is_full_for(bytes.len()) {
                 self.flush_to(destinations, host);
             }
-            self.export_span(now, scope, batch.origin.unit(record.position), bytes, host);
+            let mark = self.recalled_mark(record);
+            self.export_span(now, (scope, batch.origin.unit(record.position), bytes), mark, host);
             spans += 1;
         }
         for scope in self.scopes.drain(..).flatten() {
@@ -92,6 +98,19 @@ impl Shard {
         }
         self.ledger.spans.unpark(spans);
         spans
+    }
+
+    /// What a span leaves with that was read from the log again, while its trace's verdict is remembered here.
+    fn recalled_mark(&self, record: &SpanRecord) -> Option<Mark> {
+        if !self.rules.is_by_randomness() {
+            return None;
+        }
+        let place = self.index.find(record.hash, |place| match place {
+            Place::Kept(position) => self.kept.is(position, record.hash),
+            _ => false,
+        });
+        let Some((_, Place::Kept(position))) = place else { return None };
+        Some(self.late_mark(record, self.kept.kept_by(position)?))
     }
 
     /// Passes a parked metrics or logs request on again, read from the log.

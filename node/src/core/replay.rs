@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tailwater_connectors::otlp::body::BodyReader;
+use tailwater_engine::decide::KeptBy;
 use tailwater_engine::log::format::{Record, Request, VerdictEntry};
 use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::route::Route;
@@ -182,7 +183,14 @@ impl Core {
         let newest = common.verdicts.iter().rev().filter(mine).take(lane.verdicts_max());
         let mut newest: Vec<_> = newest.collect();
         for entry in &newest {
-            shard.restore(&entry.trace_id, entry.is_kept.then_some(entry.policy));
+            shard.restore(
+                &entry.trace_id,
+                entry.is_kept.then_some(KeptBy {
+                    policy: entry.policy,
+                    threshold: entry.threshold,
+                    is_hashed: entry.is_hashed,
+                }),
+            );
         }
         newest.reverse();
         for entry in newest {

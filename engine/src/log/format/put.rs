@@ -2,7 +2,7 @@
 //! and its checksum computed over the copy, which is still in the cache.
 
 use super::record::{
-    FLAG_FLUSH_START, FLAG_KEPT, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS, REQUEST_FIELDS_BYTES,
+    FLAG_FLUSH_START, FLAG_HASHED, FLAG_KEPT, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS, REQUEST_FIELDS_BYTES,
     RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES,
     framed_bytes, signal_byte,
 };
@@ -52,7 +52,8 @@ pub fn put_verdicts(out: &mut Vec<u8>, nonce: u64, sequence: u64, decided_unix_n
     let start = begin(out, sequence, KIND_VERDICTS, VERDICTS_FIELDS_BYTES + entries.len() * VERDICT_BYTES);
     out.extend_from_slice(&decided_unix_nano.to_le_bytes());
     for entry in entries {
-        let flags = if entry.is_kept { FLAG_KEPT } else { 0 };
+        let hashed = if entry.is_hashed { FLAG_HASHED } else { 0 };
+        let flags = hashed | if entry.is_kept { FLAG_KEPT } else { 0 };
         let packed = entry.threshold.min(THRESHOLD_MAX) | flags << THRESHOLD_BITS;
         out.extend_from_slice(&entry.trace_id);
         out.extend_from_slice(&packed.to_le_bytes());

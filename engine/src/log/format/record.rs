@@ -25,11 +25,13 @@ pub(super) const RESOLVED_FIELDS_BYTES: usize = 16;
 /// Bytes of one block of a bitmap with its index.
 pub(super) const RESOLVED_BLOCK_BYTES: usize = 4 + BITMAP_BLOCK_BYTES;
 
-/// Thresholds have 56 bits; the byte above them holds [`FLAG_KEPT`].
+/// Thresholds have 56 bits; the byte above them holds flags.
 pub(super) const THRESHOLD_MAX: u64 = (1 << THRESHOLD_BITS) - 1;
 pub(super) const THRESHOLD_BITS: u32 = 56;
 /// The trace is kept.
 pub(super) const FLAG_KEPT: u64 = 1;
+/// In that byte: the trace's randomness is a hash of its id.
+pub(super) const FLAG_HASHED: u64 = 2;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,6 +158,8 @@ pub struct VerdictEntry {
     pub policy: u16,
     /// Whether the trace is kept.
     pub is_kept: bool,
+    /// Whether its randomness is a hash of its id.
+    pub is_hashed: bool,
     /// Why it was not, by the writer's numbering.
     pub reason: u8,
     /// What brought the decision about, by the writer's numbering.
@@ -189,7 +193,8 @@ impl Iterator for VerdictEntries<'_> {
         Some(VerdictEntry {
             trace_id: array(entry, 0)?,
             threshold: packed & THRESHOLD_MAX,
-            is_kept: packed >> THRESHOLD_BITS == FLAG_KEPT,
+            is_kept: packed >> THRESHOLD_BITS & FLAG_KEPT != 0,
+            is_hashed: packed >> THRESHOLD_BITS & FLAG_HASHED != 0,
             spans: u32_at(entry, 24)?,
             policy: u16_at(entry, 28)?,
             reason: entry[30],
@@ -317,7 +322,7 @@ fn request(payload: &[u8]) -> Option<Request<'_>> {
 fn verdicts(payload: &[u8]) -> Option<Verdicts<'_>> {
     let (fields, bytes) = payload.split_at_checked(VERDICTS_FIELDS_BYTES)?;
     // Flags that version 1 does not know would be lost if they were let through.
-    let is_known = |entry: &[u8]| entry[23] <= 1;
+    let is_known = |entry: &[u8]| entry[23] <= 3;
     (bytes.len().is_multiple_of(VERDICT_BYTES) && bytes.chunks_exact(VERDICT_BYTES).all(is_known)).then_some(())?;
     Some(Verdicts { decided_unix_nano: u64_at(fields, 0)?, entries: VerdictEntries { bytes } })
 }

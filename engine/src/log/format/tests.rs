@@ -143,6 +143,7 @@ fn verdict() -> VerdictEntry {
         threshold: 0x00aa_bbcc_ddee_ff11,
         policy: 0x0102,
         is_kept: true,
+        is_hashed: true,
         reason: 3,
         occasion: 4,
         spans: 0x0506_0708,
@@ -160,7 +161,7 @@ fn verdicts_are_read_back() {
     let saturated = VerdictEntry { threshold: (1 << 56) - 1, ..rejected };
     assert_eq!(verdicts.entries.collect::<Vec<_>>(), [verdict(), dropped, saturated]);
     assert_eq!(out[32..48], *b"0123456789abcdef");
-    assert_eq!(out[48..64], [0x11, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 1, 8, 7, 6, 5, 2, 1, 3, 4]);
+    assert_eq!(out[48..64], [0x11, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 3, 8, 7, 6, 5, 2, 1, 3, 4]);
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn payloads_that_version_1_cannot_have_written_are_refused() {
     }
     out.clear();
     put_verdicts(&mut out, 1, 2, 3, &[verdict()]);
-    for (at, byte) in [(4, 39), (55, 2)] {
+    for (at, byte) in [(4, 39), (55, 4)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).unwrap().record(&changed).is_none(), "byte {at}");

@@ -93,6 +93,7 @@ fn put(out: &mut Vec<u8>, kind: usize, random: &mut Random, nonce: u64, sequence
                 threshold: random.next() >> 8,
                 policy: random.next() as u16,
                 is_kept: random.below(2) == 0,
+                is_hashed: false,
                 reason: 0,
                 occasion: 1,
                 spans: random.next() as u32,

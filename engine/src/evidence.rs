@@ -1,0 +1,143 @@
+//! What is known of a set of spans when it is judged: a summary of fixed size that spans are merged into, and the
+//! summaries by threshold of traces whose spans were sampled differently before they came.
+//!
+//! A policy such as "a span has an error" can only be satisfied by spans that arrived. Where the spans of a trace came
+//! with different thresholds, the trace would have looked different at another randomness: at randomness R only the
+//! spans with a threshold up to R would be there. So such a trace has one *row* for each threshold among its spans, the
+//! summary of the spans with at most that threshold; the highest row is the whole trace.
+
+use crate::rules::{Rules, duration_ms};
+use crate::vocabulary::{SpanHead, SpanRecord, StatusMask};
+
+/// A set of spans of one trace, summarised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Earliest start, as the reference computes it: a 0 gives way to any other.
+    pub start_unix_nano: u64,
+    /// Latest end, likewise.
+    pub end_unix_nano: u64,
+    /// The first 64 policy leaves that held for any of the spans.
+    pub leaves: u64,
+    /// How many they are.
+    pub spans: u32,
+    /// Bytes of their messages; saturates.
+    pub bytes: u32,
+    /// Status codes seen.
+    pub status: StatusMask,
+    /// True once a span without a parent has come.
+    pub root_seen: bool,
+    /// True once a sender said that the trace id is random.
+    pub is_random: bool,
+}
+
+impl Summary {
+    /// Merges a span, `bytes` long, with its leaves; `more` are the leaves past the first 64 of the summary, `record_more`
+    /// those of the span.
+    #[inline]
+    pub fn absorb(&mut self, rules: &Rules, record: &SpanRecord, more: &mut [u64], record_more: &[u64]) {
+        self.leaves |= record.leaves;
+        self.status |= record.status;
+        self.root_seen |= record.is_root;
+        self.is_random |= record.is_random;
+        self.spans += 1;
+        self.bytes = self.bytes.saturating_add(record.length);
+        if self.start_unix_nano == 0 || record.start_unix_nano < self.start_unix_nano {
+            self.start_unix_nano = record.start_unix_nano;
+        }
+        if self.end_unix_nano == 0 || record.end_unix_nano > self.end_unix_nano {
+            self.end_unix_nano = record.end_unix_nano;
+        }
+        for (mine, theirs) in more.iter_mut().zip(record_more) {
+            *mine |= theirs;
+        }
+        for leaf in rules.latencies() {
+            if leaf.holds(duration_ms(self.start_unix_nano, self.end_unix_nano)) {
+                let bit = 1u64 << (leaf.leaf % 64);
+                match usize::from(leaf.leaf / 64) {
+                    0 => self.leaves |= bit,
+                    word => more[word - 1] |= bit,
+                }
+            }
+        }
+    }
+}
+
+/// The spans of a trace with at most one threshold.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The threshold.
+    pub level: u64,
+    /// Their summary.
+    pub seen: Summary,
+    /// Their leaves past the first 64.
+    pub more: Box<[u64]>,
+}
+
+/// What the tracestates of a trace's spans say.
+#[derive(Debug, Clone, Default)]
+pub struct TraceHead {
+    /// The first `rv` that came.
+    pub randomness: Option<u64>,
+    /// The one threshold of all spans so far; meaningless where there are rows.
+    level: u64,
+    /// Lowest level first; empty while all spans have the same.
+    rows: Vec<Row>,
+}
+
+/// Rows of a trace. Senders have a handful of rates; a trace that meets more has the rest counted to their neighbours.
+const ROWS_MAX: usize = 8;
+
+impl TraceHead {
+    /// The rows of a trace whose spans have several thresholds, lowest first; empty when they have one.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The head of a trace with spans that said nothing, if any.
+    #[must_use]
+    pub fn new(first: Option<&SpanHead>) -> Self {
+        Self { randomness: None, level: first.map_or(0, |head| head.threshold.unwrap_or(0)), rows: Vec::new() }
+    }
+
+    /// Merges a span before the trace's own summary takes it in. `seen` and `more` are those of the trace before it,
+    /// `randomness` the one of its id. False when its threshold had to be counted as another.
+    pub fn absorb(
+        &mut self,
+        rules: &Rules,
+        span: (&SpanRecord, &[u64], Option<&SpanHead>),
+        seen: &Summary,
+        more: &[u64],
+        randomness: u64,
+    ) -> bool {
+        let (record, record_more, head) = span;
+        self.randomness = self.randomness.or(head.and_then(|head| head.randomness));
+        // A span that could not have come with its threshold has none.
+        let own = self.randomness.unwrap_or(randomness);
+        let level = head.and_then(|head| head.threshold).filter(|threshold| *threshold <= own).unwrap_or(0);
+        if self.rows.is_empty() {
+            if seen.spans == 0 || level == self.level {
+                self.level = level;
+                return true;
+            }
+            self.rows.push(Row { level: self.level, seen: *seen, more: more.into() });
+        }
+        let at = self.rows.partition_point(|row| row.level < level);
+        let is_known = self.rows.get(at).is_some_and(|row| row.level == level);
+        let is_counted_elsewhere = !is_known && self.rows.len() >= ROWS_MAX;
+        let mut first = at;
+        if is_counted_elsewhere {
+            first = at.min(self.rows.len() - 1);
+        } else if !is_known {
+            let (seen, more) = match at.checked_sub(1).and_then(|below| self.rows.get(below)) {
+                Some(below) => (below.seen, below.more.clone()),
+                None => (Summary::default(), vec![0; more.len()].into()),
+            };
+            self.rows.insert(at, Row { level, seen, more });
+        }
+        for row in &mut self.rows[first..] {
+            row.seen.absorb(rules, record, &mut row.more, record_more);
+        }
+        !is_counted_elsewhere
+    }
+}

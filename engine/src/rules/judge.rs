@@ -1,0 +1,185 @@
+//! How the votes of the policies become a verdict, a reason and a threshold.
+
+use super::limit::Limits;
+use super::tree::{Arrival, Evidence};
+use super::{CompiledPolicy, Rules};
+use crate::evidence::Row;
+use crate::ledger::{DropReason, PolicyCounts};
+use crate::vocabulary::{Nanos, Verdict};
+use tailwater_proto::consistent::NEVER;
+
+/// A verdict and its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ballot {
+    /// What the trace came to.
+    pub verdict: Verdict,
+    /// Why its spans are dropped, when they are.
+    pub drop_reason: DropReason,
+    /// The sub-policy of a composite that kept it: its number among `Rules::sub_policy_names`.
+    pub sub_policy: Option<u16>,
+    /// Rejection threshold of the policy that kept it, of 2^56; 0 when it was kept for certain.
+    pub threshold: u64,
+}
+
+impl Ballot {
+    /// A drop for `drop_reason`.
+    #[must_use]
+    pub fn dropped(drop_reason: DropReason) -> Self {
+        Self { verdict: Verdict::Drop, drop_reason, sub_policy: None, threshold: 0 }
+    }
+
+    fn kept(policy: u16, sub_policy: Option<u16>, threshold: u64) -> Self {
+        Self { verdict: Verdict::Keep(policy), drop_reason: DropReason::NotSampled, sub_policy, threshold }
+    }
+}
+
+/// What the policies come to for one set of spans.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    threshold: u64,
+    /// The policy with the least threshold, the first of several.
+    policy: Option<u16>,
+    is_dropped: bool,
+}
+
+impl Rules {
+    /// Judges a trace in order of arrival, as the Collector does: drop policies first; then any policy that samples keeps
+    /// it. Counts each vote in `counts`, one entry a policy.
+    pub fn judge_arrival(
+        &self,
+        evidence: &Evidence<'_>,
+        limits: &mut Limits,
+        now: Nanos,
+        counts: &mut [PolicyCounts],
+    ) -> Ballot {
+        let mut first = None;
+        let mut first_class = None;
+        for index in &self.order {
+            let policy = &self.policies[usize::from(*index)];
+            let mut arrival = Arrival { limits, now, class: None };
+            let vote = policy.node.samples(evidence, &mut arrival);
+            let class = arrival.class;
+            let count = &mut counts[usize::from(*index)];
+            let Some(matched) = vote else {
+                count.failed += 1;
+                continue;
+            };
+            count.vote(matched);
+            if !matched {
+                continue;
+            }
+            if policy.is_drop {
+                return Ballot::dropped(DropReason::DropPolicy);
+            }
+            if first.is_none() {
+                (first, first_class) = (Some(*index), class);
+            }
+            if self.sample_on_first_match {
+                break;
+            }
+        }
+        let Some(index) = first else { return Ballot::dropped(DropReason::NotSampled) };
+        counts[usize::from(index)].decide(evidence.seen.spans);
+        Ballot::kept(index, first_class, 0)
+    }
+
+    /// Judges a trace by its randomness (OTEP 235). `rows` are those of a trace whose spans came with several thresholds,
+    /// lowest first. Counts each vote in `counts`, one entry a policy.
+    pub fn judge_randomness(
+        &self,
+        evidence: &Evidence<'_>,
+        rows: &[Row],
+        randomness: u64,
+        limits: &Limits,
+        counts: &mut [PolicyCounts],
+    ) -> Ballot {
+        let mut count = |index: u16, threshold: Option<u64>| {
+            let count = &mut counts[usize::from(index)];
+            match threshold {
+                Some(threshold) => count.vote(threshold <= randomness),
+                None => count.failed += 1,
+            }
+        };
+        let outcome = self.outcome(evidence, limits, &mut count);
+        if outcome.is_dropped {
+            return Ballot::dropped(DropReason::DropPolicy);
+        }
+        let Some(index) = outcome.policy.filter(|_| outcome.threshold <= randomness) else {
+            return Ballot::dropped(DropReason::NotSampled);
+        };
+        counts[usize::from(index)].decide(evidence.seen.spans);
+        let sub_policy = self.policies[usize::from(index)].node.class(evidence, limits, randomness);
+        let threshold = self.threshold_over(outcome.threshold, evidence, rows, limits);
+        Ballot::kept(index, sub_policy, threshold)
+    }
+
+    fn outcome(&self, evidence: &Evidence<'_>, limits: &Limits, count: &mut impl FnMut(u16, Option<u64>)) -> Outcome {
+        let mut outcome = Outcome { threshold: NEVER, policy: None, is_dropped: false };
+        let mut floor = 0;
+        for index in &self.order {
+            let CompiledPolicy { node, is_drop, .. } = &self.policies[usize::from(*index)];
+            let own = node.threshold(evidence, Some(limits));
+            count(*index, own);
+            let Some(own) = own else { continue };
+            if *is_drop {
+                // What is dropped with some chance is kept with the opposite one.
+                floor = floor.max(NEVER - own);
+                if own == 0 {
+                    outcome.is_dropped = true;
+                    return outcome;
+                }
+                continue;
+            }
+            if own < outcome.threshold {
+                (outcome.threshold, outcome.policy) = (own, Some(*index));
+            }
+            if own == 0 && self.sample_on_first_match {
+                break;
+            }
+        }
+        outcome.threshold = outcome.threshold.max(floor);
+        outcome
+    }
+
+    /// The threshold of a trace that has `threshold` with all its spans: the least randomness from which on it would have
+    /// been kept, were fewer spans to arrive at less.
+    fn threshold_over(&self, threshold: u64, evidence: &Evidence<'_>, rows: &[Row], limits: &Limits) -> u64 {
+        let Some((top, lower)) = rows.split_last() else { return threshold };
+        let mut reached = threshold.max(top.level);
+        let mut above = top.level;
+        for row in lower.iter().rev() {
+            if reached > above {
+                break;
+            }
+            let fewer = Evidence { trace_id: evidence.trace_id, seen: &row.seen, more: &row.more };
+            let own = self.outcome(&fewer, limits, &mut |_, _| {});
+            let least = own.threshold.max(row.level);
+            if own.is_dropped || least >= above {
+                break;
+            }
+            (reached, above) = (least, row.level);
+        }
+        reached
+    }
+
+    /// Tells `offer` of each limit that a trace wants to pass, before the window is cut.
+    pub fn offers(&self, evidence: &Evidence<'_>, randomness: u64, offer: &mut impl FnMut(u16, u64)) {
+        for index in &self.order {
+            let CompiledPolicy { node, is_drop, .. } = &self.policies[usize::from(*index)];
+            if node.is_limited() {
+                node.offers(evidence, randomness, offer);
+            }
+            let is_certain = || node.threshold(evidence, None) == Some(0);
+            let ends = if *is_drop { !node.is_limited() } else { self.sample_on_first_match && !node.is_limited() };
+            if ends && is_certain() {
+                break;
+            }
+        }
+    }
+
+    /// Whether limits are kept by randomness, so that traces are to be judged window by window.
+    #[must_use]
+    pub fn has_windows(&self) -> bool {
+        self.is_by_randomness && !self.limits.is_empty()
+    }
+}

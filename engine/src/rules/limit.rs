@@ -1,0 +1,261 @@
+//! Limits: token buckets over spans or bytes a second. Two ways to spend them.
+//!
+//! In order of arrival, as the Collector does: a trace is let through while the bucket holds its cost.
+//!
+//! By randomness, for OTEP 235: the traces of one window are ranked, the highest that fit are kept, and the threshold is
+//! one above the first that was rejected. That threshold does not depend on the randomness of any trace it keeps (for
+//! each trace it is what the others leave), so that counts weighted by it are unbiased for every subset of the traces.
+//! Source: Ting, "Adaptive Threshold Sampling"; the Collector's `budget_limiting`.
+//! Traces judged between windows go by the threshold of the last window and are paid for by the next.
+
+use crate::vocabulary::Nanos;
+use tailwater_proto::consistent::{NEVER, to_float};
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// A trace's spans.
+    Spans,
+    /// The bytes of their messages.
+    Bytes,
+}
+
+/// A limit of the configuration, for the whole node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// What is counted.
+    pub cost: Cost,
+    /// Tokens a second.
+    pub per_second: f64,
+    /// Most tokens.
+    pub burst: f64,
+    /// What is left of a second is not carried into the next (the Collector's `composite`).
+    pub is_by_second: bool,
+}
+
+impl Limit {
+    /// A bucket as configured; a burst not above 0 is twice the rate.
+    #[must_use]
+    pub fn bucket(cost: Cost, per_second: i64, burst: i64) -> Self {
+        let burst = if burst > 0 { burst } else { per_second.saturating_mul(2) };
+        Self { cost, per_second: tokens(per_second), burst: tokens(burst), is_by_second: false }
+    }
+
+    /// So many spans in each second.
+    #[must_use]
+    pub fn by_second(spans: i64) -> Self {
+        Self { cost: Cost::Spans, per_second: tokens(spans), burst: tokens(spans), is_by_second: true }
+    }
+}
+
+fn tokens(number: i64) -> f64 {
+    to_float(u64::try_from(number).unwrap_or(0))
+}
+
+/// A trace that wants to pass a limit.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    randomness: u64,
+    cost: u64,
+}
+
+/// One limit's state on one shard.
+#[derive(Debug)]
+struct Bucket {
+    limit: Limit,
+    /// This shard's part of the node's limit.
+    share: f64,
+    /// Below 0 after traces that were judged between windows.
+    tokens: f64,
+    refilled: Nanos,
+    /// The second that `tokens` is for, where what is left is not carried over.
+    second: u64,
+    /// From the last window.
+    threshold: u64,
+    /// The largest cost that wanted to pass of late: a part of the burst must hold it, or it could never pass.
+    largest: f64,
+    candidates: Vec<Candidate>,
+    /// Cost of all candidates since the last `take_demand`.
+    demand: u64,
+    /// Candidates too large to pass ever.
+    unreachable: u64,
+}
+
+/// How far a trace may be above what the bucket holds and still pass: a nanosecond of refill (`x/time/rate`).
+const REFILL_SLACK_SECONDS: f64 = 1e-9;
+/// The share of `largest` that is forgotten with each window.
+const LARGEST_DECAY: f64 = 0.9;
+
+impl Bucket {
+    fn new(limit: Limit, share: f64, now: Nanos) -> Self {
+        Self {
+            limit,
+            share,
+            tokens: limit.burst * share,
+            refilled: now,
+            second: 0,
+            threshold: 0,
+            largest: 0.0,
+            candidates: Vec::new(),
+            demand: 0,
+            unreachable: 0,
+        }
+    }
+
+    /// Most tokens here: this shard's part of the burst, more where single traces need more.
+    fn burst(&self) -> f64 {
+        (self.limit.burst * self.share).max(self.limit.burst.min(2.0 * self.largest))
+    }
+
+    fn refill(&mut self, now: Nanos) {
+        if self.limit.is_by_second {
+            let second = now.0 / Nanos::PER_SECOND;
+            if second != self.second {
+                self.second = second;
+                // Only a shard whose part would not hold a single trace saves up for it.
+                let part = self.limit.burst * self.share;
+                self.tokens = self.tokens.min((self.burst() - part).max(0.0)) + part;
+            }
+            return;
+        }
+        let elapsed = seconds(now.0.saturating_sub(self.refilled.0));
+        self.refilled = self.refilled.max(now);
+        self.tokens = (self.tokens + elapsed * self.limit.per_second * self.share).min(self.burst());
+    }
+
+    fn allow(&mut self, cost: u64, now: Nanos) -> bool {
+        let cost = to_float(cost);
+        self.largest = self.largest.max(cost);
+        self.refill(now);
+        let slack = if self.limit.is_by_second { 0.0 } else { self.limit.per_second * REFILL_SLACK_SECONDS };
+        let passes = cost <= self.limit.burst && (cost <= self.tokens || cost < self.tokens + slack);
+        if passes {
+            self.tokens -= cost;
+        }
+        passes
+    }
+
+    /// The threshold that the budget allows over the candidates of a window; they are gone then.
+    fn cut(&mut self, now: Nanos) {
+        self.largest *= LARGEST_DECAY;
+        let largest = self.candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
+        self.largest = self.largest.max(to_float(largest));
+        self.refill(now);
+        self.candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.randomness));
+        let mut spent = 0.0;
+        let mut kept = 0;
+        let first_rejected = loop {
+            let Some(candidate) = self.candidates.get(kept) else { break None };
+            if spent + to_float(candidate.cost) > self.tokens {
+                break Some(candidate.randomness);
+            }
+            spent += to_float(candidate.cost);
+            kept += 1;
+        };
+        if let Some(randomness) = first_rejected {
+            // What ties with the first rejected can't be told from it by a threshold.
+            while kept > 0 && self.candidates[kept - 1].randomness == randomness {
+                kept -= 1;
+                spent -= to_float(self.candidates[kept].cost);
+            }
+        }
+        self.threshold = match first_rejected {
+            None => 0,
+            Some(_) if kept == 0 => NEVER,
+            Some(randomness) => randomness + 1,
+        };
+        self.tokens -= spent;
+        self.candidates.clear();
+    }
+}
+
+fn seconds(nanos: u64) -> f64 {
+    to_float(nanos) / to_float(Nanos::PER_SECOND)
+}
+
+/// All limits of a rule set on one shard.
+#[derive(Debug, Default)]
+pub struct Limits {
+    buckets: Vec<Bucket>,
+}
+
+impl Limits {
+    /// Full buckets for `limits` on one of `shards` shards.
+    #[must_use]
+    pub fn new(limits: &[Limit], shards: u16, now: Nanos) -> Self {
+        let share = 1.0 / f64::from(shards.max(1));
+        Self { buckets: limits.iter().map(|limit| Bucket::new(*limit, share, now)).collect() }
+    }
+
+    /// Takes over the state of the limits that `before` had under the same number in `pairs` (new number, old number).
+    pub fn inherit(&mut self, before: &mut Self, pairs: &[(usize, usize)]) {
+        for (new, old) in pairs {
+            if let (Some(mine), Some(theirs)) = (self.buckets.get_mut(*new), before.buckets.get_mut(*old)) {
+                mine.tokens = theirs.tokens.min(mine.burst());
+                (mine.refilled, mine.second, mine.threshold) = (theirs.refilled, theirs.second, theirs.threshold);
+                (mine.share, mine.largest) = (theirs.share, theirs.largest);
+            }
+        }
+    }
+
+    /// In order of arrival: whether limit `number` lets `cost` through now; it is paid then.
+    pub fn allow(&mut self, number: u16, cost: u64, now: Nanos) -> bool {
+        let Some(bucket) = self.buckets.get_mut(usize::from(number)) else { return false };
+        bucket.demand = bucket.demand.saturating_add(cost);
+        bucket.allow(cost, now)
+    }
+
+    /// By randomness: the threshold that limit `number` has for a trace of that cost.
+    #[must_use]
+    pub fn threshold(&self, number: u16, cost: u64) -> u64 {
+        match self.buckets.get(usize::from(number)) {
+            Some(bucket) if to_float(cost) <= bucket.limit.burst => bucket.threshold,
+            _ => NEVER,
+        }
+    }
+
+    /// By randomness: a trace of the window that is about to be cut wants to pass limit `number`.
+    pub fn offer(&mut self, number: u16, randomness: u64, cost: u64) {
+        let Some(bucket) = self.buckets.get_mut(usize::from(number)) else { return };
+        bucket.demand = bucket.demand.saturating_add(cost);
+        if to_float(cost) > bucket.limit.burst {
+            bucket.unreachable += 1;
+        } else {
+            bucket.candidates.push(Candidate { randomness, cost });
+        }
+    }
+
+    /// By randomness: a trace that was judged between windows passed limit `number`.
+    pub fn charge(&mut self, number: u16, cost: u64) {
+        if let Some(bucket) = self.buckets.get_mut(usize::from(number)) {
+            bucket.tokens -= to_float(cost);
+            bucket.demand = bucket.demand.saturating_add(cost);
+        }
+    }
+
+    /// By randomness: sets every limit's threshold from what was offered since the last call.
+    pub fn cut(&mut self, now: Nanos) {
+        self.buckets.iter_mut().for_each(|bucket| bucket.cut(now));
+    }
+
+    /// What wanted to pass each limit since the last call: by this the shards of a node divide the limits.
+    pub fn take_demand(&mut self) -> Vec<u64> {
+        self.buckets.iter_mut().map(|bucket| std::mem::take(&mut bucket.demand)).collect()
+    }
+
+    /// Sets this shard's part of each limit, 0 to 1.
+    pub fn set_shares(&mut self, shares: &[f64]) {
+        for (bucket, share) in self.buckets.iter_mut().zip(shares) {
+            bucket.share = share.clamp(0.0, 1.0);
+        }
+    }
+
+    /// Traces too large to pass a limit ever, over all limits.
+    #[must_use]
+    pub fn unreachable(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.unreachable).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;
