@@ -18,6 +18,7 @@ mod finish;
 mod load;
 mod memory_plan;
 mod otel_environment;
+pub mod ottl;
 pub mod pattern;
 mod policies;
 mod problem;
