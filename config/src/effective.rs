@@ -1,11 +1,13 @@
 //! The configuration in effect as native YAML: every key with its value and where it was written. Secrets are redacted.
 //! With the redacted headers put back, the text loads as the same configuration.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::catalogue::{self, Kind, Slot};
 use crate::draft::Draft;
 use crate::load::Loaded;
+use crate::policies::percent_of;
 use crate::problem::Source;
 use crate::sampling::{Policy, Rule};
 use crate::yaml::{Resolved, Scalar, Style};
@@ -134,9 +136,9 @@ fn list_item(out: &mut String, indent: &str, policy: &Policy) {
     body(out, &format!("{indent}  "), policy);
 }
 
-/// The type and block of a policy. Depth is bounded by the nesting rules: and, not, shared type.
+/// The type and block of a policy. Depth is bounded by the nesting rules: composite, and, not, shared type.
 fn body(out: &mut String, indent: &str, policy: &Policy) {
-    let (kind, fields) = fields(&policy.rule);
+    let (kind, fields) = (kind(&policy.rule), fields(&policy.rule));
     let _ = writeln!(out, "{indent}type: {kind}");
     if !fields.is_empty() {
         let _ = writeln!(out, "{indent}{kind}: {{{}}}", fields.join(", "));
@@ -149,8 +151,10 @@ fn body(out: &mut String, indent: &str, policy: &Policy) {
         }
         Rule::Composite { spans_per_second_max, policies } => {
             let _ = writeln!(out, "{indent}{kind}:\n{indent}  max_total_spans_per_second: {spans_per_second_max}");
-            let _ = writeln!(out, "{indent}  composite_sub_policy:");
+            let list = if policies.is_empty() { " []" } else { "" };
+            let _ = writeln!(out, "{indent}  composite_sub_policy:{list}");
             policies.iter().for_each(|(policy, _)| list_item(out, &inner, policy));
+            allocation(out, indent, *spans_per_second_max, policies);
         }
         Rule::Not(policy) => {
             let _ = writeln!(out, "{indent}{kind}:\n{indent}  {kind}_sub_policy:");
@@ -161,88 +165,129 @@ fn body(out: &mut String, indent: &str, policy: &Policy) {
     }
 }
 
+/// The percentages that come to the shares of a composite's sub-policies. Those of one name have one share.
+fn allocation(out: &mut String, indent: &str, total: i64, policies: &[(Policy, i64)]) {
+    let percents: BTreeMap<&str, i64> = policies
+        .iter()
+        .filter_map(|(policy, share)| Some((policy.name.as_str(), percent_of(total, policies.len(), *share)?)))
+        .collect();
+    if !percents.is_empty() {
+        let _ = writeln!(out, "{indent}  rate_allocation:");
+    }
+    for (name, percent) in percents {
+        let _ = writeln!(out, "{indent}    - {{policy: {}, percent: {percent}}}", text(name));
+    }
+}
+
 fn texts(values: &[String]) -> String {
     let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
     format!("[{}]", values.join(", "))
 }
 
-/// The name of a rule's type and the keys of its block that are not at their zero value.
-fn fields(rule: &Rule) -> (&'static str, Vec<String>) {
-    let mut fields = Vec::new();
-    let mut field = |present: bool, name: &str, value: String| {
+/// The keys of a block that are written.
+#[derive(Default)]
+struct Fields(Vec<String>);
+
+impl Fields {
+    fn put(&mut self, present: bool, name: &str, value: String) {
         if present {
-            fields.push(format!("{name}: {value}"));
+            self.0.push(format!("{name}: {value}"));
         }
-    };
-    let kind = match rule {
+    }
+}
+
+/// The name of a rule's type.
+fn kind(rule: &Rule) -> &'static str {
+    match rule {
         Rule::AlwaysSample => "always_sample",
-        Rule::Latency { threshold_ms, upper_threshold_ms } => {
-            field(true, "threshold_ms", threshold_ms.to_string());
-            field(*upper_threshold_ms != 0, "upper_threshold_ms", upper_threshold_ms.to_string());
-            "latency"
-        }
-        Rule::StatusCode { ok, error, unset } => {
-            let codes = [(*ok, "OK"), (*error, "ERROR"), (*unset, "UNSET")];
-            let codes: Vec<&str> = codes.iter().filter(|(set, _)| *set).map(|(_, code)| *code).collect();
-            field(true, "status_codes", format!("[{}]", codes.join(", ")));
-            "status_code"
-        }
-        Rule::StringAttribute { key, values, regex, invert } => {
-            field(true, "key", text(key));
-            field(true, "values", texts(values));
-            field(*regex, "enabled_regex_matching", "true".to_string());
-            field(*invert, "invert_match", "true".to_string());
-            "string_attribute"
-        }
-        Rule::NumericAttribute { key, min, max, invert } => {
-            field(true, "key", text(key));
-            field(*min != i64::MIN, "min_value", min.to_string());
-            field(*max != i64::MAX, "max_value", max.to_string());
-            field(*invert, "invert_match", "true".to_string());
-            "numeric_attribute"
-        }
-        Rule::BooleanAttribute { key, value, invert } => {
-            field(true, "key", text(key));
-            field(true, "value", value.to_string());
-            field(*invert, "invert_match", "true".to_string());
-            "boolean_attribute"
-        }
-        Rule::Probabilistic { hash_salt, sampling_percentage } => {
-            field(!hash_salt.is_empty(), "hash_salt", text(hash_salt));
-            field(true, "sampling_percentage", sampling_percentage.to_string());
-            "probabilistic"
-        }
-        Rule::SpanCount { min, max } => {
-            field(true, "min_spans", min.to_string());
-            field(*max != 0, "max_spans", max.to_string());
-            "span_count"
-        }
-        Rule::RateLimiting { spans_per_second, burst_capacity } => {
-            field(true, "spans_per_second", spans_per_second.to_string());
-            field(*burst_capacity > 0, "burst_capacity", burst_capacity.to_string());
-            "rate_limiting"
-        }
-        Rule::BytesLimiting { bytes_per_second, burst_capacity } => {
-            field(true, "bytes_per_second", bytes_per_second.to_string());
-            field(*burst_capacity > 0, "burst_capacity", burst_capacity.to_string());
-            "bytes_limiting"
-        }
-        Rule::TraceState { key, values } => {
-            field(true, "key", text(key));
-            field(true, "values", texts(values));
-            "trace_state"
-        }
+        Rule::Latency { .. } => "latency",
+        Rule::StatusCode { .. } => "status_code",
+        Rule::StringAttribute { .. } => "string_attribute",
+        Rule::NumericAttribute { .. } => "numeric_attribute",
+        Rule::BooleanAttribute { .. } => "boolean_attribute",
+        Rule::Probabilistic { .. } => "probabilistic",
+        Rule::SpanCount { .. } => "span_count",
+        Rule::RateLimiting { .. } => "rate_limiting",
+        Rule::BytesLimiting { .. } => "bytes_limiting",
+        Rule::TraceState { .. } => "trace_state",
         Rule::TraceFlags => "trace_flags",
-        Rule::OttlCondition { error_mode, span, spanevent } => {
-            field(true, "error_mode", error_mode.to_string());
-            field(!span.is_empty(), "span", texts(span));
-            field(!spanevent.is_empty(), "spanevent", texts(spanevent));
-            "ottl_condition"
-        }
+        Rule::OttlCondition { .. } => "ottl_condition",
         Rule::Composite { .. } => "composite",
         Rule::And(_) => "and",
         Rule::Not(_) => "not",
         Rule::Drop(_) => "drop",
-    };
-    (kind, fields)
+    }
+}
+
+/// The keys of a rule's block that are not at their zero value.
+fn fields(rule: &Rule) -> Vec<String> {
+    let mut fields = Fields::default();
+    keyed(rule, &mut fields);
+    unkeyed(rule, &mut fields);
+    fields.0
+}
+
+/// The rules that look for a key in a span.
+fn keyed(rule: &Rule, fields: &mut Fields) {
+    match rule {
+        Rule::StringAttribute { key, values, regex, invert } => {
+            fields.put(true, "key", text(key));
+            fields.put(true, "values", texts(values));
+            fields.put(*regex, "enabled_regex_matching", "true".to_string());
+            fields.put(*invert, "invert_match", "true".to_string());
+        }
+        Rule::NumericAttribute { key, min, max, invert } => {
+            fields.put(true, "key", text(key));
+            fields.put(*min != i64::MIN, "min_value", min.to_string());
+            fields.put(*max != i64::MAX, "max_value", max.to_string());
+            fields.put(*invert, "invert_match", "true".to_string());
+        }
+        Rule::BooleanAttribute { key, value, invert } => {
+            fields.put(true, "key", text(key));
+            fields.put(true, "value", value.to_string());
+            fields.put(*invert, "invert_match", "true".to_string());
+        }
+        Rule::TraceState { key, values } => {
+            fields.put(true, "key", text(key));
+            fields.put(true, "values", texts(values));
+        }
+        _ => {}
+    }
+}
+
+/// All others.
+fn unkeyed(rule: &Rule, fields: &mut Fields) {
+    match rule {
+        Rule::Latency { threshold_ms, upper_threshold_ms } => {
+            fields.put(true, "threshold_ms", threshold_ms.to_string());
+            fields.put(*upper_threshold_ms != 0, "upper_threshold_ms", upper_threshold_ms.to_string());
+        }
+        Rule::StatusCode { ok, error, unset } => {
+            let codes = [(*ok, "OK"), (*error, "ERROR"), (*unset, "UNSET")];
+            let codes: Vec<&str> = codes.iter().filter(|(set, _)| *set).map(|(_, code)| *code).collect();
+            fields.put(true, "status_codes", format!("[{}]", codes.join(", ")));
+        }
+        Rule::Probabilistic { hash_salt, sampling_percentage } => {
+            fields.put(!hash_salt.is_empty(), "hash_salt", text(hash_salt));
+            fields.put(true, "sampling_percentage", format!("{sampling_percentage:?}"));
+        }
+        Rule::SpanCount { min, max } => {
+            fields.put(true, "min_spans", min.to_string());
+            fields.put(*max != 0, "max_spans", max.to_string());
+        }
+        Rule::RateLimiting { spans_per_second, burst_capacity } => {
+            fields.put(true, "spans_per_second", spans_per_second.to_string());
+            fields.put(*burst_capacity > 0, "burst_capacity", burst_capacity.to_string());
+        }
+        Rule::BytesLimiting { bytes_per_second, burst_capacity } => {
+            fields.put(true, "bytes_per_second", bytes_per_second.to_string());
+            fields.put(*burst_capacity > 0, "burst_capacity", burst_capacity.to_string());
+        }
+        Rule::OttlCondition { error_mode, span, spanevent } => {
+            fields.put(true, "error_mode", error_mode.to_string());
+            fields.put(!span.is_empty(), "span", texts(span));
+            fields.put(!spanevent.is_empty(), "spanevent", texts(spanevent));
+        }
+        _ => {}
+    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::draft::Draft;
-use crate::problem::{Fault, Findings, Source};
+use crate::problem::{Fault, Findings, Source, shown};
+use crate::sampling::{Rule, Sampling, Strategy, Thresholds};
 use crate::settings::{Ack, Config, MIB, OtlpExporter, Wal};
 use crate::value::show_duration;
 
@@ -59,6 +60,8 @@ pub(crate) fn finish(
         checks.refuse("otlp", None, "no receiver is enabled, so nothing could arrive", remedy);
     }
     waits(&mut draft, &mut checks);
+    strategy(&draft.config.sampling, &mut checks);
+    thresholds(&draft.config.sampling, &mut checks);
     wal(&mut draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);
@@ -113,6 +116,42 @@ fn waits(draft: &mut Draft, checks: &mut Checks<'_>) {
         let remedy = "lower it, or raise sampling.max_trace_duration";
         checks.refuse("sampling.inactivity_timeout", value, "is longer than sampling.max_trace_duration", remedy);
     }
+}
+
+/// What cannot be evaluated on a piece of a trace.
+fn strategy(sampling: &Sampling, checks: &mut Checks<'_>) {
+    if sampling.strategy != Strategy::SpanIngest {
+        return;
+    }
+    let key = "sampling.policies";
+    for policy in sampling.policies.iter().filter(|policy| policy.rule.is_stateful()) {
+        let source = match checks.source(key) {
+            Source::File { name, .. } if policy.line > 0 => Source::File { name, line: policy.line },
+            other => other,
+        };
+        let cause = format!(
+            "sampling_strategy \"span-ingest\" requires all policies to be stateless, but policy \"{}\" is stateful",
+            shown(&policy.name)
+        );
+        let remedy = "remove the policy or its upper bound, or write trace-complete";
+        checks.findings.problem(source, key, None, Fault::new(cause, remedy));
+    }
+    if sampling.policies.iter().any(|policy| matches!(policy.rule, Rule::Drop(_))) {
+        let text = "with span-ingest and a drop policy no trace is ever sampled, as in the Collector: a later span might \
+                    still have it dropped";
+        checks.findings.note(checks.source(key), key, text);
+    }
+}
+
+/// A Collector's file has the Collector's verdicts, which is worth a word as long as nobody has chosen them.
+fn thresholds(sampling: &Sampling, checks: &mut Checks<'_>) {
+    let chosen = checks.sources.contains_key("sampling.thresholds");
+    if chosen || sampling.thresholds != Thresholds::Collector || !checks.sources.contains_key("sampling") {
+        return;
+    }
+    let text = "verdicts are the Collector's, and tracestate is left as it came; for thresholds that downstream can count \
+                with (OTEP 235) use --sampling-thresholds=otep235 or TAILWATER_SAMPLING_THRESHOLDS=otep235";
+    checks.findings.note(checks.source("sampling"), "sampling.thresholds", text);
 }
 
 fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {

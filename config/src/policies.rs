@@ -3,34 +3,39 @@
 //! A block has the name of its policy's type. Unknown keys inside a block are refused, as the Collector does. An unknown
 //! mapping beside the block is accepted there (it might be meant for an extension), so here it is a note.
 
+mod budgets;
 mod fields;
 mod rules;
 
 use std::collections::BTreeMap;
+
+pub(crate) use budgets::percent_of;
 
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::sampling::{Policy, Rule};
 use crate::suggest;
 use crate::yaml::{Node, Value};
 
-/// Types this program evaluates.
-const SUPPORTED: &[&str] = &[
+/// The types of policy.
+const TYPES: &[&str] = &[
     "always_sample",
     "latency",
     "numeric_attribute",
     "probabilistic",
     "status_code",
     "string_attribute",
+    "rate_limiting",
+    "bytes_limiting",
     "span_count",
+    "trace_state",
+    "trace_flags",
     "boolean_attribute",
+    "ottl_condition",
     "and",
     "not",
     "drop",
+    "composite",
 ];
-
-/// Types of the Collector that this program does not evaluate. Ignoring one would change what is kept.
-const UNSUPPORTED: &[&str] =
-    &["rate_limiting", "bytes_limiting", "trace_state", "trace_flags", "ottl_condition", "composite"];
 
 /// Most policies of a list; a verdict is a vote of all of them.
 const POLICIES_MAX: usize = 1000;
@@ -41,6 +46,8 @@ enum Level {
     Top,
     /// In `and` or `drop`.
     List,
+    /// In `composite`.
+    Composite,
     /// In `not`.
     Not,
 }
@@ -50,6 +57,7 @@ impl Level {
         match self {
             Self::Top => true,
             Self::List => !matches!(kind, "and" | "drop" | "composite"),
+            Self::Composite => !matches!(kind, "not" | "drop" | "composite"),
             Self::Not => !matches!(kind, "and" | "drop" | "composite" | "not"),
         }
     }
@@ -94,6 +102,9 @@ pub(crate) fn forget_lines(policies: &mut [Policy]) {
         policy.line = 0;
         match &mut policy.rule {
             Rule::And(inner) | Rule::Drop(inner) => forget_lines(inner),
+            Rule::Composite { policies: inner, .. } => {
+                inner.iter_mut().for_each(|(policy, _)| forget_lines(std::slice::from_mut(policy)));
+            }
             Rule::Not(inner) => forget_lines(std::slice::from_mut(inner)),
             _ => {}
         }
@@ -148,7 +159,7 @@ fn read_policy(reader: &mut Reader<'_>, key: &str, node: &Node, level: Level) ->
 fn check_type(reader: &mut Reader<'_>, key: &str, name: &str, kind: &str, line: u32, level: Level) -> Option<()> {
     let key = format!("{key}.type");
     let failed = format!("failed to create policy evaluator for \"{}\": ", shown(name));
-    let known = SUPPORTED.contains(&kind) || UNSUPPORTED.contains(&kind);
+    let known = TYPES.contains(&kind);
     if !known || !level.allows(kind) {
         let mut remedy = format!("use one of {}", allowed(level).collect::<Vec<_>>().join(", "));
         if let Some(near) = suggest::nearest(kind, allowed(level)) {
@@ -159,23 +170,17 @@ fn check_type(reader: &mut Reader<'_>, key: &str, name: &str, kind: &str, line: 
         reader.problem(line, &key, Fault::new(cause, remedy));
         return None;
     }
-    if UNSUPPORTED.contains(&kind) {
-        let cause =
-            format!("{failed}policy type `{kind}` is not supported yet, and without it other traces would be kept");
-        reader.problem(line, &key, Fault::new(cause, "remove this policy, or express it with the supported types"));
-        return None;
-    }
     Some(())
 }
 
 fn allowed(level: Level) -> impl Iterator<Item = &'static str> {
-    SUPPORTED.iter().copied().filter(move |kind| level.allows(kind))
+    TYPES.iter().copied().filter(move |kind| level.allows(kind))
 }
 
 /// A key beside `name`, `type` and the type's own block.
 fn foreign_entry(reader: &mut Reader<'_>, key: &str, kind: &str, entry: &crate::yaml::Entry) {
     let path = format!("{key}.{}", entry.key);
-    let known = SUPPORTED.contains(&entry.key.as_str()) || UNSUPPORTED.contains(&entry.key.as_str());
+    let known = TYPES.contains(&entry.key.as_str());
     let is_block = matches!(entry.node.value, Value::Map(_)) || entry.node.is_null();
     if known && is_block {
         reader.note(entry.line, &path, format!("has no effect, because the policy's type is `{kind}`"));

@@ -277,3 +277,20 @@ pub enum Rule {
     /// Drops the trace, whatever other policies say, when all of the sub-policies sample.
     Drop(Vec<Policy>),
 }
+
+impl Rule {
+    /// Whether its vote on a piece of a trace may be another than on the whole, or depends on other traces: what the
+    /// Collector calls stateful. A composite is only what its sub-policies are, there as here.
+    #[must_use]
+    pub fn is_stateful(&self) -> bool {
+        match self {
+            Self::RateLimiting { .. } | Self::BytesLimiting { .. } => true,
+            Self::Latency { upper_threshold_ms, .. } => *upper_threshold_ms > 0,
+            Self::SpanCount { max, .. } => *max > 0,
+            Self::And(policies) | Self::Drop(policies) => policies.iter().any(|policy| policy.rule.is_stateful()),
+            Self::Not(policy) => policy.rule.is_stateful(),
+            Self::Composite { policies, .. } => policies.iter().any(|(policy, _)| policy.rule.is_stateful()),
+            _ => false,
+        }
+    }
+}

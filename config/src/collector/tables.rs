@@ -114,9 +114,14 @@ pub(super) const TAIL_SAMPLING: &[Row] = &[
     ("drop_pending_traces_on_shutdown", Set("drop_pending_traces_on_shutdown")),
     ("sampling_strategy", Act::Convert(Convert::SamplingStrategy)),
     ("expected_new_traces_per_sec", Note("tables grow as they need here, has no effect")),
-    ("num_shards", Note("traces are spread over all cores here (see shards), has no effect")),
+    ("num_shards", Act::Convert(Convert::Shards)),
     ("mutates_data", Note(TUNING)),
-    ("tail_storage", Refuse("storage extensions are not supported; remove it")),
+    (
+        "tail_storage",
+        Refuse(
+            "storage extensions are not supported; what is pending is in the log of data_directory here (see ack); remove it",
+        ),
+    ),
 ];
 
 const RETRY: &[Row] = &[

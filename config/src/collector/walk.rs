@@ -5,6 +5,7 @@ use super::tables::{self, Act, Row};
 use crate::assign::{self, Place};
 use crate::catalogue::{Target, Which};
 use crate::problem::{Fault, shown};
+use crate::sampling::Strategy;
 use crate::settings::{Compression, MIB};
 use crate::suggest;
 use crate::yaml::{Entry, Node, Scalar, Style, Value};
@@ -20,8 +21,10 @@ pub(super) enum Convert {
     RequestBytes,
     /// The path that OTLP prescribes and no other.
     UrlPath(&'static str),
-    /// `trace-complete` and nothing else.
+    /// `trace-complete` or `span-ingest`.
     SamplingStrategy,
+    /// A whole number that is not too large there, and has no meaning here.
+    Shards,
     /// false, or the remedy.
     NotTrue(&'static str),
     /// `host:port` of gRPC.
@@ -104,6 +107,8 @@ pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
 
 /// `processors.tail_sampling`.
 pub(super) fn tail_sampling(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+    let source = importer.source(entry.line);
+    importer.layers.sources.insert("sampling".to_string(), source);
     section(importer, Home::Sampling, key, &entry.node, tables::TAIL_SAMPLING);
     if entry.node.get("policies").is_none_or(|policies| policies.node.is_null()) {
         importer.note(entry.line, &format!("{key}.policies"), "no policies: every trace is dropped");
@@ -209,7 +214,8 @@ fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str,
         Convert::UrlPath(path) => only(importer, entry, key, text, &[path]),
         Convert::FormatJson => only(importer, entry, key, text, &["json"]),
         Convert::RequestMebibytes | Convert::RequestBytes => request_bytes(importer, home, how, key, line, scalar),
-        Convert::SamplingStrategy => strategy(importer, key, line, text),
+        Convert::SamplingStrategy => strategy(importer, home, key, line, text),
+        Convert::Shards => shards(importer, key, line, scalar),
         Convert::NotTrue(remedy) if text == "true" => importer.refuse(line, key, "not supported", remedy),
         Convert::GrpcEndpoint => grpc_endpoint(importer, home, key, line, text),
         Convert::HttpEndpoint => set_text(importer, home, "endpoints", key, line, text),
@@ -246,20 +252,33 @@ fn request_bytes(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key:
     }
 }
 
-fn strategy(importer: &mut Importer<'_>, key: &str, line: u32, text: &str) {
-    match text {
-        "trace-complete" => {}
-        "span-ingest" => {
-            let remedy = "write trace-complete; verdicts would differ";
-            importer.refuse(line, key, "`span-ingest` is not supported", remedy);
+fn strategy(importer: &mut Importer<'_>, home: Home<'_>, key: &str, line: u32, text: &str) {
+    if Strategy::from_text(text).is_some() {
+        set_text(importer, home, "strategy", key, line, text);
+    } else {
+        let cause = format!(
+            "invalid sampling_strategy \"{}\", expected one of \"trace-complete\" or \"span-ingest\"",
+            shown(text)
+        );
+        importer.refuse(line, key, cause, "write trace-complete");
+    }
+}
+
+/// Most event loops that the Collector lets a processor have.
+const SHARDS_MAX: u64 = 256;
+
+fn shards(importer: &mut Importer<'_>, key: &str, line: u32, scalar: &Scalar) {
+    let number = if scalar.style == Style::Quoted { None } else { crate::value::count(&scalar.text).ok() };
+    match number {
+        Some(number) if number > SHARDS_MAX => {
+            let cause = format!("num_shards ({number}) must not exceed {SHARDS_MAX}");
+            importer.refuse(line, key, cause, "lower it, or remove it: it has no effect here");
         }
-        _ => {
-            let cause = format!(
-                "invalid sampling_strategy \"{}\", expected one of \"trace-complete\" or \"span-ingest\"",
-                shown(text)
-            );
-            importer.refuse(line, key, cause, "write trace-complete");
+        Some(_) => {
+            let text = "traces are spread over all cores here (see shards), and limits are not divided; has no effect";
+            importer.note(line, key, text);
         }
+        None => importer.refuse(line, key, "not a whole number", "write a whole number, or remove it"),
     }
 }
 
@@ -333,7 +352,8 @@ pub(super) fn reference_rows(key: &str, home: &str, table: &[Row], rows: &mut Ve
                 Convert::RequestMebibytes => format!("`{home}request_bytes_max`, from mebibytes"),
                 Convert::RequestBytes => format!("`{home}request_bytes_max`"),
                 Convert::UrlPath(path) => format!("`{path}`; others are refused"),
-                Convert::SamplingStrategy => "`trace-complete`; `span-ingest` is refused".to_string(),
+                Convert::SamplingStrategy => format!("`{home}strategy`"),
+                Convert::Shards => "a note: traces are spread over all cores here (see shards)".to_string(),
                 Convert::NotTrue(remedy) => format!("`false`; `true` is refused: {remedy}"),
                 Convert::GrpcEndpoint | Convert::HttpEndpoint => format!("`{home}endpoints`"),
                 Convert::Headers => format!("`{home}headers`"),

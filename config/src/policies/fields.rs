@@ -59,6 +59,14 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         self.reader.problem(line, &format!("{}.{name}", self.key), fault);
     }
 
+    /// Says that an item of the list under `name` is not acceptable.
+    pub(super) fn refuse_item(&mut self, name: &str, index: usize, fault: Fault) {
+        let list = self.node.get(name);
+        let items = list.and_then(|entry| if let Value::List(items) = &entry.node.value { Some(items) } else { None });
+        let line = items.and_then(|items| items.get(index)).map_or(self.node.line, |item| item.line);
+        self.reader.problem(line, &format!("{}.{name}[{index}]", self.key), fault);
+    }
+
     /// Says something about the value under `name`.
     pub(super) fn note(&mut self, name: &str, text: &str) {
         let line = self.node.get(name).map_or(self.node.line, |entry| entry.line);

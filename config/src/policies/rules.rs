@@ -1,13 +1,16 @@
 //! The block of each policy type to its rule, with the Collector's constructor errors.
 
 use super::fields::Fields;
-use super::{Level, Reader, read_list, read_policy};
+use super::{Level, Reader, budgets, read_list, read_policy};
 use crate::pattern;
 use crate::problem::{Fault, shown};
-use crate::sampling::Rule;
-use crate::yaml::Node;
+use crate::sampling::{ErrorMode, Policy, Rule};
+use crate::yaml::{Node, Value};
 
-/// Reads the block of a policy whose type is supported.
+/// Above so many bytes of key and value together the Collector takes no notice of a value of tracestate.
+const TRACE_STATE_MEMBER_BYTES_MAX: usize = 255;
+
+/// Reads the block of a policy whose type is known and may stand where it stands.
 pub(super) fn read(reader: &mut Reader<'_>, key: &str, name: &str, kind: &str, node: &Node) -> Option<Rule> {
     let failed = format!("failed to create policy evaluator for \"{}\": ", shown(name));
     match kind {
@@ -18,12 +21,32 @@ pub(super) fn read(reader: &mut Reader<'_>, key: &str, name: &str, kind: &str, n
         "string_attribute" => string_attribute(reader, key, node, &failed),
         "span_count" => span_count(reader, key, node),
         "boolean_attribute" => boolean_attribute(reader, key, node),
+        "rate_limiting" => budgets::rate_limiting(reader, key, node),
+        "bytes_limiting" => budgets::bytes_limiting(reader, key, node),
+        "trace_state" => trace_state(reader, key, node),
+        "trace_flags" => no_keys(reader, key, node, Rule::TraceFlags),
+        "ottl_condition" => ottl_condition(reader, key, node, &failed),
         "and" => sub_policies(reader, key, node, "and_sub_policy").map(Rule::And),
         "drop" => sub_policies(reader, key, node, "drop_sub_policy").map(Rule::Drop),
         "not" => not(reader, key, node),
-        // always_sample has no keys; what stands in its block is for nobody.
-        _ => Some(Rule::AlwaysSample),
+        "composite" => budgets::composite(reader, key, node),
+        _ => no_keys(reader, key, node, Rule::AlwaysSample),
     }
+}
+
+/// A type without keys. What stands in a block of its name is for nobody, there as here.
+fn no_keys(reader: &mut Reader<'_>, key: &str, node: &Node, rule: Rule) -> Option<Rule> {
+    match &node.value {
+        Value::Map(entries) if entries.is_empty() => {}
+        Value::Map(_) => reader.note(node.line, key, "this type of policy has no keys, has no effect".to_string()),
+        _ if node.is_null() => {}
+        _ => {
+            let fault = Fault::new(format!("{} where a mapping is needed", node.kind()), "remove it");
+            reader.problem(node.line, key, fault);
+            return None;
+        }
+    }
+    Some(rule)
 }
 
 fn latency(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Rule> {
@@ -127,12 +150,65 @@ fn boolean_attribute(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<
     })
 }
 
-fn sub_policies(
-    reader: &mut Reader<'_>,
-    key: &str,
-    node: &Node,
-    list: &'static str,
-) -> Option<Vec<crate::sampling::Policy>> {
+fn trace_state(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Rule> {
+    let mut fields = Fields::of_block(key, node, &["key", "values"], reader)?;
+    let member = fields.text("key")?;
+    let mut values = fields.texts("values")?;
+    let written = values.len();
+    values.retain(|value| !value.is_empty() && member.len() + value.len() <= TRACE_STATE_MEMBER_BYTES_MAX);
+    if values.is_empty() {
+        fields.note("values", "has no value that a tracestate could have, so this policy never samples");
+    } else if values.len() < written {
+        fields.note("values", "holds values that are empty, or with the key longer than 255 bytes, which never match");
+    }
+    Some(Rule::TraceState { key: member, values })
+}
+
+fn ottl_condition(reader: &mut Reader<'_>, key: &str, node: &Node, failed: &str) -> Option<Rule> {
+    let mut fields = Fields::of_block(key, node, &["error_mode", "span", "spanevent"], reader)?;
+    let (span, spanevent) = (fields.texts("span")?, fields.texts("spanevent")?);
+    let error_mode = error_mode(&mut fields)?;
+    if span.is_empty() && spanevent.is_empty() {
+        let cause = format!("{failed}expected at least one OTTL condition to filter on");
+        fields.refuse("span", Fault::new(cause, "write a list of conditions under `span` or `spanevent`"));
+        return None;
+    }
+    let mut sound = true;
+    for (list, conditions) in [("span", &span), ("spanevent", &spanevent)] {
+        for (index, condition) in conditions.iter().enumerate() {
+            if let Err(fault) = check_condition(condition) {
+                let Fault { cause, remedy } = fault;
+                fields.refuse_item(list, index, Fault::new(format!("{failed}{cause}"), remedy));
+                sound = false;
+            }
+        }
+    }
+    sound.then_some(Rule::OttlCondition { error_mode, span, spanevent })
+}
+
+/// What is wrong with a condition, if anything is.
+fn check_condition(condition: &str) -> Result<(), Fault> {
+    if condition.trim().is_empty() {
+        return Err(Fault::new("an empty condition", "write a condition such as `name == \"GET\"`, or remove it"));
+    }
+    Ok(())
+}
+
+/// Left out, it is neither of the two that the Collector acts on, whatever its documentation says: errors are silent.
+fn error_mode(fields: &mut Fields<'_, '_, '_>) -> Option<ErrorMode> {
+    if fields.entry("error_mode").is_none() {
+        return Some(ErrorMode::Silent);
+    }
+    let written = fields.text("error_mode")?;
+    let mode = ErrorMode::from_text(&written.to_ascii_lowercase());
+    if mode.is_none() {
+        let cause = format!("unknown error mode {}", shown(&written));
+        fields.refuse("error_mode", Fault::new(cause, "use one of ignore, silent, propagate"));
+    }
+    mode
+}
+
+fn sub_policies(reader: &mut Reader<'_>, key: &str, node: &Node, list: &'static str) -> Option<Vec<Policy>> {
     let fields = Fields::of_block(key, node, &[list], reader)?;
     let Some(entry) = fields.entry(list) else {
         let text = "is empty, so this policy always applies".to_string();

@@ -104,6 +104,7 @@ fn what_has_no_effect_is_named_with_its_line() {
         "t.yaml:22: processors.memory_limiter.check_interval",
         "t.yaml:23: processors.memory_limiter.limit_mib",
         "t.yaml:24: processors.batch",
+        "t.yaml:25: sampling.thresholds",
         "t.yaml:29: processors.tail_sampling.expected_new_traces_per_sec",
         "t.yaml:51: processors.tail_sampling/unused",
         "t.yaml:56: exporters.debug.verbosity",
@@ -125,6 +126,15 @@ fn flags_and_variables_stand_above_the_file() {
     assert_eq!(loaded.config.sampling.traces_max, 9);
     assert_eq!(loaded.config.receivers.grpc.unwrap().endpoint.port(), 0);
     assert_eq!(loaded.config.node.shards, Some(2));
+}
+
+#[test]
+fn chosen_thresholds_are_worth_no_note() {
+    let about = |loaded: Loaded| loaded.notes.iter().filter(|note| note.key == "sampling.thresholds").count();
+    assert_eq!(about(fixture()), 1);
+    for chosen in ["collector", "otep235"] {
+        assert_eq!(about(loaded(FIXTURE, ENVIRONMENT, &[("sampling.thresholds", chosen)])), 0);
+    }
 }
 
 #[test]
@@ -203,7 +213,6 @@ fn sampling_values_are_strict() {
         ("decision_wait_: 10s", "unknown key; did you mean `decision_wait`?"),
         ("decision_cache: {sampled_cash_size: 1}", "unknown key; did you mean `sampled_cache_size`?"),
         ("decision_cache: 5", "an integer where a mapping is needed"),
-        ("sampling_strategy: span-ingest", "`span-ingest` is not supported"),
         ("sampling_strategy: other", "invalid sampling_strategy \"other\", expected one of"),
         ("tail_storage: file_storage", "not supported; storage extensions"),
         ("policies: {}", "a mapping where a list of policies is needed"),

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::support::{loaded, pairs};
-use tailwater_config::{Config, GIB, Inputs, MIB, effective, knobs, load, memory_plan, reference_page};
+use crate::support::{again, loaded};
+use tailwater_config::{Inputs, MIB, effective, knobs, load, memory_plan, reference_page};
 
 /// Set to write the page in place of comparing it.
 const WRITE: &str = "TAILWATER_WRITE_REFERENCE";
@@ -42,30 +42,6 @@ fn every_default_is_accepted_by_its_own_key() {
         }
         let flags = [(knob.path.as_str(), knob.default.as_str()), ("exporters.otlp.endpoints", "http://a:4317")];
         loaded("", &[], &flags);
-    }
-}
-
-/// The effective text, loaded again.
-fn again(config: &Config, text: &str, flags: &[(&str, &str)]) -> Config {
-    let flags = pairs(flags);
-    let inputs =
-        Inputs { file: Some(("again.yaml", text)), environment: &[], flags: &flags, machine_memory_bytes: 10 * GIB };
-    let mut reloaded = load(&inputs).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")).config;
-    for (policy, original) in reloaded.sampling.policies.iter_mut().zip(&config.sampling.policies) {
-        same_lines(policy, original);
-    }
-    reloaded
-}
-
-fn same_lines(policy: &mut tailwater_config::sampling::Policy, original: &tailwater_config::sampling::Policy) {
-    use tailwater_config::sampling::Rule;
-    policy.line = original.line;
-    match (&mut policy.rule, &original.rule) {
-        (Rule::And(inner), Rule::And(originals)) | (Rule::Drop(inner), Rule::Drop(originals)) => {
-            inner.iter_mut().zip(originals).for_each(|(policy, original)| same_lines(policy, original));
-        }
-        (Rule::Not(inner), Rule::Not(original)) => same_lines(inner, original),
-        _ => {}
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod collector;
 mod documents;
+mod every_policy;
 mod layers;
 mod policies;
 mod support;

@@ -175,16 +175,6 @@ fn constructor_errors_name_policy_and_line() {
 }
 
 #[test]
-fn types_that_are_not_supported_are_refused_by_name() {
-    for kind in ["rate_limiting", "bytes_limiting", "trace_state", "trace_flags", "ottl_condition", "composite"] {
-        let policy = format!("{{name: a, type: {kind}, {kind}: {{x: 1}}}}");
-        refused_with(&file(&[&policy]), 3, &format!("policy type `{kind}` is not supported yet"));
-        let inside = format!("{{name: a, type: and, and: {{and_sub_policy: [{{name: x, type: {kind}}}]}}}}");
-        refused_with(&file(&[&inside]), 3, kind);
-    }
-}
-
-#[test]
 fn a_misplaced_block_is_told_but_accepted() {
     let loaded = loaded(
         &file(&["{name: a, type: latency, latencyy: {threshold_ms: 5}, status_code: {status_codes: []}}"]),

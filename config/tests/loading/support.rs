@@ -1,6 +1,7 @@
 //! What the tests of this crate share: loading with little ceremony.
 
-use tailwater_config::{GIB, Inputs, Loaded, Problem, load};
+use tailwater_config::sampling::{Policy, Rule};
+use tailwater_config::{Config, GIB, Inputs, Loaded, Problem, load};
 
 /// Owned pairs of borrowed ones.
 pub fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -35,4 +36,30 @@ pub fn refused_with(file: &str, line: u32, cause: &str) {
     let told = problems(file, &[], &[]);
     let start = format!("t.yaml:{line}: ");
     assert!(told.iter().any(|text| text.starts_with(&start) && text.contains(cause)), "{cause}: {told:#?}\n{file}");
+}
+
+/// The effective text, loaded again.
+pub fn again(config: &Config, text: &str, flags: &[(&str, &str)]) -> Config {
+    let flags = pairs(flags);
+    let inputs =
+        Inputs { file: Some(("again.yaml", text)), environment: &[], flags: &flags, machine_memory_bytes: 10 * GIB };
+    let mut reloaded = load(&inputs).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")).config;
+    for (policy, original) in reloaded.sampling.policies.iter_mut().zip(&config.sampling.policies) {
+        same_lines(policy, original);
+    }
+    reloaded
+}
+
+fn same_lines(policy: &mut Policy, original: &Policy) {
+    policy.line = original.line;
+    match (&mut policy.rule, &original.rule) {
+        (Rule::And(inner), Rule::And(originals)) | (Rule::Drop(inner), Rule::Drop(originals)) => {
+            inner.iter_mut().zip(originals).for_each(|(policy, original)| same_lines(policy, original));
+        }
+        (Rule::Composite { policies: inner, .. }, Rule::Composite { policies: originals, .. }) => {
+            inner.iter_mut().zip(originals).for_each(|((policy, _), (original, _))| same_lines(policy, original));
+        }
+        (Rule::Not(inner), Rule::Not(original)) => same_lines(inner, original),
+        _ => {}
+    }
 }
