@@ -13,3 +13,4 @@ pub mod log_simulation;
 pub mod next_hop;
 pub mod process;
 pub mod simulation;
+pub mod unbiased;

@@ -220,18 +220,6 @@ impl TraceTable {
         }
     }
 
-    /// All traces on the wheel, into `out`.
-    pub fn all(&self, out: &mut Vec<u32>) {
-        out.clear();
-        for first in &self.slots {
-            let mut at = *first;
-            while at != NONE {
-                out.push(at);
-                at = self.entries[at as usize].next;
-            }
-        }
-    }
-
     /// Takes up to `count_max` traces whose deadline is at or before `tick` off the wheel, into `out`. True when more may
     /// be due.
     pub fn expire(&mut self, tick: u32, count_max: usize, out: &mut Vec<u32>) -> bool {

@@ -13,8 +13,6 @@ use crate::vocabulary::{Judged, Nanos, Occasion, Verdict};
 
 /// Traces judged in one step, so that their memory is walked together.
 const JUDGE_STEP: usize = 256;
-/// In place of a window's number, once the shard is being drained.
-const DRAINING: u32 = u32::MAX;
 /// Traces judged in one call of `tick`; the caller comes back for more after letting requests through.
 const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
 
@@ -61,12 +59,6 @@ impl Shard {
     /// Judges up to `JUDGE_STEP` undecided traces whatever their deadline, for a shutdown. True when more are left.
     pub fn drain(&mut self, now: Nanos, host: &mut impl Host) -> bool {
         let mut due = std::mem::take(&mut self.due);
-        if self.rules.has_windows() && self.window != DRAINING {
-            // All that is left is one window.
-            self.window = DRAINING;
-            self.buffer.traces.all(&mut due);
-            self.cut_limits(now, &due);
-        }
         self.buffer.traces.expire_soonest(JUDGE_STEP, &mut due);
         if self.plan.drop_pending_at_drain {
             for entry in &due {
@@ -115,8 +107,9 @@ impl Shard {
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
         let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
-        if occasion == Occasion::Early && matches!(ballot.verdict, Verdict::Keep(_)) {
-            // It was in no window: what it takes is missing in the next.
+        let is_between_windows = matches!(occasion, Occasion::Early | Occasion::Drain);
+        if is_between_windows && matches!(ballot.verdict, Verdict::Keep(_)) {
+            // It goes by the last window's threshold: what it takes is missing in the next.
             rules.offers(&evidence, randomness.value, &mut |limit, cost| limits.charge(limit, cost));
         }
         (ballot, randomness)

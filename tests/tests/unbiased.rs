@@ -1,0 +1,116 @@
+//! Adjusted counts add up, by service and route, whatever policy kept the traces, whatever their senders sampled before,
+//! and however many shards divide them. `TAILWATER_UNBIASED_TRACES` sets the traces of each trial: with 1,000,000 the
+//! bound is half a percent.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test")]
+#![allow(clippy::disallowed_methods, reason = "the length of the test comes from the environment")]
+
+use tailwater_config::sampling::Sampling;
+use tailwater_config::{Inputs, load};
+use tailwater_tests::unbiased::{Trial, run};
+
+const ERRORS: &str = "{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}";
+const SLOW: &str = "{name: slow, type: latency, latency: {threshold_ms: 150}}";
+const FIFTH: &str = "{name: fifth, type: probabilistic, probabilistic: {sampling_percentage: 20}}";
+const HALF: &str = "{name: half, type: probabilistic, probabilistic: {sampling_percentage: 50}}";
+const RATE: &str = "{name: rate, type: rate_limiting, rate_limiting: {spans_per_second: 2500}}";
+const BYTES: &str = "{name: bytes, type: bytes_limiting, bytes_limiting: {bytes_per_second: 200000}}";
+
+fn of(policies: &[String]) -> Sampling {
+    let text = format!("sampling:\n  policies: [{}]\n", policies.join(", "));
+    let inputs =
+        Inputs { file: Some(("test.yaml", &text)), environment: &[], flags: &[], machine_memory_bytes: 1 << 30 };
+    match load(&inputs) {
+        Ok(loaded) => loaded.config.sampling,
+        Err(problems) => panic!("{text}: {}", problems[0]),
+    }
+}
+
+fn and(name: &str, parts: &[&str]) -> String {
+    format!("{{name: {name}, type: and, and: {{and_sub_policy: [{}]}}}}", parts.join(", "))
+}
+
+fn not(part: &str) -> String {
+    format!("{{name: not, type: not, not: {{not_sub_policy: {part}}}}}")
+}
+
+fn drop(parts: &[&str]) -> String {
+    format!("{{name: drop, type: drop, drop: {{drop_sub_policy: [{}]}}}}", parts.join(", "))
+}
+
+fn composite(parts: &[&str], shares: &[(&str, u32)]) -> String {
+    let shares: Vec<String> =
+        shares.iter().map(|(name, percent)| format!("{{policy: {name}, percent: {percent}}}")).collect();
+    format!(
+        "{{name: mixed, type: composite, composite: {{max_total_spans_per_second: 5000, policy_order: [], \
+         composite_sub_policy: [{}], rate_allocation: [{}]}}}}",
+        parts.join(", "),
+        shares.join(", ")
+    )
+}
+
+fn traces() -> usize {
+    std::env::var("TAILWATER_UNBIASED_TRACES").ok().and_then(|text| text.parse().ok()).unwrap_or(40_000)
+}
+
+/// The greatest error allowed for so many traces: half a percent for a million, more as the noise grows.
+fn bound(traces: usize) -> f64 {
+    0.005 * (1e6 / traces as f64).sqrt().max(1.0)
+}
+
+fn check(name: &str, policies: &[String]) {
+    let sampling = of(policies);
+    let traces = traces();
+    let mut failures = Vec::new();
+    for shards in [1, 2, 8] {
+        for is_head_sampled in [false, true] {
+            let trial = Trial { sampling: sampling.clone(), shards, traces, is_head_sampled, seed: 7 };
+            let totals = run(&trial);
+            let worst = totals.worst();
+            eprintln!(
+                "{name}: {shards} shards, head-sampled {is_head_sampled}: {:.3} %, {} kept",
+                worst * 100.0,
+                totals.kept()
+            );
+            if worst > bound(traces) {
+                failures.push(format!("{shards} shards, head-sampled {is_head_sampled}: {}", totals.signed()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{name}: {}", failures.join("\n"));
+}
+
+#[test]
+fn samplers_and_certain_rules() {
+    check("probabilistic", &[FIFTH.into()]);
+    check("errors or a fifth", &[ERRORS.into(), FIFTH.into()]);
+    check("half of the errors, a fifth of all", &[and("some_errors", &[ERRORS, HALF]), FIFTH.into()]);
+    check("slow or errors or a fifth", &[SLOW.into(), ERRORS.into(), FIFTH.into()]);
+}
+
+#[test]
+fn opposites_of_chance() {
+    check("not a fifth", &[not(FIFTH)]);
+    check("half of the slow dropped", &[drop(&[SLOW, HALF]), "{name: all, type: always_sample}".into()]);
+}
+
+#[test]
+fn limits() {
+    check("rate", &[RATE.into()]);
+    check("bytes", &[BYTES.into()]);
+    check("errors or rate", &[ERRORS.into(), RATE.into()]);
+}
+
+#[test]
+fn limits_within_other_policies() {
+    check("half within the rate", &[and("both", &[HALF, RATE])]);
+    check("rate and bytes", &[and("both", &[RATE, BYTES])]);
+    check("slow within the rate, a fifth of all", &[and("both", &[SLOW, RATE]), FIFTH.into()]);
+    check("a fifth or within the rate", &[FIFTH.into(), RATE.into()]);
+}
+
+#[test]
+fn composites() {
+    let all = "{name: all, type: always_sample}";
+    check("errors, slow, all", &[composite(&[ERRORS, SLOW, all], &[("errors", 10), ("slow", 20), ("all", 50)])]);
+    check("half, then all", &[composite(&[HALF, all], &[("half", 30), ("all", 50)])]);
+}
