@@ -228,6 +228,7 @@ impl TraceCounts {
         self.decided_at_drain += other.decided_at_drain;
         self.late_kept_spans += other.late_kept_spans;
         self.late_dropped_spans += other.late_dropped_spans;
+        self.threshold_levels_folded += other.threshold_levels_folded;
         self.cold_spans += other.cold_spans;
         self.verdicts_forgotten += other.verdicts_forgotten;
     }
@@ -288,6 +289,7 @@ impl Ledger {
         for (mine, theirs) in self.policies.iter_mut().zip(&other.policies) {
             mine.matched += theirs.matched;
             mine.unmatched += theirs.unmatched;
+            mine.failed += theirs.failed;
             mine.decided += theirs.decided;
             mine.decided_spans += theirs.decided_spans;
         }

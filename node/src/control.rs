@@ -2,6 +2,7 @@
 
 use async_channel::{Receiver, Sender, bounded};
 use std::time::Duration;
+use tailwater_engine::export::mark::MarkCounts;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Ledger;
 
@@ -31,6 +32,10 @@ pub enum Control {
 pub struct Snapshot {
     /// The shard's books.
     pub ledger: Ledger,
+    /// What became of the tracestates of kept spans.
+    pub marks: MarkCounts,
+    /// Traces too large to pass a limit ever.
+    pub unreachable_traces: u64,
     /// Bytes of spans and envelopes held.
     pub buffer_bytes: u64,
     /// Bound of the former.

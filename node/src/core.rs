@@ -23,6 +23,7 @@ use tailwater_engine::host::ExportFate;
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::shard::{Shard, TICK};
 use tailwater_engine::vocabulary::{Destinations, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+use tailwater_proto::consistent::to_float;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn, timeout, yield_now};
 use tailwater_runtime::mesh::MeshPort;
@@ -31,6 +32,10 @@ use tailwater_runtime::mesh::MeshPort;
 const PRESSURE_RECHECK: Duration = Duration::from_millis(5);
 /// Flushes of the journal at the end.
 const CLOSING_FLUSHES: usize = 3;
+/// How often the cores divide limits anew: by then a window's worth of demand is known.
+const LIMITS_SHARED_INTERVAL: Duration = Duration::from_secs(1);
+/// The part of a limit that is divided equally.
+const EQUAL_PART: f64 = 0.1;
 /// Messages from other cores taken in one go before other tasks run.
 const TAKE_IN_A_ROW_MAX: usize = 16;
 
@@ -49,6 +54,8 @@ pub enum Message {
     Parked(Vec<Unit>, Destinations),
     /// The sender's log is full: traces are to be judged early wherever they are, for their spans are in any core's log.
     LogFull,
+    /// What wanted to pass each limit on the core of that number in the last second.
+    LimitDemand(usize, Vec<u64>),
 }
 
 /// Units of other cores' logs, until they are sent.
@@ -68,6 +75,8 @@ pub struct Core {
     /// This core's log, if any receiver acknowledges more than the receipt.
     log: Option<Rc<CoreLog>>,
     for_owners: RefCell<ForOwners>,
+    /// What wanted to pass each limit of late, by core.
+    limit_demands: RefCell<Vec<Vec<u64>>>,
     /// Origin of the engine's time, monotonic nanoseconds; the same for all cores.
     origin: Cell<u64>,
     /// Set while a former run's log is read: nothing is judged before all of it is there.
@@ -115,6 +124,7 @@ impl Core {
             mesh,
             log,
             for_owners: RefCell::default(),
+            limit_demands: RefCell::default(),
             origin: Cell::new(origin),
             is_replaying: Cell::new(false),
             pressed_since: Cell::new(None),
@@ -249,6 +259,7 @@ impl Core {
                     self.park(unit, destinations);
                 }
             }
+            Message::LimitDemand(core, demand) => self.note_demand(core, demand),
             Message::LogFull => {
                 if !self.is_replaying.get() {
                     self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
@@ -361,6 +372,9 @@ impl Core {
         }
         spawn(self.clone().receive_from_cores());
         spawn(self.clone().tick());
+        if self.mesh.ports() > 1 {
+            spawn(self.clone().share_limits());
+        }
         if let Some(log) = &self.log {
             log.start(self);
             spawn(self.clone().keep_journal(log.clone()));
@@ -410,6 +424,29 @@ impl Core {
                 yield_now().await;
             }
         }
+    }
+
+    /// Tells the other cores what wanted to pass this core's limits, and divides the limits by what all have told.
+    async fn share_limits(self: Rc<Self>) {
+        loop {
+            sleep(LIMITS_SHARED_INTERVAL).await;
+            let demand = self.shard.borrow_mut().take_limit_demand();
+            if demand.is_empty() {
+                continue;
+            }
+            for other in (0..self.mesh.ports()).filter(|other| *other != self.index) {
+                // A core whose queue is full divides by what it heard last.
+                _ = self.mesh.try_send(other, Message::LimitDemand(self.index, demand.clone()));
+            }
+            let cores = self.mesh.ports();
+            self.note_demand(self.index, demand);
+            let shares = limit_shares(&self.limit_demands.borrow(), self.index, cores);
+            self.shard.borrow_mut().set_limit_shares(&shares);
+        }
+    }
+
+    fn note_demand(&self, core: usize, demand: Vec<u64>) {
+        *slot(&mut self.limit_demands.borrow_mut(), core) = demand;
     }
 
     async fn obey(self: Rc<Self>, control: Receiver<Control>, ended: Sender<()>) {
@@ -543,6 +580,8 @@ impl Core {
         });
         Snapshot {
             ledger: shard.ledger().clone(),
+            marks: shard.mark_counts(),
+            unreachable_traces: shard.unreachable_traces(),
             buffer_bytes: shard.buffer_bytes() as u64,
             buffer_bytes_max: shard.buffer_bytes_max() as u64,
             exporters: exporters.collect(),
@@ -552,9 +591,45 @@ impl Core {
     }
 }
 
+/// The parts that core `index` of `cores` has of each limit: a tenth is divided equally, so that a core on which something
+/// new arrives has a part at once; the rest as what wanted to pass.
+fn limit_shares(demands: &[Vec<u64>], index: usize, cores: usize) -> Vec<f64> {
+    let equal = 1.0 / count(cores);
+    let of = |demand: &Vec<u64>, limit: usize| demand.get(limit).copied().unwrap_or(0);
+    let limits = demands.get(index).map_or(0, Vec::len);
+    let share = |limit: usize| {
+        let total: u64 = demands.iter().map(|demand| of(demand, limit)).sum();
+        let own = demands.get(index).map_or(0, |demand| of(demand, limit));
+        let by_demand = if total == 0 { equal } else { to_float(own) / to_float(total) };
+        EQUAL_PART * equal + (1.0 - EQUAL_PART) * by_demand
+    };
+    (0..limits).map(share).collect()
+}
+
+fn count(cores: usize) -> f64 {
+    u32::try_from(cores.max(1)).map_or(1.0, f64::from)
+}
+
 fn slot<T>(lists: &mut Vec<Vec<T>>, number: usize) -> &mut Vec<T> {
     if lists.len() <= number {
         lists.resize_with(number + 1, Vec::new);
     }
     &mut lists[number]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit_shares;
+
+    #[test]
+    fn limits_are_divided_by_demand_and_never_more_than_whole() {
+        let demands = [vec![300, 0], vec![100, 0], Vec::new()];
+        let shares: Vec<Vec<f64>> = (0..3).map(|index| limit_shares(&demands, index, 3)).collect();
+        assert!((shares[0][0] - (0.1 / 3.0 + 0.9 * 0.75)).abs() < 1e-9 && (shares[0][1] - 1.0 / 3.0).abs() < 1e-9);
+        let demands = [vec![300, 0], vec![100, 0], vec![0, 0]];
+        for limit in 0..2 {
+            let sum: f64 = (0..3).map(|index| limit_shares(&demands, index, 3)[limit]).sum();
+            assert!((sum - 1.0).abs() < 1e-9);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `/metrics`: the cores' books in Prometheus text format 0.0.4, and in OpenMetrics where it is asked for. Label sets are
 //! bounded by configuration; no trace ids.
 
+mod thresholds;
 mod wal;
 
 use crate::control::Snapshot;
@@ -61,6 +62,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     exporters(&mut page, snapshots);
     receivers(&mut page, snapshots);
     wal::wal(&mut page, snapshots);
+    thresholds::thresholds(&mut page, snapshots, &sum);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {
         page.text.push_str("# EOF\n");
@@ -202,6 +204,8 @@ fn policies(page: &mut Page, sum: &Ledger, names: &[String]) {
             .map(|(matched, count)| (vec![("policy", name.clone()), ("matched", matched.to_string())], number(count)))
     });
     page.family("tailwater_policy_votes_total", Type::Counter, "Votes of each policy on judged traces.", votes);
+    let help = "Traces on which a policy had no vote, because a condition could not be evaluated.";
+    page.family("tailwater_policy_errors_total", Type::Counter, help, by_policy(|counts| counts.failed));
     let help = "Traces kept in the name of a policy: the first that sampled.";
     page.family("tailwater_policy_traces_kept_total", Type::Counter, help, by_policy(|counts| counts.decided));
     let help = "Spans of the traces kept in the name of a policy.";

@@ -1,0 +1,34 @@
+//! Thresholds and limits in the exposition: what could not be told rightly downstream.
+
+use super::{Page, Type, number};
+use crate::control::Snapshot;
+use tailwater_engine::ledger::Ledger;
+
+/// The families of OTEP 235.
+pub(super) fn thresholds(page: &mut Page, snapshots: &[Snapshot], sum: &Ledger) {
+    let total = |read: fn(&Snapshot) -> u64| number(snapshots.iter().map(read).sum());
+    page.single(
+        "tailwater_tracestate_unparseable_spans_total",
+        Type::Counter,
+        "Kept spans that left without their threshold, because their tracestate could not be read or written.",
+        total(|snapshot| snapshot.marks.unparseable),
+    );
+    page.single(
+        "tailwater_tracestate_inconsistent_spans_total",
+        Type::Counter,
+        "Kept spans whose threshold was taken out, because their randomness is below it.",
+        total(|snapshot| snapshot.marks.inconsistent),
+    );
+    page.single(
+        "tailwater_threshold_levels_folded_spans_total",
+        Type::Counter,
+        "Spans of traces with more different thresholds than are told apart: counted as their neighbours.",
+        number(sum.traces.threshold_levels_folded),
+    );
+    page.single(
+        "tailwater_limit_unreachable_traces_total",
+        Type::Counter,
+        "Traces that can't pass a limit ever, because they are larger than its burst.",
+        total(|snapshot| snapshot.unreachable_traces),
+    );
+}
