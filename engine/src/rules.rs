@@ -5,6 +5,7 @@
 //! Semantics: the Collector's `tail_sampling` processor, v0.161.
 
 pub mod attribute;
+pub mod ottl;
 mod compile;
 mod judge;
 pub mod limit;

@@ -153,7 +153,6 @@ functions! {
     TrimPrefix(needed target Text, needed prefix Text);
     TrimSuffix(needed target Text, needed suffix Text);
     TruncateTime(needed time Time, needed duration Duration);
-    URL(needed uri Text);
     Unix(needed seconds Integer, optional nanoseconds Integer);
     UnixMicro(needed time Time);
     UnixMilli(needed time Time);
@@ -198,6 +197,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "ParseCSV",
             "ParseSeverity",
             "Time",
+            "URL",
             "UserAgent",
         ],
         "is not supported",

@@ -73,6 +73,8 @@ struct Key {
     name: Box<[u8]>,
     print: Print,
     leaves: Vec<Leaf>,
+    /// A condition asks for the value itself.
+    is_noted: bool,
     /// The next key of the same bucket, plus one; 0 ends the chain.
     next: u16,
 }
@@ -87,6 +89,8 @@ pub struct AttributeRules {
     lengths: u64,
     /// How many expressions there are.
     patterns: u16,
+    /// Some key's value is noted.
+    are_noted: bool,
 }
 
 /// Buckets of the key look-up; keys are few, so that most buckets are empty.
@@ -102,9 +106,50 @@ pub struct Memory {
     seen_more: Vec<u64>,
     /// One list of answers an expression.
     answers: Vec<Answers>,
+    /// The values that conditions ask for, by the number of their key; good where the key is marked.
+    notes: Vec<Note>,
+}
+
+/// A value that was seen. What lies in the request is an address and a length: a memory outlives requests.
+#[derive(Debug, Clone, Copy)]
+pub enum Note {
+    /// A text: its bytes.
+    Text(usize, usize),
+    /// An integer.
+    Integer(i64),
+    /// A truth value.
+    Boolean(bool),
+    /// Another: the whole `KeyValue`.
+    Message(usize, usize),
+}
+
+impl Note {
+    #[inline]
+    fn of(attribute: &KeyValue<'_>) -> Self {
+        match attribute.value {
+            AnyValue::Text(text) => Self::Text(text.as_ptr().addr(), text.len()),
+            AnyValue::Integer(value) => Self::Integer(value),
+            AnyValue::Boolean(value) => Self::Boolean(value),
+            AnyValue::Other => Self::Message(attribute.message.as_ptr().addr(), attribute.message.len()),
+        }
+    }
 }
 
 impl Memory {
+    /// The value of the key of this number, when it was seen.
+    #[inline]
+    #[must_use]
+    pub fn note(&self, key: usize) -> Option<&Note> {
+        let word = match key / 64 {
+            0 => self.seen,
+            more => *self.seen_more.get(more - 1)?,
+        };
+        if word >> (key % 64) & 1 == 0 {
+            return None;
+        }
+        self.notes.get(key)
+    }
+
     /// Forgets the keys; ready for the next span.
     #[inline]
     pub fn clear(&mut self) {
@@ -175,28 +220,43 @@ impl Answers {
 
 impl Default for AttributeRules {
     fn default() -> Self {
-        Self { keys: Vec::new(), buckets: [0; BUCKETS], lengths: 0, patterns: 0 }
+        Self { keys: Vec::new(), buckets: [0; BUCKETS], lengths: 0, patterns: 0, are_noted: false }
     }
 }
 
 impl AttributeRules {
     /// Adds a leaf on `key`, or finds an equal one; returns its bit. `next_bit` is the bit a new leaf gets.
     pub(super) fn leaf(&mut self, key: &str, test: Test, next_bit: u16) -> u16 {
-        let position = self.keys.iter().position(|known| *known.name == *key.as_bytes()).unwrap_or_else(|| {
-            let name = key.as_bytes();
-            let (print, bucket) = (Print::of(name), bucket(name));
-            self.lengths |= length_bit(name);
-            self.keys.push(Key { name: name.into(), print, leaves: Vec::new(), next: self.buckets[bucket] });
-            // One leaf at least per key and leaves have 16-bit numbers, so the count fits.
-            self.buckets[bucket] = u16::try_from(self.keys.len()).unwrap_or(u16::MAX);
-            self.keys.len() - 1
-        });
+        let position = self.key(key);
         let leaves = &mut self.keys[position].leaves;
         if let Some(known) = leaves.iter().find(|known| known.test == test) {
             return known.bit;
         }
         leaves.push(Leaf { bit: next_bit, test });
         next_bit
+    }
+
+    /// The number of `key`, which is added when it is new.
+    fn key(&mut self, key: &str) -> usize {
+        let name = key.as_bytes();
+        if let Some(position) = self.keys.iter().position(|known| *known.name == *name) {
+            return position;
+        }
+        let (print, bucket) = (Print::of(name), bucket(name));
+        self.lengths |= length_bit(name);
+        let next = self.buckets[bucket];
+        self.keys.push(Key { name: name.into(), print, leaves: Vec::new(), is_noted: false, next });
+        // The compiler refuses more leaves and conditions' keys than fit.
+        self.buckets[bucket] = u16::try_from(self.keys.len()).unwrap_or(u16::MAX);
+        self.keys.len() - 1
+    }
+
+    /// Has the value of `key` noted; returns the number by which `Memory::note` knows it. None when there are too many.
+    pub(super) fn noted(&mut self, key: &str) -> Option<usize> {
+        let position = self.key(key);
+        self.keys[position].is_noted = true;
+        self.are_noted = true;
+        (self.keys.len() < usize::from(u16::MAX)).then_some(position)
     }
 
     /// The test for an expression, under the next number.
@@ -210,7 +270,8 @@ impl AttributeRules {
     #[must_use]
     pub fn memory(&self) -> Memory {
         let answers = (0..self.patterns).map(|_| Answers::new()).collect();
-        Memory { seen: 0, seen_more: vec![0; self.keys.len().div_ceil(64).saturating_sub(1)], answers }
+        let notes = if self.are_noted { vec![Note::Boolean(false); self.keys.len()] } else { Vec::new() };
+        Memory { seen: 0, seen_more: vec![0; self.keys.len().div_ceil(64).saturating_sub(1)], answers, notes }
     }
 
     /// Evaluates the leaves on one attribute and sets their bits in `leaves`.
@@ -226,7 +287,7 @@ impl AttributeRules {
             let key = &self.keys[position];
             if key.print == print && (print.is_whole() || *key.name == *attribute.key) {
                 if memory.first(position) {
-                    evaluate(&key.leaves, attribute.value, site, &mut memory.answers, leaves);
+                    evaluate(key, position, attribute, site, memory, leaves);
                 }
                 return;
             }
@@ -265,10 +326,22 @@ impl Print {
 }
 
 #[inline(never)]
-fn evaluate(tests: &[Leaf], value: AnyValue<'_>, site: Site, answers: &mut [Answers], leaves: &mut [u64]) {
-    for leaf in tests {
+fn evaluate(
+    key: &Key,
+    position: usize,
+    attribute: &KeyValue<'_>,
+    site: Site,
+    memory: &mut Memory,
+    leaves: &mut [u64],
+) {
+    if key.is_noted
+        && let Some(note) = memory.notes.get_mut(position)
+    {
+        *note = Note::of(attribute);
+    }
+    for leaf in &key.leaves {
         let (word, bit) = (usize::from(leaf.bit / 64), 1u64 << (leaf.bit % 64));
-        if leaves[word] & bit == 0 && leaf.test.holds(value, site, answers) {
+        if leaves[word] & bit == 0 && leaf.test.holds(attribute.value, site, &mut memory.answers) {
             leaves[word] |= bit;
         }
     }

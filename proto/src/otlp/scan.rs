@@ -55,8 +55,18 @@ pub struct SpanFacts<'a> {
     pub start_unix_nano: u64,
     /// End, nanoseconds since the Unix epoch.
     pub end_unix_nano: u64,
+    /// Its own id.
+    pub span_id: [u8; 8],
+    /// Its parent's id; all zero when it has none.
+    pub parent_span_id: [u8; 8],
     /// True when the span has no parent.
     pub is_root: bool,
+    /// Its name.
+    pub name: &'a [u8],
+    /// `Span.kind` as it came.
+    pub kind: u64,
+    /// True when it has events.
+    pub has_events: bool,
     /// `Status.code`: 0 unset, 1 ok, 2 error; other numbers as they came.
     pub status_code: u64,
     /// W3C trace flags and the bits OTLP adds above them.
@@ -76,6 +86,8 @@ pub trait TraceVisitor {
     fn resource(&mut self, envelope: &[u8]);
     /// A `ScopeSpans` begins; its spans follow.
     fn scope_begin(&mut self);
+    /// The bytes of the `ScopeSpans` just begun, for a visitor that must know of its scope before its spans.
+    fn scope_message(&mut self, _message: &[u8]) {}
     /// The `ScopeSpans` just begun ends. `envelope` holds every field of it except the spans, as raw wire bytes.
     fn scope_end(&mut self, envelope: &[u8]);
     /// A span begins; its attributes follow, then `span` or `span_refused`.
@@ -141,6 +153,7 @@ impl<'a> Scan<'a> {
     fn scope_spans(&mut self, message: &'a [u8], visitor: &mut impl TraceVisitor) -> Result<(), Fault> {
         self.envelope.clear();
         visitor.scope_begin();
+        visitor.scope_message(message);
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
@@ -174,7 +187,12 @@ impl<'a> Scan<'a> {
             trace_id: [0; 16],
             start_unix_nano: 0,
             end_unix_nano: 0,
+            span_id: [0; 8],
+            parent_span_id: [0; 8],
             is_root: true,
+            name: &[],
+            kind: 0,
+            has_events: false,
             status_code: 0,
             flags: 0,
             trace_state: &[],
@@ -185,7 +203,7 @@ impl<'a> Scan<'a> {
                 any_field(&mut reader, &mut ids, &mut facts, visitor)?;
             }
         }
-        (facts.trace_id, facts.is_root) = ids.check()?;
+        ids.check(&mut facts)?;
         Ok(facts)
     }
 }
@@ -220,6 +238,7 @@ fn short_field<'a>(
         NAME => {
             let Some(name) = reader.next_short(NAME) else { return Ok(false) };
             check::text(name)?;
+            facts.name = name;
         }
         START => {
             let Some(time) = reader.next_eight(START) else { return Ok(false) };
@@ -259,15 +278,22 @@ fn any_field<'a>(
             check::text(facts.trace_state)?;
         }
         4 => ids.parent = field.bytes()?,
-        5 => check::text(field.bytes()?)?,
+        5 => {
+            facts.name = field.bytes()?;
+            check::text(facts.name)?;
+        }
+        6 => facts.kind = field.varint()?,
         7 => facts.start_unix_nano = field.fixed64()?,
         8 => facts.end_unix_nano = field.fixed64()?,
         9 => visitor.span_attribute(check::key_value(field.bytes()?)?),
-        11 => check::event(field.bytes()?)?,
+        11 => {
+            check::event(field.bytes()?)?;
+            facts.has_events = true;
+        }
         13 => check::link(field.bytes()?)?,
         15 => facts.status_code = status_code(field.bytes()?, facts.status_code)?,
         16 => facts.flags = field.fixed32()?,
-        6 | 10 | 12 | 14 => _ = field.varint()?,
+        10 | 12 | 14 => _ = field.varint()?,
         _ => {}
     }
     Ok(())
@@ -282,9 +308,9 @@ struct Ids<'a> {
 }
 
 impl Ids<'_> {
-    /// The trace id, and whether the span is a root.
+    /// Checks them and adds them to `facts`.
     #[inline]
-    fn check(&self) -> Result<([u8; 16], bool), SpanFault> {
+    fn check(&self, facts: &mut SpanFacts<'_>) -> Result<(), SpanFault> {
         let trace_id: [u8; 16] = self.trace.try_into().map_err(|_| SpanFault::TraceId)?;
         if trace_id == [0; 16] {
             return Err(SpanFault::TraceId);
@@ -293,11 +319,12 @@ impl Ids<'_> {
         if span_id == [0; 8] {
             return Err(SpanFault::SpanId);
         }
-        match self.parent.len() {
-            0 => Ok((trace_id, true)),
-            8 => Ok((trace_id, self.parent == [0; 8])),
-            _ => Err(SpanFault::ParentSpanId),
+        if !self.parent.is_empty() {
+            facts.parent_span_id = self.parent.try_into().map_err(|_| SpanFault::ParentSpanId)?;
         }
+        facts.is_root = facts.parent_span_id == [0; 8];
+        (facts.trace_id, facts.span_id) = (trace_id, span_id);
+        Ok(())
     }
 }
 

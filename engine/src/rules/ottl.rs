@@ -1,0 +1,214 @@
+//! OTTL conditions on spans and their events, evaluated while a span's bytes are hot. Attributes that conditions ask for
+//! are noted by the same pass that evaluates the other policies' leaves; the rest is read from the span's bytes when a
+//! condition gets there.
+//!
+//! A policy walks a trace's spans in order and stops at the first that matches, or at the first error if errors
+//! propagate. So it has two leaves, matched and failed, of which the first to come holds for the trace.
+
+mod compare;
+mod convert;
+mod evaluate;
+mod functions;
+mod program;
+mod target;
+mod tracestate;
+mod value;
+
+pub use target::{Scope, Target, WORK_MAX};
+pub use value::Value;
+
+use super::attribute::AttributeRules;
+use program::{Builder, Check, ProgramError};
+use tailwater_config::ottl::{Context, OttlError, parse};
+use tailwater_config::sampling::ErrorMode;
+use thiserror::Error;
+use value::Fields;
+
+/// Why a condition has no outcome for a span. Nothing was changed; the policy's error mode says what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// A value of a type that the operation does not take.
+    #[error("a value has a type that does not fit")]
+    Type,
+    /// A value that the operation does not take.
+    #[error("a value does not fit")]
+    Value,
+    /// An index or key that the value does not have.
+    #[error("an index or key does not fit the value")]
+    Index,
+    /// A division by zero, a logarithm of nothing.
+    #[error("a calculation has no result")]
+    Math,
+    /// Something that is not known where traces are judged.
+    #[error("a field is not known here")]
+    Missing,
+    /// More than `WORK_MAX`.
+    #[error("the evaluation takes more than {WORK_MAX} bytes of work for one span")]
+    Work,
+}
+
+/// Why a policy can't be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OttlRulesError {
+    /// A condition is none.
+    #[error("invalid condition {text:?}: {error}")]
+    Condition {
+        /// The condition as configured.
+        text: String,
+        /// What is wrong with it.
+        error: OttlError,
+    },
+    /// An expression in a condition is too large.
+    #[error("invalid regular expression {pattern:?}: {reason}")]
+    Pattern {
+        /// The expression as configured.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The conditions ask for more attributes than can be told apart.
+    #[error("the conditions of all policies look up too many attributes")]
+    TooManyKeys,
+}
+
+/// The leaves of one policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OttlLeaves {
+    /// A condition held.
+    pub matched: u16,
+    /// A condition failed and its error propagates. Of a policy whose errors don't, never set.
+    pub failed: u16,
+}
+
+#[derive(Debug)]
+struct OttlPolicy {
+    span: Vec<Check>,
+    event: Vec<Check>,
+    leaves: OttlLeaves,
+    error_mode: ErrorMode,
+}
+
+/// The conditions of all policies, compiled.
+#[derive(Debug, Default)]
+pub struct OttlRules {
+    policies: Vec<OttlPolicy>,
+    exclusive: Vec<OttlLeaves>,
+    needs_scope: bool,
+}
+
+/// What a policy says of one span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Matched,
+    Unmatched,
+    Failed,
+}
+
+impl OttlRules {
+    /// Adds a policy whose outcome sets `leaves`.
+    pub(super) fn add(
+        &mut self,
+        attributes: &mut AttributeRules,
+        conditions: (&[String], &[String]),
+        error_mode: ErrorMode,
+        leaves: OttlLeaves,
+    ) -> Result<(), OttlRulesError> {
+        let mut builder = Builder { attributes, needs_scope: false };
+        let mut compile = |texts: &[String], context: Context| -> Result<Vec<Check>, OttlRulesError> {
+            texts.iter().map(|text| compiled(&mut builder, text, context)).collect()
+        };
+        let span = compile(conditions.0, Context::Span)?;
+        let event = compile(conditions.1, Context::SpanEvent)?;
+        self.needs_scope |= builder.needs_scope;
+        if error_mode == ErrorMode::Propagate {
+            self.exclusive.push(leaves);
+        }
+        self.policies.push(OttlPolicy { span, event, leaves, error_mode });
+        Ok(())
+    }
+
+    /// Whether there is none.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// Whether a condition looks at the scope.
+    #[must_use]
+    pub fn needs_scope(&self) -> bool {
+        self.needs_scope
+    }
+
+    /// The leaves of which a trace has the one that came first.
+    #[inline]
+    #[must_use]
+    pub fn exclusive(&self) -> &[OttlLeaves] {
+        &self.exclusive
+    }
+
+    /// Evaluates all policies on a span and sets their bits in `leaves`; returns how many conditions failed whose errors
+    /// are to be counted.
+    #[inline(never)]
+    pub fn evaluate(&self, target: &Target<'_>, has_events: bool, leaves: &mut [u64]) -> u32 {
+        let mut failures = 0;
+        for policy in &self.policies {
+            let leaf = match policy.evaluate(target, has_events, &mut failures) {
+                Outcome::Matched => policy.leaves.matched,
+                Outcome::Failed => policy.leaves.failed,
+                Outcome::Unmatched => continue,
+            };
+            if let Some(word) = leaves.get_mut(usize::from(leaf / 64)) {
+                *word |= 1 << (leaf % 64);
+            }
+        }
+        failures
+    }
+}
+
+fn compiled(builder: &mut Builder<'_>, text: &str, context: Context) -> Result<Check, OttlRulesError> {
+    let parsed = parse(text, context).map_err(|error| OttlRulesError::Condition { text: text.to_string(), error })?;
+    match builder.check(&parsed.predicate) {
+        Ok((check, _)) => Ok(check),
+        Err(ProgramError::Pattern(pattern, reason)) => Err(OttlRulesError::Pattern { pattern, reason }),
+        Err(ProgramError::TooManyKeys) => Err(OttlRulesError::TooManyKeys),
+    }
+}
+
+impl OttlPolicy {
+    fn evaluate(&self, target: &Target<'_>, has_events: bool, failures: &mut u32) -> Outcome {
+        target.work.set(WORK_MAX);
+        match self.any(&self.span, target, failures) {
+            Outcome::Unmatched => {}
+            outcome => return outcome,
+        }
+        if self.event.is_empty() || !has_events {
+            return Outcome::Unmatched;
+        }
+        let span = target.facts.map_or(&[][..], |facts| facts.bytes);
+        for event in Fields::new(span, 11) {
+            let about = Target { event, work: target.work.clone(), ..*target };
+            let outcome = self.any(&self.event, &about, failures);
+            target.work.set(about.work.get());
+            if outcome != Outcome::Unmatched {
+                return outcome;
+            }
+        }
+        Outcome::Unmatched
+    }
+
+    fn any(&self, checks: &[Check], target: &Target<'_>, failures: &mut u32) -> Outcome {
+        for check in checks {
+            match evaluate::check(check, target) {
+                Ok(true) => return Outcome::Matched,
+                Ok(false) => {}
+                Err(_) if self.error_mode == ErrorMode::Propagate => return Outcome::Failed,
+                Err(_) => *failures += u32::from(self.error_mode == ErrorMode::Ignore),
+            }
+        }
+        Outcome::Unmatched
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! The converters, by what they are about. Each follows the reference's of the same name in `ottlfuncs`.
+
+mod collection;
+mod hash;
+mod kind;
+mod parse;
+mod text;
+mod time;
+
+pub(super) use time::rfc3339;
+
+use super::Failure;
+use super::convert;
+use super::evaluate;
+use super::program::{Call, Given, Node};
+use super::target::Target;
+use super::value::{Chars, List, Map, Value};
+use regex::bytes::Regex;
+use std::borrow::Cow;
+use tailwater_config::ottl::Function;
+
+/// What a converter was called with.
+struct Arguments<'a, 't> {
+    call: &'a Call,
+    target: &'t Target<'a>,
+}
+
+/// The value of a call, without the keys behind it.
+pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>, Failure> {
+    use Function as F;
+    let arguments = Arguments { call, target };
+    match call.function {
+        F::Bool | F::Coalesce | F::Double | F::Hex | F::Int | F::String | F::Len | F::ProfileID | F::SpanID => {
+            kind::make(&arguments)
+        }
+        F::TraceID => kind::make(&arguments),
+        F::IsBool
+        | F::IsDouble
+        | F::IsEmpty
+        | F::IsInt
+        | F::IsList
+        | F::IsMap
+        | F::IsRootSpan
+        | F::IsString => kind::is(&arguments).map(Value::Boolean),
+        F::HasPrefix | F::HasSuffix | F::IsInCIDR | F::IsMatch | F::IsValidLuhn => {
+            text::is(&arguments).map(Value::Boolean)
+        }
+        F::Base64Encode
+        | F::Concat
+        | F::ConvertCase
+        | F::Decode
+        | F::Split
+        | F::Substring
+        | F::ToCamelCase
+        | F::ToLowerCase
+        | F::ToSnakeCase
+        | F::ToUpperCase
+        | F::Trim
+        | F::TrimPrefix
+        | F::TrimSuffix => text::make(&arguments),
+        F::FNV
+        | F::MD5
+        | F::Murmur3Hash
+        | F::Murmur3Hash128
+        | F::SHA1
+        | F::SHA256
+        | F::SHA512
+        | F::XXH128
+        | F::XXH3 => hash::make(&arguments),
+        F::ContainsValue | F::Index | F::Keys | F::SliceToMap | F::Sort | F::ToKeyValueString | F::Values => {
+            collection::make(&arguments)
+        }
+        F::ExtractPatterns | F::Log | F::ParseInt | F::ParseJSON | F::ParseKeyValue => parse::make(&arguments),
+        F::Duration
+        | F::Hours
+        | F::Microseconds
+        | F::Milliseconds
+        | F::Minutes
+        | F::Nanoseconds
+        | F::Seconds
+        | F::TruncateTime
+        | F::Unix => time::make(&arguments),
+        F::Day
+        | F::Hour
+        | F::Minute
+        | F::Month
+        | F::Nanosecond
+        | F::Second
+        | F::UnixMicro
+        | F::UnixMilli
+        | F::UnixNano
+        | F::UnixSeconds
+        | F::Weekday
+        | F::Year => time::part(&arguments).map(Value::Integer),
+    }
+}
+
+impl<'a> Arguments<'a, '_> {
+    fn function(&self) -> Function {
+        self.call.function
+    }
+
+    fn given(&self, index: usize) -> Option<&'a Given> {
+        self.call.arguments.get(index)?.as_ref()
+    }
+
+    /// A value of any type.
+    fn any(&self, index: usize) -> Result<Value<'a>, Failure> {
+        match self.given(index) {
+            Some(Given::One(node)) => evaluate::value(node, self.target),
+            _ => Err(Failure::Type),
+        }
+    }
+
+    /// The elements of a list that is written out.
+    fn many(&self, index: usize) -> Option<&'a [Node]> {
+        match self.given(index) {
+            Some(Given::Many(nodes)) => Some(nodes),
+            _ => None,
+        }
+    }
+
+    fn is_given(&self, index: usize) -> bool {
+        self.given(index).is_some()
+    }
+
+    fn text(&self, index: usize) -> Result<Chars<'a>, Failure> {
+        match self.any(index)? {
+            Value::Text(text) => Ok(text),
+            _ => Err(Failure::Type),
+        }
+    }
+
+    /// A text, or what an optional parameter is when it is left out.
+    fn text_or(&self, index: usize, default: &'static [u8]) -> Result<Chars<'a>, Failure> {
+        if self.is_given(index) { self.text(index) } else { Ok(Cow::Borrowed(default)) }
+    }
+
+    fn boolean_or(&self, index: usize, default: bool) -> Result<bool, Failure> {
+        match self.given(index) {
+            None => Ok(default),
+            Some(_) => match self.any(index)? {
+                Value::Boolean(value) => Ok(value),
+                _ => Err(Failure::Type),
+            },
+        }
+    }
+
+    fn text_like(&self, index: usize) -> Result<Option<Chars<'a>>, Failure> {
+        convert::text_like(self.any(index)?)
+    }
+
+    fn integer(&self, index: usize) -> Result<i64, Failure> {
+        match self.any(index)? {
+            Value::Integer(value) => Ok(value),
+            _ => Err(Failure::Type),
+        }
+    }
+
+    fn time(&self, index: usize) -> Result<i128, Failure> {
+        match self.any(index)? {
+            Value::Time(time) => Ok(time),
+            _ => Err(Failure::Type),
+        }
+    }
+
+    fn duration(&self, index: usize) -> Result<i64, Failure> {
+        match self.any(index)? {
+            Value::Duration(duration) => Ok(duration),
+            _ => Err(Failure::Type),
+        }
+    }
+
+    fn map(&self, index: usize) -> Result<Map<'a>, Failure> {
+        match self.any(index)? {
+            Value::Map(map) => Ok(map),
+            _ => Err(Failure::Type),
+        }
+    }
+
+    fn list(&self, index: usize) -> Result<List<'a>, Failure> {
+        match self.any(index)? {
+            Value::List(list) => convert::slice(list),
+            _ => Err(Failure::Type),
+        }
+    }
+
+    fn pattern(&self) -> Result<&'a Regex, Failure> {
+        self.call.pattern.as_ref().ok_or(Failure::Value)
+    }
+
+    /// Reading a text once costs its length.
+    fn read(&self, text: &[u8]) -> Result<(), Failure> {
+        self.target.spend(text.len())
+    }
+}

@@ -1,0 +1,288 @@
+//! Conditions, compiled: attribute look-ups by number, expressions built, constants folded.
+
+use super::Failure;
+use super::compare::compare;
+use super::evaluate;
+use super::target::Target;
+use super::value::{List, ListKind, Map, Value};
+use crate::rules::attribute::AttributeRules;
+use regex::bytes::{Regex, RegexBuilder};
+use std::borrow::Cow;
+use tailwater_config::ottl::{Argument, Comparison, Expression, Field, Function, Key, Operator, Predicate};
+use tailwater_config::pattern;
+
+/// A condition or a part of one.
+#[derive(Debug)]
+pub(super) enum Check {
+    Constant(bool),
+    Failing(Failure),
+    Not(Box<Check>),
+    All(Box<[Check]>),
+    Any(Box<[Check]>),
+    Compare(Comparison, Node, Node),
+    /// A span's attribute against a constant, and what holds when the span has no such attribute.
+    Attribute {
+        number: usize,
+        comparison: Comparison,
+        constant: Value<'static>,
+        absent: bool,
+    },
+    Holds(Node),
+}
+
+/// What has a value.
+#[derive(Debug)]
+pub(super) enum Node {
+    Constant(Value<'static>),
+    Failing(Failure),
+    SpanAttribute(usize, Box<[Step]>),
+    ResourceAttribute(usize, Box<[Step]>),
+    Field(Field),
+    /// A map of the telemetry, looked up by keys that are only known with the span.
+    Indexed(Field, Box<[Step]>),
+    /// A member of the tracestate.
+    Member(Box<[u8]>),
+    Call(Box<Call>),
+    Negate(Box<Node>),
+    Arithmetic(Box<Node>, Box<[(Operator, Node)]>),
+    List(Box<[Node]>),
+    Entries(Box<[(Box<[u8]>, Node)]>),
+}
+
+/// A key in brackets.
+#[derive(Debug)]
+pub(super) enum Step {
+    Text(Box<[u8]>),
+    Integer(i64),
+    Node(Node),
+}
+
+/// A converter and what it is called with.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) function: Function,
+    pub(super) arguments: Box<[Option<Given>]>,
+    /// The regular expression among the arguments.
+    pub(super) pattern: Option<Regex>,
+    pub(super) keys: Box<[Step]>,
+}
+
+#[derive(Debug)]
+pub(super) enum Given {
+    One(Node),
+    Many(Box<[Node]>),
+}
+
+/// Largest program of an expression, bytes: the bound that the configuration's check has.
+const PROGRAM_BYTES_MAX: usize = 10 << 20;
+
+/// Why a condition that was checked can't be compiled; said by the caller with the policy's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ProgramError {
+    /// An expression is too large once built.
+    Pattern(String, String),
+    /// More attribute keys than their numbers can name.
+    TooManyKeys,
+}
+
+/// Compiles conditions; the keys they look up are shared through `attributes`.
+pub(super) struct Builder<'r> {
+    pub(super) attributes: &'r mut AttributeRules,
+    pub(super) needs_scope: bool,
+}
+
+impl Builder<'_> {
+    /// The check, and whether the reference knows its outcome when it reads the condition.
+    pub(super) fn check(&mut self, predicate: &Predicate) -> Result<(Check, bool), ProgramError> {
+        Ok(match predicate {
+            Predicate::Literal(value) => (Check::Constant(*value), true),
+            Predicate::Not(inner) => match self.check(inner)? {
+                (Check::Constant(value), is_literal) => (Check::Constant(!value), is_literal),
+                (inner, _) => (Check::Not(Box::new(inner)), false),
+            },
+            Predicate::All(parts) => self.series(parts, false)?,
+            Predicate::Any(parts) => self.series(parts, true)?,
+            Predicate::Compare { comparison, left, right } => {
+                let is_literal = left.is_literal() && right.is_literal();
+                let (left, right) = (self.node(left)?, self.node(right)?);
+                (comparison_of(*comparison, left, right), is_literal)
+            }
+            Predicate::Holds(expression) => match self.node(expression)? {
+                Node::Constant(Value::Boolean(value)) => (Check::Constant(value), false),
+                Node::Constant(_) => (Check::Failing(Failure::Type), false),
+                Node::Failing(failure) => (Check::Failing(failure), false),
+                node => (Check::Holds(node), false),
+            },
+        })
+    }
+
+    /// Parts joined by `and`, or by `or` where `ends` is true: the outcome of a part that ends the evaluation. A literal
+    /// that ends it counts wherever it stands, so that no part before it is evaluated or can fail, as in the reference.
+    fn series(&mut self, parts: &[Predicate], ends: bool) -> Result<(Check, bool), ProgramError> {
+        let mut checks = Vec::with_capacity(parts.len());
+        for part in parts {
+            match self.check(part)? {
+                (Check::Constant(value), true) if value == ends => return Ok((Check::Constant(ends), true)),
+                (Check::Constant(_), true) => {}
+                (check, _) => checks.push(check),
+            }
+        }
+        Ok(match checks.len() {
+            0 => (Check::Constant(!ends), true),
+            1 => (checks.remove(0), false),
+            _ if ends => (Check::Any(checks.into()), false),
+            _ => (Check::All(checks.into()), false),
+        })
+    }
+
+    pub(super) fn node(&mut self, expression: &Expression) -> Result<Node, ProgramError> {
+        let (node, is_constant) = match expression {
+            Expression::Nil => return Ok(Node::Constant(Value::Nil)),
+            Expression::Boolean(value) => return Ok(Node::Constant(Value::Boolean(*value))),
+            Expression::Integer(value) => return Ok(Node::Constant(Value::Integer(*value))),
+            Expression::Double(value) => return Ok(Node::Constant(Value::Double(*value))),
+            Expression::Text(text) => return Ok(Node::Constant(Value::built(text.as_bytes()))),
+            Expression::Bytes(bytes) => return Ok(Node::Constant(Value::Bytes(Cow::Owned(bytes.clone())))),
+            Expression::Path(field, keys) => return self.path(*field, keys),
+            Expression::List(elements) => {
+                let nodes = self.nodes(elements)?;
+                let is_constant = nodes.iter().all(is_constant);
+                (Node::List(nodes), is_constant)
+            }
+            Expression::Map(entries) => {
+                let entries = entries.iter().map(|(key, value)| Ok((key.as_bytes().into(), self.node(value)?)));
+                let entries: Box<[(Box<[u8]>, Node)]> = entries.collect::<Result<_, _>>()?;
+                let is_constant = entries.iter().all(|(_, node)| is_constant(node));
+                (Node::Entries(entries), is_constant)
+            }
+            Expression::Call { function, arguments, keys } => self.call(*function, arguments, keys)?,
+            Expression::Negate(inner) => {
+                let inner = self.node(inner)?;
+                let is_constant = is_constant(&inner);
+                (Node::Negate(Box::new(inner)), is_constant)
+            }
+            Expression::Arithmetic(first, rest) => {
+                let first = self.node(first)?;
+                let rest = rest.iter().map(|(operator, operand)| Ok((*operator, self.node(operand)?)));
+                let rest: Box<[(Operator, Node)]> = rest.collect::<Result<_, _>>()?;
+                let is_constant = is_constant(&first) && rest.iter().all(|(_, node)| is_constant(node));
+                (Node::Arithmetic(Box::new(first), rest), is_constant)
+            }
+        };
+        Ok(if is_constant { folded(&node) } else { node })
+    }
+
+    fn nodes(&mut self, expressions: &[Expression]) -> Result<Box<[Node]>, ProgramError> {
+        expressions.iter().map(|expression| self.node(expression)).collect()
+    }
+
+    fn path(&mut self, field: Field, keys: &[Key]) -> Result<Node, ProgramError> {
+        self.needs_scope |= matches!(
+            field,
+            Field::ScopeName
+                | Field::ScopeVersion
+                | Field::ScopeAttributes
+                | Field::ScopeDroppedAttributesCount
+                | Field::ScopeSchemaUrl
+        );
+        Ok(match (field, keys) {
+            (Field::TraceStateMember, [Key::Text(key), ..]) => Node::Member(key.as_bytes().into()),
+            (Field::Attributes, [Key::Text(key), rest @ ..]) => {
+                let number = self.attributes.noted(key).ok_or(ProgramError::TooManyKeys)?;
+                Node::SpanAttribute(number, self.steps(rest)?)
+            }
+            (Field::ResourceAttributes, [Key::Text(key), rest @ ..]) => {
+                let number = self.attributes.noted(key).ok_or(ProgramError::TooManyKeys)?;
+                Node::ResourceAttribute(number, self.steps(rest)?)
+            }
+            (_, []) => Node::Field(field),
+            (_, keys) => Node::Indexed(field, self.steps(keys)?),
+        })
+    }
+
+    fn steps(&mut self, keys: &[Key]) -> Result<Box<[Step]>, ProgramError> {
+        let steps = keys.iter().map(|key| {
+            Ok(match key {
+                Key::Text(text) => Step::Text(text.as_bytes().into()),
+                Key::Integer(index) => Step::Integer(*index),
+                Key::Expression(expression) => Step::Node(self.node(expression)?),
+            })
+        });
+        steps.collect()
+    }
+
+    fn call(
+        &mut self,
+        function: Function,
+        arguments: &[Option<Argument>],
+        keys: &[Key],
+    ) -> Result<(Node, bool), ProgramError> {
+        let is_pattern = matches!(function, Function::IsMatch | Function::ExtractPatterns);
+        let pattern = match arguments.get(1) {
+            Some(Some(Argument::One(Expression::Text(text)))) if is_pattern => Some(regex(text)?),
+            _ => None,
+        };
+        let given = arguments.iter().map(|argument| {
+            Ok(match argument {
+                None => None,
+                Some(Argument::One(value)) => Some(Given::One(self.node(value)?)),
+                Some(Argument::Many(values)) => Some(Given::Many(self.nodes(values)?)),
+            })
+        });
+        let given: Box<[Option<Given>]> = given.collect::<Result<_, ProgramError>>()?;
+        let keys = self.steps(keys)?;
+        let is_constant = function != Function::IsRootSpan
+            && given.iter().flatten().all(|given| match given {
+                Given::One(node) => is_constant(node),
+                Given::Many(nodes) => nodes.iter().all(is_constant),
+            })
+            && keys.iter().all(|step| match step {
+                Step::Node(node) => is_constant(node),
+                _ => true,
+            });
+        Ok((Node::Call(Box::new(Call { function, arguments: given, pattern, keys })), is_constant))
+    }
+}
+
+fn regex(text: &str) -> Result<Regex, ProgramError> {
+    let failed = |reason| ProgramError::Pattern(text.to_string(), reason);
+    let translated = pattern::compile(text).map_err(failed)?;
+    // The same expression over bytes: texts may be cut anywhere.
+    let compiled = RegexBuilder::new(translated.as_str()).size_limit(PROGRAM_BYTES_MAX).build();
+    compiled.map_err(|error| failed(error.to_string()))
+}
+
+fn is_constant(node: &Node) -> bool {
+    matches!(node, Node::Constant(_) | Node::Failing(_))
+}
+
+/// A node without anything of a span in it, evaluated.
+fn folded(node: &Node) -> Node {
+    match evaluate::value(node, &Target::none()) {
+        Ok(value) => Node::Constant(value.into_owned()),
+        Err(failure) => Node::Failing(failure),
+    }
+}
+
+fn comparison_of(comparison: Comparison, left: Node, right: Node) -> Check {
+    match (left, right) {
+        (Node::Failing(failure), _) => Check::Failing(failure),
+        (Node::Constant(_), Node::Failing(failure)) => Check::Failing(failure),
+        (Node::Constant(left), Node::Constant(right)) => Check::Constant(compare(&left, &right, comparison)),
+        (Node::SpanAttribute(number, keys), Node::Constant(constant)) if keys.is_empty() => {
+            let absent = compare(&Value::Nil, &constant, comparison);
+            Check::Attribute { number, comparison, constant, absent }
+        }
+        (left, right) => Check::Compare(comparison, left, right),
+    }
+}
+
+/// A list whose elements are evaluated.
+pub(super) fn list(values: Vec<Value<'_>>) -> Value<'_> {
+    Value::List(List::Owned(values, ListKind::Plain))
+}
+
+/// A map whose values are evaluated.
+pub(super) fn map<'a>(entries: Vec<(Cow<'a, [u8]>, Value<'a>)>) -> Value<'a> {
+    Value::Map(Map::Owned(entries))
+}

@@ -1,0 +1,246 @@
+//! What a condition looks at: a span, the event of it if it is about one, its scope and resource, all as wire bytes.
+
+use super::Failure;
+use super::tracestate::{Member, member};
+use super::value::{Fields, Map, Messages, Value, key_value, last};
+use crate::rules::attribute::{Memory, Note};
+use std::cell::Cell;
+use tailwater_config::ottl::Field;
+use tailwater_proto::otlp::scan::SpanFacts;
+use tailwater_proto::otlp::wire::Value as Wire;
+
+/// The scope of a span: an `InstrumentationScope` message and the schema URL beside it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope<'a> {
+    /// The message.
+    pub message: &'a [u8],
+    /// `ScopeSpans.schema_url`
+    pub schema_url: &'a [u8],
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of a `ScopeSpans` (scope 1, spans 2, schema URL 3).
+    #[must_use]
+    pub fn of(scope_spans: &'a [u8]) -> Self {
+        Self { message: bytes(scope_spans, 1), schema_url: bytes(scope_spans, 3) }
+    }
+}
+
+/// The span under evaluation.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// The request that the span lies in.
+    pub request: &'a [u8],
+    /// What the scan says of the span.
+    pub facts: Option<&'a SpanFacts<'a>>,
+    /// Every field of the `ResourceSpans` around it but the scope spans.
+    pub resource: &'a [u8],
+    /// The scope around it.
+    pub scope: Scope<'a>,
+    /// The span's attributes that conditions ask for.
+    pub span_notes: Option<&'a Memory>,
+    /// The resource's.
+    pub resource_notes: Option<&'a Memory>,
+    /// The event.
+    pub event: &'a [u8],
+    /// Work that is left, see `WORK_MAX`.
+    pub work: Cell<usize>,
+}
+
+/// Bytes that the conditions of one policy may read and build for one span beyond plain comparisons. A span is a few
+/// kilobytes, the largest that is accepted some megabytes; what needs more fails like any other error.
+pub const WORK_MAX: usize = 64 << 20;
+
+impl<'a> Target<'a> {
+    /// Nothing: what constants are evaluated on.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            request: &[],
+            facts: None,
+            resource: &[],
+            scope: Scope::default(),
+            span_notes: None,
+            resource_notes: None,
+            event: &[],
+            work: Cell::new(WORK_MAX),
+        }
+    }
+
+    /// Takes `amount` from the work that is left.
+    ///
+    /// # Errors
+    /// `Work` when that is more than there is.
+    #[inline]
+    pub fn spend(&self, amount: usize) -> Result<(), Failure> {
+        let left = self.work.get().checked_sub(amount).ok_or(Failure::Work)?;
+        self.work.set(left);
+        Ok(())
+    }
+
+    /// An attribute of the span by the number of its key.
+    #[inline]
+    #[must_use]
+    pub fn span_attribute(&self, key: usize) -> Option<Value<'a>> {
+        self.noted(self.span_notes, key)
+    }
+
+    /// An attribute of the resource by the number of its key.
+    #[inline]
+    #[must_use]
+    pub fn resource_attribute(&self, key: usize) -> Option<Value<'a>> {
+        self.noted(self.resource_notes, key)
+    }
+
+    #[inline]
+    fn noted(&self, notes: Option<&Memory>, key: usize) -> Option<Value<'a>> {
+        Some(match notes?.note(key)? {
+            Note::Text(address, length) => Value::text(self.part(*address, *length)),
+            Note::Integer(value) => Value::Integer(*value),
+            Note::Boolean(value) => Value::Boolean(*value),
+            Note::Message(address, length) => key_value(self.part(*address, *length)).1,
+        })
+    }
+
+    /// The bytes of the request at an address that was noted in this request.
+    #[inline]
+    fn part(&self, address: usize, length: usize) -> &'a [u8] {
+        let start = address.wrapping_sub(self.request.as_ptr().addr());
+        self.request.get(start..start.wrapping_add(length)).unwrap_or_default()
+    }
+
+    /// The map that a path leads to; an empty one for what is no map.
+    #[must_use]
+    pub fn map(&self, field: Field) -> Map<'a> {
+        match field {
+            Field::Attributes => Map::Wire(self.span(), 9),
+            Field::EventAttributes => Map::Wire(self.event, 3),
+            Field::ResourceAttributes => Map::Wire(bytes(self.resource, 1), 1),
+            Field::ScopeAttributes => Map::Wire(self.scope.message, 3),
+            _ => Map::Shared(&[]),
+        }
+    }
+
+    fn span(&self) -> &'a [u8] {
+        self.facts.map_or(&[], |facts| facts.bytes)
+    }
+
+    /// The value of a path without keys.
+    ///
+    /// # Errors
+    /// `Missing` for what is not known where traces are judged.
+    pub fn field(&self, field: Field) -> Result<Value<'a>, Failure> {
+        let facts = self.facts.ok_or(Failure::Missing)?;
+        Ok(match field {
+            Field::TraceId => Value::TraceId(facts.trace_id),
+            Field::TraceIdText => Value::built(hexadecimal(&facts.trace_id)),
+            Field::SpanId => Value::SpanId(facts.span_id),
+            Field::SpanIdText => Value::built(hexadecimal(&facts.span_id)),
+            Field::ParentSpanId => Value::SpanId(facts.parent_span_id),
+            Field::ParentSpanIdText => Value::built(hexadecimal(&facts.parent_span_id)),
+            Field::TraceState | Field::TraceStateMember => Value::text(facts.trace_state),
+            Field::Name => Value::text(facts.name),
+            Field::Kind => Value::Integer(enumerated(facts.kind)),
+            Field::KindText => Value::text(kind_name(facts.kind, KINDS)),
+            Field::KindSymbol => Value::text(kind_name(facts.kind, KIND_SYMBOLS)),
+            Field::StartTime => Value::Time(facts.start_unix_nano.cast_signed().into()),
+            Field::StartTimeUnixNano => Value::Integer(facts.start_unix_nano.cast_signed()),
+            Field::EndTime => Value::Time(facts.end_unix_nano.cast_signed().into()),
+            Field::EndTimeUnixNano => Value::Integer(facts.end_unix_nano.cast_signed()),
+            Field::DroppedAttributesCount => Value::Integer(count(facts.bytes, 10)),
+            Field::Events => Value::Messages(Messages::Events, Fields::new(facts.bytes, 11).count()),
+            Field::DroppedEventsCount => Value::Integer(count(facts.bytes, 12)),
+            Field::Links => Value::Messages(Messages::Links, Fields::new(facts.bytes, 13).count()),
+            Field::DroppedLinksCount => Value::Integer(count(facts.bytes, 14)),
+            Field::Status => Value::Status,
+            Field::StatusCode => Value::Integer(enumerated(facts.status_code)),
+            Field::StatusMessage => Value::text(status_message(facts.bytes)),
+            Field::Flags => Value::Integer(facts.flags.into()),
+            Field::EventName => Value::text(bytes(self.event, 2)),
+            Field::EventTime => Value::Time(time(self.event).into()),
+            Field::EventTimeUnixNano => Value::Integer(time(self.event)),
+            Field::EventDroppedAttributesCount => Value::Integer(count(self.event, 4)),
+            Field::EventIndex => return Err(Failure::Missing),
+            Field::ResourceDroppedAttributesCount => Value::Integer(count(bytes(self.resource, 1), 2)),
+            Field::ResourceSchemaUrl => Value::text(bytes(self.resource, 3)),
+            Field::ScopeName => Value::text(bytes(self.scope.message, 1)),
+            Field::ScopeVersion => Value::text(bytes(self.scope.message, 2)),
+            Field::ScopeDroppedAttributesCount => Value::Integer(count(self.scope.message, 4)),
+            Field::ScopeSchemaUrl => Value::text(self.scope.schema_url),
+            Field::Attributes
+            | Field::EventAttributes
+            | Field::ResourceAttributes
+            | Field::ScopeAttributes
+            | Field::Cache => Value::Map(self.map(field)),
+        })
+    }
+
+    /// One member of the span's tracestate.
+    #[must_use]
+    pub fn member(&self, key: &[u8]) -> Value<'a> {
+        match member(self.facts.map_or(&[], |facts| facts.trace_state), key) {
+            Member::Invalid => Value::Nil,
+            Member::Absent => Value::text(&[]),
+            Member::Value(value) => Value::text(value),
+        }
+    }
+}
+
+/// The last length-delimited field `number`; empty when there is none.
+fn bytes(message: &[u8], number: u32) -> &[u8] {
+    match last(message, number) {
+        Some(Wire::Bytes(bytes)) => bytes,
+        _ => &[],
+    }
+}
+
+/// A `uint32`.
+fn count(message: &[u8], number: u32) -> i64 {
+    match last(message, number) {
+        Some(Wire::Varint(value)) => (value & u64::from(u32::MAX)).cast_signed(),
+        _ => 0,
+    }
+}
+
+fn time(event: &[u8]) -> i64 {
+    match last(event, 1) {
+        Some(Wire::Fixed64(nanos)) => nanos.cast_signed(),
+        _ => 0,
+    }
+}
+
+/// A status that comes in several pieces is merged: the last message counts.
+fn status_message(span: &[u8]) -> &[u8] {
+    Fields::new(span, 15).filter_map(|status| last(status, 2)).last().map_or(&[], |message| match message {
+        Wire::Bytes(text) => text,
+        _ => &[],
+    })
+}
+
+/// The number of an enum: 32 bits with a sign.
+fn enumerated(value: u64) -> i64 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d]).into()
+}
+
+const KINDS: [&str; 6] = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
+const KIND_SYMBOLS: [&str; 6] = [
+    "SPAN_KIND_UNSPECIFIED",
+    "SPAN_KIND_INTERNAL",
+    "SPAN_KIND_SERVER",
+    "SPAN_KIND_CLIENT",
+    "SPAN_KIND_PRODUCER",
+    "SPAN_KIND_CONSUMER",
+];
+
+fn kind_name(kind: u64, names: [&'static str; 6]) -> &'static [u8] {
+    let index = usize::try_from(enumerated(kind)).unwrap_or(usize::MAX);
+    names.get(index).copied().unwrap_or_default().as_bytes()
+}
+
+/// Lower-case hexadecimal digits.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
+}
