@@ -131,6 +131,8 @@ fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
         cold_after: Nanos::default(),
         trace_bytes_max: sampling.trace_bytes_max as u32,
         drop_pending_at_drain: false,
+        randomness: sampling.randomness,
+        writes_threshold_zero: sampling.writes_threshold_zero,
         batch: BatchLimits { spans_max: 50, bytes_max: 1 << 20 },
         flush_interval: Nanos::default(),
     }
