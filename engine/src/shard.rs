@@ -388,7 +388,8 @@ impl Shard {
         span: (ScopeHandle, Unit, &[u8]),
         host: &mut impl Host,
     ) {
-        let mark = self.kept.touch(position).map(|kept| self.late_mark(record, kept));
+        let kept = self.kept.touch(position).filter(|_| self.rules.is_by_randomness());
+        let mark = kept.map(|kept| self.late_mark(record, kept));
         self.ledger.traces.late_kept_spans += 1;
         self.ledger.spans.exporting += 1;
         self.export_span(now, span, mark.filter(|mark| record.head != 0 || !mark.is_plain()), host);

@@ -8,6 +8,7 @@
     reason = "small test numbers"
 )]
 
+pub mod conformance;
 pub mod disk;
 pub mod log_simulation;
 pub mod next_hop;

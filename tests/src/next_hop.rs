@@ -44,15 +44,27 @@ pub struct Server {
     mood: Arc<Mutex<Mood>>,
     /// When each request, or connection while down, came.
     came: Arc<Mutex<Vec<Instant>>>,
+    /// The bodies of the requests that were taken, where they are wanted.
+    bodies: Option<Arc<Mutex<Vec<Vec<u8>>>>>,
 }
 
 impl Server {
     /// Serves until the process ends.
     #[must_use]
     pub fn start(mood: Mood) -> Self {
+        Self::serving(mood, None)
+    }
+
+    /// As `start`; takes everything and keeps it for `take_bodies`.
+    #[must_use]
+    pub fn collecting() -> Self {
+        Self::serving(GOOD, Some(Arc::default()))
+    }
+
+    fn serving(mood: Mood, bodies: Option<Arc<Mutex<Vec<Vec<u8>>>>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Self { address, mood: Arc::new(Mutex::new(mood)), came: Arc::default() };
+        let server = Self { address, mood: Arc::new(Mutex::new(mood)), came: Arc::default(), bodies };
         let serving = server.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -87,7 +99,11 @@ impl Server {
                     break;
                 }
             }
-            reader.read_exact(&mut vec![0; length])?;
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            if let Some(bodies) = &self.bodies {
+                bodies.lock().unwrap().push(body);
+            }
             self.came.lock().unwrap().push(Instant::now());
             let Mood::Answers(status, asked) = *self.mood.lock().unwrap() else { return Ok(()) };
             let asked = asked.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
@@ -99,6 +115,12 @@ impl Server {
     /// From now on it does that.
     pub fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
+    }
+
+    /// The bodies that have come since the last call.
+    #[must_use]
+    pub fn take_bodies(&self) -> Vec<Vec<u8>> {
+        self.bodies.as_ref().map(|bodies| std::mem::take(&mut *bodies.lock().unwrap())).unwrap_or_default()
     }
 
     /// When requests have come so far.

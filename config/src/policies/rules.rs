@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::{Level, Reader, budgets, read_list, read_policy};
+use crate::ottl::{self, Context, OttlError};
 use crate::pattern;
 use crate::problem::{Fault, shown};
 use crate::sampling::{ErrorMode, Policy, Rule};
@@ -174,9 +175,9 @@ fn ottl_condition(reader: &mut Reader<'_>, key: &str, node: &Node, failed: &str)
         return None;
     }
     let mut sound = true;
-    for (list, conditions) in [("span", &span), ("spanevent", &spanevent)] {
+    for (list, conditions, context) in [("span", &span, Context::Span), ("spanevent", &spanevent, Context::SpanEvent)] {
         for (index, condition) in conditions.iter().enumerate() {
-            if let Err(fault) = check_condition(condition) {
+            if let Err(fault) = check_condition(condition, context) {
                 let Fault { cause, remedy } = fault;
                 fields.refuse_item(list, index, Fault::new(format!("{failed}{cause}"), remedy));
                 sound = false;
@@ -186,12 +187,13 @@ fn ottl_condition(reader: &mut Reader<'_>, key: &str, node: &Node, failed: &str)
     sound.then_some(Rule::OttlCondition { error_mode, span, spanevent })
 }
 
-/// What is wrong with a condition, if anything is.
-fn check_condition(condition: &str) -> Result<(), Fault> {
+/// What is wrong with a condition, if anything is, with a caret under the place.
+fn check_condition(condition: &str, context: Context) -> Result<(), Fault> {
     if condition.trim().is_empty() {
         return Err(Fault::new("an empty condition", "write a condition such as `name == \"GET\"`, or remove it"));
     }
-    Ok(())
+    let told = |error: OttlError| Fault::new(format!("not a condition:\n{}", error.render(condition)), "");
+    ottl::parse(condition, context).map(drop).map_err(told)
 }
 
 /// Left out, it is neither of the two that the Collector acts on, whatever its documentation says: errors are silent.

@@ -155,6 +155,10 @@ fn constructor_errors_name_policy_and_line() {
         ),
         ("{name: a, type: ottl_condition, ottl_condition: {span: ['']}}", "ottl_condition.span[0]: failed to create"),
         (
+            "{name: a, type: ottl_condition, ottl_condition: {spanevent: ['true', 'nam == \"x\"']}}",
+            "spanevent[1]: failed to create policy evaluator for \"a\": not a condition:\nnam == \"x\"\n^\n",
+        ),
+        (
             "{name: a, type: ottl_condition, ottl_condition: {error_mode: loud, span: ['name == \"x\"']}}",
             "unknown error mode loud; use one of ignore, silent, propagate",
         ),

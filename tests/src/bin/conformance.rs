@@ -1,0 +1,131 @@
+//! The live comparison with a running Collector; `scripts/conformance` says how to call it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what fails here ends the run, and says why"
+)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the command line")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+use tailwater_tests::conformance::recorded::{self, Recorded};
+use tailwater_tests::conformance::{
+    KeptSpan, Scenario, cases, collector, difference, engine, limits, program, scenario, spans_of,
+};
+
+/// Differences that are printed; the count is of all.
+const SHOWN_MAX: usize = 10;
+
+struct Arguments(BTreeMap<String, String>);
+
+impl Arguments {
+    fn read() -> Self {
+        let mut given = BTreeMap::new();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let name = word.strip_prefix("--").unwrap_or_else(|| panic!("{word}: write --NAME VALUE"));
+            given.insert(name.to_string(), words.next().unwrap_or_else(|| panic!("{word}: a value is missing")));
+        }
+        Self(given)
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        self.0
+            .get(name)
+            .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("--{name} {text}: not a number")))
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::read();
+    let binary = PathBuf::from(arguments.0.get("collector").expect("--collector PATH"));
+    let (seed, count) = (arguments.number("seed", 1), arguments.number("scenarios", 500));
+    let batch = arguments.number("batch", 250) as usize;
+    let mut scenarios = cases::all();
+    let by_hand = scenarios.len();
+    scenarios.extend((seed..seed + count).map(scenario));
+    let begin = Instant::now();
+    let mut played = Vec::new();
+    for batch in scenarios.chunks(batch) {
+        played.extend(batch.iter().cloned().zip(collector::play(&binary, batch)));
+        eprintln!("{} of {} played through the Collector, {:?}", played.len(), scenarios.len(), begin.elapsed());
+    }
+    println!("{by_hand} cases by hand and {count} scenarios from seed {seed}");
+    let mut sound = as_expected(&played[..by_hand]);
+    sound &= report("engine", &played, |scenario| engine::play(scenario, 1 + scenario.requests.len() as u16 % 3));
+    let through_program = arguments.number("program", 10) as usize;
+    let some: Vec<_> = played.iter().rev().take(through_program).cloned().collect();
+    sound &= report("program", &some, |scenario| Ok(program::play(scenario)));
+    if let Some(directory) = arguments.0.get("record").map(PathBuf::from) {
+        std::fs::create_dir_all(&directory).unwrap();
+        let sure = |(scenario, kept): &(Scenario, Option<Vec<_>>)| {
+            Some(Recorded { scenario: scenario.clone(), kept: kept.clone()? })
+        };
+        let (by_hand, random) = played.split_at(by_hand);
+        for (name, played) in [("cases.jsonl.gz", by_hand), ("random.jsonl.gz", random)] {
+            recorded::write(&directory.join(name), &played.iter().filter_map(sure).collect::<Vec<_>>());
+        }
+        println!("recorded in {}", directory.display());
+    }
+    if arguments.number("limits", 1) > 0 {
+        sound &= limits::compare(&binary, arguments.0.get("record").map(PathBuf::from).as_deref());
+    }
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether the Collector does with the cases by hand what they say that it does.
+fn as_expected(played: &[(Scenario, Option<Vec<KeptSpan>>)]) -> bool {
+    let mut sound = true;
+    for (case, (_, kept)) in cases::cases().iter().zip(played) {
+        let lines = kept.as_ref().map(|kept| difference(kept, &case.kept)).unwrap_or_default();
+        if !lines.is_empty() {
+            println!("the case `{}` is not as the Collector does it:\n  {}", case.scenario.name, lines.join("\n  "));
+            sound = false;
+        }
+    }
+    sound
+}
+
+/// Prints what agrees and what does not. True when all that was comparable agrees.
+fn report(
+    what: &str,
+    played: &[(Scenario, Option<Vec<KeptSpan>>)],
+    play: impl Fn(&Scenario) -> Result<Vec<KeptSpan>, String>,
+) -> bool {
+    let (mut agree, mut differ, mut skipped, mut spans, mut kept_spans) = (0, 0, BTreeMap::new(), 0, 0);
+    for (scenario, kept) in played {
+        let Some(kept) = kept else {
+            *skipped.entry("sent too slowly".to_string()).or_insert(0) += 1;
+            continue;
+        };
+        let ours = match play(scenario) {
+            Ok(ours) => ours,
+            Err(error) => {
+                let cause = error.rsplit(": ").next().unwrap_or_default().to_string();
+                *skipped.entry(cause).or_insert(0) += 1;
+                continue;
+            }
+        };
+        spans += scenario.requests.iter().map(|request| spans_of(&request.body).len()).sum::<usize>();
+        kept_spans += kept.len();
+        let lines = difference(kept, &ours);
+        if lines.is_empty() {
+            agree += 1;
+            continue;
+        }
+        differ += 1;
+        if differ <= SHOWN_MAX {
+            println!(
+                "{what}: {} differs:\n  {}\n  policies: {}",
+                scenario.name,
+                lines.join("\n  "),
+                scenario.processor["policies"]
+            );
+        }
+    }
+    println!("{what}: {agree} agree, {differ} differ, not compared {skipped:?}; {spans} spans sent, {kept_spans} kept");
+    differ == 0
+}

@@ -1,0 +1,216 @@
+//! Scenarios played through a running Collector, many at once: each has a processor, a receiver and a pipeline of its own
+//! in one process; what is kept goes to one sink and is told apart by its trace ids.
+
+use super::{KeptSpan, Scenario, spans_of};
+use crate::next_hop::Server;
+use crate::process::{PATIENCE, http_request};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Between two looks at something that takes a second or so.
+const LOOK: Duration = Duration::from_millis(50);
+/// All of a scenario must have come before the first of it can be judged.
+const SENDING_MAX: Duration = Duration::from_millis(super::DECISION_WAIT_SECONDS * 1000 - 500);
+
+const DECIDED: &str = "otelcol_processor_tail_sampling_global_count_traces_sampled";
+const RELEASED: &str = "otelcol_processor_tail_sampling_early_releases_from_cache_decision";
+
+/// A running Collector.
+pub struct Collector {
+    child: Child,
+    receivers: Vec<SocketAddr>,
+    metrics: SocketAddr,
+    sink: Server,
+    directory: TempDir,
+}
+
+/// An address on which nothing listens, of a host that nobody else uses.
+pub(super) fn address() -> SocketAddr {
+    let part = || fastrand::u8(1..255);
+    TcpListener::bind((Ipv4Addr::new(127, part(), part(), part()), 0)).unwrap().local_addr().unwrap()
+}
+
+impl Collector {
+    /// Starts a Collector with these processors and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not start; says what it said.
+    #[must_use]
+    pub fn start(binary: &Path, processors: &[&serde_json::Value]) -> Self {
+        let receivers: Vec<SocketAddr> = processors.iter().map(|_| address()).collect();
+        let (metrics, sink) = (address(), Server::collecting());
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("file.yaml"), file(processors, &receivers, metrics, sink.address))
+            .unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(directory.path().join("file.yaml"));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut collector = Self { child, receivers, metrics, sink, directory };
+        let addresses: Vec<SocketAddr> = collector.receivers.iter().copied().chain([metrics]).collect();
+        for address in addresses {
+            collector.until(|_| TcpStream::connect(address).is_ok());
+        }
+        collector
+    }
+
+    /// Looks again and again until it is so.
+    fn until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < end, "the Collector ({ended:?}) said:\n{}", self.said());
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// What it wrote to its log.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// The sum of a metric's samples.
+    ///
+    /// # Panics
+    /// When the Collector does not answer.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> u64 {
+        let (status, body) =
+            http_request(self.metrics, "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n", &[]);
+        assert_eq!(status, 200);
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let samples = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let of_name = samples.filter(|(sample, _)| sample.split('{').next() == Some(name));
+        of_name.filter_map(|(_, value)| value.parse::<f64>().ok()).sum::<f64>() as u64
+    }
+
+    /// Traces judged so far.
+    #[must_use]
+    pub fn decided(&self) -> u64 {
+        self.metric(DECIDED)
+    }
+
+    /// Sends requests over one connection to the receiver of that number. Returns how long it took.
+    ///
+    /// # Panics
+    /// When one is refused.
+    pub fn send<'a>(&self, number: usize, bodies: impl Iterator<Item = &'a [u8]>) -> Duration {
+        send(self.receivers[number], bodies)
+    }
+
+    /// The spans that came out since the last call.
+    #[must_use]
+    pub fn take_kept(&self) -> Vec<KeptSpan> {
+        self.sink.take_bodies().iter().flat_map(|body| spans_of(body)).collect()
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Nothing is expected of it any more.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Posts the bodies to the traces path, one after the other. Returns how long that took.
+///
+/// # Panics
+/// When one is refused.
+pub fn send<'a>(address: SocketAddr, bodies: impl Iterator<Item = &'a [u8]>) -> Duration {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let begin = Instant::now();
+    for body in bodies {
+        let mut request = format!(
+            "POST /v1/traces HTTP/1.1\r\nhost: t\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        stream.write_all(&request).unwrap();
+        let (mut status, mut length) = (String::new(), 0);
+        reader.read_line(&mut status).unwrap();
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap() > 2 {
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        let mut answer = vec![0; length];
+        reader.read_exact(&mut answer).unwrap();
+        assert!(status.contains(" 200 "), "{status}{}", String::from_utf8_lossy(&answer));
+    }
+    begin.elapsed()
+}
+
+/// A Collector file with a pipeline for each processor.
+fn file(processors: &[&serde_json::Value], receivers: &[SocketAddr], metrics: SocketAddr, sink: SocketAddr) -> String {
+    let (mut sources, mut samplers, mut pipelines) = (String::new(), String::new(), String::new());
+    for (number, (processor, receiver)) in processors.iter().zip(receivers).enumerate() {
+        _ = writeln!(sources, "  otlp/{number}: {{protocols: {{http: {{endpoint: \"{receiver}\"}}}}}}");
+        _ = writeln!(samplers, "  tail_sampling/{number}: {processor}");
+        _ = writeln!(
+            pipelines,
+            "    traces/{number}: {{receivers: [otlp/{number}], processors: [tail_sampling/{number}], exporters: [otlp_http]}}"
+        );
+    }
+    let (host, port) = (metrics.ip(), metrics.port());
+    // Nothing waits in the exporter: what was judged has been sent when the counter says so.
+    let exporter = format!(
+        "{{endpoint: \"http://{sink}\", compression: none, sending_queue: {{enabled: false}}, retry_on_failure: {{enabled: false}}}}"
+    );
+    format!(
+        "receivers:\n{sources}processors:\n{samplers}exporters:\n  otlp_http: {exporter}\nservice:\n  telemetry:\n    \
+         logs: {{level: warn}}\n    metrics: {{level: normal, readers: [{{pull: {{exporter: {{prometheus: \
+         {{host: {host}, port: {port}}}}}}}}}]}}\n  pipelines:\n{pipelines}"
+    )
+}
+
+/// What the Collector keeps of each scenario; `None` where the machine was too slow to send it in one piece.
+///
+/// # Panics
+/// When the Collector does not do its part.
+#[must_use]
+pub fn play(binary: &Path, scenarios: &[Scenario]) -> Vec<Option<Vec<KeptSpan>>> {
+    let processors: Vec<_> = scenarios.iter().map(|scenario| &scenario.processor).collect();
+    let mut collector = Collector::start(binary, &processors);
+    let mut outcomes: Vec<Option<Vec<KeptSpan>>> = scenarios.iter().map(|_| Some(Vec::new())).collect();
+    for (number, scenario) in scenarios.iter().enumerate() {
+        let first = scenario.requests.iter().filter(|request| !request.is_late);
+        if collector.send(number, first.map(|request| request.body.as_ref())) > SENDING_MAX {
+            outcomes[number] = None;
+        }
+    }
+    let traces: usize = scenarios.iter().map(|scenario| scenario.traces(false).len()).sum();
+    collector.until(|collector| collector.decided() >= traces as u64);
+    for (number, scenario) in scenarios.iter().enumerate() {
+        let late = scenario.requests.iter().filter(|request| request.is_late);
+        collector.send(number, late.map(|request| request.body.as_ref()));
+    }
+    let late: usize = scenarios.iter().map(Scenario::late_spans).sum();
+    collector.until(|collector| collector.metric(RELEASED) >= late as u64);
+    let mut scenario_of = BTreeMap::new();
+    for (number, scenario) in scenarios.iter().enumerate() {
+        scenario_of.extend(scenario.traces(false).into_iter().map(|trace| (trace, number)));
+    }
+    for span in collector.take_kept() {
+        if let Some(kept) = &mut outcomes[scenario_of[&span.trace_id]] {
+            kept.push(span);
+        }
+    }
+    outcomes.iter_mut().flatten().for_each(|kept| kept.sort());
+    outcomes
+}

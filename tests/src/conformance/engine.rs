@@ -1,0 +1,198 @@
+//! A scenario played through a real shard: time is simulated, the next hop takes everything.
+
+use super::{KeptSpan, Request, Scenario, spans_of};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tailwater_config::sampling::Sampling;
+use tailwater_config::{GIB, Inputs, load};
+use tailwater_engine::export::BatchLimits;
+use tailwater_engine::host::{ExportRequest, Host};
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_engine::vocabulary::{Judged, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+
+/// The time between two looks at what is due: the Collector's tick.
+const STEP: Nanos = Nanos::from_millis(1000);
+/// Requests of one scenario come this far apart.
+const BETWEEN: Nanos = Nanos::from_millis(1);
+
+/// The sampling section of a scenario's file.
+///
+/// # Errors
+/// What the configuration has against it.
+pub fn sampling(scenario: &Scenario) -> Result<Sampling, String> {
+    let text = scenario.file();
+    let inputs =
+        Inputs { file: Some(("scenario.yaml", &text)), environment: &[], flags: &[], machine_memory_bytes: 10 * GIB };
+    let told = |problems: Vec<tailwater_config::Problem>| {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    load(&inputs).map(|loaded| loaded.config.sampling).map_err(told)
+}
+
+/// What a node of so many shards keeps of a scenario.
+///
+/// # Errors
+/// Why its policies cannot be evaluated.
+pub fn play(scenario: &Scenario, shards: u16) -> Result<Vec<KeptSpan>, String> {
+    let sampling = sampling(scenario)?;
+    let wait = sampling.decision_wait;
+    let mut node = Node::new(&sampling, shards)?;
+    for is_late in [false, true] {
+        for request in scenario.requests.iter().filter(|request| request.is_late == is_late) {
+            node.advance(BETWEEN);
+            node.send(&request.body);
+        }
+        node.wait(wait + Duration::from_secs(2));
+    }
+    Ok(node.drain())
+}
+
+/// What a node of one shard keeps when each request comes at its time, with the time at which it was judged, in seconds.
+///
+/// # Errors
+/// Why its policies cannot be evaluated.
+pub fn play_at(scenario: &Scenario, times: &[Duration]) -> Result<Vec<(u64, KeptSpan)>, String> {
+    let sampling = sampling(scenario)?;
+    let mut node = Node::new(&sampling, 1)?;
+    let mut kept = Vec::new();
+    let mut collect = |node: &mut Node| {
+        let second = node.now.0 / (1000 * Nanos::PER_MILLISECOND);
+        kept.extend(node.take_kept().into_iter().map(|span| (second, span)));
+    };
+    for (Request { body, .. }, at) in scenario.requests.iter().zip(times) {
+        let at = Nanos(at.as_nanos() as u64);
+        while Nanos(node.now.0 / STEP.0 * STEP.0 + STEP.0) <= at {
+            node.now = Nanos(node.now.0 / STEP.0 * STEP.0 + STEP.0);
+            node.tick();
+            collect(&mut node);
+        }
+        node.now = at;
+        node.send(body);
+    }
+    let end = node.now.plus(Nanos(sampling.decision_wait.as_nanos() as u64 + 2 * STEP.0));
+    while node.now < end {
+        node.now = Nanos(node.now.0 / STEP.0 * STEP.0 + STEP.0);
+        node.tick();
+        collect(&mut node);
+    }
+    node.flush();
+    collect(&mut node);
+    Ok(kept)
+}
+
+/// Shards without anything between them.
+struct Node {
+    now: Nanos,
+    shards: Vec<Shard>,
+    sink: Sink,
+    turn: usize,
+}
+
+/// The next hop.
+#[derive(Default)]
+struct Sink {
+    requests: Vec<ExportRequest>,
+}
+
+impl Host for Sink {
+    fn export(&mut self, request: ExportRequest) {
+        self.requests.push(request);
+    }
+
+    fn judged(&mut self, _: &Judged) {}
+
+    fn resolve(&mut self, _: Unit) {
+        unreachable!("nothing is logged here");
+    }
+
+    fn recall(&mut self, _: Unit) {
+        unreachable!("nothing is logged here");
+    }
+}
+
+fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
+    let nanos = |duration: Duration| Nanos(duration.as_nanos() as u64);
+    ShardPlan {
+        shard: ShardIndex(shard),
+        shards,
+        hash_seed: [1, 2, 3, 4],
+        traces_max: 10_000,
+        arena_bytes_max: 64 << 20,
+        chunk_bytes: 1 << 16,
+        span_bytes_max: 1 << 20,
+        kept_verdicts_max: 10_000,
+        dropped_verdicts_max: 10_000,
+        decision_wait: nanos(sampling.decision_wait),
+        decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),
+        inactivity_timeout: Nanos::default(),
+        trace_duration_max: Nanos::default(),
+        cold_after: Nanos::default(),
+        trace_bytes_max: sampling.trace_bytes_max as u32,
+        drop_pending_at_drain: false,
+        randomness: sampling.randomness,
+        writes_threshold_zero: sampling.writes_threshold_zero,
+        batch: BatchLimits { spans_max: 50, bytes_max: 1 << 20 },
+        flush_interval: Nanos::default(),
+    }
+}
+
+impl Node {
+    fn new(sampling: &Sampling, shards: u16) -> Result<Self, String> {
+        let rules = Arc::new(Rules::compile(sampling).map_err(|error| error.to_string())?);
+        let shards = (0..shards).map(|shard| Shard::new(plan(sampling, shard, shards), rules.clone())).collect();
+        Ok(Self { now: STEP, shards, sink: Sink::default(), turn: 0 })
+    }
+
+    fn advance(&mut self, by: Nanos) {
+        self.now = self.now.plus(by);
+    }
+
+    /// One request, to the shards in turn.
+    fn send(&mut self, body: &Bytes) {
+        self.turn = (self.turn + 1) % self.shards.len();
+        let mut scanned = self.shards[self.turn].scan(body).unwrap();
+        self.shards[self.turn].accept(scanned.spans());
+        scanned.place(Origin::NONE, self.now);
+        for (target, spans) in scanned.batches {
+            let spans = SpanBatch { arrived: self.now, ..spans };
+            self.shards[usize::from(target.0)].take(self.now, spans, &mut self.sink);
+        }
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        let end = self.now.plus(Nanos(duration.as_nanos() as u64));
+        while self.now < end {
+            self.advance(STEP);
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        for shard in &mut self.shards {
+            while shard.tick(self.now, &mut self.sink) {}
+        }
+    }
+
+    fn flush(&mut self) {
+        for shard in &mut self.shards {
+            while shard.drain(self.now, &mut self.sink) {}
+        }
+    }
+
+    fn take_kept(&mut self) -> Vec<KeptSpan> {
+        let mut kept = Vec::new();
+        for request in self.sink.requests.drain(..) {
+            kept.extend(spans_of(&request.body));
+        }
+        kept
+    }
+
+    fn drain(&mut self) -> Vec<KeptSpan> {
+        self.flush();
+        let mut kept = self.take_kept();
+        kept.sort();
+        kept
+    }
+}
