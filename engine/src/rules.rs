@@ -5,10 +5,10 @@
 //! Semantics: the Collector's `tail_sampling` processor, v0.161.
 
 pub mod attribute;
-pub mod ottl;
 mod compile;
 mod judge;
 pub mod limit;
+pub mod ottl;
 mod tree;
 
 pub use attribute::{AttributeRules, Site};

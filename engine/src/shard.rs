@@ -3,6 +3,7 @@
 //! exported, what is not is counted.
 
 mod cool;
+mod ingest;
 mod judge;
 mod outgoing;
 
@@ -25,7 +26,7 @@ use crate::rules::limit::Limits;
 use crate::vocabulary::{Nanos, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
 use std::sync::Arc;
-use tailwater_config::sampling::RandomnessSource;
+use tailwater_config::sampling::{RandomnessSource, Strategy};
 
 /// The bounds and waits of one shard, from the configuration and the memory plan.
 #[derive(Debug, Clone)]
@@ -64,6 +65,11 @@ pub struct ShardPlan {
     pub trace_bytes_max: u32,
     /// On drain: drop what is undecided instead of deciding it.
     pub drop_pending_at_drain: bool,
+    /// When policies are asked.
+    pub strategy: Strategy,
+    /// With `Strategy::SpanIngest`: a trace that nothing decided is forgotten when its wait is over, so that spans that come
+    /// later begin a new one.
+    pub forgets_undecided: bool,
     /// Where the randomness of traces without `rv` comes from.
     pub randomness: RandomnessSource,
     /// Write a threshold of 0 into spans that came without one and were kept for certain.
@@ -269,10 +275,14 @@ impl Shard {
         self.ledger.spans.taken_over += batch.spans.len() as u64;
         self.scopes.clear();
         self.scopes.resize(batch.envelopes.scopes.len(), None);
-        let words = self.rules.leaf_words() - 1;
-        for (position, record) in batch.spans.iter().enumerate() {
-            let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
-            self.take_span(now, &batch, record, leaves_more, host);
+        if self.plan.strategy == Strategy::SpanIngest {
+            self.take_pieces(now, &batch, host);
+        } else {
+            let words = self.rules.leaf_words() - 1;
+            for (position, record) in batch.spans.iter().enumerate() {
+                let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
+                self.take_span(now, &batch, record, leaves_more, host);
+            }
         }
         for scope in self.scopes.drain(..).flatten() {
             self.buffer.envelopes.release(scope);

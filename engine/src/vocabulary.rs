@@ -291,4 +291,6 @@ pub enum Occasion {
     Drain,
     /// It outgrew `maximum_trace_size_bytes`.
     TooLarge,
+    /// A piece of it was decided on as it came.
+    Ingest,
 }

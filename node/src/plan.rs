@@ -1,5 +1,6 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
+use tailwater_config::sampling::Strategy;
 use tailwater_config::{Batch, Config, MemoryPlan};
 use tailwater_engine::buffer::traces;
 use tailwater_engine::export::BatchLimits;
@@ -49,6 +50,8 @@ pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], sha
         decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),
         trace_bytes_max: u32::try_from(sampling.trace_bytes_max).unwrap_or(u32::MAX),
         drop_pending_at_drain: sampling.drop_pending_traces_on_shutdown,
+        strategy: sampling.strategy,
+        forgets_undecided: sampling.strategy == Strategy::SpanIngest && sampling.non_sampled_cache_size == 0,
         randomness: sampling.randomness,
         writes_threshold_zero: sampling.writes_threshold_zero,
         batch: BatchLimits {

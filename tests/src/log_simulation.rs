@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tailwater_config::sampling::RandomnessSource;
+use tailwater_config::sampling::{RandomnessSource, Strategy};
 use tailwater_engine::decide::KeptBy;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
@@ -189,6 +189,8 @@ fn shard_plan(scenario: &LogScenario, shard: u16, shards: u16, seed: u64) -> Sha
         cold_after: Nanos::from_millis(seed % 2 * 100),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
+        strategy: Strategy::TraceComplete,
+        forgets_undecided: false,
         randomness: RandomnessSource::TraceId,
         writes_threshold_zero: false,
         batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },

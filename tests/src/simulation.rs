@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling};
+use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling, Strategy};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::ledger::{Account, DropReason};
@@ -152,6 +152,8 @@ fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
         cold_after: Nanos::default(),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
+        strategy: Strategy::TraceComplete,
+        forgets_undecided: false,
         randomness: RandomnessSource::TraceId,
         writes_threshold_zero: false,
         batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },

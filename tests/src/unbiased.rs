@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tailwater_config::sampling::{RandomnessSource, Sampling};
+use tailwater_config::sampling::{RandomnessSource, Sampling, Strategy};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
@@ -127,6 +127,8 @@ fn shard_plan(shard: u16, trial: &Trial) -> ShardPlan {
         cold_after: Nanos::default(),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
+        strategy: Strategy::TraceComplete,
+        forgets_undecided: false,
         randomness: RandomnessSource::Auto,
         writes_threshold_zero: false,
         batch: BatchLimits { spans_max: 1000, bytes_max: 1 << 20 },

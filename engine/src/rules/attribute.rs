@@ -326,14 +326,7 @@ impl Print {
 }
 
 #[inline(never)]
-fn evaluate(
-    key: &Key,
-    position: usize,
-    attribute: &KeyValue<'_>,
-    site: Site,
-    memory: &mut Memory,
-    leaves: &mut [u64],
-) {
+fn evaluate(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
     if key.is_noted
         && let Some(note) = memory.notes.get_mut(position)
     {

@@ -113,6 +113,48 @@ impl Rules {
         Ballot::kept(index, sub_policy, threshold)
     }
 
+    /// Asks about a piece of a trace as it comes. `None` while nothing is decided: no policy samples it, or a drop policy
+    /// does not match yet, since it might match what comes later.
+    pub fn judge_piece(
+        &self,
+        evidence: &Evidence<'_>,
+        randomness: u64,
+        limits: &mut Limits,
+        now: Nanos,
+        counts: &mut [PolicyCounts],
+    ) -> Option<Ballot> {
+        let mut may_be_dropped = false;
+        for index in &self.order {
+            let CompiledPolicy { node, is_drop, .. } = &self.policies[usize::from(*index)];
+            if !is_drop && may_be_dropped {
+                break;
+            }
+            let vote = if self.is_by_randomness {
+                node.threshold(evidence, Some(limits))
+            } else {
+                let sampled = node.samples(evidence, &mut Arrival { limits, now, class: None });
+                sampled.map(|sampled| if sampled { 0 } else { NEVER })
+            };
+            let count = &mut counts[usize::from(*index)];
+            let Some(threshold) = vote else {
+                count.failed += 1;
+                continue;
+            };
+            let matched = threshold <= randomness;
+            count.vote(matched);
+            match (is_drop, matched) {
+                (true, true) => return Some(Ballot::dropped(DropReason::DropPolicy)),
+                (true, false) => may_be_dropped = true,
+                (false, true) => {
+                    count.decide(evidence.seen.spans);
+                    return Some(Ballot::kept(*index, None, threshold));
+                }
+                (false, false) => {}
+            }
+        }
+        None
+    }
+
     fn outcome(&self, evidence: &Evidence<'_>, limits: &Limits, count: &mut impl FnMut(u16, Option<u64>)) -> Outcome {
         let mut outcome = Outcome { threshold: NEVER, policy: None, is_dropped: false };
         let mut floor = 0;

@@ -10,6 +10,7 @@ use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
 use crate::rules::{Ballot, Evidence};
 use crate::vocabulary::{Judged, Nanos, Occasion, Verdict};
+use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
 const JUDGE_STEP: usize = 256;
@@ -80,7 +81,7 @@ impl Shard {
     /// Judges traces that are off the wheel, and gives back their memory.
     fn judge(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) {
         match occasion {
-            Occasion::Deadline | Occasion::TooLarge => {}
+            Occasion::Deadline | Occasion::TooLarge | Occasion::Ingest => {}
             Occasion::Early => self.ledger.traces.decided_early += due.len() as u64,
             Occasion::Drain => self.ledger.traces.decided_at_drain += due.len() as u64,
         }
@@ -96,6 +97,11 @@ impl Shard {
 
     /// Asks the policies.
     fn ballot(&mut self, now: Nanos, entry: u32, occasion: Occasion) -> (Ballot, TraceRandomness) {
+        if self.plan.strategy == Strategy::SpanIngest {
+            // Every piece was asked about when it came.
+            let undecided = Ballot::dropped(DropReason::NotSampled);
+            return (undecided, TraceRandomness { value: 0, is_hashed: false });
+        }
         let Self { buffer, rules, limits, ledger, randomness, .. } = self;
         let trace = buffer.traces.get(entry);
         let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(entry) };
@@ -148,7 +154,7 @@ impl Shard {
         self.buffer.release(&[entry], |unit| host.resolve(unit));
     }
 
-    fn settle_kept(
+    pub(super) fn settle_kept(
         &mut self,
         now: Nanos,
         entry: u32,
@@ -192,7 +198,7 @@ impl Shard {
         self.remember(entry, hash, remembered, Place::Kept);
     }
 
-    fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
+    pub(super) fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
         self.note(entry, ballot, false, occasion, host);
         let trace = self.buffer.traces.get(entry);
         let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
@@ -200,7 +206,8 @@ impl Shard {
         self.ledger.spans.drop_items(ballot.drop_reason, spans);
         self.ledger.traces.pending -= 1;
         self.ledger.traces.dropped += 1;
-        let remembered = self.dropped.remember(hash, None);
+        let is_forgotten = self.plan.forgets_undecided && occasion != Occasion::Ingest;
+        let remembered = if is_forgotten { None } else { self.dropped.remember(hash, None) };
         self.remember(entry, hash, remembered, Place::Dropped);
     }
 

@@ -173,8 +173,12 @@ fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
         [0x0a, length, text @ ..] if usize::from(*length) == text.len() && is_ascii(message) => {
             Some(KeyValue { key, message, value: AnyValue::Text(text) })
         }
-        [0x10, truth @ 0..=1] if is_ascii(key) => Some(KeyValue { key, message, value: AnyValue::Boolean(*truth == 1) }),
-        [0x18, byte @ 0..0x80] if is_ascii(key) => Some(KeyValue { key, message, value: AnyValue::Integer(i64::from(*byte)) }),
+        [0x10, truth @ 0..=1] if is_ascii(key) => {
+            Some(KeyValue { key, message, value: AnyValue::Boolean(*truth == 1) })
+        }
+        [0x18, byte @ 0..0x80] if is_ascii(key) => {
+            Some(KeyValue { key, message, value: AnyValue::Integer(i64::from(*byte)) })
+        }
         [0x18, low @ 0x80..=0xff, high @ 0..0x80] if is_ascii(key) => {
             let number = i64::from(low & 0x7f) | i64::from(*high) << 7;
             Some(KeyValue { key, message, value: AnyValue::Integer(number) })
@@ -183,7 +187,9 @@ fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
             let number = i64::from(low & 0x7f) | i64::from(middle & 0x7f) << 7 | i64::from(*high) << 14;
             Some(KeyValue { key, message, value: AnyValue::Integer(number) })
         }
-        [0x21, number @ ..] if number.len() == 8 && is_ascii(key) => Some(KeyValue { key, message, value: AnyValue::Other }),
+        [0x21, number @ ..] if number.len() == 8 && is_ascii(key) => {
+            Some(KeyValue { key, message, value: AnyValue::Other })
+        }
         _ => None,
     }
 }

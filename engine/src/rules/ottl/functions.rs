@@ -34,14 +34,9 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
             kind::make(&arguments)
         }
         F::TraceID => kind::make(&arguments),
-        F::IsBool
-        | F::IsDouble
-        | F::IsEmpty
-        | F::IsInt
-        | F::IsList
-        | F::IsMap
-        | F::IsRootSpan
-        | F::IsString => kind::is(&arguments).map(Value::Boolean),
+        F::IsBool | F::IsDouble | F::IsEmpty | F::IsInt | F::IsList | F::IsMap | F::IsRootSpan | F::IsString => {
+            kind::is(&arguments).map(Value::Boolean)
+        }
         F::HasPrefix | F::HasSuffix | F::IsInCIDR | F::IsMatch | F::IsValidLuhn => {
             text::is(&arguments).map(Value::Boolean)
         }

@@ -282,7 +282,9 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         loop {
             match self.reader.next_field() {
-                Ok(Some(Field { number, value: Wire::Bytes(bytes), .. })) if number == self.number => return Some(bytes),
+                Ok(Some(Field { number, value: Wire::Bytes(bytes), .. })) if number == self.number => {
+                    return Some(bytes);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
             }
