@@ -216,6 +216,8 @@ pub struct TraceCounts {
     pub cold_spans: u64,
     /// Verdicts that gave way to newer ones; spans that come later still begin their trace anew.
     pub verdicts_forgotten: u64,
+    /// Traces scanned again because the rules had changed.
+    pub scanned_again: u64,
 }
 
 impl TraceCounts {
@@ -230,6 +232,7 @@ impl TraceCounts {
         self.late_dropped_spans += other.late_dropped_spans;
         self.cold_spans += other.cold_spans;
         self.verdicts_forgotten += other.verdicts_forgotten;
+        self.scanned_again += other.scanned_again;
     }
 }
 

@@ -12,4 +12,5 @@ pub mod disk;
 pub mod log_simulation;
 pub mod next_hop;
 pub mod process;
+pub mod reload_simulation;
 pub mod simulation;
