@@ -319,7 +319,7 @@ impl Shard {
                 None => self.open(batch.arrived, record),
             };
             if self.append(entry, scope, unit, bytes) {
-                return self.merge(batch, entry, (record, leaves_more), host);
+                return self.merge(batch, entry, record, leaves_more, host);
             }
             // The arena is full. Room comes from the traces that are due next, this one perhaps among them.
             if attempt < EARLY_PER_SPAN_MAX && self.buffer.traces.len() > 1 {
@@ -358,13 +358,7 @@ impl Shard {
 
     /// The span is in the buffer: merges its evidence and moves the deadline when it is a root.
     #[inline]
-    fn merge(
-        &mut self,
-        batch: &SpanBatch,
-        entry: u32,
-        (record, leaves_more): (&SpanRecord, &[u64]),
-        host: &mut impl Host,
-    ) {
+    fn merge(&mut self, batch: &SpanBatch, entry: u32, record: &SpanRecord, leaves_more: &[u64], host: &mut impl Host) {
         let arrived = batch.arrived;
         self.ledger.spans.buffered += 1;
         self.merge_evidence(entry, batch, record, leaves_more);

@@ -80,10 +80,19 @@ enum Set {
     Service,
     Calm,
     Many,
+    Limited,
 }
 
-const SETS: [Set; 7] =
-    [Set::ErrorsThenMarked, Set::Marked, Set::PaddedErrors, Set::SlowThenErrors, Set::Service, Set::Calm, Set::Many];
+const SETS: [Set; 8] = [
+    Set::ErrorsThenMarked,
+    Set::Marked,
+    Set::PaddedErrors,
+    Set::SlowThenErrors,
+    Set::Service,
+    Set::Calm,
+    Set::Many,
+    Set::Limited,
+];
 
 fn text(name: &str, key: &str, value: &str) -> Policy {
     let values = vec![value.to_string()];
@@ -107,6 +116,11 @@ impl Set {
             }
             Self::Service => vec![text("service", "service.name", "service-1")],
             Self::Calm => vec![Policy::new("calm", Rule::Not(Box::new(errors)))],
+            // A limit that lets all through: traces are judged window by window.
+            Self::Limited => {
+                let limit = Rule::RateLimiting { spans_per_second: 1_000_000, burst_capacity: 0 };
+                vec![Policy::new("limited", limit)]
+            }
             Self::Many => vec![Policy::new("many", Rule::SpanCount { min: 4, max: 0 })],
         }
     }
@@ -129,6 +143,7 @@ impl Set {
                 }
             }
             Self::Many => (spans.len() >= 4).then_some("many"),
+            Self::Limited => Some("limited"),
         }
     }
 }

@@ -26,10 +26,9 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Whether the policy of that number is among those in force; others have only their name left.
-    #[must_use]
-    pub fn is_in_force(&self, policy: u16) -> bool {
-        self.order.contains(&policy)
+    /// The numbers of the policies in force, in the order of evaluation; others have only their name left.
+    pub fn in_force(&self) -> impl ExactSizeIterator<Item = u16> {
+        self.order.iter().copied()
     }
 
     fn renumber(&mut self, former: &Self) -> Result<(), RulesError> {
@@ -83,8 +82,7 @@ mod tests {
         let first = Rules::compile(&sampling(&["a", "b", "c"])).unwrap();
         let second = Rules::compile_after(&sampling(&["d", "c", "a"]), &first).unwrap();
         assert_eq!(second.policy_names().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
-        assert_eq!(second.order, [3, 2, 0], "evaluated in the order of the configuration");
-        assert!(second.is_in_force(3) && !second.is_in_force(1));
+        assert_eq!(second.in_force().collect::<Vec<_>>(), [3, 2, 0], "evaluated in the order of the configuration");
         let third = Rules::compile_after(&sampling(&["b"]), &second).unwrap();
         assert_eq!((third.order.as_slice(), third.generation()), (&[1][..], 2));
         assert_eq!(third.policies.len(), 4, "a number is never given to another name");
