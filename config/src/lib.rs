@@ -11,6 +11,7 @@
 
 mod assign;
 mod catalogue;
+mod changed;
 mod collector;
 mod draft;
 mod effective;
@@ -31,6 +32,7 @@ mod wal_plan;
 mod yaml;
 
 pub use catalogue::{Kind, Knob, knobs};
+pub use changed::{is_same, needs_restart, with_changes};
 pub use effective::effective;
 pub use load::{Form, Inputs, Loaded, load};
 pub use memory_plan::{MemoryPlan, MemoryRow, memory_plan};

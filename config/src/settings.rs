@@ -77,6 +77,8 @@ pub struct Node {
     pub log: Log,
     /// Longest time from SIGTERM to the end of the process.
     pub drain_timeout: Duration,
+    /// How often the configuration file is looked at for changes; zero for never.
+    pub reload_interval: Duration,
 }
 
 impl Default for Node {
@@ -90,6 +92,8 @@ impl Default for Node {
             log: Log::default(),
             // Kubernetes kills after 30 s by default; 5 s of that stay for the hooks before SIGTERM.
             drain_timeout: Duration::from_secs(25),
+            // Two looks must agree, so that a change is in force within ten seconds.
+            reload_interval: Duration::from_secs(5),
         }
     }
 }

@@ -5,9 +5,10 @@ pub mod arena;
 pub mod cold;
 pub mod envelope;
 mod heads;
+pub mod leaves;
 pub mod traces;
 
-use crate::evidence::TraceHead;
+use crate::evidence::{Summary, TraceHead};
 use crate::rules::Rules;
 use crate::vocabulary::{SpanHead, SpanRecord, Unit};
 use arena::{Arena, ArenaFull, Reference};
@@ -105,7 +106,8 @@ impl Buffer {
         } else {
             listed
         };
-        let more = self.traces.leaves_more(trace);
+        // At its full width: rows are as wide as what they are made of.
+        let (_, more) = self.traces.evidence_mut(trace);
         self.heads.get_mut(listed).absorb(rules, span, &seen, more, randomness)
     }
 
@@ -114,6 +116,19 @@ impl Buffer {
     pub fn head(&self, trace: u32) -> Option<&TraceHead> {
         let number = self.traces.get(trace).head;
         (number != NONE).then(|| self.heads.get(number))
+    }
+
+    /// Forgets what the spans of a trace have said, so that they can be merged again under the rules of `generation`.
+    pub fn forget_evidence(&mut self, trace: u32, generation: u32) {
+        let (seen, more) = self.traces.evidence_mut(trace);
+        *seen = Summary::default();
+        more.fill(0);
+        let entry = self.traces.get_mut(trace);
+        entry.generation = generation;
+        let listed = std::mem::replace(&mut entry.head, NONE);
+        if listed != NONE {
+            self.heads.free(listed);
+        }
     }
 
     /// The fragments of a trace in order of arrival, into `out`.

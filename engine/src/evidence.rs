@@ -31,6 +31,13 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Counts a span of a trace whose evidence is void, for the books and the bounds.
+    pub fn count(&mut self, record: &SpanRecord) {
+        self.root_seen |= record.is_root;
+        self.spans += 1;
+        self.bytes = self.bytes.saturating_add(record.length);
+    }
+
     /// Merges a span, `bytes` long, with its leaves; `more` are the leaves past the first 64 of the summary, `record_more`
     /// those of the span.
     #[inline]

@@ -147,6 +147,12 @@ impl Intake {
         }
     }
 
+    /// Where traces belong.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
     /// The hash by which a trace is routed and found.
     #[must_use]
     pub fn hash(&self, trace_id: &TraceId) -> u64 {
@@ -182,12 +188,13 @@ impl Intake {
             return Err(error.into());
         }
         let envelopes = Arc::new(envelopes);
+        let generation = rules.generation();
         let batches = (0u16..).zip(&mut self.staged).filter(|(_, staged)| !staged.spans.is_empty());
         let batches = batches.map(|(shard, staged)| {
             let Staged { spans, heads, leaves_more } = std::mem::take(staged);
             let (body, envelopes) = (body.clone(), envelopes.clone());
             let (origin, arrived) = (Origin::NONE, Nanos::default());
-            (ShardIndex(shard), SpanBatch { body, envelopes, spans, heads, leaves_more, origin, arrived })
+            (ShardIndex(shard), SpanBatch { body, envelopes, spans, heads, leaves_more, generation, origin, arrived })
         });
         Ok(Scanned { batches: batches.collect(), accepted, refused, fault })
     }

@@ -216,6 +216,8 @@ pub struct TraceCounts {
     pub cold_spans: u64,
     /// Verdicts that gave way to newer ones; spans that come later still begin their trace anew.
     pub verdicts_forgotten: u64,
+    /// Traces scanned again because the rules had changed.
+    pub scanned_again: u64,
 }
 
 impl TraceCounts {
@@ -231,6 +233,7 @@ impl TraceCounts {
         self.threshold_levels_folded += other.threshold_levels_folded;
         self.cold_spans += other.cold_spans;
         self.verdicts_forgotten += other.verdicts_forgotten;
+        self.scanned_again += other.scanned_again;
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod attribute;
 mod compile;
+mod generation;
 mod judge;
 pub mod limit;
 pub mod ottl;
@@ -24,6 +25,8 @@ use tree::Node;
 /// A compiled set of policies. Immutable; shared by all shards.
 #[derive(Debug)]
 pub struct Rules {
+    /// Grows by one with each change of the rules under a running node.
+    generation: u32,
     attributes: AttributeRules,
     latencies: Vec<LatencyLeaf>,
     trace_states: Vec<TraceStateLeaf>,
@@ -148,7 +151,8 @@ impl Rules {
         &self.sub_policy_names
     }
 
-    /// The policies' names, in configuration order.
+    /// The policies' names by their numbers: in configuration order, then those that came with later generations. A policy
+    /// that has gone keeps its number.
     pub fn policy_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.policies.iter().map(|policy| policy.name.as_str())
     }

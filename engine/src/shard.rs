@@ -3,6 +3,7 @@
 //! exported, what is not is counted.
 
 mod cool;
+mod generation;
 mod ingest;
 mod judge;
 mod outgoing;
@@ -25,6 +26,7 @@ use crate::rules::Rules;
 use crate::rules::limit::Limits;
 use crate::vocabulary::{Nanos, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
+use generation::Generations;
 use std::sync::Arc;
 use tailwater_config::sampling::{RandomnessSource, Strategy};
 
@@ -98,6 +100,7 @@ pub struct Shard {
     plan: ShardPlan,
     rules: Arc<Rules>,
     limits: Limits,
+    generations: Generations,
     /// The window that was cut last: its number counted from the origin.
     window: u32,
     randomness: Randomness,
@@ -156,6 +159,7 @@ impl Shard {
             swept: Nanos::default(),
             sweep: 0,
             scopes: Vec::new(),
+            generations: Generations::default(),
             plan,
             rules,
         }
@@ -271,7 +275,10 @@ impl Shard {
     }
 
     /// Takes the spans of a batch, which all belong to this shard, and returns the batch for reuse.
-    pub fn take(&mut self, now: Nanos, batch: SpanBatch, host: &mut impl Host) {
+    pub fn take(&mut self, now: Nanos, mut batch: SpanBatch, host: &mut impl Host) {
+        if batch.generation != self.rules.generation() {
+            self.scan_batch_again(&mut batch);
+        }
         self.ledger.spans.taken_over += batch.spans.len() as u64;
         self.scopes.clear();
         self.scopes.resize(batch.envelopes.scopes.len(), None);
@@ -322,8 +329,7 @@ impl Shard {
                 None => self.open(batch.arrived, record),
             };
             if self.append(entry, scope, unit, bytes) {
-                let head = head_of(batch, record);
-                return self.merge(batch.arrived, entry, (record, leaves_more, head), host);
+                return self.merge(batch, entry, record, leaves_more, host);
             }
             // The arena is full. Room comes from the traces that are due next, this one perhaps among them.
             if attempt < EARLY_PER_SPAN_MAX && self.buffer.traces.len() > 1 {
@@ -353,6 +359,7 @@ impl Shard {
         let opened = elapsed_ticks(arrived);
         let deadline = self.deadline(arrived);
         let entry = self.buffer.traces.open(record.trace_id, record.hash, opened, deadline);
+        self.buffer.traces.get_mut(entry).generation = self.rules.generation();
         self.index.insert(record.hash, Place::Pending(entry));
         self.ledger.traces.started += 1;
         self.ledger.traces.pending += 1;
@@ -361,16 +368,10 @@ impl Shard {
 
     /// The span is in the buffer: merges its evidence and moves the deadline when it is a root.
     #[inline]
-    fn merge(
-        &mut self,
-        arrived: Nanos,
-        entry: u32,
-        (record, leaves_more, head): (&SpanRecord, &[u64], Option<&SpanHead>),
-        host: &mut impl Host,
-    ) {
+    fn merge(&mut self, batch: &SpanBatch, entry: u32, record: &SpanRecord, leaves_more: &[u64], host: &mut impl Host) {
+        let arrived = batch.arrived;
         self.ledger.spans.buffered += 1;
-        let is_exact = self.buffer.merge(entry, &self.rules, record, leaves_more, head);
-        self.ledger.traces.threshold_levels_folded += u64::from(!is_exact);
+        self.merge_evidence(entry, batch, record, leaves_more);
         if record.is_root {
             self.root_came(arrived, entry);
         }

@@ -225,6 +225,8 @@ pub struct SpanBatch {
     pub heads: Vec<SpanHead>,
     /// Leaves past the first 64: `rules.leaf_words() - 1` words a span.
     pub leaves_more: Vec<u64>,
+    /// The generation of the rules that the leaves were evaluated under.
+    pub generation: u32,
     /// Where the request lies in the log.
     pub origin: Origin,
     /// When the request came: a trace's wait counts from the arrival of its first span, however late its owner gets it.
@@ -278,6 +280,8 @@ pub struct Judged {
     pub is_hashed: bool,
     /// Spans it had.
     pub spans: u32,
+    /// The generation of the rules that it was judged under.
+    pub generation: u32,
 }
 
 /// Why a trace was judged when it was.

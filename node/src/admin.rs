@@ -5,14 +5,18 @@
 //! GET /health/live    200 while every core answers; nothing else is looked at, so a failing next hop restarts nobody
 //! GET /health/ready   200 while requests are accepted; 503 before that and from the beginning of a drain
 //! GET /health         the same as /health/ready
+//! GET /api/v1/status  the rules in force and what came of the last attempt to change them; JSON, as all below /api
+//! POST /api/v1/reload reads the configuration again: 200 when it is in force, 422 with the problems when it is refused
 //! ```
 
 use crate::control::Cores;
 use crate::metrics::{Exposition, Facts, expose};
+use crate::reload::{Outcome, Reloader};
 use crate::sockets;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,11 +36,16 @@ const CONNECTIONS_MAX: usize = 64;
 const REQUEST_BYTES_MAX: usize = 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const STATUS: &str = "/api/v1/status";
+const RELOAD: &str = "/api/v1/reload";
+const PATHS: &str = "no such path; there are /metrics, /health, /health/ready, /health/live, /api/v1/status and \
+    /api/v1/reload\n";
 
 /// What the endpoint shows.
 pub struct State {
     cores: Cores,
-    policies: Vec<String>,
+    reloader: Rc<Reloader>,
     backend: Backend,
     ready: Arc<AtomicBool>,
     started_unix_seconds: f64,
@@ -44,17 +53,25 @@ pub struct State {
 
 impl State {
     /// The state of a node that starts now.
-    pub fn new(cores: Cores, policies: Vec<String>, backend: Backend, ready: Arc<AtomicBool>) -> Self {
+    pub fn new(cores: Cores, reloader: Rc<Reloader>, backend: Backend, ready: Arc<AtomicBool>) -> Self {
         let started = Duration::from_nanos(tailwater_runtime::clock::unix_nanos());
-        Self { cores, policies, backend, ready, started_unix_seconds: started.as_secs_f64() }
+        Self { cores, reloader, backend, ready, started_unix_seconds: started.as_secs_f64() }
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> Reply {
         let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let exposition = Exposition::accepted(accept);
         let snapshots = self.cores.snapshots().await;
+        let state = self.reloader.state();
+        let policies: Vec<String> = state.rules.policy_names().map(str::to_string).collect();
+        let last = state.last.as_ref();
         let facts = Facts {
-            policies: &self.policies,
+            policies: &policies,
+            reloads: std::array::from_fn(|number| (Outcome::ALL[number].label(), state.attempts[number])),
+            generation: state.rules.generation(),
+            last_reload: last.map_or((true, self.started_unix_seconds), |attempt| {
+                (attempt.outcome != Outcome::Refused, attempt.unix_seconds())
+            }),
             runtime: &self.backend.to_string(),
             started_unix_seconds: self.started_unix_seconds,
             task_panics: task_panics(),
@@ -81,6 +98,10 @@ impl State {
     }
 }
 
+fn json(code: StatusCode, value: &Value) -> Reply {
+    Reply::http(code, JSON, format!("{value}\n").into())
+}
+
 fn not_live(answered: usize, cores: usize) -> Reply {
     let text = format!("{answered} of {cores} cores answered\n");
     Reply::http(StatusCode::SERVICE_UNAVAILABLE, TEXT, text.into())
@@ -88,12 +109,15 @@ fn not_live(answered: usize, cores: usize) -> Reply {
 
 impl Service for State {
     fn accept_head(&self, protocol: Protocol, method: &Method, path: &str, _: &HeaderMap) -> Result<(), Box<Reply>> {
-        let known = ["/metrics", "/health", "/health/ready", "/health/live"].contains(&path);
-        if protocol == Protocol::Grpc || !known {
-            let text = "no such path; there are /metrics, /health, /health/ready and /health/live\n";
-            return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(text.as_bytes()))));
+        let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS].contains(&path);
+        if protocol == Protocol::Grpc || !(to_read || path == RELOAD) {
+            return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))));
         }
-        if method != Method::GET && method != Method::HEAD {
+        if path == RELOAD && method != Method::POST {
+            let text = Bytes::from_static(b"use POST\n");
+            return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
+        }
+        if to_read && method != Method::GET && method != Method::HEAD {
             let text = Bytes::from_static(b"use GET\n");
             return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
         }
@@ -106,6 +130,12 @@ impl Service for State {
         match request.path() {
             "/metrics" => self.metrics(&request.headers).await,
             "/health/live" => self.liveness().await,
+            STATUS => json(StatusCode::OK, &self.reloader.status()),
+            RELOAD => {
+                let said = self.reloader.ask().await;
+                let is_refused = said["outcome"] == Outcome::Refused.label();
+                json(if is_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &said)
+            }
             _ => self.readiness(),
         }
     }

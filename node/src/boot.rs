@@ -8,6 +8,7 @@ use crate::core::{Core, CorePort, HISTORY, Message, Settings};
 use crate::doctor::Unfit;
 use crate::outbox::{FileJob, FileQueue, Outbox};
 use crate::sockets::{Addresses, CoreListeners};
+use crate::source::{ConfigurationSource, Stamp};
 use crate::supervise::{Node, supervise};
 use crate::survey::{LOG_DIRECTORY, OldSegment, Spare, Survey, SurveyError, survey};
 use crate::{logging, plan};
@@ -60,12 +61,12 @@ impl BootError {
 }
 
 /// Runs until told to stop.
-pub fn run(loaded: &Loaded, repair: bool) -> ExitCode {
+pub fn run(loaded: &Loaded, source: ConfigurationSource, known: Option<Stamp>, repair: bool) -> ExitCode {
     logging::start(&loaded.config.node.log);
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
-    match boot(&loaded.config, repair) {
+    match boot(&loaded.config, (source, known), repair) {
         Ok(code) => code,
         Err(error) => {
             say(&format!("tailwater does not start: {error}"));
@@ -88,6 +89,11 @@ pub struct Blueprint {
 
 /// Checks all that can be checked without touching the machine: used by `run` and `check`.
 pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
+    blueprint_after(config, None)
+}
+
+/// As `blueprint`, with rules that follow `former`.
+pub fn blueprint_after(config: &Config, former: Option<&Rules>) -> Result<Blueprint, String> {
     let node = &config.node;
     let placement = affinity::plan(node.shards, node.cores.as_deref(), node.gossip_core)
         .map_err(|error| format!("--cores: {error}"))?;
@@ -95,7 +101,11 @@ pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
         return Err("--shards: more than 65535 shards; one for each core is enough".into());
     }
     let memory = memory_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?;
-    let rules = Rules::compile(&config.sampling).map_err(|error| error.to_string())?;
+    let rules = match former {
+        Some(former) => Rules::compile_after(&config.sampling, former),
+        None => Rules::compile(&config.sampling),
+    };
+    let rules = rules.map_err(|error| error.to_string())?;
     let wal = if config.needs_wal() {
         Some(wal_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?)
     } else {
@@ -107,7 +117,7 @@ pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
     Ok(Blueprint { placement, memory, wal, rules: Arc::new(rules) })
 }
 
-fn boot(config: &Config, repair: bool) -> Result<ExitCode, BootError> {
+fn boot(config: &Config, source: (ConfigurationSource, Option<Stamp>), repair: bool) -> Result<ExitCode, BootError> {
     let blueprint = blueprint(config).map_err(BootError::Configuration)?;
     let raised = limits::raise();
     tracing::debug!(?raised, "resource limits");
@@ -127,7 +137,7 @@ fn boot(config: &Config, repair: bool) -> Result<ExitCode, BootError> {
     let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
     let node = launch(config, &blueprint, backend, file, survey).map_err(BootError::Machine)?;
-    let code = supervise(config, node);
+    let code = supervise(config, source, node);
     drop(lock);
     Ok(code)
 }
@@ -254,7 +264,8 @@ fn launch(
     let shared = Arc::new(config.clone());
     let (addresses, ports) = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(addresses, shards);
-    let shard = plan::shard_plan(config, &blueprint.memory, seed, 0, count);
+    let leaf_words = blueprint.rules.leaf_words();
+    let shard = plan::shard_plan(config, &blueprint.memory, seed, (0, count), leaf_words);
     let verdicts_max = shard.kept_verdicts_max + shard.dropped_verdicts_max;
     let mut logs = log_seats(blueprint, survey, Route::new(seed, count), shards, verdicts_max);
     let mut handles = Vec::with_capacity(shards);
@@ -262,7 +273,7 @@ fn launch(
     for ((((number, port), control), listeners), core) in numbered {
         let seat = Seat {
             index: usize::from(number),
-            plan: plan::shard_plan(config, &blueprint.memory, seed, number, count),
+            plan: plan::shard_plan(config, &blueprint.memory, seed, (number, count), leaf_words),
             rules: blueprint.rules.clone(),
             config: shared.clone(),
             mesh: port,
@@ -278,7 +289,7 @@ fn launch(
     Ok(Node {
         cores: Cores { channels },
         handles,
-        policies: blueprint.rules.policy_names().map(str::to_string).collect(),
+        rules: blueprint.rules.clone(),
         backend,
         gossip_core: blueprint.placement.gossip_core,
         addresses,

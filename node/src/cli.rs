@@ -1,12 +1,13 @@
 //! The command line. Every knob of the catalogue is a flag of `run` and `check`; nothing about a knob is written here.
 
-use crate::{boot, check, doctor, log_tool, machine};
+use crate::source::{ConfigurationSource, Stamp};
+use crate::{boot, check, doctor, log_tool};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use tailwater_config::{Inputs, Kind, Knob, Loaded, Problem, knobs, load};
+use tailwater_config::{Kind, Knob, Loaded, knobs};
 
 /// The configuration is wrong: `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIGURATION: u8 = 78;
@@ -28,12 +29,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match matches.subcommand() {
         Some(("run", matches)) => {
             let repair = matches.get_flag("repair");
-            with_configuration(matches, &knobs, |loaded| boot::run(loaded, repair))
+            with_configuration(matches, &knobs, |loaded, source, stamp| boot::run(loaded, source, stamp, repair))
         }
-        Some(("check", matches)) => with_configuration(matches, &knobs, check::run),
+        Some(("check", matches)) => with_configuration(matches, &knobs, |loaded, _, _| check::run(loaded)),
         Some(("doctor", matches)) => {
             let json = matches.get_flag("json");
-            with_configuration(matches, &knobs, |loaded| doctor::run(loaded, json))
+            with_configuration(matches, &knobs, |loaded, _, _| doctor::run(loaded, json))
         }
         Some(("log", matches)) => log(matches),
         _ => ExitCode::from(EXIT_USAGE),
@@ -128,49 +129,28 @@ fn argument(knob: &Knob) -> Arg {
 }
 
 /// Loads the configuration that the flags ask for and goes on with it, or says what is wrong with it.
-fn with_configuration(matches: &ArgMatches, knobs: &[Knob], go_on: impl FnOnce(&Loaded) -> ExitCode) -> ExitCode {
-    let flags: Vec<(String, String)> = knobs
-        .iter()
-        .filter_map(|knob| Some((knob.path.clone(), matches.get_one::<String>(&knob.path)?.clone())))
-        .collect();
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let file = match matches.get_one::<PathBuf>("config").map(|path| read(path)).transpose() {
-        Ok(file) => file,
-        Err(text) => {
-            say(&text);
-            return ExitCode::from(EXIT_CONFIGURATION);
-        }
-    };
-    let inputs = Inputs {
-        file: file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
-        environment: &environment,
-        flags: &flags,
-        machine_memory_bytes: machine::memory_bytes(),
-    };
-    match load(&inputs) {
-        Ok(loaded) => go_on(&loaded),
+fn with_configuration(
+    matches: &ArgMatches,
+    knobs: &[Knob],
+    go_on: impl FnOnce(&Loaded, ConfigurationSource, Option<Stamp>) -> ExitCode,
+) -> ExitCode {
+    let source = ConfigurationSource::of(matches, knobs);
+    // Looked at before it is read: a change in between is found later.
+    let stamp = source.stamp();
+    match source.load() {
+        Ok(loaded) => go_on(&loaded, source, stamp),
         Err(problems) => {
             for problem in &problems {
-                say(&problem.to_string());
+                say(problem);
             }
-            say(&closing_line(&problems));
+            say(&closing_line(problems.len()));
             ExitCode::from(EXIT_CONFIGURATION)
         }
     }
 }
 
-fn read(path: &Path) -> Result<(String, String), String> {
-    let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((name, text)),
-        Err(error) => Err(format!("{name}: cannot read the configuration file: {error}; give its path with --config")),
-    }
-}
-
-fn closing_line(problems: &[Problem]) -> String {
-    match problems.len() {
+fn closing_line(problems: usize) -> String {
+    match problems {
         1 => "1 problem in the configuration; nothing was started".into(),
         count => format!("{count} problems in the configuration; nothing was started"),
     }

@@ -1,10 +1,13 @@
 //! What the side thread asks of a core, and how the answer comes back.
 
 use async_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
 use std::time::Duration;
 use tailwater_engine::export::mark::MarkCounts;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Ledger;
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::ShardPlan;
 
 /// A request to one core. Answers go through channels of length one, so that a core never waits to give one.
 pub enum Control {
@@ -15,6 +18,8 @@ pub enum Control {
     /// Take no more from senders and let go of connections; answered when none is left
     /// or after that time.
     StopIntake(Duration, Sender<()>),
+    /// Change the rules between two verdicts; answered when they are in force.
+    Reload(Arc<Change>, Sender<()>),
     /// Judge all that is pending; answered when all is judged.
     Decide(Sender<()>),
     /// Send what is queued; answered when the queue is empty.
@@ -25,6 +30,16 @@ pub enum Control {
     End(Sender<Snapshot>),
     /// The embedded file's thread is done with the job of that ticket.
     Written(u64, ExportFate),
+}
+
+/// What of the configuration changes while a core runs.
+pub struct Change {
+    /// The rules.
+    pub rules: Arc<Rules>,
+    /// Bounds and waits; of these a shard takes over what may change.
+    pub plan: ShardPlan,
+    /// Whether a full buffer holds back senders, instead of deciding early.
+    pub blocks_on_overflow: bool,
 }
 
 /// One core's books and gauges at one moment.

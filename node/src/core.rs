@@ -8,7 +8,7 @@ pub mod replay;
 
 pub use port::CorePort;
 
-use crate::control::{Control, ExporterSnapshot, LogSnapshot, Snapshot};
+use crate::control::{Change, Control, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
@@ -87,13 +87,15 @@ pub struct Core {
     is_closed: Cell<bool>,
     /// Set once senders can connect.
     is_open: Cell<bool>,
+    /// Whether a full buffer holds back senders, instead of deciding early.
+    blocks_on_overflow: Cell<bool>,
     settings: Settings,
 }
 
 /// What a core needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whether a full buffer holds back senders, instead of deciding early.
+    /// Whether a full buffer holds back senders, instead of deciding early, at first.
     pub blocks_on_overflow: bool,
     /// Whether a full log has traces judged early, instead of holding back senders.
     pub decides_early: bool,
@@ -130,6 +132,7 @@ impl Core {
             pressed_since: Cell::new(None),
             is_closed: Cell::new(false),
             is_open: Cell::new(false),
+            blocks_on_overflow: Cell::new(settings.blocks_on_overflow),
             settings,
         })
     }
@@ -284,8 +287,8 @@ impl Core {
     fn is_pressed(&self, is_logged: bool) -> bool {
         let shard = self.shard.borrow();
         match self.log.as_ref().filter(|_| is_logged) {
-            Some(log) => log.is_pressed() || (self.settings.blocks_on_overflow && shard.is_cold_pressed()),
-            None => (self.settings.blocks_on_overflow && shard.is_pressed()) || self.outbox.borrow().is_pressed(),
+            Some(log) => log.is_pressed() || (self.blocks_on_overflow.get() && shard.is_cold_pressed()),
+            None => (self.blocks_on_overflow.get() && shard.is_pressed()) || self.outbox.borrow().is_pressed(),
         }
     }
 
@@ -457,6 +460,10 @@ impl Core {
                 Control::Opened(answer) => spawn(self.clone().tell_opened(answer)),
                 Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
+                Control::Reload(change, answer) => {
+                    self.reload(&change).await;
+                    _ = answer.try_send(());
+                }
                 Control::Decide(answer) => {
                     self.decide_all().await;
                     _ = answer.try_send(());
@@ -478,6 +485,14 @@ impl Core {
             }
         }
         drop(ended);
+    }
+
+    /// Takes a change over, in steps that let other tasks run where traces have to be judged first.
+    async fn reload(&self, change: &Change) {
+        while !self.with_shard(|shard, now, outbox| shard.reload(now, &change.rules, &change.plan, outbox)) {
+            yield_now().await;
+        }
+        self.blocks_on_overflow.set(change.blocks_on_overflow);
     }
 
     /// Waits until nothing is with the exporters or can be given to them.

@@ -13,7 +13,9 @@ mod machine;
 mod metrics;
 mod outbox;
 mod plan;
+mod reload;
 mod sockets;
+mod source;
 mod supervise;
 mod survey;
 

@@ -12,8 +12,14 @@ use tailwater_engine::ledger::{Account, DropReason, Ledger};
 
 /// What the exposition needs besides the cores' books.
 pub struct Facts<'a> {
-    /// Policies in configuration order.
+    /// Policies by their numbers, those that have gone included: their counts stay.
     pub policies: &'a [String],
+    /// Attempts to change the configuration, by outcome.
+    pub reloads: [(&'static str, u64); 3],
+    /// Generation of the rules.
+    pub generation: u32,
+    /// Whether the last attempt left what the file says in force, and when that was, seconds since 1970.
+    pub last_reload: (bool, f64),
     /// `uring` or `epoll`.
     pub runtime: &'a str,
     /// Unix time at start, seconds.
@@ -63,6 +69,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     receivers(&mut page, snapshots);
     wal::wal(&mut page, snapshots);
     thresholds::thresholds(&mut page, snapshots, &sum);
+    configuration(&mut page, facts);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {
         page.text.push_str("# EOF\n");
@@ -189,6 +196,8 @@ fn traces(page: &mut Page, sum: &Ledger) {
     let help =
         "Spans of undecided traces whose bytes were given up in memory, to be read from the log if they are kept.";
     page.single("tailwater_cold_spans_total", Type::Counter, help, number(counts.cold_spans));
+    let help = "Traces scanned again because the rules had changed.";
+    page.single("tailwater_traces_scanned_again_total", Type::Counter, help, number(counts.scanned_again));
     page.family("tailwater_late_spans_total", Type::Counter, "Spans that came after their trace's verdict.", late);
 }
 
@@ -281,6 +290,19 @@ fn receivers(page: &mut Page, snapshots: &[Snapshot]) {
     by_owner(page, "tailwater_receiver", "protocol", "Counter of a receiver.", &summed(counters));
 }
 
+fn configuration(page: &mut Page, facts: &Facts<'_>) {
+    let help = "Attempts to change the configuration of the running node, by outcome.";
+    let reloads = facts.reloads.map(|(outcome, count)| (vec![("outcome", outcome.to_string())], number(count)));
+    page.family("tailwater_config_reloads_total", Type::Counter, help, reloads);
+    let help = "Generation of the rules in force; 0 from the start.";
+    page.single("tailwater_config_generation", Type::Gauge, help, f64::from(facts.generation));
+    let (success, seconds) = facts.last_reload;
+    let help = "0 when the configuration was refused the last time it was read.";
+    page.single("tailwater_config_last_reload_success", Type::Gauge, help, f64::from(u8::from(success)));
+    let help = "When it was last read, seconds since the Unix epoch.";
+    page.single("tailwater_config_last_reload_timestamp_seconds", Type::Gauge, help, seconds);
+}
+
 fn process(page: &mut Page, facts: &Facts<'_>) {
     let labels = vec![("version", env!("CARGO_PKG_VERSION").to_string()), ("runtime", facts.runtime.to_string())];
     page.family("tailwater_build_info", Type::Gauge, "What is running; always 1.", [(labels, 1.0)]);
@@ -311,8 +333,16 @@ mod tests {
             ExporterSnapshot { name: "otlp".into(), queue_bytes: 7, breaker: 2, counters: vec![("retries", 2)] };
         snapshot.exporters = vec![exporter];
         let policies = vec!["quoted \"name\"".to_string()];
-        let facts =
-            Facts { policies: &policies, runtime: "epoll", started_unix_seconds: 1.5, task_panics: 0, ready: true };
+        let facts = Facts {
+            policies: &policies,
+            reloads: [("applied", 1), ("unchanged", 0), ("refused", 0)],
+            generation: 1,
+            last_reload: (true, 2.5),
+            runtime: "epoll",
+            started_unix_seconds: 1.5,
+            task_panics: 0,
+            ready: true,
+        };
         expose(&[snapshot.clone(), snapshot], &facts, exposition)
     }
 

@@ -17,9 +17,17 @@ const CHUNKS_MIN: usize = 16;
 const SPAN_BYTES_MAX: u32 = 4 << 20;
 /// Bytes of an undecided trace in the tables: its entry and its slot in the index at two thirds' load.
 const TRACE_BYTES: u64 = traces::TRACE_BYTES as u64 + 12;
+/// Bytes of 64 policy leaves of a trace, past the first 64.
+const LEAF_WORD_BYTES: u64 = 8;
 
-/// The plan of shard `shard` of `shards`.
-pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], shard: u16, shards: u16) -> ShardPlan {
+/// The plan of shard `shard` of `shards`, whose rules have that many words of leaves.
+pub fn shard_plan(
+    config: &Config,
+    memory: &MemoryPlan,
+    hash_seed: [u64; 4],
+    (shard, shards): (u16, u16),
+    leaf_words: usize,
+) -> ShardPlan {
     let sampling = &config.sampling;
     let each = |total: u64| total.div_ceil(u64::from(shards));
     let traces_max = each(sampling.traces_max).clamp(1, u64::from(POSITION_MAX));
@@ -30,7 +38,9 @@ pub fn shard_plan(config: &Config, memory: &MemoryPlan, hash_seed: [u64; 4], sha
     };
     let arena = memory.pending_bytes / u64::from(shards);
     // Tables are paid for as they fill; never more than a third of the share goes to them.
-    let tables = traces_max.saturating_mul(TRACE_BYTES).min(arena / 3);
+    let leaf_bytes = u64::try_from(leaf_words.saturating_sub(1)).unwrap_or(u64::MAX).saturating_mul(LEAF_WORD_BYTES);
+    let trace_bytes = leaf_bytes.saturating_add(TRACE_BYTES);
+    let tables = traces_max.saturating_mul(trace_bytes).min(arena / 3);
     let arena_bytes_max = size(arena - tables);
     let batch = smallest_batch(config);
     ShardPlan {

@@ -4,15 +4,19 @@
 use crate::admin;
 use crate::boot::CoreHandle;
 use crate::control::{Control, Cores, Snapshot};
+use crate::reload::{Reloader, Trigger};
 use crate::sockets::Addresses;
+use crate::source::{ConfigurationSource, Stamp};
 use async_channel::{Sender, bounded};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tailwater_config::Config;
 use tailwater_engine::ledger::Ledger;
+use tailwater_engine::rules::Rules;
 use tailwater_runtime::Backend;
 use tailwater_runtime::executor::{ExecutorOptions, sleep, spawn, start, timeout};
 use tailwater_runtime::net::PortHold;
@@ -33,8 +37,8 @@ pub struct Node {
     pub cores: Cores,
     /// Their threads.
     pub handles: Vec<CoreHandle>,
-    /// Names of the policies.
-    pub policies: Vec<String>,
+    /// The rules at the start.
+    pub rules: Arc<Rules>,
     /// What the cores run on.
     pub backend: Backend,
     /// Where the side thread runs.
@@ -45,11 +49,12 @@ pub struct Node {
     pub ports: Vec<PortHold>,
 }
 
-/// Runs the side thread to the end of the process.
-pub fn supervise(config: &Config, node: Node) -> ExitCode {
+/// Runs the side thread to the end of the process. `source` is what the configuration was read from, with the state of
+/// its file then.
+pub fn supervise(config: &Config, source: (ConfigurationSource, Option<Stamp>), node: Node) -> ExitCode {
     let options = ExecutorOptions { name: "side".into(), core: node.gossip_core, backend: Backend::Epoll };
     let config = config.clone();
-    let side = start(options, move || async move { side(config, node).await });
+    let side = start(options, move || async move { side(config, source, node).await });
     match side.and_then(tailwater_runtime::executor::ExecutorHandle::join) {
         Ok(code) => code,
         Err(error) => {
@@ -59,8 +64,8 @@ pub fn supervise(config: &Config, node: Node) -> ExitCode {
     }
 }
 
-async fn side(config: Config, node: Node) -> ExitCode {
-    let Node { cores, handles, policies, backend, addresses, ports: _ports, .. } = node;
+async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node: Node) -> ExitCode {
+    let Node { cores, handles, rules, backend, addresses, ports: _ports, .. } = node;
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -69,7 +74,8 @@ async fn side(config: Config, node: Node) -> ExitCode {
         }
     };
     let ready = Arc::new(AtomicBool::new(false));
-    let state = admin::State::new(cores.clone(), policies, backend, ready.clone());
+    let reloader = Reloader::new(source.0, source.1, config.clone(), rules, cores.clone());
+    let state = admin::State::new(cores.clone(), reloader.clone(), backend, ready.clone());
     let admin = match admin::open(&config, state) {
         Ok(admin) => admin,
         Err(error) => {
@@ -89,8 +95,9 @@ async fn side(config: Config, node: Node) -> ExitCode {
     }
     let (event, events) = bounded(2);
     spawn(tell_opened(cores.clone(), handles.len(), event.clone()));
+    let reloading = reloader.clone();
     spawn(async move {
-        wait_for_end(&mut signals).await;
+        wait_for_end(&mut signals, Some(&reloading)).await;
         // The receiver lives until the process ends.
         _ = event.try_send(Event::End(signals));
     });
@@ -101,6 +108,7 @@ async fn side(config: Config, node: Node) -> ExitCode {
                 was_open = true;
                 ready.store(true, Ordering::Relaxed);
                 announce(addresses, admin);
+                reloader.start();
             }
             Ok(Event::End(signals)) => break signals,
             Ok(Event::Failed) | Err(_) => return join(handles),
@@ -113,7 +121,7 @@ async fn side(config: Config, node: Node) -> ExitCode {
         if let Ok(fresh) = Signals::listen() {
             signals = fresh;
         }
-        wait_for_end(&mut signals).await;
+        wait_for_end(&mut signals, None).await;
         tracing::warn!("second signal: ending at once; what is pending is lost");
         std::process::exit(i32::from(EXIT_DATA_LOST));
     });
@@ -145,11 +153,13 @@ fn announce(addresses: Addresses, admin: Option<SocketAddr>) {
     tracing::info!(grpc, http, admin, "ready");
 }
 
-async fn wait_for_end(signals: &mut Signals) {
+/// Waits for a signal that ends the node; SIGHUP has the configuration read again, unless the node is ending.
+async fn wait_for_end(signals: &mut Signals, reloader: Option<&Rc<Reloader>>) {
     loop {
-        match signals.next().await {
-            Signal::Terminate | Signal::Interrupt => return,
-            Signal::Reload => tracing::warn!("SIGHUP: the configuration is read at start only"),
+        match (signals.next().await, reloader) {
+            (Signal::Terminate | Signal::Interrupt, _) => return,
+            (Signal::Reload, Some(reloader)) => reloader.wish(Trigger::Signal),
+            (Signal::Reload, None) => {}
         }
     }
 }

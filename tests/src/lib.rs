@@ -13,5 +13,6 @@ pub mod disk;
 pub mod log_simulation;
 pub mod next_hop;
 pub mod process;
+pub mod reload_simulation;
 pub mod simulation;
 pub mod unbiased;

@@ -8,7 +8,7 @@ use crate::sampling::{RandomnessSource, Strategy, Thresholds};
 use crate::settings::{Ack, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
 
 /// The receivers' knobs stand after this many keys on the reference page.
-pub(super) const KEYS_BEFORE_RECEIVERS: usize = 13;
+pub(super) const KEYS_BEFORE_RECEIVERS: usize = 14;
 
 /// Longest wait anyone can mean; also keeps sums of durations far from overflow.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -74,6 +74,12 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         up_to(DAY),
         |d| Slot::Duration(&mut d.config.node.drain_timeout),
         "Longest time from SIGTERM to the end: pending traces are decided and exporters flushed within it. Keep it below the time after which the supervisor kills.",
+    ),
+    Key::<Draft>::new(
+        "reload_interval",
+        up_to(DAY),
+        |d| Slot::Duration(&mut d.config.node.reload_interval),
+        "How often the configuration file is looked at. A change takes effect without a restart once two looks in a row find the same file; SIGHUP and `POST /api/v1/reload` do it at once. `0s` leaves it to them.",
     ),
     Key::<Draft>::new(
         "log.level",

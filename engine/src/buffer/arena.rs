@@ -134,6 +134,11 @@ impl Arena {
         self.bytes
     }
 
+    /// Changes the bound on `bytes`. What is held past it stays; no chunk is added until it is gone.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// The bound on `bytes`.
     #[must_use]
     pub fn bytes_max(&self) -> usize {

@@ -3,6 +3,7 @@
 //! rescheduling and removal cost a few writes and no allocation.
 
 use super::arena::Reference;
+use super::leaves::LeafTable;
 use crate::evidence::Summary;
 use crate::vocabulary::TraceId;
 
@@ -27,8 +28,13 @@ pub struct Trace {
     next: u32,
     /// Its place in the table of what tracestates say; `NONE` while none of its spans has said anything.
     pub head: u32,
+    /// The generation of the rules that its evidence was gathered under. When that is not the one in force the evidence is
+    /// void but for the numbers of spans and bytes, unless `has_cold`.
+    pub generation: u32,
     /// True once it was judged and kept.
     pub is_kept: bool,
+    /// True once the bytes of some of its spans are only in the log: it stays with its generation.
+    pub has_cold: bool,
 }
 
 /// What the memory plan counts for a trace.
@@ -47,9 +53,8 @@ pub struct TraceTable {
     entries: Vec<Trace>,
     vacant: Vec<u32>,
     traces_max: usize,
-    /// Leaves past the first 64: `words_more` words an entry.
-    leaves_more: Vec<u64>,
-    words_more: usize,
+    /// Leaves past the first 64.
+    leaves_more: LeafTable,
     slots: Vec<u32>,
     /// The next tick to expire.
     cursor: u32,
@@ -66,8 +71,7 @@ impl TraceTable {
             entries: Vec::with_capacity(traces_max),
             vacant: Vec::new(),
             traces_max,
-            leaves_more: Vec::with_capacity(traces_max * words_more),
-            words_more,
+            leaves_more: LeafTable::new(words_more),
             slots: vec![NONE; WHEEL_SLOTS as usize],
             cursor: 0,
             cool_hand: 0,
@@ -107,19 +111,21 @@ impl TraceTable {
             previous: NONE,
             next: NONE,
             head: NONE,
+            generation: 0,
             is_kept: false,
+            has_cold: false,
         };
         let number = match self.vacant.pop() {
             Some(number) => {
                 self.entries[number as usize] = trace;
-                let words = number as usize * self.words_more;
-                self.leaves_more[words..words + self.words_more].fill(0);
+                self.leaves_more.get_mut(number).fill(0);
                 number
             }
             None => {
                 self.entries.push(trace);
-                self.leaves_more.resize(self.entries.len() * self.words_more, 0);
-                u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+                let number = u32::try_from(self.entries.len() - 1).unwrap_or(NONE);
+                self.leaves_more.reach(number);
+                number
             }
         };
         self.pending += 1;
@@ -143,15 +149,18 @@ impl TraceTable {
     /// The leaves past the first 64.
     #[must_use]
     pub fn leaves_more(&self, number: u32) -> &[u64] {
-        let start = number as usize * self.words_more;
-        &self.leaves_more[start..start + self.words_more]
+        self.leaves_more.get(number)
     }
 
     /// The summary of entry `number`, and its leaves past the first 64, to be changed.
     #[inline]
     pub fn evidence_mut(&mut self, number: u32) -> (&mut Summary, &mut [u64]) {
-        let start = number as usize * self.words_more;
-        (&mut self.entries[number as usize].seen, &mut self.leaves_more[start..start + self.words_more])
+        (&mut self.entries[number as usize].seen, self.leaves_more.get_mut(number))
+    }
+
+    /// From now on each trace has `words` words of leaves past the first, or more.
+    pub fn widen_leaves(&mut self, words: usize) {
+        self.leaves_more.widen(words);
     }
 
     /// Moves a deadline.

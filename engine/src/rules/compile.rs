@@ -67,6 +67,7 @@ impl Rules {
             (0..count).partition(|index| policies[usize::from(*index)].is_drop);
         order.extend(voting);
         Ok(Self {
+            generation: 0,
             attributes: compiler.attributes,
             latencies: compiler.latencies,
             trace_states: compiler.trace_states,

@@ -33,7 +33,11 @@ impl Shard {
                 return true;
             }
         }
+        self.refresh(entry);
         let appended = self.buffer.append_cold(entry, unit);
+        if appended {
+            self.pin(entry);
+        }
         self.ledger.traces.cold_spans += u64::from(appended);
         appended
     }
@@ -44,7 +48,7 @@ impl Shard {
         self.buffer.traces.soonest_hot(COOL_STEP, &mut found);
         let before = self.buffer.cold.len();
         for entry in &found {
-            self.buffer.cool(*entry, &mut self.hot);
+            self.cool(*entry);
         }
         let cooled = self.buffer.cold.len() - before;
         self.ledger.traces.cold_spans += cooled as u64;
@@ -68,7 +72,7 @@ impl Shard {
             let Ok(entry) = u32::try_from(self.sweep) else { continue };
             let trace = self.buffer.traces.get(entry);
             if !trace.newest.is_none() && !trace.newest.is_cold() && trace.opened.saturating_add(age) <= begun {
-                self.buffer.cool(entry, &mut self.hot);
+                self.cool(entry);
             }
         }
         let cooled = self.buffer.cold.len().saturating_sub(before);

@@ -70,7 +70,7 @@ impl Shard {
                 }
                 Verdict::Drop => self.settle_dropped(entry, ballot, Occasion::Ingest, host),
             }
-            self.buffer.release(&[entry], |unit| host.resolve(unit));
+            self.release(&[entry], host);
         }
     }
 

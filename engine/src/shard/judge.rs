@@ -27,7 +27,7 @@ impl Shard {
         while more && judged < JUDGE_PER_TICK_MAX {
             let mut due = std::mem::take(&mut self.due);
             // A deadline is rounded up to its tick, so the tick must have begun.
-            more = self.buffer.traces.expire(elapsed_ticks(now), JUDGE_STEP, &mut due);
+            more = self.buffer.traces.expire(self.last_due(now), JUDGE_STEP, &mut due);
             judged += due.len();
             self.postpone_active(now, &mut due);
             self.judge(now, &due, Occasion::Deadline, host);
@@ -67,7 +67,7 @@ impl Shard {
                 self.settle_dropped(*entry, ballot, Occasion::Drain, host);
             }
             self.ledger.traces.decided_at_drain += due.len() as u64;
-            self.buffer.release(&due, |unit| host.resolve(unit));
+            self.release(&due, host);
         } else {
             self.judge(now, &due, Occasion::Drain, host);
         }
@@ -79,12 +79,13 @@ impl Shard {
     }
 
     /// Judges traces that are off the wheel, and gives back their memory.
-    fn judge(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) {
+    pub(super) fn judge(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) {
         match occasion {
             Occasion::Deadline | Occasion::TooLarge | Occasion::Ingest => {}
             Occasion::Early => self.ledger.traces.decided_early += due.len() as u64,
             Occasion::Drain => self.ledger.traces.decided_at_drain += due.len() as u64,
         }
+        self.refresh_all(due);
         for entry in due {
             let (ballot, randomness) = self.ballot(now, *entry, occasion);
             match ballot.verdict {
@@ -92,7 +93,7 @@ impl Shard {
                 Verdict::Drop => self.settle_dropped(*entry, ballot, occasion, host),
             }
         }
-        self.buffer.release(due, |unit| host.resolve(unit));
+        self.release(due, host);
     }
 
     /// Asks the policies.
@@ -102,8 +103,9 @@ impl Shard {
             let undecided = Ballot::dropped(DropReason::NotSampled);
             return (undecided, TraceRandomness { value: 0, is_hashed: false });
         }
-        let Self { buffer, rules, limits, ledger, randomness, .. } = self;
+        let Self { buffer, rules, limits, generations, ledger, randomness, .. } = self;
         let trace = buffer.traces.get(entry);
+        let (rules, limits) = generations.of(trace.generation, rules, limits);
         let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(entry) };
         if !rules.is_by_randomness() {
             let ballot = rules.judge_arrival(&evidence, limits, now, &mut ledger.policies);
@@ -127,7 +129,7 @@ impl Shard {
         if self.rules.has_windows() && window > self.window {
             self.window = window;
             let mut due = std::mem::take(&mut self.due);
-            self.buffer.traces.due(elapsed_ticks(now), &mut due);
+            self.buffer.traces.due(self.last_due(now), &mut due);
             due.retain(|entry| self.still_active(now, *entry).is_none());
             self.cut_limits(now, &due);
             self.due = due;
@@ -136,14 +138,23 @@ impl Shard {
 
     /// Sets the thresholds of limits for `due` and nothing else.
     fn cut_limits(&mut self, now: Nanos, due: &[u32]) {
-        let Self { buffer, rules, limits, randomness, .. } = self;
+        self.refresh_all(due);
+        let Self { buffer, rules, limits, generations, randomness, .. } = self;
         for entry in due {
             let trace = buffer.traces.get(*entry);
+            let (rules, limits) = generations.of(trace.generation, rules, limits);
             let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(*entry) };
             let own = randomness.of(&trace.id, buffer.head(*entry), trace.seen.is_random).value;
             rules.offers(&evidence, own, &mut |limit, cost| limits.offer(limit, own, cost));
         }
         limits.cut(now);
+        generations.cut(now);
+    }
+
+    /// The tick up to which traces are judged now: where limits need whole windows the one at which this window began.
+    fn last_due(&self, now: Nanos) -> u32 {
+        let begun = elapsed_ticks(now);
+        if self.rules.has_windows() { begun - begun % WINDOW_TICKS } else { begun }
     }
 
     /// The trace is larger than it may be.
@@ -151,7 +162,7 @@ impl Shard {
     pub(super) fn outgrew(&mut self, entry: u32, host: &mut impl Host) {
         self.buffer.traces.unlink(entry);
         self.settle_dropped(entry, Ballot::dropped(DropReason::TraceTooLarge), Occasion::TooLarge, host);
-        self.buffer.release(&[entry], |unit| host.resolve(unit));
+        self.release(&[entry], host);
     }
 
     pub(super) fn settle_kept(
@@ -164,7 +175,9 @@ impl Shard {
     ) {
         let kept = KeptBy { policy, threshold: ballot.threshold, is_hashed: randomness.is_hashed };
         let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
-        let is_marked = self.rules.is_by_randomness() && (!mark.is_plain() || self.buffer.head(entry).is_some());
+        let generation = self.buffer.traces.get(entry).generation;
+        let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
+        let is_marked = rules.is_by_randomness() && (!mark.is_plain() || self.buffer.head(entry).is_some());
         // The verdict is in the log before anything that follows from it.
         self.note(entry, ballot, randomness.is_hashed, occasion, host);
         let mut fragments = std::mem::take(&mut self.fragments);
@@ -221,6 +234,7 @@ impl Shard {
             threshold: ballot.threshold,
             is_hashed,
             spans: trace.seen.spans,
+            generation: trace.generation,
         });
     }
 

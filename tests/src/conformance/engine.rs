@@ -4,7 +4,7 @@ use super::{KeptSpan, Request, Scenario, spans_of};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::sampling::Sampling;
+use tailwater_config::sampling::{Sampling, Strategy};
 use tailwater_config::{GIB, Inputs, load};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportRequest, Host};
@@ -131,6 +131,8 @@ fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
         cold_after: Nanos::default(),
         trace_bytes_max: sampling.trace_bytes_max as u32,
         drop_pending_at_drain: false,
+        strategy: sampling.strategy,
+        forgets_undecided: sampling.strategy == Strategy::SpanIngest && sampling.non_sampled_cache_size == 0,
         randomness: sampling.randomness,
         writes_threshold_zero: sampling.writes_threshold_zero,
         batch: BatchLimits { spans_max: 50, bytes_max: 1 << 20 },

@@ -1,0 +1,328 @@
+//! The configuration, read again while the node runs: on SIGHUP, when the file has changed, and when the admin endpoint
+//! is asked to. It is read, checked and compiled on a thread of its own; each core swaps its rules between two verdicts.
+//! What is wrong leaves everything as it was.
+
+use crate::boot::blueprint_after;
+use crate::control::{Change, Control, Cores};
+use crate::plan::shard_plan;
+use crate::source::{ConfigurationSource, Stamp};
+use async_channel::{Receiver, Sender, bounded};
+use serde_json::{Value, json};
+use std::cell::{Cell, Ref, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tailwater_config::{Config, is_same, memory_plan, needs_restart, with_changes};
+use tailwater_engine::rules::Rules;
+use tailwater_runtime::clock::unix_nanos;
+use tailwater_runtime::executor::{sleep, spawn};
+
+/// Wishes that wait for the one being carried out; more are as good as one of those.
+const WISHES_MAX: usize = 4;
+/// How often a watch that is switched off looks whether it still is.
+const OFF_RECHECK: Duration = Duration::from_secs(5);
+/// Problems kept of the last attempt.
+const PROBLEMS_MAX: usize = 100;
+
+/// Who wants the configuration to be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// SIGHUP.
+    Signal,
+    /// The file has changed.
+    File,
+    /// The admin endpoint.
+    Request,
+}
+
+impl Trigger {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::File => "file",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new generation is in force on every core.
+    Applied,
+    /// Nothing that can change while the node runs is different.
+    Unchanged,
+    /// The configuration is wrong; the rules are as they were.
+    Refused,
+}
+
+impl Outcome {
+    /// All, in the order of their counters.
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
+
+    /// The label value in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// What came of it.
+    pub outcome: Outcome,
+    trigger: Trigger,
+    unix_nano: u64,
+    /// Why it was refused.
+    problems: Vec<String>,
+    /// What takes effect at the next start only.
+    notes: Vec<String>,
+}
+
+impl Attempt {
+    fn json(&self) -> Value {
+        json!({
+            "outcome": self.outcome.label(),
+            "trigger": self.trigger.label(),
+            "unix_seconds": Duration::from_nanos(self.unix_nano).as_secs(),
+            "problems": self.problems,
+            "notes": self.notes,
+        })
+    }
+}
+
+/// The configuration in force and what was tried since the start.
+#[derive(Debug)]
+pub struct State {
+    /// What the node does.
+    pub config: Config,
+    /// The rules in force.
+    pub rules: Arc<Rules>,
+    /// Attempts by outcome.
+    pub attempts: [u64; Outcome::ALL.len()],
+    /// The last attempt.
+    pub last: Option<Attempt>,
+}
+
+/// Carries out one wish after the other.
+pub struct Reloader {
+    source: Arc<ConfigurationSource>,
+    cores: Cores,
+    state: RefCell<State>,
+    /// The file's state when it was last read.
+    known: Cell<Option<Stamp>>,
+    wish: Sender<Wish>,
+    wishes: Receiver<Wish>,
+}
+
+/// Who wants it, and whom to tell.
+type Wish = (Trigger, Option<Sender<Value>>);
+
+/// A configuration that was read and checked.
+enum Prepared {
+    Unchanged,
+    Changed(Box<Config>, Arc<Change>),
+}
+
+impl Reloader {
+    /// For a node that was started with `config` and runs `rules`. `known` is the file's state before it was read.
+    pub fn new(
+        source: ConfigurationSource,
+        known: Option<Stamp>,
+        config: Config,
+        rules: Arc<Rules>,
+        cores: Cores,
+    ) -> Rc<Self> {
+        let (wish, wishes) = bounded(WISHES_MAX);
+        let state = State { config, rules, attempts: [0; Outcome::ALL.len()], last: None };
+        Rc::new(Self {
+            source: Arc::new(source),
+            cores,
+            state: RefCell::new(state),
+            known: Cell::new(known),
+            wish,
+            wishes,
+        })
+    }
+
+    /// Begins to carry out wishes and to watch the file. Wishes made before wait for this.
+    pub fn start(self: &Rc<Self>) {
+        let (worker, watcher) = (self.clone(), self.clone());
+        spawn(async move {
+            while let Ok((trigger, answer)) = worker.wishes.recv().await {
+                let said = worker.attempt(trigger).await;
+                if let Some(answer) = answer {
+                    // Whoever asked may have gone.
+                    _ = answer.try_send(said);
+                }
+            }
+        });
+        spawn(watcher.watch());
+    }
+
+    /// What is in force. Not to be held across an await.
+    pub fn state(&self) -> Ref<'_, State> {
+        self.state.borrow()
+    }
+
+    /// Has the configuration read again; with a full queue one of those that wait will do.
+    pub fn wish(&self, trigger: Trigger) {
+        _ = self.wish.try_send((trigger, None));
+    }
+
+    /// As `wish`, and waits for what comes of it.
+    pub async fn ask(&self) -> Value {
+        let (answer, said) = bounded(1);
+        // The receiver lives as long as this does.
+        _ = self.wish.send((Trigger::Request, Some(answer))).await;
+        said.recv().await.unwrap_or_default()
+    }
+
+    /// The status as JSON.
+    pub fn status(&self) -> Value {
+        let state = self.state.borrow();
+        let names: Vec<&str> = state.rules.policy_names().collect();
+        let in_force: Vec<&str> = state.rules.in_force().map(|number| names[usize::from(number)]).collect();
+        let attempts = Outcome::ALL.iter().zip(state.attempts).map(|(outcome, count)| (outcome.label(), count));
+        let attempts: serde_json::Map<_, _> =
+            attempts.map(|(label, count)| (label.to_string(), count.into())).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "generation": state.rules.generation(),
+            "policies": in_force,
+            "reloads": attempts,
+            "last_reload": state.last.as_ref().map(Attempt::json),
+        })
+    }
+
+    async fn watch(self: Rc<Self>) {
+        let mut seen = None;
+        loop {
+            let interval = self.state.borrow().config.node.reload_interval;
+            if interval.is_zero() {
+                sleep(OFF_RECHECK).await;
+                continue;
+            }
+            sleep(interval).await;
+            let found = self.source.stamp();
+            if found.is_none() || found == self.known.get() {
+                // A file that is away is about to be replaced.
+                seen = None;
+            } else if found == seen {
+                self.wish(Trigger::File);
+                // What is found until it is read is known then.
+                self.known.set(found);
+            } else {
+                // It may still be being written.
+                seen = found;
+            }
+        }
+    }
+
+    async fn attempt(&self, trigger: Trigger) -> Value {
+        self.known.set(self.source.stamp());
+        let (running, rules) = {
+            let state = self.state.borrow();
+            (state.config.clone(), state.rules.clone())
+        };
+        let (source, shards) = (self.source.clone(), self.cores.channels.len());
+        let (done, prepared) = bounded(1);
+        let body = move || done.send_blocking(prepare(&source, &running, &rules, shards));
+        let thread = std::thread::Builder::new().name("configuration".into()).spawn(body);
+        let prepared = match thread {
+            Ok(_) => prepared.recv().await.map_err(|_| "the program failed while it read the file".to_string()),
+            Err(error) => Err(format!("cannot start a thread: {error}")),
+        };
+        let (prepared, notes) = match prepared {
+            Ok((prepared, notes)) => (prepared, notes),
+            Err(problem) => (Err(vec![problem]), Vec::new()),
+        };
+        let (outcome, problems) = match prepared {
+            Ok(Prepared::Unchanged) => (Outcome::Unchanged, Vec::new()),
+            Ok(Prepared::Changed(config, change)) => {
+                self.cores.ask(|answer| Control::Reload(change.clone(), answer)).await;
+                let mut state = self.state.borrow_mut();
+                (state.config, state.rules) = (*config, change.rules.clone());
+                (Outcome::Applied, Vec::new())
+            }
+            Err(problems) => (Outcome::Refused, problems),
+        };
+        self.close(Attempt { outcome, trigger, unix_nano: unix_nanos(), problems, notes })
+    }
+
+    /// Tells of an attempt and remembers it.
+    fn close(&self, mut attempt: Attempt) -> Value {
+        let generation = self.state.borrow().rules.generation();
+        let trigger = attempt.trigger.label();
+        match attempt.outcome {
+            Outcome::Applied => tracing::info!(generation, trigger, "the configuration was read again and is in force"),
+            Outcome::Unchanged => tracing::info!(generation, trigger, "the configuration was read again: no change"),
+            Outcome::Refused => {
+                for problem in &attempt.problems {
+                    tracing::error!("{problem}");
+                }
+                let problems = attempt.problems.len();
+                tracing::error!(
+                    generation,
+                    trigger,
+                    problems,
+                    "the new configuration is refused, the rules are as they were"
+                );
+            }
+        }
+        for note in &attempt.notes {
+            tracing::warn!("{note}");
+        }
+        attempt.problems.truncate(PROBLEMS_MAX);
+        attempt.notes.truncate(PROBLEMS_MAX);
+        let mut said = attempt.json();
+        said["generation"] = generation.into();
+        let mut state = self.state.borrow_mut();
+        state.attempts[attempt.outcome as usize] += 1;
+        state.last = Some(attempt);
+        said
+    }
+}
+
+impl Attempt {
+    /// When it was, seconds since 1970.
+    pub fn unix_seconds(&self) -> f64 {
+        Duration::from_nanos(self.unix_nano).as_secs_f64()
+    }
+}
+
+/// Reads and checks the configuration: what can change, and notes on what cannot.
+fn prepare(
+    source: &ConfigurationSource,
+    running: &Config,
+    rules: &Rules,
+    shards: usize,
+) -> (Result<Prepared, Vec<String>>, Vec<String>) {
+    let loaded = match source.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return (Err(problems), Vec::new()),
+    };
+    let restart = needs_restart(running, &loaded.config);
+    let restart = restart.iter().map(|path| format!("{path} is different: it takes effect at the next start"));
+    let notes: Vec<String> = loaded.notes.iter().map(ToString::to_string).chain(restart).collect();
+    (changed(&loaded.config, running, rules, shards).map_err(|problem| vec![problem]), notes)
+}
+
+fn changed(wanted: &Config, running: &Config, rules: &Rules, shards: usize) -> Result<Prepared, String> {
+    let config = with_changes(running, wanted);
+    // The whole must be fit to be started, too: a node that comes back must not find itself without a configuration.
+    let blueprint = blueprint_after(wanted, Some(rules))?;
+    if is_same(&config, running) {
+        return Ok(Prepared::Unchanged);
+    }
+    let memory = memory_plan(&config, shards).map_err(|problem| problem.to_string())?;
+    let count = u16::try_from(shards).map_err(|error| error.to_string())?;
+    // Of the plan only what may change is looked at, so that the seed does not matter.
+    let plan = shard_plan(&config, &memory, [0; 4], (0, count), blueprint.rules.leaf_words());
+    let change = Change { rules: blueprint.rules, plan, blocks_on_overflow: config.sampling.block_on_overflow };
+    Ok(Prepared::Changed(Box::new(config), Arc::new(change)))
+}

@@ -1,0 +1,77 @@
+//! Where the configuration comes from: the file, the environment and the flags of this process, layered anew each time
+//! the file is read.
+
+use crate::machine;
+use clap::ArgMatches;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use tailwater_config::{Inputs, Knob, Loaded, load};
+
+/// All that a configuration is made of, to be read again while the node runs.
+#[derive(Debug, Clone)]
+pub struct ConfigurationSource {
+    file: Option<PathBuf>,
+    flags: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+}
+
+/// What tells one state of a file from another without reading it. Follows links, as a Kubernetes `ConfigMap` is changed
+/// by pointing one elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// Nanoseconds since 1970, or 0.
+    modified: u128,
+}
+
+impl ConfigurationSource {
+    /// What the command line says, with the environment as it is now.
+    pub fn of(matches: &ArgMatches, knobs: &[Knob]) -> Self {
+        let flags = knobs
+            .iter()
+            .filter_map(|knob| Some((knob.path.clone(), matches.get_one::<String>(&knob.path)?.clone())))
+            .collect();
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { file: matches.get_one::<PathBuf>("config").cloned(), flags, environment }
+    }
+
+    /// Reads the file and layers the rest over it.
+    ///
+    /// # Errors
+    /// Every problem, as it is shown to people; nothing has changed.
+    pub fn load(&self) -> Result<Loaded, Vec<String>> {
+        let file = self.file.as_deref().map(read).transpose().map_err(|problem| vec![problem])?;
+        let inputs = Inputs {
+            file: file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
+            environment: &self.environment,
+            flags: &self.flags,
+            machine_memory_bytes: machine::memory_bytes(),
+        };
+        load(&inputs).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// The file's state; `None` when there is no file or it cannot be looked at.
+    pub fn stamp(&self) -> Option<Stamp> {
+        let metadata = std::fs::metadata(self.file.as_deref()?).ok()?;
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Some(Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: modified.map_or(0, |time| time.as_nanos()),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<(String, String), String> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(format!("{name}: cannot read the configuration file: {error}; give its path with --config")),
+    }
+}
