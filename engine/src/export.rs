@@ -1,6 +1,7 @@
 //! Kept spans, re-framed for the next hop: byte for byte as they came, one `ResourceSpans` a resource and one
 //! `ScopeSpans` a scope, batched over traces.
 
+pub mod label;
 pub mod mark;
 
 use crate::vocabulary::Unit;

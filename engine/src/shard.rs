@@ -27,6 +27,7 @@ use crate::rules::limit::Limits;
 use crate::vocabulary::{Nanos, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
 use generation::Generations;
+use outgoing::OpenLabel;
 use std::sync::Arc;
 use tailwater_config::sampling::{RandomnessSource, Strategy};
 
@@ -67,6 +68,8 @@ pub struct ShardPlan {
     pub trace_bytes_max: u32,
     /// On drain: drop what is undecided instead of deciding it.
     pub drop_pending_at_drain: bool,
+    /// Write the policy that kept a trace into its spans' scopes.
+    pub record_policy: bool,
     /// When policies are asked.
     pub strategy: Strategy,
     /// With `Strategy::SpanIngest`: a trace that nothing decided is forgotten when its wait is over, so that spans that come
@@ -396,14 +399,21 @@ impl Shard {
         now: Nanos,
         position: u32,
         record: &SpanRecord,
-        span: (ScopeHandle, Unit, &[u8]),
+        (scope, unit, bytes): (ScopeHandle, Unit, &[u8]),
         host: &mut impl Host,
     ) {
-        let kept = self.kept.touch(position).filter(|_| self.rules.is_by_randomness());
-        let mark = kept.map(|kept| self.late_mark(record, kept));
+        let kept = self.kept.touch(position);
+        let mark = kept.filter(|_| self.rules.is_by_randomness()).map(|kept| self.late_mark(record, kept));
+        let mark = mark.filter(|mark| record.head != 0 || !mark.is_plain());
         self.ledger.traces.late_kept_spans += 1;
         self.ledger.spans.exporting += 1;
-        self.export_span(now, span, mark.filter(|mark| record.head != 0 || !mark.is_plain()), host);
+        let Some(kept) = kept.filter(|_| self.plan.record_policy) else {
+            return self.export_span(now, (scope, unit, bytes), mark, host);
+        };
+        let mut label = OpenLabel::new(kept.policy, None, true);
+        let with_label = label.scope(scope, &self.rules, &mut self.buffer.envelopes);
+        self.export_span(now, (with_label, unit, bytes), mark, host);
+        label.close(&mut self.buffer.envelopes);
     }
 
     /// What a span leaves with that came after its trace was kept.

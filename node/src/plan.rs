@@ -60,6 +60,7 @@ pub fn shard_plan(
         decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),
         trace_bytes_max: u32::try_from(sampling.trace_bytes_max).unwrap_or(u32::MAX),
         drop_pending_at_drain: sampling.drop_pending_traces_on_shutdown,
+        record_policy: sampling.record_policy,
         strategy: sampling.strategy,
         forgets_undecided: sampling.strategy == Strategy::SpanIngest && sampling.non_sampled_cache_size == 0,
         randomness: sampling.randomness,

@@ -189,6 +189,7 @@ fn shard_plan(scenario: &LogScenario, shard: u16, shards: u16, seed: u64) -> Sha
         cold_after: Nanos::from_millis(seed % 2 * 100),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
+        record_policy: false,
         strategy: Strategy::TraceComplete,
         forgets_undecided: false,
         randomness: RandomnessSource::TraceId,

@@ -218,6 +218,7 @@ fn plan(scenario: &ReloadScenario, shard: u16, seed: u64) -> ShardPlan {
         arena_bytes_max: 1 << 20,
         chunk_bytes: 4096,
         span_bytes_max: 1 << 16,
+        record_policy: false,
         strategy: Strategy::TraceComplete,
         forgets_undecided: false,
         randomness: RandomnessSource::Auto,

@@ -152,6 +152,7 @@ fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
         cold_after: Nanos::default(),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
+        record_policy: false,
         strategy: Strategy::TraceComplete,
         forgets_undecided: false,
         randomness: RandomnessSource::TraceId,

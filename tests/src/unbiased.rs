@@ -127,6 +127,7 @@ fn shard_plan(shard: u16, trial: &Trial) -> ShardPlan {
         cold_after: Nanos::default(),
         trace_bytes_max: 0,
         drop_pending_at_drain: false,
+        record_policy: false,
         strategy: Strategy::TraceComplete,
         forgets_undecided: false,
         randomness: RandomnessSource::Auto,

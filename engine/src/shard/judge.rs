@@ -1,6 +1,6 @@
 //! Verdicts: what is due is judged, noted in the log, remembered for late spans, and its memory given back.
 
-use super::outgoing::add_to_batch;
+use super::outgoing::{OpenLabel, add_to_batch};
 use super::{Shard, ShardPlan, WINDOW_TICKS, elapsed_ticks, tick_of, ticks};
 use crate::decide::KeptBy;
 use crate::evidence::TraceHead;
@@ -183,6 +183,7 @@ impl Shard {
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
         let mut recalled = 0;
+        let mut label = self.plan.record_policy.then(|| OpenLabel::new(policy, ballot.sub_policy, false));
         for reference in &fragments {
             if reference.is_cold() {
                 host.recall(self.buffer.cold.get(*reference).0);
@@ -195,8 +196,15 @@ impl Shard {
             }
             let fragment = self.buffer.arena.fragment(*reference);
             let bytes = if is_marked { self.marker.mark(fragment.bytes, &mark) } else { fragment.bytes };
-            let span = (fragment.scope, fragment.unit, bytes);
+            let scope = match &mut label {
+                Some(label) => label.scope(fragment.scope, &self.rules, &mut self.buffer.envelopes),
+                None => fragment.scope,
+            };
+            let span = (scope, fragment.unit, bytes);
             add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
+        }
+        if let Some(label) = label {
+            label.close(&mut self.buffer.envelopes);
         }
         self.fragments = fragments;
         let trace = self.buffer.traces.get_mut(entry);

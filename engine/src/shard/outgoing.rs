@@ -4,10 +4,12 @@
 use super::Shard;
 use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
 use crate::export::Export;
+use crate::export::label::{Label, labelled};
 use crate::export::mark::Mark;
 use crate::host::{ExportFate, ExportRequest, Host};
 use crate::index::Place;
 use crate::ledger::DropReason;
+use crate::rules::Rules;
 use crate::vocabulary::{Destinations, Nanos, SpanBatch, SpanRecord, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
@@ -153,6 +155,52 @@ impl Shard {
             ExportFate::QueueFull => account.drop_items(DropReason::ExportQueueFull, items),
             ExportFate::NoExporter => account.drop_items(DropReason::NoExporter, items),
             ExportFate::Shutdown => account.drop_items(DropReason::ExportShutdown, items),
+        }
+    }
+}
+
+/// The scopes of one trace's spans with the policy's name in them, one at a time: neighbours share theirs.
+pub(super) struct OpenLabel {
+    policy: u16,
+    sub_policy: Option<u16>,
+    is_late: bool,
+    /// A scope as it came, and with the label; the latter is held.
+    last: Option<(ScopeHandle, ScopeHandle)>,
+}
+
+impl OpenLabel {
+    pub(super) fn new(policy: u16, sub_policy: Option<u16>, is_late: bool) -> Self {
+        Self { policy, sub_policy, is_late, last: None }
+    }
+
+    /// `scope` with the label. It is held until the next call with another one.
+    pub(super) fn scope(&mut self, scope: ScopeHandle, rules: &Rules, envelopes: &mut EnvelopeTable) -> ScopeHandle {
+        if let Some((known, with_label)) = self.last
+            && known == scope
+        {
+            return with_label;
+        }
+        let label = Label {
+            policy: rules.policy_names().nth(usize::from(self.policy)).unwrap_or_default(),
+            sub_policy: self
+                .sub_policy
+                .and_then(|number| rules.sub_policy_names().get(usize::from(number)))
+                .map(|name| &**name),
+            is_late: self.is_late,
+        };
+        let (_, resource, envelope) = envelopes.parts(scope);
+        let (resource, envelope) = (resource.to_vec(), labelled(envelope, &label));
+        let with_label = envelopes.intern(&resource, &envelope);
+        if let Some((_, before)) = self.last.replace((scope, with_label)) {
+            envelopes.release(before);
+        }
+        with_label
+    }
+
+    /// Lets go of the last scope.
+    pub(super) fn close(self, envelopes: &mut EnvelopeTable) {
+        if let Some((_, last)) = self.last {
+            envelopes.release(last);
         }
     }
 }

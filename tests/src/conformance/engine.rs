@@ -131,6 +131,7 @@ fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
         cold_after: Nanos::default(),
         trace_bytes_max: sampling.trace_bytes_max as u32,
         drop_pending_at_drain: false,
+        record_policy: sampling.record_policy,
         strategy: sampling.strategy,
         forgets_undecided: sampling.strategy == Strategy::SpanIngest && sampling.non_sampled_cache_size == 0,
         randomness: sampling.randomness,
