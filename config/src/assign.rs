@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::catalogue::{Kind, Slot};
-use crate::policies;
 use crate::problem::{Fault, Findings, Source, shown};
-use crate::sampling::Policy;
 use crate::suggest;
 use crate::value;
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
+use crate::{native, policies};
 
 /// Where a value is assigned from, for what is said about it.
 pub(crate) struct Place<'a> {
@@ -24,9 +23,8 @@ pub(crate) struct Place<'a> {
 
 /// Assigns a node of a file. What is wrong goes to `findings`.
 pub(crate) fn from_node(place: &Place<'_>, kind: Kind, slot: Slot<'_>, node: &Node, findings: &mut Findings) {
-    if let (Kind::Policies, Slot::Policies(target)) = (kind, &slot) {
-        let _ = target;
-        assign_policies(place, slot, node, findings);
+    if matches!(kind, Kind::Policies | Kind::Rules) {
+        assign_rules(place, slot, node, findings);
         return;
     }
     if let Err(fault) = node_value(kind, slot, node) {
@@ -40,12 +38,15 @@ pub(crate) fn from_node(place: &Place<'_>, kind: Kind, slot: Slot<'_>, node: &No
 
 /// Assigns the text of a flag or an environment variable. What is wrong goes to `findings`.
 pub(crate) fn from_text(place: &Place<'_>, kind: Kind, slot: Slot<'_>, text: &str, findings: &mut Findings) {
-    if kind == Kind::Policies {
+    if matches!(kind, Kind::Policies | Kind::Rules) {
         match yaml::parse(text) {
-            Ok(node) => assign_policies(place, slot, &node, findings),
+            Ok(node) => assign_rules(place, slot, &node, findings),
             Err(error) => {
-                let fault =
-                    Fault::new(error.cause, "write the policies as YAML, such as [{name: all, type: always_sample}]");
+                let example = match kind {
+                    Kind::Rules => "write the rules as YAML, such as [{name: all, sampler: always_on}]",
+                    _ => "write the policies as YAML, such as [{name: all, type: always_sample}]",
+                };
+                let fault = Fault::new(error.cause, example);
                 findings.problem(place.source.clone(), place.key, None, fault);
             }
         }
@@ -57,17 +58,26 @@ pub(crate) fn from_text(place: &Place<'_>, kind: Kind, slot: Slot<'_>, text: &st
     }
 }
 
-fn assign_policies(place: &Place<'_>, slot: Slot<'_>, node: &Node, findings: &mut Findings) {
-    let Slot::Policies(target) = slot else { return };
+fn assign_rules(place: &Place<'_>, slot: Slot<'_>, node: &Node, findings: &mut Findings) {
     let from_file = matches!(place.source, Source::File { .. });
     let at =
         |line: u32| if from_file { Source::File { name: place.file.to_string(), line } } else { place.source.clone() };
-    let mut policies: Vec<Policy> = policies::read(place.key, node, &at, findings);
-    if !from_file {
-        // The lines are those of a flag's text, not of a file.
-        policies::forget_lines(&mut policies);
+    // The lines of a flag's text are not those of a file.
+    match slot {
+        Slot::Policies(target) => {
+            *target = policies::read(place.key, node, &at, findings);
+            if !from_file {
+                policies::forget_lines(target);
+            }
+        }
+        Slot::Rules(target) => {
+            *target = native::read(place.key, node, &at, findings);
+            if !from_file {
+                native::forget_lines(target);
+            }
+        }
+        _ => {}
     }
-    *target = policies;
 }
 
 fn node_value(kind: Kind, slot: Slot<'_>, node: &Node) -> Result<(), Fault> {
@@ -100,7 +110,7 @@ fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Res
         Kind::Bytes { .. } => !matches!(resolved, Resolved::Null | Resolved::Bool(_) | Resolved::Float(_)),
         Kind::Duration { .. } => matches!(resolved, Resolved::Text(_) | Resolved::Integer(0)),
         Kind::List | Kind::Headers if scalar.style == Style::Expanded => true,
-        Kind::List | Kind::Headers | Kind::Policies => false,
+        Kind::List | Kind::Headers | Kind::Policies | Kind::Rules => false,
         // A path or a core list such as `2` may look like a number.
         Kind::Text | Kind::Path => resolved != Resolved::Null,
         Kind::Address | Kind::Choice(_) => matches!(resolved, Resolved::Text(_)),
@@ -136,6 +146,7 @@ pub(crate) fn expected(kind: Kind) -> &'static str {
         Kind::List => "a list, such as [a, b]",
         Kind::Headers => "a mapping, such as {name: value}",
         Kind::Policies => "a list of policies",
+        Kind::Rules => "a list of rules",
     }
 }
 
@@ -171,7 +182,7 @@ fn text_value(kind: Kind, slot: Slot<'_>, text: &str) -> Result<(), Fault> {
             *target = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(ToString::to_string).collect();
         }
         Slot::Headers(_) => return put_headers(slot, headers(text)?),
-        Slot::Policies(_) => {}
+        Slot::Policies(_) | Slot::Rules(_) => {}
     }
     Ok(())
 }

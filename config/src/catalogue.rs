@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::draft::{Draft, ReceiverDraft};
 use crate::sampling::Policy;
+use crate::sampling::native::NativeRule;
 use crate::settings::OtlpExporter;
 use crate::value::{show_bytes, show_duration};
 
@@ -62,6 +63,8 @@ pub enum Kind {
     Headers,
     /// Sampling policies in the Collector's shape; on the command line as YAML in one line.
     Policies,
+    /// Our own sampling rules; on the command line as YAML in one line.
+    Rules,
 }
 
 /// A value that is one of a few words.
@@ -89,6 +92,7 @@ pub(crate) enum Slot<'a> {
     List(&'a mut Vec<String>),
     Headers(&'a mut Vec<(String, String)>),
     Policies(&'a mut Vec<Policy>),
+    Rules(&'a mut Vec<NativeRule>),
 }
 
 /// One knob of a `T`.
@@ -285,5 +289,6 @@ pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
         Slot::List(values) => values.join(","),
         Slot::Headers(values) => values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(","),
         Slot::Policies(values) => values.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(","),
+        Slot::Rules(values) => values.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(","),
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::catalogue::{self, Slot};
 use crate::draft::Draft;
-use crate::sampling::{Policy, Rule, Sampling};
+use crate::sampling::Sampling;
 use crate::settings::{Config, Node};
+use crate::{native, policies};
 
-/// Keys below `sampling` that size tables made at start.
-const SIZES_OF_TABLES: [&str; 3] = [
+/// Keys below `sampling` that size tables made at start, or say how traces are put into them.
+const MADE_AT_START: [&str; 4] = [
+    "sampling.strategy",
     "sampling.num_traces",
     "sampling.decision_cache.sampled_cache_size",
     "sampling.decision_cache.non_sampled_cache_size",
@@ -14,7 +16,7 @@ const SIZES_OF_TABLES: [&str; 3] = [
 
 /// Whether a change of that key takes effect without a restart.
 fn is_live(path: &str) -> bool {
-    path == "reload_interval" || (path.starts_with("sampling.") && !SIZES_OF_TABLES.contains(&path))
+    path == "reload_interval" || (path.starts_with("sampling.") && !MADE_AT_START.contains(&path))
 }
 
 /// The configuration of a node that runs `running` and is told `wanted`: what can change has changed.
@@ -23,6 +25,7 @@ pub fn with_changes(running: &Config, wanted: &Config) -> Config {
     Config {
         node: Node { reload_interval: wanted.node.reload_interval, ..running.node.clone() },
         sampling: Sampling {
+            strategy: running.sampling.strategy,
             traces_max: running.sampling.traces_max,
             sampled_cache_size: running.sampling.sampled_cache_size,
             non_sampled_cache_size: running.sampling.non_sampled_cache_size,
@@ -37,21 +40,11 @@ pub fn with_changes(running: &Config, wanted: &Config) -> Config {
 pub fn is_same(one: &Config, other: &Config) -> bool {
     let without_lines = |config: &Config| {
         let mut config = config.clone();
-        config.sampling.policies.iter_mut().for_each(forget_lines);
+        policies::forget_lines(&mut config.sampling.policies);
+        native::forget_lines(&mut config.sampling.rules);
         config
     };
     without_lines(one) == without_lines(other)
-}
-
-/// Depth is bounded by the nesting rules.
-fn forget_lines(policy: &mut Policy) {
-    policy.line = 0;
-    match &mut policy.rule {
-        Rule::And(policies) | Rule::Drop(policies) => policies.iter_mut().for_each(forget_lines),
-        Rule::Composite { policies, .. } => policies.iter_mut().for_each(|(policy, _)| forget_lines(policy)),
-        Rule::Not(policy) => forget_lines(policy),
-        _ => {}
-    }
 }
 
 /// Paths of the keys that differ and take effect at the next start only, in the order of the reference page.

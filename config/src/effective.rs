@@ -1,6 +1,8 @@
 //! The configuration in effect as native YAML: every key with its value and where it was written. Secrets are redacted.
 //! With the redacted headers put back, the text loads as the same configuration.
 
+mod native;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -89,6 +91,12 @@ fn written(kind: Kind, slot: &Slot<'_>, level: usize) -> Option<Written> {
             for policy in values.iter() {
                 list_item(&mut block, &indent, policy);
             }
+            Some(Written::Block(block))
+        }
+        Slot::Rules(values) if values.is_empty() => None,
+        Slot::Rules(values) => {
+            let mut block = String::new();
+            values.iter().for_each(|rule| native::rule(&mut block, &indent, rule));
             Some(Written::Block(block))
         }
         Slot::Path(_) | Slot::OptionalPath(_) | Slot::OptionalText(_) | Slot::Address(_) | Slot::OptionalAddress(_) => {
@@ -200,6 +208,8 @@ impl Fields {
 fn kind(rule: &Rule) -> &'static str {
     match rule {
         Rule::AlwaysSample => "always_sample",
+        Rule::Any(_) => "any",
+        Rule::RelativeLatency { .. } => "relative_latency",
         Rule::Latency { .. } => "latency",
         Rule::StatusCode { .. } => "status_code",
         Rule::StringAttribute { .. } => "string_attribute",
@@ -250,6 +260,12 @@ fn keyed(rule: &Rule, fields: &mut Fields) {
         Rule::TraceState { key, values } => {
             fields.put(true, "key", text(key));
             fields.put(true, "values", texts(values));
+        }
+        Rule::RelativeLatency { quantile, by, at_least_ms, traces_min } => {
+            fields.put(true, "quantile", quantile.to_string());
+            fields.put(true, "by", texts(by));
+            fields.put(*at_least_ms > 0, "at_least_ms", at_least_ms.to_string());
+            fields.put(true, "traces_min", traces_min.to_string());
         }
         _ => {}
     }

@@ -62,6 +62,7 @@ pub(crate) fn finish(
     waits(&mut draft, &mut checks);
     strategy(&draft.config.sampling, &mut checks);
     thresholds(&draft.config.sampling, &mut checks);
+    rules(&mut draft.config.sampling, &mut checks);
     wal(&mut draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);
@@ -144,6 +145,43 @@ fn strategy(sampling: &Sampling, checks: &mut Checks<'_>) {
 }
 
 /// A Collector's file has the Collector's verdicts, which is worth a word as long as nobody has chosen them.
+fn rules(sampling: &mut Sampling, checks: &mut Checks<'_>) {
+    let key = "sampling.rules";
+    let (spans, bytes) = (sampling.budget_spans_per_second, sampling.budget_bytes_per_second);
+    if sampling.rules.is_empty() {
+        if spans > 0 || bytes > 0 {
+            let key = if spans > 0 { "sampling.budget.spans_per_second" } else { "sampling.budget.bytes_per_second" };
+            checks.findings.note(checks.source(key), key, "has no effect without sampling.rules");
+        }
+        if sampling.policies.is_empty() {
+            let key = "sampling.policies";
+            checks.findings.note(checks.source(key), key, "no policies: every trace is dropped");
+        }
+        return;
+    }
+    if checks.sources.contains_key("sampling.policies") && !sampling.policies.is_empty() {
+        checks.refuse(key, None, "there are both sampling.policies and sampling.rules", "keep one of the two");
+    }
+    sampling.policies.clear();
+    if sampling.thresholds == Thresholds::Collector {
+        let remedy = "write sampling.thresholds: otep235, or policies in place of the rules";
+        checks.refuse(key, None, "rules need thresholds, and sampling.thresholds is collector", remedy);
+    }
+    if sampling.strategy == Strategy::SpanIngest {
+        let remedy = "write sampling.strategy: trace-complete";
+        checks.refuse(key, None, "rules judge whole traces, and sampling.strategy is span-ingest", remedy);
+    }
+    if spans > 0 && bytes > 0 {
+        checks.refuse(key, None, "there are budgets in spans and in bytes", "keep one of the two");
+    }
+    let promised = sampling.rules.iter().map(|rule| rule.budget_minimum_per_second);
+    let promised = promised.fold(0u64, u64::saturating_add);
+    if promised > spans.max(bytes) {
+        let cause = format!("the rules' budget_minimum_per_second sum to {promised}, more than the budget");
+        checks.refuse(key, None, cause, "raise sampling.budget, or lower them");
+    }
+}
+
 fn thresholds(sampling: &Sampling, checks: &mut Checks<'_>) {
     let chosen = checks.sources.contains_key("sampling.thresholds");
     if chosen || sampling.thresholds != Thresholds::Collector || !checks.sources.contains_key("sampling") {

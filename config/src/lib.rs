@@ -18,6 +18,7 @@ mod effective;
 mod finish;
 mod load;
 mod memory_plan;
+mod native;
 mod otel_environment;
 pub mod ottl;
 pub mod pattern;

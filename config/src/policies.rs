@@ -4,8 +4,8 @@
 //! mapping beside the block is accepted there (it might be meant for an extension), so here it is a note.
 
 mod budgets;
-mod fields;
-mod rules;
+pub(crate) mod fields;
+pub(crate) mod rules;
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ const TYPES: &[&str] = &[
 ];
 
 /// Most policies of a list; a verdict is a vote of all of them.
-const POLICIES_MAX: usize = 1000;
+pub(crate) const POLICIES_MAX: usize = 1000;
 
 /// Where a policy stands, which bounds the types it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,17 +64,17 @@ impl Level {
 }
 
 /// What a reading needs everywhere: where lines are and who is told.
-struct Reader<'a> {
-    at: &'a dyn Fn(u32) -> Source,
-    findings: &'a mut Findings,
+pub(crate) struct Reader<'a> {
+    pub(crate) at: &'a dyn Fn(u32) -> Source,
+    pub(crate) findings: &'a mut Findings,
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, line: u32, key: &str, fault: Fault) {
+    pub(crate) fn problem(&mut self, line: u32, key: &str, fault: Fault) {
         self.findings.problem((self.at)(line), key, None, fault);
     }
 
-    fn note(&mut self, line: u32, key: &str, text: String) {
+    pub(crate) fn note(&mut self, line: u32, key: &str, text: String) {
         self.findings.note((self.at)(line), key, text);
     }
 }
@@ -90,9 +90,6 @@ pub(crate) fn read(key: &str, node: &Node, at: &dyn Fn(u32) -> Source, findings:
             reader.problem(policy.line, key, Fault::new(cause, "give each policy a name of its own"));
         }
     }
-    if policies.is_empty() && reader.findings.problems.is_empty() {
-        reader.note(node.line, key, "no policies: every trace is dropped".to_string());
-    }
     policies
 }
 
@@ -101,7 +98,7 @@ pub(crate) fn forget_lines(policies: &mut [Policy]) {
     for policy in policies {
         policy.line = 0;
         match &mut policy.rule {
-            Rule::And(inner) | Rule::Drop(inner) => forget_lines(inner),
+            Rule::And(inner) | Rule::Drop(inner) | Rule::Any(inner) => forget_lines(inner),
             Rule::Composite { policies: inner, .. } => {
                 inner.iter_mut().for_each(|(policy, _)| forget_lines(std::slice::from_mut(policy)));
             }

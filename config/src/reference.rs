@@ -144,5 +144,6 @@ fn takes(kind: Kind) -> String {
         Kind::List => "list of text".to_string(),
         Kind::Headers => "text by name".to_string(),
         Kind::Policies => "list of policies".to_string(),
+        Kind::Rules => "list of rules".to_string(),
     }
 }

@@ -1,6 +1,8 @@
 //! What to keep: the sampling section of the configuration as typed values, in the shape of the Collector's
 //! `tail_sampling` processor. The engine compiles these; nothing here evaluates them.
 
+pub mod native;
+
 use crate::settings::choices::choices;
 use std::time::Duration;
 
@@ -44,6 +46,12 @@ pub struct Sampling {
     pub record_policy: bool,
     /// The policies in configuration order.
     pub policies: Vec<Policy>,
+    /// Our own rules, in place of policies: the first that matches decides.
+    pub rules: Vec<native::NativeRule>,
+    /// What the rules may keep together, spans a second; 0 for no bound.
+    pub budget_spans_per_second: u64,
+    /// What the rules may keep together, bytes a second; 0 for no bound.
+    pub budget_bytes_per_second: u64,
 }
 
 choices! {
@@ -118,6 +126,9 @@ impl Sampling {
             writes_threshold_zero: false,
             record_policy: false,
             policies: Vec::new(),
+            rules: Vec::new(),
+            budget_spans_per_second: 0,
+            budget_bytes_per_second: 0,
         }
     }
 }
@@ -270,6 +281,20 @@ pub enum Rule {
         /// In order of evaluation, with the spans a second that each may have.
         policies: Vec<(Policy, i64)>,
     },
+    /// Holds when one of the sub-policies does; a condition of our own rules.
+    Any(Vec<Policy>),
+    /// Holds when the trace lasts longer than most of late with the same values of some attributes; a condition of our own
+    /// rules.
+    RelativeLatency {
+        /// The quantile of their durations, between 0 and 1.
+        quantile: f64,
+        /// The attributes: those of the root span and its resource, or of the first span where no root has come.
+        by: Vec<String>,
+        /// Shorter traces never match, milliseconds.
+        at_least_ms: u64,
+        /// While fewer traces of a key have been seen than this, none of them matches.
+        traces_min: u64,
+    },
     /// Samples when all of the sub-policies sample.
     And(Vec<Policy>),
     /// Samples when the sub-policy does not.
@@ -287,7 +312,10 @@ impl Rule {
             Self::RateLimiting { .. } | Self::BytesLimiting { .. } => true,
             Self::Latency { upper_threshold_ms, .. } => *upper_threshold_ms > 0,
             Self::SpanCount { max, .. } => *max > 0,
-            Self::And(policies) | Self::Drop(policies) => policies.iter().any(|policy| policy.rule.is_stateful()),
+            Self::And(policies) | Self::Drop(policies) | Self::Any(policies) => {
+                policies.iter().any(|policy| policy.rule.is_stateful())
+            }
+            Self::RelativeLatency { .. } => true,
             Self::Not(policy) => policy.rule.is_stateful(),
             Self::Composite { policies, .. } => policies.iter().any(|(policy, _)| policy.rule.is_stateful()),
             _ => false,

@@ -124,7 +124,7 @@ fn argument(knob: &Knob) -> Arg {
         Kind::Text => argument.value_name("TEXT"),
         Kind::List => argument.value_name("A,B"),
         Kind::Headers => argument.value_name("NAME=VALUE"),
-        Kind::Policies => argument.value_name("YAML"),
+        Kind::Policies | Kind::Rules => argument.value_name("YAML"),
     }
 }
 

@@ -229,6 +229,25 @@ pub(super) const KEYS: &[Key<Draft>] = &[
     )
     .default("errors, traces longer than 1000 ms, and 5 % of the rest"),
     Key::<Draft>::new(
+        "sampling.rules",
+        Kind::Rules,
+        |d| Slot::Rules(&mut d.config.sampling.rules),
+        "What to keep, in place of `policies`: an ordered list of which the first rule that matches a trace decides with which probability it is kept. See [docs/rules.md](rules.md).",
+    )
+    .default("none, policies are used"),
+    Key::<Draft>::new(
+        "sampling.budget.spans_per_second",
+        Kind::Count { min: 0, max: 1 << 40 },
+        |d| Slot::Count(&mut d.config.sampling.budget_spans_per_second),
+        "With `rules`: most spans a second that they keep together, on this node. Each rule gets its `budget_minimum_per_second` first, then all get equal parts, and what one does not use goes to the others. `0` for no bound.",
+    ),
+    Key::<Draft>::new(
+        "sampling.budget.bytes_per_second",
+        Kind::Bytes { min: 0, max: 1024 * GIB },
+        |d| Slot::Count(&mut d.config.sampling.budget_bytes_per_second),
+        "With `rules`: as `budget.spans_per_second`, in bytes of spans a second. At most one of the two.",
+    ),
+    Key::<Draft>::new(
         "memory.bytes_max",
         Kind::Bytes { min: 0, max: 1024 * 1024 * GIB },
         |d| Slot::Count(&mut d.config.memory.bytes_max),

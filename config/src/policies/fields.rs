@@ -6,7 +6,7 @@ use crate::suggest;
 use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
 
 /// A block whose keys are being read.
-pub(super) struct Fields<'a, 'r, 'f> {
+pub(crate) struct Fields<'a, 'r, 'f> {
     key: &'a str,
     node: &'a Node,
     reader: &'r mut Reader<'f>,
@@ -14,12 +14,12 @@ pub(super) struct Fields<'a, 'r, 'f> {
 
 impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
     /// The policy itself: `name` and `type`. Its other keys are looked at elsewhere.
-    pub(super) fn of_policy(key: &'a str, node: &'a Node, reader: &'r mut Reader<'f>) -> Self {
+    pub(crate) fn of_policy(key: &'a str, node: &'a Node, reader: &'r mut Reader<'f>) -> Self {
         Self { key, node, reader }
     }
 
     /// The block of a policy, with every key it may have. `None` when it is not a block or has other keys.
-    pub(super) fn of_block(
+    pub(crate) fn of_block(
         key: &'a str,
         node: &'a Node,
         known: &[&'static str],
@@ -49,18 +49,18 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
     }
 
     /// The node under `name`, with its line, when something is written there.
-    pub(super) fn entry(&self, name: &str) -> Option<&'a Entry> {
+    pub(crate) fn entry(&self, name: &str) -> Option<&'a Entry> {
         self.node.get(name).filter(|entry| !entry.node.is_null())
     }
 
     /// Says that the value under `name` is not acceptable.
-    pub(super) fn refuse(&mut self, name: &str, fault: Fault) {
+    pub(crate) fn refuse(&mut self, name: &str, fault: Fault) {
         let line = self.node.get(name).map_or(self.node.line, |entry| entry.line);
         self.reader.problem(line, &format!("{}.{name}", self.key), fault);
     }
 
     /// Says that an item of the list under `name` is not acceptable.
-    pub(super) fn refuse_item(&mut self, name: &str, index: usize, fault: Fault) {
+    pub(crate) fn refuse_item(&mut self, name: &str, index: usize, fault: Fault) {
         let list = self.node.get(name);
         let items = list.and_then(|entry| if let Value::List(items) = &entry.node.value { Some(items) } else { None });
         let line = items.and_then(|items| items.get(index)).map_or(self.node.line, |item| item.line);
@@ -68,7 +68,7 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
     }
 
     /// Says something about the value under `name`.
-    pub(super) fn note(&mut self, name: &str, text: &str) {
+    pub(crate) fn note(&mut self, name: &str, text: &str) {
         let line = self.node.get(name).map_or(self.node.line, |entry| entry.line);
         self.reader.note(line, &format!("{}.{name}", self.key), text.to_string());
     }
@@ -83,7 +83,7 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
     }
 
     /// Text, empty when absent.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         let Some(scalar) = self.scalar(name, "text")? else { return Some(String::new()) };
         match text_of(scalar) {
             Some(text) => Some(text.to_string()),
@@ -92,7 +92,7 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
     }
 
     /// A boolean, false when absent.
-    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, name: &str) -> Option<bool> {
         match self.scalar(name, "true or false")?.map(Scalar::resolve) {
             None => Some(false),
             Some(Resolved::Bool(value)) => Some(value),
@@ -101,7 +101,7 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
     }
 
     /// A 64-bit integer, zero when absent. A number without a fraction will do.
-    pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
+    pub(crate) fn integer(&mut self, name: &str) -> Option<i64> {
         let number = match self.scalar(name, "a whole number")?.map(Scalar::resolve) {
             None => return Some(0),
             Some(Resolved::Integer(number)) => i64::try_from(number).ok(),
@@ -111,14 +111,20 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         number.or_else(|| self.wrong(name, "a whole number of 64 bits"))
     }
 
+    /// A whole number that is not negative, zero when absent.
+    pub(crate) fn count(&mut self, name: &str) -> Option<u64> {
+        let number = self.integer(name)?;
+        u64::try_from(number).ok().or_else(|| self.wrong(name, "a whole number that is not negative"))
+    }
+
     /// A 32-bit integer, zero when absent.
-    pub(super) fn integer32(&mut self, name: &str) -> Option<i32> {
+    pub(crate) fn integer32(&mut self, name: &str) -> Option<i32> {
         let number = self.integer(name)?;
         i32::try_from(number).ok().or_else(|| self.wrong(name, "a whole number of 32 bits"))
     }
 
     /// A number, zero when absent.
-    pub(super) fn number(&mut self, name: &str) -> Option<f64> {
+    pub(crate) fn number(&mut self, name: &str) -> Option<f64> {
         match self.scalar(name, "a number")? {
             None => Some(0.0),
             Some(scalar) => match scalar.resolve() {
@@ -131,7 +137,7 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
     }
 
     /// A list of text, empty when absent.
-    pub(super) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+    pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Some(entry) = self.entry(name) else { return Some(Vec::new()) };
         let Value::List(items) = &entry.node.value else {
             self.refuse(name, mismatch(&entry.node, "a list of text, such as [a, b]"));

@@ -12,7 +12,7 @@ use crate::yaml::{Node, Value};
 const TRACE_STATE_MEMBER_BYTES_MAX: usize = 255;
 
 /// Reads the block of a policy whose type is known and may stand where it stands.
-pub(super) fn read(reader: &mut Reader<'_>, key: &str, name: &str, kind: &str, node: &Node) -> Option<Rule> {
+pub(crate) fn read(reader: &mut Reader<'_>, key: &str, name: &str, kind: &str, node: &Node) -> Option<Rule> {
     let failed = format!("failed to create policy evaluator for \"{}\": ", shown(name));
     match kind {
         "latency" => latency(reader, key, node),

@@ -6,6 +6,7 @@ mod collector;
 mod documents;
 mod every_policy;
 mod layers;
+mod native;
 mod policies;
 mod support;
 mod wal;

@@ -1,0 +1,68 @@
+//! Our own rules: read, printed back, and refused with the place of what is wrong.
+
+use crate::support::{again, loaded, refused_with};
+use tailwater_config::sampling::native::{Amount, LimitTerms, Sampler};
+use tailwater_config::{effective, is_same};
+
+const RULES: &str = r#"
+sampling:
+  budget: {spans_per_second: 1000}
+  rules:
+    - name: health checks
+      when: [{string_attribute: {key: http.route, values: [/health, /ready]}}]
+      sampler: always_off
+    - name: errors of the shop
+      when: [{service: [checkout, cart]}, {status_code: {status_codes: [ERROR]}}]
+      sampler: {probability: 0.5}
+      budget_minimum_per_second: 100
+    - name: slow for their route
+      when:
+        - relative_latency: {quantile: 0.99, by: [service.name, http.route], at_least_ms: 10}
+        - not: {any: [{trace_flags: {}}, {ottl_condition: {span: ['name == "x"']}}]}
+    - name: nested
+      when: [{span_count: {min_spans: 5}}]
+      sampler:
+        any_of:
+          - parent_threshold: {probability: 0.1}
+          - rule_based:
+              - {when: [{latency: {threshold_ms: 9}}], sampler: always_on}
+              - sampler: {annotating: {attributes: {why: rest, x: "1"}, sampler: {probability: 0.01}}}
+    - name: rest
+      limit: {spans_per_second: 300, by: [service.name]}
+"#;
+
+#[test]
+fn rules_are_read_and_printed_so_that_they_read_the_same() {
+    let first = loaded(RULES, &[], &[]);
+    let rules = &first.config.sampling.rules;
+    assert_eq!(rules.len(), 5);
+    assert!(first.config.sampling.policies.is_empty(), "they take the place of the policies");
+    assert_eq!((rules[1].when.len(), &rules[1].sampler), (2, &Sampler::Probability(0.5)));
+    let limit = LimitTerms { amount: Amount::SpansPerSecond(300), by: vec!["service.name".into()] };
+    assert_eq!(rules[4].sampler, Sampler::Limited { sampler: Box::new(Sampler::AlwaysOn), limit });
+    let printed = effective(&first);
+    assert!(is_same(&again(&first.config, &printed, &[]), &first.config), "{printed}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    for (rules, expected) in [
+        ("[{name: a, sampler: always}]", "unknown sampler \"always\""),
+        ("[{name: a, sampler: {probability: 1.5}}]", "between 0 and 1"),
+        ("[{name: a, when: [{latncy: {threshold_ms: 5}}]}]", "did you mean `latency`?"),
+        ("[{name: a, when: [{probabilistic: {sampling_percentage: 5}}]}]", "unknown condition \"probabilistic\""),
+        ("[{name: a, when: [{latency: {threshold: 5}}]}]", "threshold_ms"),
+        ("[{name: a, limit: {spans_per_second: 5, keep_one_in: 2}}]", "exactly one of"),
+        ("[{name: a, limit: {keep_one_in: 0.5}}]", "below 1"),
+        ("[{name: a}, {name: a}]", "duplicate rule name"),
+        ("[{sampler: always_on}]", "has no name"),
+        ("[{name: a, when: [{relative_latency: {quantile: 99, by: [x]}}]}]", "between 0 and 1"),
+        ("[{name: a, when: [{relative_latency: {quantile: 0.9}}]}]", "nothing to compare by"),
+        ("[{name: a, budget_minimum_per_second: 5}]", "more than the budget"),
+    ] {
+        refused_with(&format!("sampling:\n  rules: {rules}\n"), 2, expected);
+    }
+    let both = "sampling:\n  rules: [{name: a}]\n  policies: [{name: all, type: always_sample}]\n";
+    refused_with(both, 2, "both sampling.policies and sampling.rules");
+    refused_with("sampling:\n  thresholds: collector\n  rules: [{name: a}]\n", 3, "rules need thresholds");
+}
