@@ -28,15 +28,55 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
 fn translate(pattern: &str) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern.chars().peekable();
+    let mut repeated = Repeated::No;
     while let Some(character) = rest.next() {
+        let repeats = matches!(character, '*' | '+' | '?') || character == '{' && is_repetition(rest.clone());
+        repeated = match repeated {
+            _ if !repeats => Repeated::No,
+            Repeated::No => Repeated::Once,
+            Repeated::Once if character == '?' => Repeated::Lazily,
+            Repeated::Once | Repeated::Lazily => return Err("invalid nested repetition operator".to_string()),
+        };
         match character {
+            '{' if repeats => {
+                out.push(character);
+                out.extend(rest.by_ref().take_while(|inside| *inside != '}'));
+                out.push('}');
+            }
             '\\' => escape(&mut rest, &mut out, false)?,
             '[' => class(&mut rest, &mut out)?,
+            '{' => out.push_str(r"\{"),
             other => out.push(other),
         }
     }
     Ok(out)
 }
+
+/// What the last character did to what is before it.
+#[derive(Clone, Copy)]
+enum Repeated {
+    No,
+    Once,
+    Lazily,
+}
+
+/// Whether what comes behind an opening brace makes it a repetition: `2}`, `2,}` or `2,3}`. Any other brace is literal.
+fn is_repetition(rest: Peekable<Chars<'_>>) -> bool {
+    let is_number = |digits: &str| {
+        !digits.is_empty()
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && (digits.len() == 1 || !digits.starts_with('0'))
+    };
+    let inside: String = rest.take(REPETITION_CHARACTERS_MAX).collect();
+    let Some((inside, _)) = inside.split_once('}') else { return false };
+    match inside.split_once(',') {
+        Some((least, most)) => is_number(least) && (most.is_empty() || is_number(most)),
+        None => is_number(inside),
+    }
+}
+
+/// Longest repetition looked at: its numbers are far below, or refused for their size.
+const REPETITION_CHARACTERS_MAX: usize = 64;
 
 /// One escape sequence, the backslash already taken.
 fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) -> Result<(), String> {
@@ -149,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn a_brace_that_repeats_nothing_is_literal() {
+        assert!(matches("^{a}$", "{a}"));
+        assert!(matches("^a{,2}$", "a{,2}"));
+        assert!(matches("^a{02}$", "a{02}"));
+        assert!(matches("^a{2,}$", "aaa"));
+        assert!(matches("^a{1,2}$", "aa"));
+        assert!(matches("{", "{"));
+        assert!(matches("^a{2}?$", "aa"));
+        assert!(matches("^a*?(?:b)?$", "aab"));
+    }
+
+    #[test]
     fn quoted_text_and_escaped_slashes_are_literal() {
         assert!(matches(r"^\Qa.b\E$", "a.b"));
         assert!(!matches(r"^\Qa.b\E$", "axb"));
@@ -159,11 +211,8 @@ mod tests {
     #[test]
     fn search_is_unanchored_and_errors_are_one_line() {
         assert!(matches("b", "abc"));
-        for bad in ["(", "[a", "a{2,1}", r"\", r"(?=a)", r"\1", "a**"] {
-            let Err(error) = compile(bad) else {
-                assert_eq!(bad, "a**", "accepted");
-                continue;
-            };
+        for bad in ["(", "[a", "a{2,1}", r"\", r"(?=a)", r"\1", "a**", "a*+", "a{2}{3}", "a??*"] {
+            let Err(error) = compile(bad) else { panic!("{bad} is accepted") };
             assert!(!error.contains('\n') && !error.is_empty(), "{bad}: {error}");
         }
     }

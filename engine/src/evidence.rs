@@ -42,7 +42,7 @@ impl Summary {
     /// those of the span.
     #[inline]
     pub fn absorb(&mut self, rules: &Rules, record: &SpanRecord, more: &mut [u64], record_more: &[u64]) {
-        self.leaves |= record.leaves;
+        self.leaves = rules.ottl().join(0, self.leaves, record.leaves);
         self.status |= record.status;
         self.root_seen |= record.is_root;
         self.is_random |= record.is_random;
@@ -54,8 +54,8 @@ impl Summary {
         if self.end_unix_nano == 0 || record.end_unix_nano > self.end_unix_nano {
             self.end_unix_nano = record.end_unix_nano;
         }
-        for (mine, theirs) in more.iter_mut().zip(record_more) {
-            *mine |= theirs;
+        for (word, (mine, theirs)) in more.iter_mut().zip(record_more).enumerate() {
+            *mine = rules.ottl().join(word + 1, *mine, *theirs);
         }
         for leaf in rules.latencies() {
             if leaf.holds(duration_ms(self.start_unix_nano, self.end_unix_nano)) {

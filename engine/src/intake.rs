@@ -4,6 +4,7 @@
 
 use crate::route::Route;
 use crate::rules::attribute::Memory;
+use crate::rules::ottl::{Scope, Target};
 use crate::rules::{Rules, Site, status_bit};
 use crate::vocabulary::{
     Envelopes, Nanos, Origin, ScopeEnvelope, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId,
@@ -38,6 +39,8 @@ pub struct Scanned {
     pub refused: u32,
     /// The first of those faults, for the answer to the sender.
     pub fault: Option<SpanFault>,
+    /// Conditions that failed on a span and whose policy passes over errors and counts them.
+    pub condition_failures: u32,
 }
 
 impl Scanned {
@@ -171,14 +174,17 @@ impl Intake {
         let mut walk = Walk {
             intake: self,
             rules,
+            body,
             envelopes: Envelopes::default(),
             resource: 0..0,
+            scope: Scope::default(),
+            condition_failures: 0,
             accepted: 0,
             refused: 0,
             fault: None,
         };
         let outcome = traces(body, span_bytes_max, &mut walk);
-        let Walk { envelopes, accepted, refused, fault, .. } = walk;
+        let Walk { envelopes, accepted, refused, fault, condition_failures, .. } = walk;
         if let Err(error) = outcome {
             for staged in &mut self.staged {
                 staged.spans.clear();
@@ -196,7 +202,7 @@ impl Intake {
             let (origin, arrived) = (Origin::NONE, Nanos::default());
             (ShardIndex(shard), SpanBatch { body, envelopes, spans, heads, leaves_more, generation, origin, arrived })
         });
-        Ok(Scanned { batches: batches.collect(), accepted, refused, fault })
+        Ok(Scanned { batches: batches.collect(), accepted, refused, fault, condition_failures })
     }
 
     /// Takes back a batch's lists, so that the next request needs no allocation for that shard.
@@ -220,8 +226,12 @@ const RECYCLED_SPANS_MAX: usize = 65_536;
 struct Walk<'a> {
     intake: &'a mut Intake,
     rules: &'a Rules,
+    body: &'a Bytes,
     envelopes: Envelopes,
     resource: Range<u32>,
+    /// The scope under way, where a condition looks at it.
+    scope: Scope<'a>,
+    condition_failures: u32,
     accepted: u32,
     refused: u32,
     fault: Option<SpanFault>,
@@ -232,6 +242,21 @@ impl Walk<'_> {
         let start = position(self.envelopes.bytes.len());
         self.envelopes.bytes.extend_from_slice(bytes);
         start..position(self.envelopes.bytes.len())
+    }
+
+    /// Evaluates the conditions on a sound span.
+    fn evaluate_conditions(&mut self, facts: &SpanFacts<'_>) {
+        let intake = &mut *self.intake;
+        let target = Target {
+            request: self.body,
+            facts: Some(facts),
+            resource: self.envelopes.slice(&self.resource),
+            scope: self.scope,
+            span_notes: Some(&intake.span_memory),
+            resource_notes: Some(&intake.resource_memory),
+            ..Target::none()
+        };
+        self.condition_failures += self.rules.ottl().evaluate(&target, facts.has_events, &mut intake.span_leaves);
     }
 }
 
@@ -262,6 +287,12 @@ impl TraceVisitor for Walk<'_> {
         self.envelopes.scopes.push(ScopeEnvelope { resource: self.resource.clone(), scope: 0..0 });
     }
 
+    fn scope_message(&mut self, start: usize, length: usize) {
+        if self.rules.ottl().needs_scope() {
+            self.scope = Scope::of(self.body.get(start..start + length).unwrap_or_default());
+        }
+    }
+
     fn scope_end(&mut self, envelope: &[u8]) {
         let range = self.keep_bytes(envelope);
         if let Some(scope) = self.envelopes.scopes.last_mut() {
@@ -286,6 +317,9 @@ impl TraceVisitor for Walk<'_> {
 
     #[inline(always)]
     fn span(&mut self, facts: &SpanFacts<'_>) {
+        if !self.rules.ottl().is_empty() {
+            self.evaluate_conditions(facts);
+        }
         let intake = &mut *self.intake;
         let hash = intake.route.hash(&facts.trace_id);
         let shard = intake.route.shard(hash);

@@ -19,6 +19,7 @@ pub use tree::Evidence;
 
 use crate::vocabulary::StatusMask;
 use limit::Limit;
+use ottl::OttlRules;
 use tailwater_proto::tracestate::collector_member;
 use tree::Node;
 
@@ -28,6 +29,7 @@ pub struct Rules {
     /// Grows by one with each change of the rules under a running node.
     generation: u32,
     attributes: AttributeRules,
+    ottl: OttlRules,
     latencies: Vec<LatencyLeaf>,
     trace_states: Vec<TraceStateLeaf>,
     /// The leaf on the sampled flag, if a policy asks for it.
@@ -96,6 +98,13 @@ impl Rules {
     #[must_use]
     pub fn attributes(&self) -> &AttributeRules {
         &self.attributes
+    }
+
+    /// The leaves on conditions.
+    #[inline]
+    #[must_use]
+    pub fn ottl(&self) -> &OttlRules {
+        &self.ottl
     }
 
     /// The leaves on the time from first start to last end.

@@ -3,10 +3,11 @@
 use super::Context;
 use super::error::OttlError;
 use super::field::{self, Field};
-use super::function::{self, ParameterKind, Signature};
+use super::function::{self, Function, ParameterKind, Signature};
 use super::syntax::{self, Node, NodeKind};
 use super::tree::{Argument, Condition, Expression, Key, Predicate};
 use crate::pattern;
+use std::net::IpAddr;
 
 /// Resolves a whole condition.
 pub(super) fn condition(text: &str, context: Context, node: &Node) -> Result<Condition, OttlError> {
@@ -287,17 +288,65 @@ fn check_type(kind: ParameterKind, value: &Expression, offset: usize) -> Result<
         ParameterKind::Double => (matches!(value, Double(_)), "a double"),
         ParameterKind::Boolean => (matches!(value, Boolean(_)), "true or false"),
         ParameterKind::Map => (matches!(value, Map(_)), "a map"),
-        ParameterKind::List => (matches!(value, List(_)), "a list"),
+        ParameterKind::List => (matches!(value, List(_)) && !holds_map(value), "a list without maps"),
         ParameterKind::Time => (false, "a time"),
         ParameterKind::Duration => (false, "a duration, as in Duration(\"1s\")"),
         ParameterKind::Texts => (matches!(value, List(_) | Nil), "a list"),
         ParameterKind::BytesLike => (!matches!(value, List(_) | Map(_)), "a text or bytes"),
         ParameterKind::IntegerLike | ParameterKind::DoubleLike | ParameterKind::BooleanLike => {
-            (!matches!(value, List(_) | Map(_) | Bytes(_)), "a number, truth value or text")
+            let takes = match value {
+                Text(text) => converts(kind, text),
+                other => !matches!(other, List(_) | Map(_) | Bytes(_)),
+            };
+            (takes, "what can be converted")
         }
         _ => return Ok(()),
     };
     if takes { Ok(()) } else { Err(OttlError::new(offset, format!("{what} is needed here"))) }
+}
+
+/// A list that is written out can't become one of the telemetry when it holds a map (a fault of the reference).
+fn holds_map(list: &Expression) -> bool {
+    match list {
+        Expression::List(elements) => {
+            elements.iter().any(|element| matches!(element, Expression::Map(_)) || holds_map(element))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a text is one of a number or truth value.
+fn converts(kind: ParameterKind, text: &str) -> bool {
+    match kind {
+        ParameterKind::IntegerLike => text.parse::<i64>().is_ok(),
+        // Too large a number is none; infinity is one.
+        ParameterKind::DoubleLike => {
+            text.parse::<f64>().is_ok_and(|number| number.is_finite() || text.contains(['i', 'I', 'n', 'N']))
+        }
+        _ => ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"].contains(&text),
+    }
+}
+
+/// Whether a literal is an id of `length` bytes: as bytes, or as twice as many hexadecimal digits.
+fn is_id(value: &Expression, length: usize) -> bool {
+    let bytes = match value {
+        Expression::Text(text) => text.as_bytes(),
+        Expression::Bytes(bytes) => bytes,
+        Expression::Integer(_) | Expression::Double(_) => return length == 8,
+        _ => return false,
+    };
+    bytes.len() == length || bytes.len() == 2 * length && bytes.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Whether a text is a network, as in `10.0.0.0/8`.
+fn is_network(text: &str) -> bool {
+    let Some((base, bits)) = text.split_once('/') else { return false };
+    let bits_max = match base.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|bits| bits <= bits_max)
 }
 
 /// What the reference's converters check of their literal arguments when they are made.
@@ -316,15 +365,33 @@ fn check_values(offset: usize, signature: &Signature, values: &[Option<Argument>
         }
         _ => Ok(()),
     };
+    let id = |length: usize| match values {
+        [Some(Argument::One(value))] if value.is_literal() && !is_id(value, length) => {
+            Err(OttlError::new(offset, format!("{} takes {length} bytes, or twice as many digits", signature.name)))
+        }
+        _ => Ok(()),
+    };
     match signature.function {
-        function::Function::ConvertCase => one_of(text("to_case"), &["lower", "upper", "snake", "camel"]),
-        function::Function::Sort => one_of(text("order"), &["asc", "desc"]),
-        function::Function::Decode => one_of(text("encoding"), DECODINGS),
-        function::Function::Base64Encode => one_of(text("variant"), &DECODINGS[..4]),
-        function::Function::Coalesce if matches!(values, [Some(Argument::Many(list))] if list.is_empty()) => {
+        Function::TraceID | Function::ProfileID => id(16),
+        Function::SpanID => id(8),
+        Function::IsInCIDR => match values {
+            [_, Some(Argument::Many(networks))] => match networks.iter().find_map(|network| match network {
+                Expression::Text(text) if !is_network(text) => Some(text),
+                _ => None,
+            }) {
+                Some(text) => Err(OttlError::new(offset, format!("{text:?} is no network, as in 10.0.0.0/8"))),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        },
+        Function::ConvertCase => one_of(text("to_case"), &["lower", "upper", "snake", "camel"]),
+        Function::Sort => one_of(text("order"), &["asc", "desc"]),
+        Function::Decode => one_of(text("encoding"), DECODINGS),
+        Function::Base64Encode => one_of(text("variant"), &DECODINGS[..4]),
+        Function::Coalesce if matches!(values, [Some(Argument::Many(list))] if list.is_empty()) => {
             Err(OttlError::new(offset, "Coalesce needs one value at least"))
         }
-        function::Function::ParseKeyValue | function::Function::ToKeyValueString => {
+        Function::ParseKeyValue | Function::ToKeyValueString => {
             let (delimiter, pairs) = (text("delimiter").unwrap_or("="), text("pair_delimiter").unwrap_or(" "));
             if delimiter.is_empty() || pairs.is_empty() || delimiter == pairs {
                 return Err(OttlError::new(offset, "the two delimiters must differ and not be empty"));

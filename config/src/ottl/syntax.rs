@@ -372,7 +372,9 @@ impl<'a> Parser<'a> {
             if keys.len() >= NESTING_MAX {
                 return Err(OttlError::new(self.offset(), format!("more than {NESTING_MAX} keys")));
             }
-            keys.push(self.deeper(Self::sum)?);
+            // A key that begins with a text or an integer is that alone.
+            let is_plain = matches!(self.peek(), Some(Kind::Text(_) | Kind::Integer(_)));
+            keys.push(self.deeper(if is_plain { Self::value } else { Self::sum })?);
             self.expect(']')?;
         }
         Ok(keys)

@@ -2,11 +2,12 @@
 
 use super::attribute::{AttributeRules, Test};
 use super::limit::{Cost, Limit};
+use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
 use super::tree::{Class, FNV_BASIS, LimitNumber, Node, fnv_1a};
 use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf};
 use regex::bytes::RegexBuilder;
 use tailwater_config::pattern;
-use tailwater_config::sampling::{Policy, Rule, Sampling, Thresholds};
+use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};
 use thiserror::Error;
 
@@ -25,13 +26,15 @@ pub enum RulesError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A kind of policy that is not evaluated.
-    #[error("line {line}: policy {policy:?}: this type of policy is not supported yet; remove it")]
-    Unsupported {
+    /// A condition is none.
+    #[error("line {line}: policy {policy:?}: {cause}")]
+    Condition {
         /// Line of the file.
         line: u32,
         /// The policy's name.
         policy: String,
+        /// What is wrong with it.
+        cause: OttlRulesError,
     },
     /// More policies or leaves than their numbers can name.
     #[error("more than {0} policies or conditions; split the set over several nodes or simplify it")]
@@ -69,6 +72,7 @@ impl Rules {
         Ok(Self {
             generation: 0,
             attributes: compiler.attributes,
+            ottl: compiler.ottl,
             latencies: compiler.latencies,
             trace_states: compiler.trace_states,
             sampled_flag: compiler.sampled_flag,
@@ -87,6 +91,7 @@ impl Rules {
 #[derive(Default)]
 struct Compiler {
     attributes: AttributeRules,
+    ottl: OttlRules,
     latencies: Vec<LatencyLeaf>,
     trace_states: Vec<TraceStateLeaf>,
     sampled_flag: Option<u16>,
@@ -122,8 +127,8 @@ impl Compiler {
                 }
             }
             Rule::SpanCount { min, max } => Node::SpanCount { min: i64::from(*min), max: i64::from(*max) },
-            Rule::OttlCondition { .. } => {
-                return Err(RulesError::Unsupported { line: policy.line, policy: policy.name.clone() });
+            Rule::OttlCondition { error_mode, span, spanevent } => {
+                self.conditions(policy, *error_mode, (span, spanevent))?
             }
             Rule::RateLimiting { spans_per_second, burst_capacity } => {
                 Node::Limit(self.limit(policy, Limit::bucket(Cost::Spans, *spans_per_second, *burst_capacity))?)
@@ -148,6 +153,34 @@ impl Compiler {
                 Node::All(policies.iter().map(|policy| self.node(policy)).collect::<Result<_, _>>()?)
             }
             Rule::Not(policy) => Node::Not(Box::new(self.node(policy)?)),
+        })
+    }
+
+    /// A policy of conditions. One whose errors propagate has two leaves side by side in one word, of which a trace has
+    /// the one that came first.
+    fn conditions(
+        &mut self,
+        policy: &Policy,
+        error_mode: ErrorMode,
+        conditions: (&[String], &[String]),
+    ) -> Result<Node, RulesError> {
+        let mut matched = self.next_leaf()?;
+        let mut failed = None;
+        if error_mode == ErrorMode::Propagate {
+            if matched % 64 == 63 {
+                matched = self.next_leaf()?;
+            }
+            failed = Some(self.next_leaf()?);
+        }
+        let leaves = OttlLeaves { matched, failed };
+        self.ottl.add(&mut self.attributes, conditions, error_mode, leaves).map_err(|cause| RulesError::Condition {
+            line: policy.line,
+            policy: policy.name.clone(),
+            cause,
+        })?;
+        Ok(match failed {
+            Some(failed) => Node::Fallible { matched, failed },
+            None => Node::Leaf(matched),
         })
     }
 

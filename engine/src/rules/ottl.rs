@@ -76,8 +76,9 @@ pub enum OttlRulesError {
 pub struct OttlLeaves {
     /// A condition held.
     pub matched: u16,
-    /// A condition failed and its error propagates. Of a policy whose errors don't, never set.
-    pub failed: u16,
+    /// A condition failed and its error propagates: the bit behind `matched`, in the same word. None where errors don't
+    /// propagate.
+    pub failed: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -92,7 +93,8 @@ struct OttlPolicy {
 #[derive(Debug, Default)]
 pub struct OttlRules {
     policies: Vec<OttlPolicy>,
-    exclusive: Vec<OttlLeaves>,
+    /// By word of leaves: the `matched` bits that have a `failed` bit behind them.
+    exclusive: Vec<u64>,
     needs_scope: bool,
 }
 
@@ -120,8 +122,10 @@ impl OttlRules {
         let span = compile(conditions.0, Context::Span)?;
         let event = compile(conditions.1, Context::SpanEvent)?;
         self.needs_scope |= builder.needs_scope;
-        if error_mode == ErrorMode::Propagate {
-            self.exclusive.push(leaves);
+        if leaves.failed.is_some() {
+            let word = usize::from(leaves.matched / 64);
+            self.exclusive.resize(self.exclusive.len().max(word + 1), 0);
+            self.exclusive[word] |= 1 << (leaves.matched % 64);
         }
         self.policies.push(OttlPolicy { span, event, leaves, error_mode });
         Ok(())
@@ -140,11 +144,14 @@ impl OttlRules {
         self.needs_scope
     }
 
-    /// The leaves of which a trace has the one that came first.
+    /// Adds a span's leaves to a trace's, for one word of them: of a pair of leaves that exclude each other the trace has
+    /// the one that came first.
     #[inline]
     #[must_use]
-    pub fn exclusive(&self) -> &[OttlLeaves] {
-        &self.exclusive
+    pub fn join(&self, word: usize, trace: u64, span: u64) -> u64 {
+        let Some(matched) = self.exclusive.get(word) else { return trace | span };
+        let decided = (trace | trace >> 1) & matched;
+        trace | span & !(decided | decided << 1)
     }
 
     /// Evaluates all policies on a span and sets their bits in `leaves`; returns how many conditions failed whose errors
@@ -155,7 +162,7 @@ impl OttlRules {
         for policy in &self.policies {
             let leaf = match policy.evaluate(target, has_events, &mut failures) {
                 Outcome::Matched => policy.leaves.matched,
-                Outcome::Failed => policy.leaves.failed,
+                Outcome::Failed => policy.leaves.failed.unwrap_or(u16::MAX),
                 Outcome::Unmatched => continue,
             };
             if let Some(word) = leaves.get_mut(usize::from(leaf / 64)) {
@@ -202,7 +209,7 @@ impl OttlPolicy {
             match evaluate::check(check, target) {
                 Ok(true) => return Outcome::Matched,
                 Ok(false) => {}
-                Err(_) if self.error_mode == ErrorMode::Propagate => return Outcome::Failed,
+                Err(_) if self.leaves.failed.is_some() => return Outcome::Failed,
                 Err(_) => *failures += u32::from(self.error_mode == ErrorMode::Ignore),
             }
         }

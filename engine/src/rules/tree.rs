@@ -61,7 +61,6 @@ pub(super) struct Class {
 pub(super) enum Node {
     Always,
     Leaf(u16),
-    #[allow(dead_code, reason = "conditions are compiled to it")]
     /// A condition that may fail: two leaves of which a trace has the one that came first.
     Fallible {
         matched: u16,

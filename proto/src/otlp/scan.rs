@@ -86,8 +86,8 @@ pub trait TraceVisitor {
     fn resource(&mut self, envelope: &[u8]);
     /// A `ScopeSpans` begins; its spans follow.
     fn scope_begin(&mut self);
-    /// The bytes of the `ScopeSpans` just begun, for a visitor that must know of its scope before its spans.
-    fn scope_message(&mut self, _message: &[u8]) {}
+    /// Where the `ScopeSpans` just begun lies in the request, for a visitor that must know of the scope before its spans.
+    fn scope_message(&mut self, _start: usize, _length: usize) {}
     /// The `ScopeSpans` just begun ends. `envelope` holds every field of it except the spans, as raw wire bytes.
     fn scope_end(&mut self, envelope: &[u8]);
     /// A span begins; its attributes follow, then `span` or `span_refused`.
@@ -153,7 +153,7 @@ impl<'a> Scan<'a> {
     fn scope_spans(&mut self, message: &'a [u8], visitor: &mut impl TraceVisitor) -> Result<(), Fault> {
         self.envelope.clear();
         visitor.scope_begin();
-        visitor.scope_message(message);
+        visitor.scope_message(offset_in(self.request, message), message.len());
         let mut reader = Reader::new(message);
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {

@@ -67,36 +67,67 @@ fn holds(ordering: Option<Ordering>, comparison: Comparison) -> bool {
     }
 }
 
-/// Same keys with the same values, in any order.
+/// Which lists and maps within lists and maps are of one type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    /// Those of a map: all are.
+    Converted,
+    /// Those of two lists of one type: as they are.
+    AsTheyAre,
+    /// Those of a list of the telemetry and one that is written out: lists of the same two, and no maps.
+    Apart,
+}
+
+/// Maps up to this size are compared without sorting.
+const SMALL_MAP_ENTRIES: usize = 16;
+
+/// Same keys with the same values, in any order; of equal keys the first counts.
 fn same_maps(left: &Map<'_>, right: &Map<'_>) -> bool {
-    left.len() == right.len()
-        && left.iter().all(|(key, value)| right.share().get(&key).is_some_and(|other| same(&value, &other)))
+    let count = right.len();
+    if left.len() != count {
+        return false;
+    }
+    if count <= SMALL_MAP_ENTRIES {
+        return left
+            .iter()
+            .all(|(key, value)| right.share().get(&key).is_some_and(|other| same(&value, &other, Parts::Converted)));
+    }
+    let mut sorted: Vec<_> = right.iter().collect();
+    sorted.sort_by(|left, right| left.0.cmp(&right.0));
+    left.iter().all(|(key, value)| {
+        let at = sorted.partition_point(|(known, _)| *known < key);
+        sorted.get(at).is_some_and(|(known, other)| *known == key && same(&value, other, Parts::Converted))
+    })
 }
 
 fn same_lists(left: &List<'_>, right: &List<'_>) -> bool {
     if left.kind() == ListKind::Texts || right.kind() == ListKind::Texts {
         return false; // Has no equal in the reference, not even itself.
     }
-    // Beside a list of the telemetry, a map or list inside a list that is written out has a type of its own.
-    let are_unlike = left.kind() != right.kind();
-    let is_nested = |value: &Value<'_>| match value {
-        Value::Map(_) => true,
-        Value::List(list) => list.kind() == ListKind::Slice,
-        _ => false,
+    let parts = match (left.kind(), right.kind()) {
+        (ListKind::Slice, ListKind::Slice) => Parts::Converted,
+        (left, right) if left == right => Parts::AsTheyAre,
+        _ => Parts::Apart,
     };
-    let plain = if left.kind() == ListKind::Plain { left } else { right };
-    if are_unlike && plain.iter().any(|value| is_nested(&value)) {
-        return false;
-    }
-    left.len() == right.len() && left.iter().zip(right.iter()).all(|(left, right)| same(&left, &right))
+    same_elements(left, right, parts)
+}
+
+fn same_elements(left: &List<'_>, right: &List<'_>, parts: Parts) -> bool {
+    left.len() == right.len() && left.iter().zip(right.iter()).all(|(left, right)| same(&left, &right, parts))
 }
 
 /// Equality of parts: of one type and one value; no integer equals a double here.
-fn same(left: &Value<'_>, right: &Value<'_>) -> bool {
+fn same(left: &Value<'_>, right: &Value<'_>, parts: Parts) -> bool {
     match (left, right) {
-        (Value::Map(left), Value::Map(right)) => same_maps(left, right),
+        (Value::Map(left), Value::Map(right)) => parts != Parts::Apart && same_maps(left, right),
         (Value::List(left), Value::List(right)) => {
-            left.len() == right.len() && left.iter().zip(right.iter()).all(|(left, right)| same(&left, &right))
+            let are_alike = left.kind() == right.kind();
+            let is_one_type = match parts {
+                Parts::Converted => true,
+                Parts::AsTheyAre => are_alike,
+                Parts::Apart => !are_alike,
+            };
+            is_one_type && same_elements(left, right, parts)
         }
         _ => left == right,
     }

@@ -15,7 +15,6 @@ pub fn text_like<'a>(value: Value<'a>) -> Result<Option<Chars<'a>>, Failure> {
         Value::Nil => return Ok(None),
         Value::Text(text) => text,
         Value::Bytes(bytes) => Cow::Owned(super::target::hexadecimal(&bytes)),
-        Value::Messages(..) | Value::Status => return Err(Failure::Type),
         other => {
             let mut out = Vec::new();
             json(&other, true, &mut out)?;
@@ -153,7 +152,8 @@ fn json(value: &Value<'_>, escapes_html: bool, out: &mut Vec<u8>) -> Result<(), 
         Value::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
         Value::Integer(value) | Value::Duration(value) => out.extend_from_slice(value.to_string().as_bytes()),
         Value::Double(value) if value.is_finite() => out.extend_from_slice(double(*value).as_bytes()),
-        Value::Double(_) | Value::Messages(..) | Value::Status => return Err(Failure::Type),
+        Value::Double(_) => return Err(Failure::Type),
+        Value::Messages(..) | Value::Status => out.extend_from_slice(b"{}"),
         Value::Text(text) => quoted(text, escapes_html, out),
         Value::Bytes(bytes) => quoted(STANDARD.encode(bytes).as_bytes(), escapes_html, out),
         Value::TraceId(id) | Value::ProfileId(id) => numbers(id, out),

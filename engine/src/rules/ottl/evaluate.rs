@@ -38,9 +38,8 @@ pub(super) fn check<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, 
         Check::Compare(comparison, left, right) => {
             let left = value(left, target)?;
             let right = value(right, target)?;
-            match (&left, &right) {
-                (Value::Map(_) | Value::List(_), Value::Map(_) | Value::List(_)) => target.spend(size(&left))?,
-                _ => {}
+            if matches!(left, Value::Map(_) | Value::List(_)) && matches!(right, Value::Map(_) | Value::List(_)) {
+                target.spend(size(&left).saturating_add(size(&right)))?;
             }
             Ok(compare(&left, &right, *comparison))
         }
