@@ -97,6 +97,11 @@ impl Collector {
         self.metric(DECIDED)
     }
 
+    /// Waits until so many traces have been judged.
+    pub fn until_decided(&mut self, traces: u64) {
+        self.until(|collector| collector.decided() >= traces);
+    }
+
     /// Sends requests over one connection to the receiver of that number. Returns how long it took.
     ///
     /// # Panics
@@ -195,7 +200,7 @@ pub fn play(binary: &Path, scenarios: &[Scenario]) -> Vec<Option<Vec<KeptSpan>>>
         }
     }
     let traces: usize = scenarios.iter().map(|scenario| scenario.traces(false).len()).sum();
-    collector.until(|collector| collector.decided() >= traces as u64);
+    collector.until_decided(traces as u64);
     for (number, scenario) in scenarios.iter().enumerate() {
         let late = scenario.requests.iter().filter(|request| request.is_late);
         collector.send(number, late.map(|request| request.body.as_ref()));
