@@ -248,7 +248,8 @@ fn keyed(rule: &Rule, fields: &mut Fields) {
         }
         Rule::NumericAttribute { key, min, max, invert } => {
             fields.put(true, "key", text(key));
-            fields.put(*min != i64::MIN, "min_value", min.to_string());
+            // One bound is to be written, also when both take everything in.
+            fields.put(*min != i64::MIN || *max == i64::MAX, "min_value", min.to_string());
             fields.put(*max != i64::MAX, "max_value", max.to_string());
             fields.put(*invert, "invert_match", "true".to_string());
         }

@@ -84,11 +84,13 @@ impl Scenario {
     }
 
     /// A Collector file around the processor, which both programs read. What differs is in the environment:
-    /// `CONFORMANCE_HTTP` is the receiver's address, `CONFORMANCE_SINK` the URL of the next hop.
+    /// `CONFORMANCE_HTTP` and
+    /// `CONFORMANCE_GRPC` are the receiver's addresses, `CONFORMANCE_SINK` is the URL of the next hop.
     #[must_use]
     pub fn file(&self) -> String {
         format!(
-            "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"${{env:CONFORMANCE_HTTP:-127.0.0.1:0}}\"}}}}}}}}\n\
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"${{env:CONFORMANCE_GRPC:-127.0.0.1:0}}\"}}, \
+             http: {{endpoint: \"${{env:CONFORMANCE_HTTP:-127.0.0.1:0}}\"}}}}}}}}\n\
              processors: {{tail_sampling: {}}}\n\
              exporters: {{otlp_http: {{endpoint: \"${{env:CONFORMANCE_SINK:-http://127.0.0.1:9}}\", compression: none}}}}\n\
              service: {{pipelines: {{traces: {{receivers: [otlp], processors: [tail_sampling], exporters: [otlp_http]}}}}}}\n",

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     sound &= report("engine", &played, |scenario| engine::play(scenario, 1 + scenario.requests.len() as u16 % 3));
     let through_program = arguments.number("program", 10) as usize;
     let some: Vec<_> = played.iter().rev().take(through_program).cloned().collect();
-    sound &= report("program", &some, |scenario| Ok(program::play(scenario)));
+    sound &= report("program", &some, |scenario| engine::play(scenario, 1).map(|_| program::play(scenario)));
     if let Some(directory) = arguments.0.get("record").map(PathBuf::from) {
         std::fs::create_dir_all(&directory).unwrap();
         let sure = |(scenario, kept): &(Scenario, Option<Vec<_>>)| {
@@ -71,9 +71,35 @@ fn main() -> ExitCode {
         println!("recorded in {}", directory.display());
     }
     if arguments.number("limits", 1) > 0 {
-        sound &= limits::compare(&binary, arguments.0.get("record").map(PathBuf::from).as_deref());
+        let theirs = limits::play_collector(&binary);
+        if let Some(directory) = arguments.0.get("record") {
+            limits::write(&PathBuf::from(directory).join(limits::FILE), &theirs);
+        }
+        sound &= report_limits(&theirs);
     }
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints how much each limiter let through, here and there.
+fn report_limits(theirs: &[Vec<u64>]) -> bool {
+    let mut sound = true;
+    for (number, (limiter, theirs)) in limits::limiters().iter().zip(theirs).enumerate() {
+        match limits::play(number, limiter) {
+            Err(error) => println!("limits: {}: not compared: {error}", limiter.name),
+            Ok(ours) => {
+                let lines = limits::difference(limiter, theirs, &ours);
+                let (there, here) = (theirs.iter().sum::<u64>(), ours.iter().sum::<u64>());
+                println!(
+                    "limits: {}: the Collector {there}, tailwater {here}, {} seconds differ",
+                    limiter.name,
+                    lines.len()
+                );
+                lines.iter().take(SHOWN_MAX).for_each(|line| println!("  {line}"));
+                sound &= lines.is_empty();
+            }
+        }
+    }
+    sound
 }
 
 /// Whether the Collector does with the cases by hand what they say that it does.

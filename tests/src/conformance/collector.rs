@@ -65,7 +65,10 @@ impl Collector {
         let end = Instant::now() + PATIENCE;
         while !is_so(self) {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < end, "the Collector ({ended:?}) said:\n{}", self.said());
+            if ended.is_some() || Instant::now() >= end {
+                let counts = if ended.is_none() { [self.decided(), self.metric(RELEASED)] } else { [0, 0] };
+                panic!("the Collector ({ended:?}, decided and released {counts:?}) said:\n{}", self.said());
+            }
             std::thread::sleep(LOOK);
         }
     }
@@ -82,8 +85,8 @@ impl Collector {
     /// When the Collector does not answer.
     #[must_use]
     pub fn metric(&self, name: &str) -> u64 {
-        let (status, body) =
-            http_request(self.metrics, "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n", &[]);
+        // Of HTTP/1.0, so that the page is not cut into chunks.
+        let (status, body) = http_request(self.metrics, "GET /metrics HTTP/1.0\r\n\r\n", &[]);
         assert_eq!(status, 200);
         let text = String::from_utf8_lossy(&body).into_owned();
         let samples = text.lines().filter_map(|line| line.rsplit_once(' '));
@@ -95,6 +98,11 @@ impl Collector {
     #[must_use]
     pub fn decided(&self) -> u64 {
         self.metric(DECIDED)
+    }
+
+    /// Waits until so many traces have been judged.
+    pub fn until_decided(&mut self, traces: u64) {
+        self.until(|collector| collector.decided() >= traces);
     }
 
     /// Sends requests over one connection to the receiver of that number. Returns how long it took.
@@ -174,7 +182,7 @@ fn file(processors: &[&serde_json::Value], receivers: &[SocketAddr], metrics: So
     );
     format!(
         "receivers:\n{sources}processors:\n{samplers}exporters:\n  otlp_http: {exporter}\nservice:\n  telemetry:\n    \
-         logs: {{level: warn}}\n    metrics: {{level: normal, readers: [{{pull: {{exporter: {{prometheus: \
+         logs: {{level: error}}\n    metrics: {{level: normal, readers: [{{pull: {{exporter: {{prometheus: \
          {{host: {host}, port: {port}}}}}}}}}]}}\n  pipelines:\n{pipelines}"
     )
 }
@@ -195,13 +203,14 @@ pub fn play(binary: &Path, scenarios: &[Scenario]) -> Vec<Option<Vec<KeptSpan>>>
         }
     }
     let traces: usize = scenarios.iter().map(|scenario| scenario.traces(false).len()).sum();
-    collector.until(|collector| collector.decided() >= traces as u64);
+    collector.until_decided(traces as u64);
+    let released = collector.metric(RELEASED);
     for (number, scenario) in scenarios.iter().enumerate() {
         let late = scenario.requests.iter().filter(|request| request.is_late);
         collector.send(number, late.map(|request| request.body.as_ref()));
     }
     let late: usize = scenarios.iter().map(Scenario::late_spans).sum();
-    collector.until(|collector| collector.metric(RELEASED) >= late as u64);
+    collector.until(|collector| collector.metric(RELEASED) >= released + late as u64);
     let mut scenario_of = BTreeMap::new();
     for (number, scenario) in scenarios.iter().enumerate() {
         scenario_of.extend(scenario.traces(false).into_iter().map(|trace| (trace, number)));

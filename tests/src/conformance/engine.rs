@@ -9,7 +9,7 @@ use tailwater_config::{GIB, Inputs, load};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
-use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_engine::shard::{Shard, ShardPlan, TICK};
 use tailwater_engine::vocabulary::{Judged, Nanos, Origin, ShardIndex, SpanBatch, Unit};
 
 /// The time between two looks at what is due: the Collector's tick.
@@ -49,37 +49,27 @@ pub fn play(scenario: &Scenario, shards: u16) -> Result<Vec<KeptSpan>, String> {
     Ok(node.drain())
 }
 
-/// What a node of one shard keeps when each request comes at its time, with the time at which it was judged, in seconds.
+/// What a node of one shard keeps when each request comes at its time, looked at as often as a real one looks.
 ///
 /// # Errors
 /// Why its policies cannot be evaluated.
-pub fn play_at(scenario: &Scenario, times: &[Duration]) -> Result<Vec<(u64, KeptSpan)>, String> {
+pub fn play_at(scenario: &Scenario, times: &[Duration]) -> Result<Vec<KeptSpan>, String> {
     let sampling = sampling(scenario)?;
     let mut node = Node::new(&sampling, 1)?;
-    let mut kept = Vec::new();
-    let mut collect = |node: &mut Node| {
-        let second = node.now.0 / (1000 * Nanos::PER_MILLISECOND);
-        kept.extend(node.take_kept().into_iter().map(|span| (second, span)));
-    };
     for (Request { body, .. }, at) in scenario.requests.iter().zip(times) {
-        let at = Nanos(at.as_nanos() as u64);
-        while Nanos(node.now.0 / STEP.0 * STEP.0 + STEP.0) <= at {
-            node.now = Nanos(node.now.0 / STEP.0 * STEP.0 + STEP.0);
+        let at = STEP.plus(nanos(*at));
+        while node.now < at {
+            node.advance(TICK);
             node.tick();
-            collect(&mut node);
         }
-        node.now = at;
         node.send(body);
     }
-    let end = node.now.plus(Nanos(sampling.decision_wait.as_nanos() as u64 + 2 * STEP.0));
+    let end = node.now.plus(nanos(sampling.decision_wait)).plus(STEP).plus(STEP);
     while node.now < end {
-        node.now = Nanos(node.now.0 / STEP.0 * STEP.0 + STEP.0);
+        node.advance(TICK);
         node.tick();
-        collect(&mut node);
     }
-    node.flush();
-    collect(&mut node);
-    Ok(kept)
+    Ok(node.drain())
 }
 
 /// Shards without anything between them.
@@ -112,8 +102,11 @@ impl Host for Sink {
     }
 }
 
+fn nanos(duration: Duration) -> Nanos {
+    Nanos(duration.as_nanos() as u64)
+}
+
 fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
-    let nanos = |duration: Duration| Nanos(duration.as_nanos() as u64);
     ShardPlan {
         shard: ShardIndex(shard),
         shards,
@@ -165,7 +158,7 @@ impl Node {
     }
 
     fn wait(&mut self, duration: Duration) {
-        let end = self.now.plus(Nanos(duration.as_nanos() as u64));
+        let end = self.now.plus(nanos(duration));
         while self.now < end {
             self.advance(STEP);
             self.tick();

@@ -74,12 +74,39 @@ enum Level {
 #[must_use]
 pub fn processor(random: &mut Rng) -> Value {
     let mut names = 0;
-    let policies: Vec<Value> = (0..random.usize(1..6)).map(|_| policy(random, Level::Top, &mut names)).collect();
+    let is_ingest = random.u8(0..6) == 0;
+    let mut policies: Vec<Value> = (0..random.usize(1..6)).map(|_| policy(random, Level::Top, &mut names)).collect();
+    if is_ingest {
+        make_stateless(&mut policies);
+    }
     let mut processor = processor_of(&policies);
     if random.u8(0..4) == 0 {
         processor["sample_on_first_match"] = json!(true);
     }
+    if is_ingest {
+        processor["sampling_strategy"] = json!("span-ingest");
+    }
     processor
+}
+
+/// Takes away what the Collector refuses on pieces of a trace: bounds that a later piece may pass.
+fn make_stateless(policies: &mut Vec<Value>) {
+    // Where there is a drop policy nothing is ever sampled; most scenarios are to be of more interest.
+    if policies.len() > 1 {
+        policies.retain(|policy| policy["type"] != "drop");
+    }
+    policies.iter_mut().for_each(strip);
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| key != "upper_threshold_ms" && key != "max_spans");
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip),
+        _ => {}
+    }
 }
 
 fn policy(random: &mut Rng, level: Level, names: &mut u32) -> Value {

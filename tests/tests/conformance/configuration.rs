@@ -5,7 +5,7 @@ use tailwater_config::{GIB, Inputs, Loaded, effective, load};
 use tailwater_tests::conformance::{cases, scenario};
 
 /// Random processors that are read.
-const SEEDS: std::ops::Range<u64> = 0..500;
+const SEEDS: std::ops::Range<u64> = 0..150;
 
 fn read(text: &str) -> Loaded {
     let inputs = Inputs { file: Some(("t.yaml", text)), environment: &[], flags: &[], machine_memory_bytes: 10 * GIB };

@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 mod configuration;
+mod limits;
 mod recorded;
 
 use tailwater_tests::conformance::{Scenario, cases, difference, engine, from_hexadecimal, hexadecimal, scenario};
