@@ -5,8 +5,9 @@ use crate::draft::Draft;
 use crate::sampling::{Policy, Rule, Sampling};
 use crate::settings::{Config, Node};
 
-/// Keys below `sampling` that size tables made at start.
-const SIZES_OF_TABLES: [&str; 3] = [
+/// Keys below `sampling` that size tables made at start, or say what a pending trace waits for.
+const FIXED: [&str; 4] = [
+    "sampling.strategy",
     "sampling.num_traces",
     "sampling.decision_cache.sampled_cache_size",
     "sampling.decision_cache.non_sampled_cache_size",
@@ -14,7 +15,7 @@ const SIZES_OF_TABLES: [&str; 3] = [
 
 /// Whether a change of that key takes effect without a restart.
 fn is_live(path: &str) -> bool {
-    path == "reload_interval" || (path.starts_with("sampling.") && !SIZES_OF_TABLES.contains(&path))
+    path == "reload_interval" || (path.starts_with("sampling.") && !FIXED.contains(&path))
 }
 
 /// The configuration of a node that runs `running` and is told `wanted`: what can change has changed.
@@ -26,6 +27,7 @@ pub fn with_changes(running: &Config, wanted: &Config) -> Config {
             traces_max: running.sampling.traces_max,
             sampled_cache_size: running.sampling.sampled_cache_size,
             non_sampled_cache_size: running.sampling.non_sampled_cache_size,
+            strategy: running.sampling.strategy,
             ..wanted.sampling.clone()
         },
         ..running.clone()

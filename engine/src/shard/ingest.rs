@@ -64,6 +64,7 @@ impl Shard {
             let Some((_, Place::Pending(entry))) = pending else { continue };
             let Some((ballot, randomness)) = self.piece_ballot(now, entry, &piece) else { continue };
             self.buffer.traces.unlink(entry);
+            self.adopt_generation(entry);
             match ballot.verdict {
                 Verdict::Keep(policy) => {
                     self.settle_kept(now, entry, (policy, ballot, randomness), Occasion::Ingest, host);
