@@ -8,7 +8,7 @@ pub mod replay;
 
 pub use port::CorePort;
 
-use crate::control::{Change, Control, ExporterSnapshot, LogSnapshot, Snapshot};
+use crate::control::{Change, Control, Explained, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
@@ -468,6 +468,11 @@ impl Core {
                 Control::Opened(answer) => spawn(self.clone().tell_opened(answer)),
                 Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
+                Control::Explain(trace_id, answer) => {
+                    let explained =
+                        self.with_shard(|shard, now, _| Explained { now, explanation: shard.explain(now, &trace_id) });
+                    _ = answer.try_send(explained);
+                }
                 Control::Reload(change, answer) => {
                     self.reload(&change).await;
                     _ = answer.try_send(());

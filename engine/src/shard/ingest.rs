@@ -65,6 +65,7 @@ impl Shard {
             let Some((ballot, randomness)) = self.piece_ballot(now, entry, &piece) else { continue };
             self.buffer.traces.unlink(entry);
             self.adopt_generation(entry);
+            self.note_reason(entry, &ballot, randomness.value, now, Occasion::Ingest);
             match ballot.verdict {
                 Verdict::Keep(policy) => {
                     self.settle_kept(now, entry, (policy, ballot, randomness), Occasion::Ingest, host);
