@@ -36,7 +36,7 @@ pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
 pub use effective::effective;
 pub use load::{Form, Inputs, Loaded, load};
-pub use memory_plan::{MemoryPlan, MemoryRow, memory_plan};
+pub use memory_plan::{EXPLAINED_VERDICT_BYTES, MemoryPlan, MemoryRow, memory_plan};
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;
 pub use settings::*;

@@ -31,6 +31,8 @@ pub struct MemoryPlan {
 const CONNECTION_BYTES: u64 = 32 * KIB;
 /// Bytes of a remembered verdict: its hash and policy, and its slot in the index at a load of one third.
 const VERDICT_BYTES: u64 = 34;
+/// Bytes of a verdict with its reason.
+pub const EXPLAINED_VERDICT_BYTES: u64 = 80;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -102,6 +104,14 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             "verdict caches",
             verdicts.saturating_mul(VERDICT_BYTES),
             format!("{verdicts} verdicts (sampling.decision_cache) of {VERDICT_BYTES} B"),
+        ),
+        row(
+            "explained verdicts",
+            config.admin.explained_verdicts_max.saturating_mul(EXPLAINED_VERDICT_BYTES),
+            format!(
+                "{} verdicts (explain.verdicts_max) of {EXPLAINED_VERDICT_BYTES} B",
+                config.admin.explained_verdicts_max
+            ),
         ),
         row("export queues", queues, "queue_bytes_max of each exporter".to_string()),
         row(

@@ -294,12 +294,15 @@ impl Default for Limits {
 pub struct Admin {
     /// Listening address; `None` when switched off.
     pub endpoint: Option<SocketAddr>,
+    /// Recent verdicts on this node whose reasons are kept; zero for none.
+    pub explained_verdicts_max: u64,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         // The Collector's own metrics are on 8888 and its health on 13133: a neighbour of neither.
-        Self { endpoint: Some(loopback(8898)) }
+        // Minutes at some hundred traces a second, for 5 MiB.
+        Self { endpoint: Some(loopback(8898)), explained_verdicts_max: 65_536 }
     }
 }
 

@@ -19,6 +19,8 @@ pub mod randomness;
 
 pub mod index;
 
+pub mod explain;
+
 pub mod intake;
 
 pub mod log;

@@ -7,6 +7,7 @@ mod generation;
 mod ingest;
 mod judge;
 mod outgoing;
+mod reason;
 
 use crate::buffer::Buffer;
 use crate::buffer::arena::{Arena, Reference};
@@ -14,6 +15,7 @@ use crate::buffer::cold::ColdTable;
 use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
 use crate::buffer::traces::TraceTable;
 use crate::decide::{KeptBy, VerdictMemory};
+use crate::explain::Explanations;
 use crate::export::mark::{Mark, MarkCounts, Marker};
 use crate::export::{BatchLimits, Export};
 use crate::host::Host;
@@ -104,6 +106,7 @@ pub struct Shard {
     rules: Arc<Rules>,
     limits: Limits,
     generations: Generations,
+    explanations: Explanations,
     /// The window that was cut last: its number counted from the origin.
     window: u32,
     randomness: Randomness,
@@ -163,6 +166,7 @@ impl Shard {
             sweep: 0,
             scopes: Vec::new(),
             generations: Generations::default(),
+            explanations: Explanations::new(0),
             plan,
             rules,
         }

@@ -6,17 +6,19 @@
 //! GET /health/ready   200 while requests are accepted; 503 before that and from the beginning of a drain
 //! GET /health         the same as /health/ready
 //! GET /api/v1/status  the rules in force and what came of the last attempt to change them; JSON, as all below /api
+//! GET /api/v1/traces/<id> why a trace was kept or dropped, or what a pending one has so far; 404 with a remedy
 //! POST /api/v1/reload reads the configuration again: 200 when it is in force, 422 with the problems when it is refused
 //! ```
 
-use crate::control::Cores;
+use crate::control::{Control, Cores, Explained};
+use crate::explain;
 use crate::metrics::{Exposition, Facts, expose};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,8 +41,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const STATUS: &str = "/api/v1/status";
 const RELOAD: &str = "/api/v1/reload";
-const PATHS: &str = "no such path; there are /metrics, /health, /health/ready, /health/live, /api/v1/status and \
-    /api/v1/reload\n";
+const PATHS: &str = "no such path; there are /metrics, /health, /health/ready, /health/live, /api/v1/status, \
+    /api/v1/traces/<id> and /api/v1/reload\n";
+const TRACES: &str = "/api/v1/traces/";
 
 /// What the endpoint shows.
 pub struct State {
@@ -80,6 +83,25 @@ impl State {
         Reply::http(StatusCode::OK, exposition.content_type(), expose(&snapshots, &facts, exposition).into())
     }
 
+    /// What the cores know of a trace.
+    async fn explain(&self, id: &str) -> Reply {
+        let Some(trace_id) = explain::trace_id(id) else {
+            let said = json!({ "error": "no trace id", "remedy": "give 32 hexadecimal digits" });
+            return answer(StatusCode::BAD_REQUEST, &said);
+        };
+        let known = self.cores.ask(|answer| Control::Explain(trace_id, answer)).await;
+        let known: Vec<Explained> = known.into_iter().flatten().collect();
+        let state = self.reloader.state();
+        let now = tailwater_runtime::clock::unix_nanos();
+        match explain::answer(id, &known, &*state, now) {
+            Some(said) => answer(StatusCode::OK, &said),
+            None => {
+                let verdicts_max = state.config.admin.explained_verdicts_max;
+                answer(StatusCode::NOT_FOUND, &explain::unknown(id, verdicts_max))
+            }
+        }
+    }
+
     fn readiness(&self) -> Reply {
         if self.ready.load(Ordering::Relaxed) {
             Reply::http(StatusCode::OK, TEXT, Bytes::from_static(b"ready\n"))
@@ -98,7 +120,7 @@ impl State {
     }
 }
 
-fn json(code: StatusCode, value: &Value) -> Reply {
+fn answer(code: StatusCode, value: &Value) -> Reply {
     Reply::http(code, JSON, format!("{value}\n").into())
 }
 
@@ -109,7 +131,8 @@ fn not_live(answered: usize, cores: usize) -> Reply {
 
 impl Service for State {
     fn accept_head(&self, protocol: Protocol, method: &Method, path: &str, _: &HeaderMap) -> Result<(), Box<Reply>> {
-        let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS].contains(&path);
+        let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS].contains(&path)
+            || path.starts_with(TRACES);
         if protocol == Protocol::Grpc || !(to_read || path == RELOAD) {
             return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))));
         }
@@ -130,11 +153,12 @@ impl Service for State {
         match request.path() {
             "/metrics" => self.metrics(&request.headers).await,
             "/health/live" => self.liveness().await,
-            STATUS => json(StatusCode::OK, &self.reloader.status()),
+            path if path.starts_with(TRACES) => self.explain(&path[TRACES.len()..]).await,
+            STATUS => answer(StatusCode::OK, &self.reloader.status()),
             RELOAD => {
                 let said = self.reloader.ask().await;
                 let is_refused = said["outcome"] == Outcome::Refused.label();
-                json(if is_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &said)
+                answer(if is_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &said)
             }
             _ => self.readiness(),
         }

@@ -374,7 +374,9 @@ impl Seat {
             let endpoints = Endpoints::new(settings).map_err(|error| error.to_string())?;
             exporters.push(Rc::new(Exporter::new(settings, endpoints, shards)));
         }
-        let shard = Shard::new(self.plan, self.rules);
+        let reasons_max = plan::reasons_max(&self.config, self.plan.shards);
+        let mut shard = Shard::new(self.plan, self.rules);
+        shard.keep_reasons(reasons_max);
         let file = self.file.map(|jobs| FileQueue::new(jobs, self.index));
         let outbox = Outbox::new(exporters, file, self.log.is_some());
         let settings = settings(&self.config);

@@ -1,7 +1,7 @@
 //! The command line. Every knob of the catalogue is a flag of `run` and `check`; nothing about a knob is written here.
 
 use crate::source::{ConfigurationSource, Stamp};
-use crate::{boot, check, doctor, log_tool};
+use crate::{boot, check, doctor, explain, log_tool};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 use std::io::Write;
@@ -35,6 +35,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("doctor", matches)) => {
             let json = matches.get_flag("json");
             with_configuration(matches, &knobs, |loaded, _, _| doctor::run(loaded, json))
+        }
+        Some(("explain", matches)) => {
+            let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+            explain::client::run(&text("trace"), &text("admin-endpoint"), matches.get_flag("json"))
         }
         Some(("log", matches)) => log(matches),
         _ => ExitCode::from(EXIT_USAGE),
@@ -74,7 +78,21 @@ fn command(knobs: &[Knob]) -> Command {
         .subcommand(configured("doctor", "Test this machine and name the remedy for what is missing").arg(
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object").display_order(1),
         ))
+        .subcommand(explain_command(knobs))
         .subcommand(log_command())
+}
+
+fn explain_command(knobs: &[Knob]) -> Command {
+    let admin = knobs.iter().find(|knob| knob.path == "admin.endpoint");
+    let endpoint = std::env::var("TAILWATER_ADMIN_ENDPOINT").ok();
+    let endpoint = endpoint.or_else(|| admin.map(|knob| knob.default.clone())).unwrap_or_default();
+    let trace = Arg::new("trace").value_name("TRACE ID").required(true).help("32 hexadecimal digits");
+    let admin = Arg::new("admin-endpoint").long("admin-endpoint").value_name("HOST:PORT");
+    Command::new("explain")
+        .about("Ask a running node why a trace was kept or dropped, or what it has of a pending one")
+        .arg(trace)
+        .arg(admin.default_value(endpoint).help("Admin endpoint of the node"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the node's JSON"))
 }
 
 fn log_command() -> Command {

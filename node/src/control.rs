@@ -3,11 +3,13 @@
 use async_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;
+use tailwater_engine::explain::Explanation;
 use tailwater_engine::export::mark::MarkCounts;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Ledger;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::ShardPlan;
+use tailwater_engine::vocabulary::{Nanos, TraceId};
 
 /// A request to one core. Answers go through channels of length one, so that a core never waits to give one.
 pub enum Control {
@@ -20,6 +22,8 @@ pub enum Control {
     StopIntake(Duration, Sender<()>),
     /// Change the rules between two verdicts; answered when they are in force.
     Reload(Arc<Change>, Sender<()>),
+    /// What is known of a trace.
+    Explain(TraceId, Sender<Explained>),
     /// Judge all that is pending; answered when all is judged.
     Decide(Sender<()>),
     /// Send what is queued; answered when the queue is empty.
@@ -30,6 +34,14 @@ pub enum Control {
     End(Sender<Snapshot>),
     /// The embedded file's thread is done with the job of that ticket.
     Written(u64, ExportFate),
+}
+
+/// What one core knows of a trace.
+pub struct Explained {
+    /// The engine's time.
+    pub now: Nanos,
+    /// `None` when it knows nothing.
+    pub explanation: Option<Explanation>,
 }
 
 /// What of the configuration changes while a core runs.

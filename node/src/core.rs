@@ -8,7 +8,7 @@ pub mod replay;
 
 pub use port::CorePort;
 
-use crate::control::{Change, Control, ExporterSnapshot, LogSnapshot, Snapshot};
+use crate::control::{Change, Control, Explained, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
@@ -54,8 +54,9 @@ pub enum Message {
     Parked(Vec<Unit>, Destinations),
     /// The sender's log is full: traces are to be judged early wherever they are, for their spans are in any core's log.
     LogFull,
-    /// What wanted to pass each limit on the core of that number in the last second.
-    LimitDemand(usize, Vec<u64>),
+    /// What wanted to pass each limit on the core of that number in the last second, by the numbers that limits have in a
+    /// generation of the rules.
+    LimitDemand(usize, u32, Vec<u64>),
 }
 
 /// Units of other cores' logs, until they are sent.
@@ -262,7 +263,11 @@ impl Core {
                     self.park(unit, destinations);
                 }
             }
-            Message::LimitDemand(core, demand) => self.note_demand(core, demand),
+            Message::LimitDemand(core, generation, demand) => {
+                if generation == self.shard.borrow().rules().generation() {
+                    self.note_demand(core, demand);
+                }
+            }
             Message::LogFull => {
                 if !self.is_replaying.get() {
                     self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
@@ -433,13 +438,16 @@ impl Core {
     async fn share_limits(self: Rc<Self>) {
         loop {
             sleep(LIMITS_SHARED_INTERVAL).await;
-            let demand = self.shard.borrow_mut().take_limit_demand();
+            let (demand, generation) = {
+                let mut shard = self.shard.borrow_mut();
+                (shard.take_limit_demand(), shard.rules().generation())
+            };
             if demand.is_empty() {
                 continue;
             }
             for other in (0..self.mesh.ports()).filter(|other| *other != self.index) {
                 // A core whose queue is full divides by what it heard last.
-                _ = self.mesh.try_send(other, Message::LimitDemand(self.index, demand.clone()));
+                _ = self.mesh.try_send(other, Message::LimitDemand(self.index, generation, demand.clone()));
             }
             let cores = self.mesh.ports();
             self.note_demand(self.index, demand);
@@ -460,6 +468,11 @@ impl Core {
                 Control::Opened(answer) => spawn(self.clone().tell_opened(answer)),
                 Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
+                Control::Explain(trace_id, answer) => {
+                    let explained =
+                        self.with_shard(|shard, now, _| Explained { now, explanation: shard.explain(now, &trace_id) });
+                    _ = answer.try_send(explained);
+                }
                 Control::Reload(change, answer) => {
                     self.reload(&change).await;
                     _ = answer.try_send(());
@@ -492,6 +505,7 @@ impl Core {
         while !self.with_shard(|shard, now, outbox| shard.reload(now, &change.rules, &change.plan, outbox)) {
             yield_now().await;
         }
+        self.limit_demands.borrow_mut().clear();
         self.blocks_on_overflow.set(change.blocks_on_overflow);
     }
 

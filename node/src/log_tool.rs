@@ -2,7 +2,7 @@
 //! in memory at a time.
 
 mod dump;
-mod moment;
+pub mod moment;
 mod verify;
 
 pub use dump::run as dump;

@@ -7,6 +7,7 @@ mod cli;
 mod control;
 mod core;
 mod doctor;
+mod explain;
 mod log_tool;
 mod logging;
 mod machine;

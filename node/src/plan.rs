@@ -1,8 +1,9 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
 use tailwater_config::sampling::Strategy;
-use tailwater_config::{Batch, Config, MemoryPlan};
+use tailwater_config::{Batch, Config, EXPLAINED_VERDICT_BYTES, MemoryPlan};
 use tailwater_engine::buffer::traces;
+use tailwater_engine::explain::REASON_BYTES;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::index::POSITION_MAX;
 use tailwater_engine::shard::ShardPlan;
@@ -72,6 +73,13 @@ pub fn shard_plan(
         flush_interval: nanos(batch.flush_interval),
     }
 }
+
+/// Verdicts whose reasons each of so many shards keeps.
+pub fn reasons_max(config: &Config, shards: u16) -> usize {
+    size(config.admin.explained_verdicts_max.div_ceil(u64::from(shards.max(1))))
+}
+
+const _: () = assert!(REASON_BYTES as u64 <= EXPLAINED_VERDICT_BYTES, "the memory plan counts no less");
 
 /// One batch goes to all exporters, so it keeps the bounds of each.
 fn smallest_batch(config: &Config) -> Batch {

@@ -4,11 +4,13 @@
 
 use crate::boot::blueprint_after;
 use crate::control::{Change, Control, Cores};
+use crate::explain::Names;
 use crate::plan::shard_plan;
 use crate::source::{ConfigurationSource, Stamp};
 use async_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,8 @@ const WISHES_MAX: usize = 4;
 const OFF_RECHECK: Duration = Duration::from_secs(5);
 /// Problems kept of the last attempt.
 const PROBLEMS_MAX: usize = 100;
+/// Generations whose sub-policies' names are known to explanations.
+const GENERATIONS_NAMED_MAX: usize = 16;
 
 /// Who wants the configuration to be read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +110,28 @@ pub struct State {
     pub attempts: [u64; Outcome::ALL.len()],
     /// The last attempt.
     pub last: Option<Attempt>,
+    /// Names of sub-policies of recent generations, which have numbers of their own.
+    sub_policies: VecDeque<(u32, Vec<String>)>,
+}
+
+impl State {
+    fn note_sub_policies(&mut self) {
+        if self.sub_policies.len() >= GENERATIONS_NAMED_MAX {
+            self.sub_policies.pop_front();
+        }
+        self.sub_policies.push_back((self.rules.generation(), self.rules.sub_policy_names().to_vec()));
+    }
+}
+
+impl Names for State {
+    fn policy(&self, policy: u16) -> String {
+        self.rules.policy_names().nth(usize::from(policy)).unwrap_or_default().to_string()
+    }
+
+    fn sub_policy(&self, generation: u32, sub_policy: u16) -> Option<String> {
+        let (_, names) = self.sub_policies.iter().find(|(known, _)| *known == generation)?;
+        names.get(usize::from(sub_policy)).cloned()
+    }
 }
 
 /// Carries out one wish after the other.
@@ -138,7 +164,9 @@ impl Reloader {
         cores: Cores,
     ) -> Rc<Self> {
         let (wish, wishes) = bounded(WISHES_MAX);
-        let state = State { config, rules, attempts: [0; Outcome::ALL.len()], last: None };
+        let attempts = [0; Outcome::ALL.len()];
+        let mut state = State { config, rules, attempts, last: None, sub_policies: VecDeque::new() };
+        state.note_sub_policies();
         Rc::new(Self {
             source: Arc::new(source),
             cores,
@@ -247,6 +275,7 @@ impl Reloader {
                 self.cores.ask(|answer| Control::Reload(change.clone(), answer)).await;
                 let mut state = self.state.borrow_mut();
                 (state.config, state.rules) = (*config, change.rules.clone());
+                state.note_sub_policies();
                 (Outcome::Applied, Vec::new())
             }
             Err(problems) => (Outcome::Refused, problems),

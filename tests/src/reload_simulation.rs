@@ -389,7 +389,7 @@ impl ReloadWorld {
         let place = |unit: &Unit| ((unit.number / UNITS_PER_REQUEST) as usize, unit.number % UNITS_PER_REQUEST);
         let cold: BTreeSet<TraceId> = recalled
             .iter()
-            .map(|unit| place(unit))
+            .map(place)
             .map(|(request, position)| trace_id(&self.log[request].1[position as usize].span))
             .collect();
         for judged in std::mem::take(&mut self.hosts[shard].judged) {

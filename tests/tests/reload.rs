@@ -89,7 +89,8 @@ fn a_signal_changes_what_is_kept() {
 fn a_pending_trace_is_judged_by_the_rules_in_force() {
     let directory = TempDir::new().unwrap();
     write_colour(&directory.path().join("config.yaml"), "red", "");
-    let (node, file) = start(&directory, &["--sampling-decision-wait", "10m"]);
+    let (node, file) =
+        start(&directory, &["--sampling-decision-wait", "10m", "--sampling-decision-wait-after-root-received", "0s"]);
     send(node.http, 1..2, "red", false);
     send(node.http, 2..3, "blue", false);
     write_colour(&file, "blue", "");

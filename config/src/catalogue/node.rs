@@ -8,7 +8,7 @@ use crate::sampling::{RandomnessSource, Strategy, Thresholds};
 use crate::settings::{Ack, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
 
 /// The receivers' knobs stand after this many keys on the reference page.
-pub(super) const KEYS_BEFORE_RECEIVERS: usize = 14;
+pub(super) const KEYS_BEFORE_RECEIVERS: usize = 15;
 
 /// Longest wait anyone can mean; also keeps sums of durations far from overflow.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -98,6 +98,12 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         Kind::Address,
         |d| Slot::OptionalAddress(&mut d.config.admin.endpoint),
         "Address of `/metrics`, `/health` and the status page; `none` switches them off. There is no authentication: keep it on a private address.",
+    ),
+    Key::<Draft>::new(
+        "explain.verdicts_max",
+        ENTRIES,
+        |d| Slot::Count(&mut d.config.admin.explained_verdicts_max),
+        "Recent verdicts of this node whose reasons are kept, for `tailwater explain` and `GET /api/v1/traces/<id>`; 80 bytes each. `0` keeps none.",
     ),
     Key::<Draft>::new(
         "otlp.signals.traces",

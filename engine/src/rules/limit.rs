@@ -60,7 +60,7 @@ struct Candidate {
 }
 
 /// One limit's state on one shard.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Bucket {
     limit: Limit,
     /// This shard's part of the node's limit.
@@ -174,7 +174,7 @@ fn seconds(nanos: u64) -> f64 {
 }
 
 /// All limits of a rule set on one shard.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     buckets: Vec<Bucket>,
 }

@@ -92,6 +92,7 @@ impl Shard {
     /// False when too many former generations still have traces: some were judged early, nothing was changed, and the
     /// caller comes back after letting other work through.
     pub fn reload(&mut self, now: Nanos, rules: &Arc<Rules>, plan: &ShardPlan, host: &mut impl Host) -> bool {
+        self.generations.former.retain(|former| former.pinned > 0);
         if self.generations.pinned > 0 && self.generations.former.len() >= FORMER_MAX && !self.retire_oldest(now, host)
         {
             return false;
@@ -302,6 +303,19 @@ impl Shard {
         let was_pinned = std::mem::replace(&mut trace.has_cold, true);
         if !was_pinned && let Some(count) = self.generations.count(self.rules.generation(), trace.generation) {
             *count += 1;
+        }
+    }
+
+    /// A trace is judged by a piece of it, which is of the generation in force.
+    pub(super) fn adopt_generation(&mut self, entry: u32) {
+        let in_force = self.rules.generation();
+        let trace = self.buffer.traces.get_mut(entry);
+        let before = std::mem::replace(&mut trace.generation, in_force);
+        if trace.has_cold && before != in_force {
+            if let Some(count) = self.generations.count(in_force, before) {
+                *count -= 1;
+            }
+            self.generations.pinned += 1;
         }
     }
 

@@ -64,7 +64,8 @@ impl Shard {
             let Some((_, Place::Pending(entry))) = pending else { continue };
             let Some((ballot, randomness)) = self.piece_ballot(now, entry, &piece) else { continue };
             self.buffer.traces.unlink(entry);
-            self.refresh(entry);
+            self.adopt_generation(entry);
+            self.note_reason(entry, &ballot, randomness.value, now, Occasion::Ingest);
             match ballot.verdict {
                 Verdict::Keep(policy) => {
                     self.settle_kept(now, entry, (policy, ballot, randomness), Occasion::Ingest, host);

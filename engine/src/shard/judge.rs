@@ -1,6 +1,7 @@
 //! Verdicts: what is due is judged, noted in the log, remembered for late spans, and its memory given back.
 
 use super::outgoing::{OpenLabel, add_to_batch};
+use super::reason::tick_start;
 use super::{Shard, ShardPlan, WINDOW_TICKS, elapsed_ticks, tick_of, ticks};
 use crate::decide::KeptBy;
 use crate::evidence::TraceHead;
@@ -64,6 +65,7 @@ impl Shard {
         if self.plan.drop_pending_at_drain {
             for entry in &due {
                 let ballot = Ballot::dropped(DropReason::ShutdownPending);
+                self.note_reason(*entry, &ballot, 0, now, Occasion::Drain);
                 self.settle_dropped(*entry, ballot, Occasion::Drain, host);
             }
             self.ledger.traces.decided_at_drain += due.len() as u64;
@@ -88,6 +90,7 @@ impl Shard {
         self.refresh_all(due);
         for entry in due {
             let (ballot, randomness) = self.ballot(now, *entry, occasion);
+            self.note_reason(*entry, &ballot, randomness.value, now, occasion);
             match ballot.verdict {
                 Verdict::Keep(policy) => self.settle_kept(now, *entry, (policy, ballot, randomness), occasion, host),
                 Verdict::Drop => self.settle_dropped(*entry, ballot, occasion, host),
@@ -161,7 +164,10 @@ impl Shard {
     #[cold]
     pub(super) fn outgrew(&mut self, entry: u32, host: &mut impl Host) {
         self.buffer.traces.unlink(entry);
-        self.settle_dropped(entry, Ballot::dropped(DropReason::TraceTooLarge), Occasion::TooLarge, host);
+        let ballot = Ballot::dropped(DropReason::TraceTooLarge);
+        let now = tick_start(self.buffer.traces.get(entry).active);
+        self.note_reason(entry, &ballot, 0, now, Occasion::TooLarge);
+        self.settle_dropped(entry, ballot, Occasion::TooLarge, host);
         self.release(&[entry], host);
     }
 

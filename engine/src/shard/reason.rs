@@ -1,0 +1,101 @@
+//! What the shard can tell of a trace: why it was kept or dropped, or what it would come to now.
+
+use super::{Shard, TICK};
+use crate::evidence::TraceHead;
+use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
+use crate::index::Place;
+use crate::ledger::PolicyCounts;
+use crate::rules::{Ballot, Evidence};
+use crate::vocabulary::{Nanos, Occasion, TraceId};
+
+impl Shard {
+    /// From now on the reasons of that many verdicts are kept; those so far are forgotten.
+    pub fn keep_reasons(&mut self, reasons_max: usize) {
+        self.explanations = Explanations::new(reasons_max);
+    }
+
+    /// Notes why a trace comes to what it does, before it is gone.
+    #[inline]
+    pub(super) fn note_reason(&mut self, entry: u32, ballot: &Ballot, randomness: u64, now: Nanos, occasion: Occasion) {
+        if self.explanations.capacity() > 0 {
+            let reason = self.reason(entry, ballot, randomness, now, occasion);
+            self.explanations.note(&self.buffer.traces.get(entry).id, reason);
+        }
+    }
+
+    fn reason(&self, entry: u32, ballot: &Ballot, randomness: u64, judged: Nanos, occasion: Occasion) -> Reason {
+        let trace = self.buffer.traces.get(entry);
+        Reason {
+            judged,
+            occasion,
+            verdict: ballot.verdict,
+            drop_reason: ballot.drop_reason,
+            sub_policy: ballot.sub_policy,
+            threshold: ballot.threshold,
+            randomness,
+            generation: trace.generation,
+            spans: trace.seen.spans,
+            bytes: trace.seen.bytes,
+            duration_nanos: trace.seen.end_unix_nano.saturating_sub(trace.seen.start_unix_nano),
+            status: trace.seen.status,
+            root_seen: trace.seen.root_seen,
+        }
+    }
+
+    /// What is known of a trace; `None` when it is not this shard's, never came, or was forgotten.
+    pub fn explain(&mut self, now: Nanos, trace_id: &TraceId) -> Option<Explanation> {
+        let hash = self.intake.hash(trace_id);
+        let place = self.index.find(hash, |place| match place {
+            Place::Pending(entry) => self.buffer.traces.get(entry).id == *trace_id,
+            Place::Kept(position) => self.kept.is(position, hash),
+            Place::Dropped(position) => self.dropped.is(position, hash),
+        });
+        if let Some((_, Place::Pending(entry))) = place {
+            return Some(Explanation::Pending(self.explain_pending(now, entry)));
+        }
+        if let Some(reason) = self.explanations.find(trace_id) {
+            return Some(Explanation::Judged(*reason));
+        }
+        match place? {
+            (_, Place::Kept(position)) => {
+                Some(Explanation::Remembered(self.kept.touch(position).map(|kept| kept.policy)))
+            }
+            _ => Some(Explanation::Remembered(None)),
+        }
+    }
+
+    /// Asks the policies without a consequence.
+    fn explain_pending(&mut self, now: Nanos, entry: u32) -> Pending {
+        self.refresh(entry);
+        let mut counts = vec![PolicyCounts::default(); self.ledger.policies.len()];
+        let Self { buffer, rules, limits, generations, randomness, .. } = self;
+        let trace = buffer.traces.get(entry);
+        let (rules, limits) = generations.of(trace.generation, rules, limits);
+        let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(entry) };
+        let (ballot, own) = if rules.is_by_randomness() {
+            let head = buffer.head(entry);
+            let own = randomness.of(&trace.id, head, trace.seen.is_random).value;
+            let rows = head.map(TraceHead::rows).unwrap_or_default();
+            (rules.judge_randomness(&evidence, rows, own, limits, &mut counts), own)
+        } else {
+            // What a limit lets through is paid at once: from a copy.
+            (rules.judge_arrival(&evidence, &mut limits.clone(), now, &mut counts), 0)
+        };
+        let says = |policy: u16| match counts.get(usize::from(policy)) {
+            Some(PolicyCounts { matched: 1, .. }) => Says::Yes,
+            Some(PolicyCounts { unmatched: 1, .. }) => Says::No,
+            Some(PolicyCounts { failed: 1, .. }) => Says::Failed,
+            _ => Says::NotAsked,
+        };
+        let votes = rules.in_force().map(|policy| Vote { policy, says: says(policy) }).collect();
+        let (opened, deadline) = (tick_start(trace.opened), tick_start(trace.deadline));
+        let has_cold = trace.has_cold;
+        let reason = self.reason(entry, &ballot, own, now, Occasion::Deadline);
+        Pending { reason, opened, deadline, has_cold, votes }
+    }
+}
+
+/// When a tick begins.
+pub(super) fn tick_start(tick: u32) -> Nanos {
+    Nanos(u64::from(tick).saturating_mul(TICK.0))
+}

@@ -1,0 +1,205 @@
+//! Why a trace was kept or dropped, as JSON for the admin endpoint; `client` asks a node for it.
+
+pub mod client;
+
+use crate::control::Explained;
+use crate::log_tool::moment::rfc3339;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tailwater_engine::explain::{Explanation, Pending, Reason, Says};
+use tailwater_engine::ledger::DropReason;
+use tailwater_engine::vocabulary::{Nanos, Occasion, StatusMask, TraceId, Verdict};
+use tailwater_proto::consistent::{probability_of, put_randomness, put_threshold};
+
+/// What policies are called.
+pub trait Names {
+    /// The policy of that number.
+    fn policy(&self, policy: u16) -> String;
+    /// A sub-policy of a generation; `None` when the generation is too long ago.
+    fn sub_policy(&self, generation: u32, sub_policy: u16) -> Option<String>;
+}
+
+/// The id in 32 hexadecimal digits; `None` when it is none.
+pub fn trace_id(text: &str) -> Option<TraceId> {
+    let mut id = [0; 16];
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(id)
+}
+
+/// What one of the cores knows, if any does. `unix_nano` is the time of the answers.
+pub fn answer(id: &str, explained: &[Explained], names: &impl Names, unix_nano: u64) -> Option<Value> {
+    // A trace has one owner.
+    let known = explained.iter().enumerate().find_map(|(shard, one)| Some((shard, one, one.explanation.as_ref()?)));
+    let (shard, Explained { now, .. }, explanation) = known?;
+    let mut said = match explanation {
+        Explanation::Judged(reason) => judged(reason, names, *now, unix_nano),
+        Explanation::Remembered(kept_by) => json!({
+            "state": if kept_by.is_some() { "kept" } else { "dropped" },
+            "policy": kept_by.map(|policy| names.policy(policy)),
+            "why": "it was judged too long ago, or before the last start: only the verdict is remembered, \
+                for spans that come late",
+        }),
+        Explanation::Pending(pending) => waiting(pending, names, *now),
+    };
+    said["trace_id"] = id.into();
+    said["shard"] = shard.into();
+    Some(said)
+}
+
+/// What is said of a trace that no core knows.
+pub fn unknown(id: &str, verdicts_max: u64) -> Value {
+    let remedy = match verdicts_max {
+        0 => "verdicts are not explained by this node: set explain.verdicts_max".to_string(),
+        most => format!(
+            "it never came to this node, or was judged more than {most} traces ago (explain.verdicts_max); \
+            `tailwater log dump` finds older verdicts in the log"
+        ),
+    };
+    json!({ "trace_id": id, "error": "no trace of this id is known", "remedy": remedy })
+}
+
+fn judged(reason: &Reason, names: &impl Names, now: Nanos, unix_nano: u64) -> Value {
+    let age = now.0.saturating_sub(reason.judged.0);
+    let mut said = verdict(reason, names);
+    said["judged"] = rfc3339(unix_nano.saturating_sub(age)).into();
+    said["age_seconds"] = seconds(age).into();
+    said["occasion"] = occasion(reason.occasion).into();
+    said
+}
+
+fn verdict(reason: &Reason, names: &impl Names) -> Value {
+    let (state, policy, why) = match reason.verdict {
+        Verdict::Keep(policy) => ("kept", Some(names.policy(policy)), "a policy sampled it"),
+        Verdict::Drop => ("dropped", None, dropped(reason.drop_reason)),
+    };
+    let sub_policy = reason.sub_policy.and_then(|number| names.sub_policy(reason.generation, number));
+    let text = |put: fn(u64, &mut Vec<u8>), number: u64| {
+        let mut text = Vec::new();
+        put(number, &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    json!({
+        "state": state,
+        "policy": policy,
+        "sub_policy": sub_policy,
+        "why": why,
+        "generation": reason.generation,
+        "threshold": text(put_threshold, reason.threshold),
+        "probability": probability_of(reason.threshold),
+        "randomness": text(put_randomness, reason.randomness),
+        "evidence": {
+            "spans": reason.spans,
+            "bytes": reason.bytes,
+            "duration_seconds": seconds(reason.duration_nanos),
+            "status": statuses(reason.status),
+            "root_seen": reason.root_seen,
+        },
+    })
+}
+
+fn waiting(pending: &Pending, names: &impl Names, now: Nanos) -> Value {
+    let mut said = verdict(&pending.reason, names);
+    said["would_be"] = std::mem::replace(&mut said["state"], "pending".into());
+    said["age_seconds"] = seconds(now.0.saturating_sub(pending.opened.0)).into();
+    said["judged_in_seconds"] = seconds(pending.deadline.0.saturating_sub(now.0)).into();
+    said["is_partly_in_log_only"] = pending.has_cold.into();
+    let votes = pending.votes.iter().map(|vote| {
+        let says = match vote.says {
+            Says::Yes => "yes",
+            Says::No => "no",
+            Says::Failed => "failed",
+            Says::NotAsked => "not asked",
+        };
+        json!({ "policy": names.policy(vote.policy), "says": says })
+    });
+    said["votes"] = votes.collect();
+    said
+}
+
+fn seconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
+}
+
+fn statuses(mask: StatusMask) -> Vec<&'static str> {
+    let names = ["unset", "ok", "error"].into_iter().enumerate();
+    names.filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, name)| name).collect()
+}
+
+fn occasion(occasion: Occasion) -> &'static str {
+    match occasion {
+        Occasion::Deadline => "its wait was over",
+        Occasion::Early => "room was needed before its wait was over",
+        Occasion::Drain => "the node was stopping",
+        Occasion::TooLarge => "it outgrew sampling.maximum_trace_size_bytes",
+        Occasion::Ingest => "a piece of it came that decided",
+    }
+}
+
+fn dropped(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::NotSampled => "no policy sampled it",
+        DropReason::DropPolicy => "a drop policy matched",
+        DropReason::TraceTooLarge => "it outgrew sampling.maximum_trace_size_bytes",
+        DropReason::ShutdownPending => "it was undecided when the node stopped",
+        other => other.label(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Numbers;
+
+    impl Names for Numbers {
+        fn policy(&self, policy: u16) -> String {
+            format!("p{policy}")
+        }
+
+        fn sub_policy(&self, generation: u32, sub_policy: u16) -> Option<String> {
+            Some(format!("s{generation}.{sub_policy}"))
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_told_with_its_threshold_and_evidence() {
+        let reason = Reason {
+            judged: Nanos(2_000_000_000),
+            occasion: Occasion::Deadline,
+            verdict: Verdict::Keep(3),
+            drop_reason: DropReason::NotSampled,
+            sub_policy: Some(1),
+            threshold: 1 << 55,
+            randomness: 0xff << 48,
+            generation: 4,
+            spans: 5,
+            bytes: 600,
+            duration_nanos: 1_500_000_000,
+            status: 5,
+            root_seen: true,
+        };
+        let known = Explained { now: Nanos(5_000_000_000), explanation: Some(Explanation::Judged(reason)) };
+        let cores = [Explained { now: Nanos(0), explanation: None }, known];
+        let said = answer("x", &cores, &Numbers, 1_700_000_003_000_000_000).unwrap();
+        assert_eq!((&said["state"], &said["shard"], &said["policy"]), (&json!("kept"), &json!(1), &json!("p3")));
+        assert_eq!((&said["threshold"], &said["probability"]), (&json!("8"), &json!(0.5)));
+        assert_eq!((&said["sub_policy"], &said["age_seconds"]), (&json!("s4.1"), &json!(3.0)));
+        assert_eq!(said["evidence"]["status"], json!(["unset", "error"]));
+        assert!(said["judged"].as_str().unwrap().starts_with("2023-11-14T22:13:20"), "{said}");
+        assert_eq!(answer("x", &cores[..1], &Numbers, 0), None);
+    }
+
+    #[test]
+    fn ids_are_32_hexadecimal_digits() {
+        assert_eq!(trace_id("000102030405060708090a0b0c0d0eFF").map(|id| (id[1], id[15])), Some((1, 255)));
+        for wrong in ["", "0001", "zz0102030405060708090a0b0c0d0e0f", "+00102030405060708090a0b0c0d0e0f0"] {
+            assert_eq!(trace_id(wrong), None, "{wrong}");
+        }
+        assert_eq!(trace_id("+1020304050607080900a0b0c0d0e0f0"), None, "a sign is no digit");
+    }
+}

@@ -1,0 +1,150 @@
+//! `tailwater explain`: asks a running node why a trace was kept or dropped, and prints it for a person.
+
+use super::trace_id;
+use crate::cli::{print, say};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The node can't be asked: `EX_UNAVAILABLE` of sysexits.h.
+const EXIT_UNAVAILABLE: u8 = 69;
+/// The id is none: `EX_USAGE`.
+const EXIT_USAGE: u8 = 64;
+/// The node knows nothing of the trace.
+const EXIT_UNKNOWN: u8 = 1;
+/// A node that is there answers at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A busy one within seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer is a few kilobytes, more with many policies.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// Asks the node at `endpoint` and prints what it says.
+pub fn run(id: &str, endpoint: &str, json: bool) -> ExitCode {
+    let id = id.to_ascii_lowercase();
+    if trace_id(&id).is_none() {
+        say(&format!("{id:?} is no trace id; give 32 hexadecimal digits"));
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let (status, body) = match ask(endpoint, &format!("/api/v1/traces/{id}")) {
+        Ok(answer) => answer,
+        Err(error) => {
+            say(&format!(
+                "no node answers at {endpoint}: {error}; give the address of its admin endpoint with --admin-endpoint, \
+                and see whether it runs with `tailwater doctor`"
+            ));
+            return ExitCode::from(EXIT_UNAVAILABLE);
+        }
+    };
+    let Ok(said) = serde_json::from_str::<Value>(&body) else {
+        say(&format!(
+            "{endpoint} is no admin endpoint of tailwater: it answers {status}; see admin.endpoint of the node"
+        ));
+        return ExitCode::from(EXIT_UNAVAILABLE);
+    };
+    if json {
+        print(&format!("{said}\n"));
+    }
+    if let Some(error) = said["error"].as_str() {
+        if !json {
+            say(&format!("{id}: {error}; {}", said["remedy"].as_str().unwrap_or_default()));
+        }
+        return ExitCode::from(EXIT_UNKNOWN);
+    }
+    if !json {
+        print(&for_people(&said));
+    }
+    ExitCode::SUCCESS
+}
+
+/// One exchange over HTTP/1.1; returns status and body.
+fn ask(endpoint: &str, path: &str) -> Result<(u16, String), String> {
+    let addresses: Vec<SocketAddr> = endpoint.to_socket_addrs().map_err(|error| error.to_string())?.collect();
+    let mut failure = "the name has no address".to_string();
+    for address in addresses {
+        match exchange(address, endpoint, path) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => failure = error.to_string(),
+        }
+    }
+    Err(failure)
+}
+
+fn exchange(address: SocketAddr, host: &str, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    Ok((status, body.to_string()))
+}
+
+fn for_people(said: &Value) -> String {
+    let text = |key: &str| said[key].as_str().unwrap_or_default();
+    let number = |key: &str| said[key].as_f64().unwrap_or(0.0);
+    let mut out = String::new();
+    let mut row = |name: &str, value: String| _ = writeln!(out, "  {name:<12} {value}");
+    let policy = match (said["policy"].as_str(), said["sub_policy"].as_str()) {
+        (Some(policy), Some(sub_policy)) => format!("{policy}, its sub-policy {sub_policy}"),
+        (Some(policy), None) => policy.to_string(),
+        (None, _) => "none".to_string(),
+    };
+    row("policy", policy);
+    row("why", text("why").to_string());
+    if said["state"] == "pending" {
+        let now = format!("{} if it were judged now", text("would_be"));
+        row("verdict", format!("{now}; it will be in {:.1} s, if nothing else comes", number("judged_in_seconds")));
+        row("came", format!("{:.1} s ago", number("age_seconds")));
+    } else if said["judged"].is_string() {
+        row("judged", format!("{}, {:.1} s ago: {}", text("judged"), number("age_seconds"), text("occasion")));
+    }
+    if said["generation"].is_number() {
+        row("rules", format!("generation {}", said["generation"]));
+    }
+    if number("probability") < 1.0 && said["policy"].is_string() && said["threshold"].is_string() {
+        let chance = format!("kept with a probability of {:.4}", number("probability"));
+        row("chance", format!("{chance}: randomness {} is at least {}", text("randomness"), text("threshold")));
+    }
+    if let Some(evidence) = said["evidence"].as_object() {
+        let part = |key: &str| evidence.get(key).cloned().unwrap_or_default();
+        let statuses = part("status");
+        let statuses: Vec<&str> = statuses.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let root = if part("root_seen") == true { "with its root" } else { "without a root" };
+        let duration = part("duration_seconds").as_f64().unwrap_or(0.0);
+        let size = format!("{} spans {root}, {} bytes, {duration:.3} s", part("spans"), part("bytes"));
+        row("evidence", format!("{size}, status {}", statuses.join(", ")));
+    }
+    for vote in said["votes"].as_array().into_iter().flatten() {
+        let part = |key: &str| vote[key].as_str().unwrap_or_default();
+        row("vote", format!("{:<9} {}", part("says"), part("policy")));
+    }
+    format!("trace {}: {}\n{out}", text("trace_id"), text("state"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_person_reads_what_decided() {
+        let said = json!({
+            "trace_id": "0102", "state": "kept", "policy": "sample", "sub_policy": null, "why": "a policy sampled it",
+            "judged": "2026-01-02T03:04:05Z", "age_seconds": 1.25, "occasion": "its wait was over", "generation": 2,
+            "threshold": "f", "probability": 0.0625, "randomness": "f8000000000000",
+            "evidence": { "spans": 3, "bytes": 99, "duration_seconds": 0.5, "status": ["unset"], "root_seen": false },
+        });
+        let text = for_people(&said);
+        for part in ["trace 0102: kept", "sample", "generation 2", "0.0625", "3 spans without a root", "1.2 s ago"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(!text.contains("vote"));
+    }
+}

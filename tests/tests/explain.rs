@@ -1,0 +1,109 @@
+//! Verdicts of a running program are explained: by the admin endpoint and by `tailwater explain`.
+
+#![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use tailwater_tests::process::{Tailwater, binary, post};
+
+const POLICIES: &str = "[{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}, \
+    {name: many, type: span_count, span_count: {min_spans: 2}}]";
+
+fn id(number: u64) -> String {
+    format!("{number:032x}")
+}
+
+fn send(node: SocketAddr, number: u64, is_error: bool) {
+    let span = json!({
+        "traceId": id(number),
+        "spanId": format!("{number:016x}"),
+        "name": "x",
+        "startTimeUnixNano": "1000000000",
+        "endTimeUnixNano": "1500000000",
+        "status": { "code": if is_error { 2 } else { 0 } },
+    });
+    let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
+    assert_eq!(post(node, "/v1/traces", &[("content-type", "application/json")], body.as_bytes()).0, 200);
+}
+
+fn ask(node: &Tailwater, number: u64) -> (u16, Value) {
+    let (status, body) = node.get(&format!("/api/v1/traces/{}", id(number)));
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+fn explain(endpoint: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
+    let endpoint = endpoint.to_string();
+    let arguments = [&["explain", "--admin-endpoint", &endpoint], arguments].concat();
+    let Output { status, stdout, stderr } =
+        Command::new(binary("tailwater")).args(arguments).stdin(Stdio::null()).output().unwrap();
+    (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+}
+
+#[test]
+fn verdicts_are_explained_until_they_are_forgotten() {
+    let arguments = ["--sampling-policies", POLICIES, "--sampling-decision-wait", "1s", "--shards", "1"];
+    let node = Tailwater::start(&[&arguments[..], &["--explain-verdicts-max", "3"]].concat());
+    send(node.http, 1, true);
+    send(node.http, 2, false);
+    node.until(|metrics| metrics["tailwater_traces_kept_total"] + metrics["tailwater_traces_dropped_total"] == 2.0);
+    let (status, said) = ask(&node, 1);
+    assert_eq!((status, &said["state"], &said["policy"]), (200, &json!("kept"), &json!("errors")), "{said}");
+    assert_eq!((&said["generation"], &said["probability"]), (&json!(0), &json!(1.0)), "{said}");
+    let evidence = &said["evidence"];
+    assert_eq!((&evidence["spans"], &evidence["duration_seconds"]), (&json!(1), &json!(0.5)), "{said}");
+    assert_eq!(evidence["status"], json!(["error"]), "{said}");
+    let (status, said) = ask(&node, 2);
+    assert_eq!((status, &said["state"], &said["why"]), (200, &json!("dropped"), &json!("no policy sampled it")));
+
+    let (code, text) = explain(node.admin, &[&id(1)]);
+    assert_eq!(code, Some(0), "{text}");
+    for part in ["kept", "errors", "its wait was over", "1 spans with its root", "status error"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let (code, text) = explain(node.admin, &[&id(2), "--json"]);
+    let said: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &said["state"]), (Some(0), &json!("dropped")));
+
+    for number in 3..6 {
+        send(node.http, number, false);
+    }
+    node.until(|metrics| metrics["tailwater_traces_dropped_total"] == 4.0);
+    let (status, said) = ask(&node, 1);
+    assert_eq!((status, &said["state"], &said["policy"]), (200, &json!("kept"), &json!("errors")), "{said}");
+    assert!(said["why"].as_str().unwrap().contains("too long ago") && said["evidence"].is_null(), "{said}");
+}
+
+#[test]
+fn a_pending_trace_tells_what_each_policy_says() {
+    let waits = ["--sampling-decision-wait", "10m", "--sampling-decision-wait-after-root-received", "0s"];
+    let node = Tailwater::start(&[&["--sampling-policies", POLICIES], &waits[..]].concat());
+    send(node.http, 1, true);
+    let (status, said) = ask(&node, 1);
+    assert_eq!((status, &said["state"], &said["would_be"]), (200, &json!("pending"), &json!("kept")), "{said}");
+    assert!(said["judged_in_seconds"].as_f64().unwrap() > 500.0, "{said}");
+    let votes = json!([{ "policy": "errors", "says": "yes" }, { "policy": "many", "says": "no" }]);
+    assert_eq!(said["votes"], votes);
+    let (_, text) = explain(node.admin, &[&id(1)]);
+    assert!(text.contains("kept if it were judged now") && text.contains("no        many"), "{text}");
+    let metrics = node.metrics();
+    let asked = "tailwater_policy_votes_total{policy=\"errors\",matched=\"true\"}";
+    assert_eq!(
+        (metrics["tailwater_traces_pending"], metrics[asked]),
+        (1.0, 0.0),
+        "it is still pending, and not counted"
+    );
+}
+
+#[test]
+fn what_cannot_be_explained_comes_with_a_remedy() {
+    let node = Tailwater::start(&["--explain-verdicts-max", "0"]);
+    let (code, text) = explain(node.admin, &[&id(7)]);
+    assert!(code == Some(1) && text.contains("explain.verdicts_max"), "{text}");
+    let (code, text) = explain(node.admin, &["7"]);
+    assert!(code == Some(64) && text.contains("32 hexadecimal digits"), "{text}");
+    assert_eq!(node.get("/api/v1/traces/xyz").0, 400);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, text) = explain(closed, &[&id(7)]);
+    assert!(code == Some(69) && text.contains("--admin-endpoint"), "{text}");
+}
