@@ -9,7 +9,7 @@ pub mod leaves;
 pub mod traces;
 
 use crate::evidence::{Summary, TraceHead};
-use crate::rules::Rules;
+use crate::rules::{Evidence, Rules};
 use crate::vocabulary::{SpanHead, SpanRecord, Unit};
 use arena::{Arena, ArenaFull, Reference};
 use cold::ColdTable;
@@ -109,6 +109,34 @@ impl Buffer {
         // At its full width: rows are as wide as what they are made of.
         let (_, more) = self.traces.evidence_mut(trace);
         self.heads.get_mut(listed).absorb(rules, span, &seen, more, randomness)
+    }
+
+    /// What is known of a trace.
+    #[must_use]
+    pub fn evidence(&self, trace: u32) -> Evidence<'_> {
+        let Trace { id, seen, .. } = self.traces.get(trace);
+        let level = self.head(trace).and_then(TraceHead::lowest);
+        Evidence { trace_id: id, seen, more: self.traces.leaves_more(trace), level }
+    }
+
+    /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
+    /// whether it does.
+    pub fn set_leaf(&mut self, trace: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
+        let set = |seen: &mut Summary, more: &mut [u64]| {
+            let bit = 1u64 << (leaf % 64);
+            let holds = holds(seen, more);
+            let word = match usize::from(leaf / 64) {
+                0 => &mut seen.leaves,
+                word => &mut more[word - 1],
+            };
+            *word = if holds { *word | bit } else { *word & !bit };
+        };
+        let (seen, more) = self.traces.evidence_mut(trace);
+        set(seen, more);
+        let head = self.traces.get(trace).head;
+        if head != NONE {
+            self.heads.get_mut(head).rows_mut().iter_mut().for_each(|row| set(&mut row.seen, &mut row.more));
+        }
     }
 
     /// What the tracestates of a trace's spans say, if they say anything.

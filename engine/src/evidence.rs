@@ -31,6 +31,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// From the first start to the last end; 0 when they are the wrong way round.
+    #[must_use]
+    pub fn duration_nanos(&self) -> u64 {
+        self.end_unix_nano.saturating_sub(self.start_unix_nano)
+    }
+
     /// Counts a span of a trace whose evidence is void, for the books and the bounds.
     pub fn count(&mut self, record: &SpanRecord) {
         self.root_seen |= record.is_root;
@@ -43,6 +49,11 @@ impl Summary {
     #[inline]
     pub fn absorb(&mut self, rules: &Rules, record: &SpanRecord, more: &mut [u64], record_more: &[u64]) {
         self.leaves = rules.ottl().join(0, self.leaves, record.leaves);
+        let keys = rules.key_count();
+        if keys > 0 && (self.spans == 0 || (record.is_root && !self.root_seen)) {
+            // A trace goes by its root; until that comes by its first span.
+            more[..keys].copy_from_slice(&record_more[..keys]);
+        }
         self.status |= record.status;
         self.root_seen |= record.is_root;
         self.is_random |= record.is_random;
@@ -54,7 +65,7 @@ impl Summary {
         if self.end_unix_nano == 0 || record.end_unix_nano > self.end_unix_nano {
             self.end_unix_nano = record.end_unix_nano;
         }
-        for (word, (mine, theirs)) in more.iter_mut().zip(record_more).enumerate() {
+        for (word, (mine, theirs)) in more.iter_mut().zip(record_more).enumerate().skip(keys) {
             *mine = rules.ottl().join(word + 1, *mine, *theirs);
         }
         for leaf in rules.latencies() {
@@ -87,6 +98,8 @@ pub struct TraceHead {
     pub randomness: Option<u64>,
     /// The one threshold of all spans so far; meaningless where there are rows.
     level: u64,
+    /// True once a span came with a threshold.
+    has_threshold: bool,
     /// Lowest level first; empty while all spans have the same.
     rows: Vec<Row>,
 }
@@ -101,10 +114,21 @@ impl TraceHead {
         &self.rows
     }
 
+    /// The lowest threshold among its spans, 0 for those that came with none; `None` when none of them has any.
+    #[must_use]
+    pub fn lowest(&self) -> Option<u64> {
+        self.has_threshold.then(|| self.rows.first().map_or(self.level, |row| row.level))
+    }
+
+    /// Its rows, to be changed.
+    pub fn rows_mut(&mut self) -> &mut [Row] {
+        &mut self.rows
+    }
+
     /// The head of a trace with spans that said nothing, if any.
     #[must_use]
     pub fn new(first: Option<&SpanHead>) -> Self {
-        Self { randomness: None, level: first.map_or(0, |head| head.threshold.unwrap_or(0)), rows: Vec::new() }
+        Self { randomness: None, level: first.map_or(0, |head| head.threshold.unwrap_or(0)), ..Self::default() }
     }
 
     /// Merges a span before the trace's own summary takes it in. `seen` and `more` are those of the trace before it,
@@ -121,7 +145,9 @@ impl TraceHead {
         self.randomness = self.randomness.or(head.and_then(|head| head.randomness));
         // A span that could not have come with its threshold has none.
         let own = self.randomness.unwrap_or(randomness);
-        let level = head.and_then(|head| head.threshold).filter(|threshold| *threshold <= own).unwrap_or(0);
+        let level = head.and_then(|head| head.threshold).filter(|threshold| *threshold <= own);
+        self.has_threshold |= level.is_some();
+        let level = level.unwrap_or(0);
         if self.rows.is_empty() {
             if seen.spans == 0 || level == self.level {
                 self.level = level;

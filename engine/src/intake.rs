@@ -244,6 +244,20 @@ impl Walk<'_> {
         start..position(self.envelopes.bytes.len())
     }
 
+    /// Puts the span's keys into their words: a hash of the values of their attributes, the span's own before its
+    /// resource's.
+    #[cold]
+    fn note_keys(&mut self) {
+        let intake = &mut *self.intake;
+        for (word, numbers) in intake.span_leaves[1..].iter_mut().zip(self.rules.keys()) {
+            let notes = numbers.iter().map(|number| {
+                let note = intake.span_memory.note(*number).or_else(|| intake.resource_memory.note(*number));
+                note.map(|note| note.noted(self.body))
+            });
+            *word = intake.route.key(notes);
+        }
+    }
+
     /// Evaluates the conditions on a sound span.
     fn evaluate_conditions(&mut self, facts: &SpanFacts<'_>) {
         let intake = &mut *self.intake;
@@ -319,6 +333,9 @@ impl TraceVisitor for Walk<'_> {
     fn span(&mut self, facts: &SpanFacts<'_>) {
         if !self.rules.ottl().is_empty() {
             self.evaluate_conditions(facts);
+        }
+        if self.rules.key_count() > 0 {
+            self.note_keys();
         }
         let intake = &mut *self.intake;
         let hash = intake.route.hash(&facts.trace_id);

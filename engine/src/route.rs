@@ -3,6 +3,7 @@
 
 use crate::vocabulary::{ShardIndex, TraceId};
 use ahash::RandomState;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// The node's map from traces to shards. Every core of a node has the same.
 #[derive(Debug, Clone)]
@@ -23,6 +24,14 @@ impl Route {
     #[must_use]
     pub fn hash(&self, trace_id: &TraceId) -> u64 {
         self.hasher.hash_one(u128::from_le_bytes(*trace_id))
+    }
+
+    /// A key of a trace: keyed hash of values. Never 0.
+    #[must_use]
+    pub fn key(&self, values: impl Iterator<Item = impl Hash>) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        values.for_each(|value| value.hash(&mut hasher));
+        hasher.finish() | 1
     }
 
     /// The shard that owns the traces of this hash.

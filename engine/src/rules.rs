@@ -9,7 +9,9 @@ mod compile;
 mod generation;
 mod judge;
 pub mod limit;
+mod native;
 pub mod ottl;
+pub mod quantile;
 mod tree;
 
 pub use attribute::{AttributeRules, Site};
@@ -20,6 +22,7 @@ pub use tree::Evidence;
 use crate::vocabulary::StatusMask;
 use limit::Limit;
 use ottl::OttlRules;
+use quantile::RelativeLeaf;
 use tailwater_proto::tracestate::collector_member;
 use tree::Node;
 
@@ -38,6 +41,11 @@ pub struct Rules {
     /// What each limit is called: the name of its policy.
     limit_names: Vec<String>,
     sub_policy_names: Vec<String>,
+    /// Attributes by which limits and durations go: by key of a trace the numbers of the values that are noted.
+    keys: Vec<Vec<usize>>,
+    relative: Vec<RelativeLeaf>,
+    /// Encoded attributes that kept spans get.
+    annotations: Vec<Vec<u8>>,
     policies: Vec<CompiledPolicy>,
     /// Indexes into `policies` in the order of evaluation: drop policies first.
     order: Vec<u16>,
@@ -51,7 +59,10 @@ pub struct Rules {
 #[derive(Debug)]
 struct CompiledPolicy {
     name: String,
+    /// What keeps a trace.
     node: Node,
+    /// Of our own rules: whether it is this one that decides.
+    condition: Option<Node>,
     is_drop: bool,
 }
 
@@ -88,7 +99,26 @@ impl LatencyLeaf {
 }
 
 impl Rules {
-    /// Words of 64 leaves that a span and a trace need.
+    /// Keys that a span and a trace have: words behind the first of the leaves.
+    #[inline]
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The values of each key of a trace, as they are noted: numbers for `Memory::note`.
+    #[must_use]
+    pub fn keys(&self) -> &[Vec<usize>] {
+        &self.keys
+    }
+
+    /// The leaves on a trace's duration relative to those of its kind.
+    #[must_use]
+    pub fn relative(&self) -> &[RelativeLeaf] {
+        &self.relative
+    }
+
+    /// Words of 64 leaves that a span and a trace need, and of keys.
     #[must_use]
     pub fn leaf_words(&self) -> usize {
         self.leaf_count.div_ceil(64).max(1)
@@ -142,7 +172,7 @@ impl Rules {
     #[must_use]
     pub fn same_limits(&self, before: &Self) -> Vec<(usize, usize)> {
         let all =
-            |rules: &Self| rules.limit_names.iter().cloned().zip(rules.limits.iter().copied()).collect::<Vec<_>>();
+            |rules: &Self| rules.limit_names.iter().cloned().zip(rules.limits.iter().cloned()).collect::<Vec<_>>();
         let theirs = all(before);
         let place = |one: &(String, Limit)| theirs.iter().position(|other| other == one);
         all(self).iter().enumerate().filter_map(|(number, one)| Some((number, place(one)?))).collect()

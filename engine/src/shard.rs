@@ -26,6 +26,7 @@ use crate::randomness::{Randomness, TraceRandomness};
 use crate::route::Route;
 use crate::rules::Rules;
 use crate::rules::limit::Limits;
+use crate::rules::quantile::Quantiles;
 use crate::vocabulary::{Nanos, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
 use generation::Generations;
@@ -110,6 +111,7 @@ pub struct Shard {
     /// The window that was cut last: its number counted from the origin.
     window: u32,
     randomness: Randomness,
+    quantiles: Quantiles,
     intake: Intake,
     index: Index,
     buffer: Buffer,
@@ -157,6 +159,7 @@ impl Shard {
             limits: Limits::new(rules.limits(), plan.shards, Nanos::default()),
             window: 0,
             randomness: Randomness::new(plan.randomness),
+            quantiles: Quantiles::new(rules.relative().len()),
             marker: Marker::default(),
             due: Vec::new(),
             fragments: Vec::new(),

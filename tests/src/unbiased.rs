@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -185,6 +186,7 @@ impl World<'_> {
                     name: format!("{service} {route}"),
                     start_time_unix_nano: 1_000_000_000,
                     end_time_unix_nano: 1_000_000_000 + if number == 0 { duration } else { duration / 2 },
+                    attributes: vec![attribute("route", &route.to_string())],
                     status: is_faulty.then(|| Status { code: 2, ..Status::default() }),
                     ..Span::default()
                 },
@@ -213,6 +215,11 @@ impl World<'_> {
             }
         }
     }
+}
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = AnyValue { value: Some(Value::StringValue(value.into())) };
+    KeyValue { key: key.into(), value: Some(value), ..KeyValue::default() }
 }
 
 fn header(level: u64) -> String {

@@ -16,9 +16,12 @@ const RATE: &str = "{name: rate, type: rate_limiting, rate_limiting: {spans_per_
 const BYTES: &str = "{name: bytes, type: bytes_limiting, bytes_limiting: {bytes_per_second: 200000}}";
 
 fn of(policies: &[String]) -> Sampling {
-    let text = format!("sampling:\n  policies: [{}]\n", policies.join(", "));
+    read(&format!("sampling:\n  policies: [{}]\n", policies.join(", ")))
+}
+
+fn read(text: &str) -> Sampling {
     let inputs =
-        Inputs { file: Some(("test.yaml", &text)), environment: &[], flags: &[], machine_memory_bytes: 1 << 30 };
+        Inputs { file: Some(("test.yaml", text)), environment: &[], flags: &[], machine_memory_bytes: 1 << 30 };
     match load(&inputs) {
         Ok(loaded) => loaded.config.sampling,
         Err(problems) => panic!("{text}: {}", problems[0]),
@@ -58,7 +61,10 @@ fn bound(traces: usize) -> f64 {
 }
 
 fn check(name: &str, policies: &[String]) {
-    let sampling = of(policies);
+    check_sampling(name, &of(policies));
+}
+
+fn check_sampling(name: &str, sampling: &Sampling) {
     let traces = traces();
     let mut failures = Vec::new();
     for shards in [1, 2, 8] {
@@ -113,4 +119,30 @@ fn composites() {
     let all = "{name: all, type: always_sample}";
     check("errors, slow, all", &[composite(&[ERRORS, SLOW, all], &[("errors", 10), ("slow", 20), ("all", 50)])]);
     check("half, then all", &[composite(&[HALF, all], &[("half", 30), ("all", 50)])]);
+}
+
+#[test]
+fn rules_of_our_own() {
+    for (name, rules) in [
+        (
+            "the first that matches",
+            "rules: [{name: errors, when: [{status_code: {status_codes: [ERROR]}}], sampler: {probability: 0.5}}, \
+             {name: slow, when: [{latency: {threshold_ms: 150}}]}, {name: rest, sampler: {probability: 0.2}}]",
+        ),
+        (
+            "any of, annotated",
+            "rules: [{name: all, sampler: {any_of: [{annotating: {attributes: {a: b}, sampler: {probability: 0.1}}}, \
+             {rule_based: [{when: [{latency: {threshold_ms: 150}}], sampler: {probability: 0.5}}]}]}}]",
+        ),
+        ("what senders have sampled", "rules: [{name: all, sampler: {parent_threshold: {probability: 0.3}}}]"),
+        ("equal parts by route", "rules: [{name: all, limit: {spans_per_second: 2500, by: [route]}}]"),
+        ("one of three", "rules: [{name: all, limit: {keep_one_in: 3}}]"),
+        (
+            "a budget with a promise",
+            "budget: {spans_per_second: 2500}\n  rules: [{name: errors, budget_minimum_per_second: 500, \
+             when: [{status_code: {status_codes: [ERROR]}}]}, {name: rest}]",
+        ),
+    ] {
+        check_sampling(name, &read(&format!("sampling:\n  {rules}\n")));
+    }
 }

@@ -52,12 +52,26 @@ impl Marker {
         self.counts
     }
 
-    /// The span with the mark: `span` itself when nothing changes.
-    pub fn mark<'a>(&'a mut self, span: &'a [u8], mark: &Mark) -> &'a [u8] {
+    /// The span with the mark, and with `annotations` behind it: encoded fields. `span` itself when nothing changes.
+    pub fn mark<'a>(&'a mut self, span: &'a [u8], mark: &Mark, annotations: &[u8]) -> &'a [u8] {
+        self.span.clear();
+        let is_changed = self.put_marked(span, mark);
+        if !is_changed && annotations.is_empty() {
+            return span;
+        }
+        if !is_changed {
+            self.span.extend_from_slice(span);
+        }
+        self.span.extend_from_slice(annotations);
+        &self.span
+    }
+
+    /// Writes the span with the mark into the scratch; false, and nothing is written, when nothing changes.
+    fn put_marked(&mut self, span: &[u8], mark: &Mark) -> bool {
         let header = trace_state(span);
         let Ok(before) = tracestate::read(header) else {
             self.counts.unparseable += 1;
-            return span;
+            return false;
         };
         let randomness = before.randomness.unwrap_or(mark.randomness);
         let own = before.threshold.filter(|threshold| *threshold <= randomness);
@@ -70,16 +84,15 @@ impl Marker {
         let randomness = before.randomness.or(mark.writes_randomness.then_some(mark.randomness));
         let after = SamplingState { threshold, randomness, is_faulty: false };
         if after == before {
-            return span;
+            return false;
         }
         self.header.clear();
         if tracestate::rewrite(header, after, &mut self.header).is_err() {
             self.counts.unparseable += 1;
-            return span;
+            return false;
         }
-        self.span.clear();
         put_with_trace_state(span, &self.header, &mut self.span);
-        &self.span
+        true
     }
 }
 
@@ -96,7 +109,7 @@ mod tests {
         let span = Span { trace_state: before.into(), name: "n".into(), ..Default::default() };
         let mut marker = Marker::default();
         let bytes = span.encode_to_vec();
-        let out = Span::decode(marker.mark(&bytes, &mark)).unwrap();
+        let out = Span::decode(marker.mark(&bytes, &mark, &[])).unwrap();
         assert_eq!(Span { trace_state: before.into(), ..out.clone() }, span, "nothing else changes");
         assert_eq!((marker.counts().unparseable, marker.counts().inconsistent), counts, "{before}");
         out.trace_state

@@ -123,7 +123,31 @@ pub enum Note {
     Message(usize, usize),
 }
 
+/// A noted value as what a key is made of: its type and its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Noted<'a> {
+    /// A text, or the message of a value of another type.
+    Bytes(&'a [u8]),
+    /// An integer.
+    Integer(i64),
+    /// A truth value.
+    Boolean(bool),
+}
+
 impl Note {
+    /// The value, whose bytes lie in `request`.
+    #[must_use]
+    pub fn noted<'a>(&self, request: &'a [u8]) -> Noted<'a> {
+        match *self {
+            Self::Text(address, length) | Self::Message(address, length) => {
+                let start = address.wrapping_sub(request.as_ptr().addr());
+                Noted::Bytes(request.get(start..start.wrapping_add(length)).unwrap_or_default())
+            }
+            Self::Integer(value) => Noted::Integer(value),
+            Self::Boolean(value) => Noted::Boolean(value),
+        }
+    }
+
     #[inline]
     fn of(attribute: &KeyValue<'_>) -> Self {
         match attribute.value {

@@ -3,8 +3,9 @@
 use super::attribute::{AttributeRules, Test};
 use super::limit::{Cost, Limit};
 use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
-use super::tree::{Class, FNV_BASIS, LimitNumber, Node, fnv_1a};
-use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf};
+use super::quantile::RelativeLeaf;
+use super::tree::{Class, FNV_BASIS, Group, LimitNumber, Node, fnv_1a};
+use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf, native};
 use regex::bytes::RegexBuilder;
 use tailwater_config::pattern;
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
@@ -56,15 +57,18 @@ impl Rules {
     /// # Errors
     /// `RulesError`, naming the policy and its line.
     pub fn compile(sampling: &Sampling) -> Result<Self, RulesError> {
-        let mut compiler = Compiler::default();
-        let mut policies = Vec::with_capacity(sampling.policies.len());
+        let mut compiler = Compiler { keys: native::keys_of(sampling), ..Compiler::default() };
+        let mut policies = compiler.native_rules(sampling)?;
         for policy in &sampling.policies {
             policies.push(CompiledPolicy {
                 name: policy.name.clone(),
                 node: compiler.node(policy)?,
+                condition: None,
                 is_drop: matches!(policy.rule, Rule::Drop(_)),
             });
         }
+        let keys = compiler.noted_keys()?;
+        let leaf_count = usize::from(compiler.leaves).max(if keys.is_empty() { 0 } else { LEAVES * (1 + keys.len()) });
         let count = u16::try_from(policies.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
         let (mut order, voting): (Vec<u16>, Vec<u16>) =
             (0..count).partition(|index| policies[usize::from(*index)].is_drop);
@@ -79,9 +83,12 @@ impl Rules {
             limits: compiler.limits,
             limit_names: compiler.limit_names,
             sub_policy_names: compiler.sub_policy_names,
+            keys,
+            relative: compiler.relative,
+            annotations: compiler.annotations,
             policies,
             order,
-            leaf_count: usize::from(compiler.leaves),
+            leaf_count,
             sample_on_first_match: sampling.sample_on_first_match,
             is_by_randomness: sampling.thresholds == Thresholds::Otep235,
         })
@@ -89,7 +96,7 @@ impl Rules {
 }
 
 #[derive(Default)]
-struct Compiler {
+pub(super) struct Compiler {
     attributes: AttributeRules,
     ottl: OttlRules,
     latencies: Vec<LatencyLeaf>,
@@ -99,11 +106,17 @@ struct Compiler {
     /// Where each limit stands: the names of its policy and those around it.
     limit_names: Vec<String>,
     sub_policy_names: Vec<String>,
+    pub(super) keys: Vec<Vec<String>>,
+    pub(super) relative: Vec<RelativeLeaf>,
+    pub(super) annotations: Vec<Vec<u8>>,
     leaves: u16,
 }
 
+/// Leaves in a word.
+const LEAVES: usize = 64;
+
 impl Compiler {
-    fn node(&mut self, policy: &Policy) -> Result<Node, RulesError> {
+    pub(super) fn node(&mut self, policy: &Policy) -> Result<Node, RulesError> {
         Ok(match &policy.rule {
             Rule::AlwaysSample => Node::Always,
             Rule::Latency { threshold_ms, upper_threshold_ms } => self.latency(*threshold_ms, *upper_threshold_ms)?,
@@ -131,19 +144,16 @@ impl Compiler {
                 self.conditions(policy, *error_mode, (span, spanevent))?
             }
             Rule::RateLimiting { spans_per_second, burst_capacity } => {
-                Node::Limit(self.limit(policy, Limit::bucket(Cost::Spans, *spans_per_second, *burst_capacity))?)
+                Node::Limit(self.limit(&policy.name, Limit::bucket(Cost::Spans, *spans_per_second, *burst_capacity))?)
             }
             Rule::BytesLimiting { bytes_per_second, burst_capacity } => {
-                Node::Limit(self.limit(policy, Limit::bucket(Cost::Bytes, *bytes_per_second, *burst_capacity))?)
+                Node::Limit(self.limit(&policy.name, Limit::bucket(Cost::Bytes, *bytes_per_second, *burst_capacity))?)
             }
-            Rule::TraceFlags => match self.sampled_flag {
-                Some(leaf) => Node::Leaf(leaf),
-                None => {
-                    let leaf = self.next_leaf()?;
-                    self.sampled_flag = Some(leaf);
-                    Node::Leaf(leaf)
-                }
-            },
+            Rule::TraceFlags => Node::Leaf(self.sampled_flag()?),
+            Rule::Any(policies) => {
+                Node::Any(policies.iter().map(|policy| self.node(policy)).collect::<Result<_, _>>()?)
+            }
+            Rule::RelativeLatency { .. } => self.relative_latency(&policy.rule)?,
             Rule::TraceState { key, values } => self.trace_state(key, values)?,
             Rule::Composite { spans_per_second_max, policies } => {
                 let class = |(policy, spans): &(Policy, i64)| self.class(policy, (*spans).min(*spans_per_second_max));
@@ -184,16 +194,33 @@ impl Compiler {
         })
     }
 
-    fn limit(&mut self, policy: &Policy, limit: Limit) -> Result<LimitNumber, RulesError> {
+    pub(super) fn sampled_flag(&mut self) -> Result<u16, RulesError> {
+        if let Some(leaf) = self.sampled_flag {
+            return Ok(leaf);
+        }
+        let leaf = self.next_leaf()?;
+        self.sampled_flag = Some(leaf);
+        Ok(leaf)
+    }
+
+    /// Has the attributes noted that keys are made of.
+    fn noted_keys(&mut self) -> Result<Vec<Vec<usize>>, RulesError> {
+        let Self { keys, attributes, .. } = self;
+        let numbers = |by: &Vec<String>| by.iter().map(|name| attributes.noted(name)).collect::<Option<Vec<_>>>();
+        keys.iter().map(numbers).collect::<Option<Vec<_>>>().ok_or(RulesError::TooMany(u16::MAX))
+    }
+
+    pub(super) fn limit(&mut self, name: &str, limit: Limit) -> Result<LimitNumber, RulesError> {
         let number = u16::try_from(self.limits.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
+        let cost = limit.cost;
         self.limits.push(limit);
-        self.limit_names.push(policy.name.clone());
-        Ok(LimitNumber { number, cost: limit.cost })
+        self.limit_names.push(name.to_string());
+        Ok(LimitNumber { number, cost, group: Group::All })
     }
 
     fn class(&mut self, policy: &Policy, spans_per_second: i64) -> Result<Class, RulesError> {
         let node = self.node(policy)?;
-        let limit = self.limit(policy, Limit::by_second(spans_per_second))?;
+        let limit = self.limit(&policy.name, Limit::by_second(spans_per_second))?;
         let name = u16::try_from(self.sub_policy_names.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
         self.sub_policy_names.push(policy.name.clone());
         Ok(Class { node, limit, name })
@@ -257,7 +284,12 @@ impl Compiler {
         Ok(self.attributes.pattern(compiled.map_err(|cause| error(expression, cause.to_string()))?))
     }
 
-    fn next_leaf(&mut self) -> Result<u16, RulesError> {
+    pub(super) fn next_leaf(&mut self) -> Result<u16, RulesError> {
+        if usize::from(self.leaves) == LEAVES {
+            // The words behind the first are the keys.
+            let after = u16::try_from(LEAVES * self.keys.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
+            self.leaves = self.leaves.checked_add(after).ok_or(RulesError::TooMany(u16::MAX))?;
+        }
         let leaf = self.leaves;
         self.leaves = leaf.checked_add(1).ok_or(RulesError::TooMany(u16::MAX))?;
         Ok(leaf)

@@ -63,7 +63,7 @@ impl Rules {
 impl CompiledPolicy {
     /// One that is not in force any more.
     fn gone(name: &str) -> Self {
-        Self { name: name.to_string(), node: Node::Always, is_drop: false }
+        Self { name: name.to_string(), node: Node::Always, condition: None, is_drop: false }
     }
 }
 

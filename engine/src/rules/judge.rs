@@ -159,7 +159,17 @@ impl Rules {
         let mut outcome = Outcome { threshold: NEVER, policy: None, is_dropped: false };
         let mut floor = 0;
         for index in &self.order {
-            let CompiledPolicy { node, is_drop, .. } = &self.policies[usize::from(*index)];
+            let CompiledPolicy { node, condition, is_drop, .. } = &self.policies[usize::from(*index)];
+            if let Some(condition) = condition {
+                // Our own rules: the first whose conditions hold decides.
+                let holds = condition.threshold(evidence, None);
+                count(*index, holds);
+                if holds == Some(0) {
+                    let threshold = node.threshold(evidence, Some(limits)).unwrap_or(NEVER);
+                    return Outcome { threshold, policy: Some(*index), is_dropped: false };
+                }
+                continue;
+            }
             let own = node.threshold(evidence, Some(limits));
             count(*index, own);
             let Some(own) = own else { continue };
@@ -193,7 +203,7 @@ impl Rules {
             if reached > above {
                 break;
             }
-            let fewer = Evidence { trace_id: evidence.trace_id, seen: &row.seen, more: &row.more };
+            let fewer = Evidence { seen: &row.seen, more: &row.more, ..*evidence };
             let own = self.outcome(&fewer, limits, &mut |_, _| {});
             let least = own.threshold.max(row.level);
             if own.is_dropped || least >= above {
@@ -204,10 +214,27 @@ impl Rules {
         reached
     }
 
-    /// Tells `offer` of each limit that a trace wants to pass, before the window is cut.
-    pub fn offers(&self, evidence: &Evidence<'_>, randomness: u64, offer: &mut impl FnMut(u16, u64)) {
+    /// The attributes that the spans of a trace get, kept in the name of `policy`: encoded `Span.attributes` fields.
+    pub fn annotations(&self, policy: u16, evidence: &Evidence<'_>, randomness: u64, limits: &Limits) -> Vec<u8> {
+        let mut numbers = Vec::new();
+        if let Some(policy) = self.policies.get(usize::from(policy)).filter(|_| !self.annotations.is_empty()) {
+            policy.node.annotations(evidence, limits, randomness, &mut numbers);
+        }
+        let encoded = numbers.iter().filter_map(|number| self.annotations.get(usize::from(*number)));
+        encoded.flat_map(|bytes| bytes.iter().copied()).collect()
+    }
+
+    /// Tells `offer` of each limit that a trace wants to pass, with its group and cost, before the window is cut.
+    pub fn offers(&self, evidence: &Evidence<'_>, randomness: u64, offer: &mut impl FnMut(u16, u64, u64)) {
         for index in &self.order {
-            let CompiledPolicy { node, is_drop, .. } = &self.policies[usize::from(*index)];
+            let CompiledPolicy { node, condition, is_drop, .. } = &self.policies[usize::from(*index)];
+            if let Some(condition) = condition {
+                if condition.threshold(evidence, None) == Some(0) {
+                    node.offers(evidence, randomness, offer);
+                    break;
+                }
+                continue;
+            }
             if node.is_limited() {
                 node.offers(evidence, randomness, offer);
             }

@@ -9,6 +9,8 @@
 //! Traces judged between windows go by the threshold of the last window and are paid for by the next.
 
 use crate::vocabulary::Nanos;
+use hashbrown::HashMap;
+use std::cmp::Reverse;
 use tailwater_proto::consistent::{NEVER, to_float};
 
 /// What a limit counts.
@@ -21,7 +23,7 @@ pub enum Cost {
 }
 
 /// A limit of the configuration, for the whole node.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
     /// What is counted.
     pub cost: Cost,
@@ -31,6 +33,12 @@ pub struct Limit {
     pub burst: f64,
     /// What is left of a second is not carried into the next (the Collector's `composite`).
     pub is_by_second: bool,
+    /// In place of a rate: one of so many of what wants to pass, by cost.
+    pub one_in: Option<f64>,
+    /// Each group of traces gets as much as the others, beyond what it is promised.
+    pub is_grouped: bool,
+    /// What groups 1, 2 and so on are promised, tokens a second.
+    pub promises: Vec<f64>,
 }
 
 impl Limit {
@@ -38,13 +46,32 @@ impl Limit {
     #[must_use]
     pub fn bucket(cost: Cost, per_second: i64, burst: i64) -> Self {
         let burst = if burst > 0 { burst } else { per_second.saturating_mul(2) };
-        Self { cost, per_second: tokens(per_second), burst: tokens(burst), is_by_second: false }
+        Self { cost, per_second: tokens(per_second), burst: tokens(burst), ..Self::nothing(cost) }
     }
 
     /// So many spans in each second.
     #[must_use]
     pub fn by_second(spans: i64) -> Self {
-        Self { cost: Cost::Spans, per_second: tokens(spans), burst: tokens(spans), is_by_second: true }
+        let (per_second, burst) = (tokens(spans), tokens(spans));
+        Self { per_second, burst, is_by_second: true, ..Self::nothing(Cost::Spans) }
+    }
+
+    fn nothing(cost: Cost) -> Self {
+        let promises = Vec::new();
+        Self { cost, per_second: 0.0, burst: 0.0, is_by_second: false, one_in: None, is_grouped: false, promises }
+    }
+
+    /// A bucket for the groups of our own rules: two seconds' worth may gather.
+    #[must_use]
+    pub fn grouped(cost: Cost, per_second: u64, promises: Vec<f64>) -> Self {
+        let per_second = to_float(per_second);
+        Self { per_second, burst: 2.0 * per_second, is_grouped: true, promises, ..Self::nothing(cost) }
+    }
+
+    /// One of so many, by cost in spans.
+    #[must_use]
+    pub fn one_in(number: f64) -> Self {
+        Self { one_in: Some(number.max(1.0)), burst: f64::MAX, ..Self::nothing(Cost::Spans) }
     }
 }
 
@@ -55,6 +82,7 @@ fn tokens(number: i64) -> f64 {
 /// A trace that wants to pass a limit.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
+    group: u64,
     randomness: u64,
     cost: u64,
 }
@@ -70,8 +98,10 @@ struct Bucket {
     refilled: Nanos,
     /// The second that `tokens` is for, where what is left is not carried over.
     second: u64,
-    /// From the last window.
+    /// From the last window; of groups that were not in it, where there are groups.
     threshold: u64,
+    /// From the last window, by group.
+    thresholds: HashMap<u64, u64, ahash::RandomState>,
     /// The largest cost that wanted to pass of late: a part of the burst must hold it, or it could never pass.
     largest: f64,
     candidates: Vec<Candidate>,
@@ -89,12 +119,13 @@ const LARGEST_DECAY: f64 = 0.9;
 impl Bucket {
     fn new(limit: Limit, share: f64, now: Nanos) -> Self {
         Self {
+            tokens: limit.burst * share,
             limit,
             share,
-            tokens: limit.burst * share,
             refilled: now,
             second: 0,
             threshold: 0,
+            thresholds: HashMap::with_hasher(ahash::RandomState::with_seeds(9, 10, 11, 12)),
             largest: 0.0,
             candidates: Vec::new(),
             demand: 0,
@@ -141,32 +172,78 @@ impl Bucket {
         let largest = self.candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
         self.largest = self.largest.max(to_float(largest));
         self.refill(now);
-        self.candidates.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.randomness));
+        if let Some(one_in) = self.limit.one_in {
+            let total: f64 = self.candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
+            self.tokens = total / one_in;
+        }
+        // By group, and in each the highest randomness first.
+        self.candidates.sort_unstable_by_key(|candidate| (candidate.group, Reverse(candidate.randomness)));
+        let parts: Vec<&[Candidate]> = self.candidates.chunk_by(|one, other| one.group == other.group).collect();
+        let budgets = self.budgets(&parts);
+        self.thresholds.clear();
         let mut spent = 0.0;
-        let mut kept = 0;
-        let first_rejected = loop {
-            let Some(candidate) = self.candidates.get(kept) else { break None };
-            if spent + to_float(candidate.cost) > self.tokens {
-                break Some(candidate.randomness);
-            }
-            spent += to_float(candidate.cost);
-            kept += 1;
-        };
-        if let Some(randomness) = first_rejected {
-            // What ties with the first rejected can't be told from it by a threshold.
-            while kept > 0 && self.candidates[kept - 1].randomness == randomness {
-                kept -= 1;
-                spent -= to_float(self.candidates[kept].cost);
+        let mut single = 0;
+        for (part, budget) in parts.iter().zip(budgets) {
+            let (threshold, cost) = threshold_within(part, budget);
+            spent += cost;
+            if self.limit.is_grouped {
+                self.thresholds.insert(part[0].group, threshold);
+            } else {
+                single = threshold;
             }
         }
-        self.threshold = match first_rejected {
-            None => 0,
-            Some(_) if kept == 0 => NEVER,
-            Some(randomness) => randomness + 1,
-        };
+        self.threshold = single;
         self.tokens -= spent;
         self.candidates.clear();
     }
+
+    /// What each group may spend: first what it is promised, then equal parts of the rest; what one does not use goes to
+    /// the others.
+    fn budgets(&self, parts: &[&[Candidate]]) -> Vec<f64> {
+        if !self.limit.is_grouped {
+            return vec![self.tokens; parts.len()];
+        }
+        let demands = parts.iter().map(|part| part.iter().map(|candidate| to_float(candidate.cost)).sum::<f64>());
+        let demands: Vec<f64> = demands.collect();
+        let promised = |group: u64| {
+            let place = usize::try_from(group).ok().and_then(|group| group.checked_sub(1));
+            place.and_then(|place| self.limit.promises.get(place)).map_or(0.0, |promise| promise * self.share)
+        };
+        let mut budgets: Vec<f64> =
+            parts.iter().zip(&demands).map(|(part, demand)| demand.min(promised(part[0].group))).collect();
+        let mut rest = (self.tokens - budgets.iter().sum::<f64>()).max(0.0);
+        let mut by_want: Vec<usize> = (0..parts.len()).collect();
+        by_want.sort_by(|one, other| (demands[*one] - budgets[*one]).total_cmp(&(demands[*other] - budgets[*other])));
+        let mut left = parts.len();
+        for place in by_want {
+            let equal = rest / to_float(left as u64);
+            let given = (demands[place] - budgets[place]).min(equal);
+            budgets[place] += given;
+            rest -= given;
+            left -= 1;
+        }
+        budgets
+    }
+}
+
+/// The threshold that a budget allows over candidates of falling randomness, and what those that it keeps cost.
+fn threshold_within(candidates: &[Candidate], budget: f64) -> (u64, f64) {
+    let mut spent = 0.0;
+    let mut kept = 0;
+    let first_rejected = loop {
+        let Some(candidate) = candidates.get(kept) else { return (0, spent) };
+        if spent + to_float(candidate.cost) > budget {
+            break candidate.randomness;
+        }
+        spent += to_float(candidate.cost);
+        kept += 1;
+    };
+    // What ties with the first rejected can't be told from it by a threshold.
+    while kept > 0 && candidates[kept - 1].randomness == first_rejected {
+        kept -= 1;
+        spent -= to_float(candidates[kept].cost);
+    }
+    (if kept == 0 { NEVER } else { first_rejected + 1 }, spent)
 }
 
 fn seconds(nanos: u64) -> f64 {
@@ -184,7 +261,7 @@ impl Limits {
     #[must_use]
     pub fn new(limits: &[Limit], shards: u16, now: Nanos) -> Self {
         let share = 1.0 / f64::from(shards.max(1));
-        Self { buckets: limits.iter().map(|limit| Bucket::new(*limit, share, now)).collect() }
+        Self { buckets: limits.iter().map(|limit| Bucket::new(limit.clone(), share, now)).collect() }
     }
 
     /// Takes over the state of the limits that `before` had under the same number in `pairs` (new number, old number).
@@ -205,23 +282,25 @@ impl Limits {
         bucket.allow(cost, now)
     }
 
-    /// By randomness: the threshold that limit `number` has for a trace of that cost.
+    /// By randomness: the threshold that limit `number` has for a trace of that group and cost.
     #[must_use]
-    pub fn threshold(&self, number: u16, cost: u64) -> u64 {
+    pub fn threshold(&self, number: u16, group: u64, cost: u64) -> u64 {
         match self.buckets.get(usize::from(number)) {
-            Some(bucket) if to_float(cost) <= bucket.limit.burst => bucket.threshold,
+            Some(bucket) if to_float(cost) <= bucket.limit.burst => {
+                bucket.thresholds.get(&group).copied().unwrap_or(bucket.threshold)
+            }
             _ => NEVER,
         }
     }
 
     /// By randomness: a trace of the window that is about to be cut wants to pass limit `number`.
-    pub fn offer(&mut self, number: u16, randomness: u64, cost: u64) {
+    pub fn offer(&mut self, number: u16, group: u64, randomness: u64, cost: u64) {
         let Some(bucket) = self.buckets.get_mut(usize::from(number)) else { return };
         bucket.demand = bucket.demand.saturating_add(cost);
         if to_float(cost) > bucket.limit.burst {
             bucket.unreachable += 1;
         } else {
-            bucket.candidates.push(Candidate { randomness, cost });
+            bucket.candidates.push(Candidate { group, randomness, cost });
         }
     }
 

@@ -85,7 +85,7 @@ fn judge(rules: &Rules, case: &Case) -> Verdict {
         spans: u32::try_from(case.spans.len()).unwrap(),
         ..Summary::default()
     };
-    ballot(rules, &Evidence { trace_id: &case.id, seen: &seen, more: &all[1..] }).verdict
+    ballot(rules, &Evidence { trace_id: &case.id, seen: &seen, more: &all[1..], level: None }).verdict
 }
 
 fn ballot(rules: &Rules, evidence: &Evidence<'_>) -> Ballot {
@@ -288,7 +288,7 @@ fn first_match_stops_the_count() {
         let mut counts = vec![PolicyCounts::default(); 2];
         let seen = Summary { status: 1, spans: 1, ..Summary::default() };
         let mut limits = Limits::new(rules.limits(), 1, Nanos::default());
-        let evidence = Evidence { trace_id: &[1; 16], seen: &seen, more: &[] };
+        let evidence = Evidence { trace_id: &[1; 16], seen: &seen, more: &[], level: None };
         rules.judge_arrival(&evidence, &mut limits, Nanos::default(), &mut counts);
         assert_eq!((counts[0].decided, counts[1].matched), (1, second_votes));
     }

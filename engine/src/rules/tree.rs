@@ -18,8 +18,10 @@ pub struct Evidence<'a> {
     pub trace_id: &'a TraceId,
     /// Its spans.
     pub seen: &'a Summary,
-    /// The leaves past the first 64 that held for any of them.
+    /// The leaves past the first 64 that held for any of them, and then its keys.
     pub more: &'a [u64],
+    /// The lowest threshold with which a span of it came; `None` when none said any.
+    pub level: Option<u64>,
 }
 
 impl Evidence<'_> {
@@ -30,6 +32,16 @@ impl Evidence<'_> {
             more => self.more.get(more - 1).copied().unwrap_or(0),
         };
         word >> (leaf % 64) & 1 == 1
+    }
+
+    /// The group and cost by which a trace passes a limit.
+    fn terms(&self, limit: LimitNumber) -> (u64, u64) {
+        let group = match limit.group {
+            Group::All => 0,
+            Group::Rule(number) => u64::from(number),
+            Group::Key(word) => self.more.get(usize::from(word)).copied().unwrap_or(0),
+        };
+        (group, self.cost(limit.cost))
     }
 
     fn cost(&self, cost: Cost) -> u64 {
@@ -45,6 +57,18 @@ impl Evidence<'_> {
 pub(super) struct LimitNumber {
     pub(super) number: u16,
     pub(super) cost: Cost,
+    pub(super) group: Group,
+}
+
+/// Which group of a limit a trace belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Group {
+    /// There is one.
+    All,
+    /// That of a rule, counted from 1.
+    Rule(u16),
+    /// That of a key: its word behind the first of the leaves.
+    Key(u16),
 }
 
 /// A sub-policy of a composite: what it asks, the limit on what it keeps, its name.
@@ -75,6 +99,10 @@ pub(super) enum Node {
         /// The same share as a rejection threshold.
         threshold: u64,
     },
+    /// A share of the traces, by their randomness.
+    Share {
+        threshold: u64,
+    },
     SpanCount {
         min: i64,
         max: i64,
@@ -82,7 +110,18 @@ pub(super) enum Node {
     Limit(LimitNumber),
     Composite(Vec<Class>),
     All(Vec<Node>),
+    Any(Vec<Node>),
     Not(Box<Node>),
+    /// The second of the first pair of which the first holds.
+    First(Vec<(Node, Node)>),
+    /// What senders have sampled; without a threshold among the spans the sampled flag when there is no root, and else
+    /// the node.
+    Parent {
+        root: Box<Node>,
+        sampled_flag: u16,
+    },
+    /// What the node keeps gets attributes: their number among the rules' annotations.
+    Annotated(Box<Node>, u16),
 }
 
 /// What the Collector's reading needs beside the evidence.
@@ -146,15 +185,18 @@ impl Node {
     /// Its rejection threshold; `None` when it abstains. Without `limits` every limit lets all through.
     pub(super) fn threshold(&self, evidence: &Evidence<'_>, limits: Option<&Limits>) -> Option<u64> {
         Some(match self {
-            Self::Probabilistic { threshold, .. } => *threshold,
-            Self::Limit(limit) => limits.map_or(0, |limits| limits.threshold(limit.number, evidence.cost(limit.cost))),
+            Self::Probabilistic { threshold, .. } | Self::Share { threshold } => *threshold,
+            Self::Limit(limit) => limits.map_or(0, |limits| {
+                let (group, cost) = evidence.terms(*limit);
+                limits.threshold(limit.number, group, cost)
+            }),
             Self::Composite(classes) => {
                 let mut least = NEVER;
                 for class in classes {
                     let own = class.node.threshold(evidence, limits)?;
                     if own < NEVER {
-                        let cost = evidence.cost(class.limit.cost);
-                        let limit = limits.map_or(0, |limits| limits.threshold(class.limit.number, cost));
+                        let (group, cost) = evidence.terms(class.limit);
+                        let limit = limits.map_or(0, |limits| limits.threshold(class.limit.number, group, cost));
                         least = least.min(own.max(limit));
                     }
                     if own == 0 {
@@ -173,7 +215,25 @@ impl Node {
                 }
                 greatest
             }
+            Self::Any(nodes) => {
+                let mut least = NEVER;
+                for node in nodes {
+                    least = least.min(node.threshold(evidence, limits)?);
+                }
+                least
+            }
             Self::Not(node) => NEVER - node.threshold(evidence, limits)?,
+            Self::First(pairs) => match Self::first(pairs, evidence)? {
+                Some(node) => node.threshold(evidence, limits)?,
+                None => NEVER,
+            },
+            Self::Parent { root, sampled_flag } => match evidence.level {
+                Some(level) => level,
+                None if evidence.seen.root_seen => root.threshold(evidence, limits)?,
+                None if evidence.leaf(*sampled_flag) => 0,
+                None => NEVER,
+            },
+            Self::Annotated(node, _) => node.threshold(evidence, limits)?,
             _ => {
                 if self.holds(evidence)? {
                     0
@@ -184,9 +244,23 @@ impl Node {
         })
     }
 
+    /// The node of the first pair whose condition holds; conditions involve no chance.
+    fn first<'a>(pairs: &'a [(Node, Node)], evidence: &Evidence<'_>) -> Option<Option<&'a Node>> {
+        for (condition, node) in pairs {
+            if condition.threshold(evidence, None)? == 0 {
+                return Some(Some(node));
+            }
+        }
+        Some(None)
+    }
+
     /// Whether there is a limit in it.
     pub(super) fn is_limited(&self) -> bool {
         match self {
+            Self::Any(nodes) => nodes.iter().any(Self::is_limited),
+            Self::First(pairs) => pairs.iter().any(|(_, node)| node.is_limited()),
+            Self::Parent { root, .. } => root.is_limited(),
+            Self::Annotated(node, _) => node.is_limited(),
             Self::Limit(_) | Self::Composite(_) => true,
             Self::All(nodes) => nodes.iter().any(Self::is_limited),
             Self::Not(node) => node.is_limited(),
@@ -196,16 +270,20 @@ impl Node {
 
     /// Tells `offer` of every limit that a trace of this randomness wants to pass: those on which it depends whether the
     /// node keeps it, all other limits let through.
-    pub(super) fn offers(&self, evidence: &Evidence<'_>, randomness: u64, offer: &mut impl FnMut(u16, u64)) {
+    pub(super) fn offers(&self, evidence: &Evidence<'_>, randomness: u64, offer: &mut impl FnMut(u16, u64, u64)) {
         let passes = |node: &Self| node.threshold(evidence, None).is_some_and(|threshold| threshold <= randomness);
         match self {
-            Self::Limit(limit) => offer(limit.number, evidence.cost(limit.cost)),
+            Self::Limit(limit) => {
+                let (group, cost) = evidence.terms(*limit);
+                offer(limit.number, group, cost);
+            }
             Self::Composite(classes) => {
                 for class in classes {
                     let own = class.node.threshold(evidence, None);
                     if own.is_some_and(|own| own <= randomness) {
                         class.node.offers(evidence, randomness, offer);
-                        offer(class.limit.number, evidence.cost(class.limit.cost));
+                        let (group, cost) = evidence.terms(class.limit);
+                        offer(class.limit.number, group, cost);
                     }
                     if own.is_none_or(|own| own == 0) {
                         break;
@@ -220,7 +298,42 @@ impl Node {
                     }
                 }
             }
-            Self::Not(node) => node.offers(evidence, randomness, offer),
+            Self::Any(nodes) => nodes.iter().for_each(|node| node.offers(evidence, randomness, offer)),
+            Self::Not(node) | Self::Annotated(node, _) => node.offers(evidence, randomness, offer),
+            Self::First(pairs) => {
+                if let Some(Some(node)) = Self::first(pairs, evidence) {
+                    node.offers(evidence, randomness, offer);
+                }
+            }
+            Self::Parent { root, .. } if evidence.level.is_none() && evidence.seen.root_seen => {
+                root.offers(evidence, randomness, offer);
+            }
+            _ => {}
+        }
+    }
+
+    /// The annotations of the nodes that keep a trace of this randomness, into `out`.
+    pub(super) fn annotations(&self, evidence: &Evidence<'_>, limits: &Limits, randomness: u64, out: &mut Vec<u16>) {
+        let keeps =
+            |node: &Self| node.threshold(evidence, Some(limits)).is_some_and(|threshold| threshold <= randomness);
+        match self {
+            Self::Annotated(node, number) if keeps(node) => {
+                node.annotations(evidence, limits, randomness, out);
+                out.push(*number);
+            }
+            Self::All(nodes) | Self::Any(nodes) => {
+                for node in nodes.iter().filter(|node| keeps(node)) {
+                    node.annotations(evidence, limits, randomness, out);
+                }
+            }
+            Self::First(pairs) => {
+                if let Some(Some(node)) = Self::first(pairs, evidence) {
+                    node.annotations(evidence, limits, randomness, out);
+                }
+            }
+            Self::Parent { root, .. } if evidence.level.is_none() && evidence.seen.root_seen => {
+                root.annotations(evidence, limits, randomness, out);
+            }
             _ => {}
         }
     }
@@ -230,7 +343,8 @@ impl Node {
         match self {
             Self::Composite(classes) => classes.iter().find_map(|class| {
                 let own = class.node.threshold(evidence, Some(limits))?;
-                let limit = limits.threshold(class.limit.number, evidence.cost(class.limit.cost));
+                let (group, cost) = evidence.terms(class.limit);
+                let limit = limits.threshold(class.limit.number, group, cost);
                 (own.max(limit) <= randomness).then_some(class.name)
             }),
             _ => None,

@@ -15,6 +15,7 @@ use crate::ledger::PolicyCounts;
 use crate::randomness::Randomness;
 use crate::rules::Rules;
 use crate::rules::limit::Limits;
+use crate::rules::quantile::Quantiles;
 use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -110,6 +111,8 @@ impl Shard {
         if former.pinned > 0 {
             self.generations.former.push(former);
         }
+        // Durations are counted by the keys of these rules; after a change what is slow is to be learned anew.
+        self.quantiles = Quantiles::new(rules.relative().len());
         self.buffer.traces.widen_leaves(rules.leaf_words() - 1);
         let policies = rules.policy_names().len().max(self.ledger.policies.len());
         self.ledger.policies.resize(policies, PolicyCounts::default());
@@ -126,6 +129,7 @@ impl Shard {
         self.plan.trace_bytes_max = plan.trace_bytes_max;
         self.plan.drop_pending_at_drain = plan.drop_pending_at_drain;
         self.plan.writes_threshold_zero = plan.writes_threshold_zero;
+        self.plan.record_policy = plan.record_policy;
         if self.plan.randomness != plan.randomness {
             self.plan.randomness = plan.randomness;
             self.randomness = Randomness::new(plan.randomness);

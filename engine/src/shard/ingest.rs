@@ -82,7 +82,7 @@ impl Shard {
         let Self { buffer, rules, limits, ledger, randomness, .. } = self;
         let trace = buffer.traces.get(entry);
         let seen = Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen };
-        let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more };
+        let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
         let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
         let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies)?;
         Some((ballot, own))

@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::index::Place;
 use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
-use crate::rules::{Ballot, Evidence};
+use crate::rules::Ballot;
 use crate::vocabulary::{Judged, Nanos, Occasion, Verdict};
 use tailwater_config::sampling::Strategy;
 
@@ -88,8 +88,11 @@ impl Shard {
             Occasion::Drain => self.ledger.traces.decided_at_drain += due.len() as u64,
         }
         self.refresh_all(due);
+        self.quantiles.turn(now);
         for entry in due {
+            self.compare_with_its_kind(*entry);
             let (ballot, randomness) = self.ballot(now, *entry, occasion);
+            self.count_for_its_kind(*entry);
             self.note_reason(*entry, &ballot, randomness.value, now, occasion);
             match ballot.verdict {
                 Verdict::Keep(policy) => self.settle_kept(now, *entry, (policy, ballot, randomness), occasion, host),
@@ -97,6 +100,40 @@ impl Shard {
             }
         }
         self.release(due, host);
+    }
+
+    /// Sets the leaves on the duration of a trace that is about to be judged, relative to that of its kind.
+    pub(super) fn compare_with_its_kind(&mut self, entry: u32) {
+        let Self { buffer, rules, quantiles, .. } = self;
+        if rules.relative().is_empty() || buffer.traces.get(entry).generation != rules.generation() {
+            return;
+        }
+        for (number, leaf) in rules.relative().iter().enumerate() {
+            buffer.set_leaf(entry, leaf.leaf, |seen, more| {
+                let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+                quantiles.is_slow(number, leaf, key, seen.duration_nanos())
+            });
+        }
+    }
+
+    /// Counts the duration of a judged trace for those of its kind that come after it.
+    fn count_for_its_kind(&mut self, entry: u32) {
+        let Self { buffer, rules, quantiles, .. } = self;
+        if rules.relative().is_empty() || buffer.traces.get(entry).generation != rules.generation() {
+            return;
+        }
+        let evidence = buffer.evidence(entry);
+        for (number, leaf) in rules.relative().iter().enumerate() {
+            let key = evidence.more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+            quantiles.add(number, leaf, key, evidence.seen.duration_nanos());
+        }
+    }
+
+    /// The attributes that the spans of a kept trace get.
+    fn annotations(&mut self, entry: u32, policy: u16, randomness: u64) -> Vec<u8> {
+        let Self { buffer, rules, limits, generations, .. } = self;
+        let (rules, limits) = generations.of(buffer.traces.get(entry).generation, rules, limits);
+        rules.annotations(policy, &buffer.evidence(entry), randomness, limits)
     }
 
     /// Asks the policies.
@@ -109,7 +146,7 @@ impl Shard {
         let Self { buffer, rules, limits, generations, ledger, randomness, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
-        let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(entry) };
+        let evidence = buffer.evidence(entry);
         if !rules.is_by_randomness() {
             let ballot = rules.judge_arrival(&evidence, limits, now, &mut ledger.policies);
             return (ballot, TraceRandomness { value: 0, is_hashed: false });
@@ -121,7 +158,7 @@ impl Shard {
         let is_between_windows = matches!(occasion, Occasion::Early | Occasion::Drain);
         if is_between_windows && matches!(ballot.verdict, Verdict::Keep(_)) {
             // It goes by the last window's threshold: what it takes is missing in the next.
-            rules.offers(&evidence, randomness.value, &mut |limit, cost| limits.charge(limit, cost));
+            rules.offers(&evidence, randomness.value, &mut |limit, _, cost| limits.charge(limit, cost));
         }
         (ballot, randomness)
     }
@@ -142,13 +179,14 @@ impl Shard {
     /// Sets the thresholds of limits for `due` and nothing else.
     fn cut_limits(&mut self, now: Nanos, due: &[u32]) {
         self.refresh_all(due);
+        due.iter().for_each(|entry| self.compare_with_its_kind(*entry));
         let Self { buffer, rules, limits, generations, randomness, .. } = self;
         for entry in due {
             let trace = buffer.traces.get(*entry);
             let (rules, limits) = generations.of(trace.generation, rules, limits);
-            let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(*entry) };
+            let evidence = buffer.evidence(*entry);
             let own = randomness.of(&trace.id, buffer.head(*entry), trace.seen.is_random).value;
-            rules.offers(&evidence, own, &mut |limit, cost| limits.offer(limit, own, cost));
+            rules.offers(&evidence, own, &mut |limit, group, cost| limits.offer(limit, group, own, cost));
         }
         limits.cut(now);
         generations.cut(now);
@@ -183,7 +221,10 @@ impl Shard {
         let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
         let generation = self.buffer.traces.get(entry).generation;
         let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
-        let is_marked = rules.is_by_randomness() && (!mark.is_plain() || self.buffer.head(entry).is_some());
+        let is_by_randomness = rules.is_by_randomness();
+        let annotations = self.annotations(entry, policy, randomness.value);
+        let is_changed = !mark.is_plain() || !annotations.is_empty() || self.buffer.head(entry).is_some();
+        let is_marked = is_by_randomness && is_changed;
         // The verdict is in the log before anything that follows from it.
         self.note(entry, ballot, randomness.is_hashed, occasion, host);
         let mut fragments = std::mem::take(&mut self.fragments);
@@ -201,7 +242,7 @@ impl Shard {
                 self.flush(host);
             }
             let fragment = self.buffer.arena.fragment(*reference);
-            let bytes = if is_marked { self.marker.mark(fragment.bytes, &mark) } else { fragment.bytes };
+            let bytes = if is_marked { self.marker.mark(fragment.bytes, &mark, &annotations) } else { fragment.bytes };
             let scope = match &mut label {
                 Some(label) => label.scope(fragment.scope, &self.rules, &mut self.buffer.envelopes),
                 None => fragment.scope,

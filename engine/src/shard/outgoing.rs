@@ -27,7 +27,7 @@ impl Shard {
             self.flush(host);
         }
         let bytes = match &mark {
-            Some(mark) => self.marker.mark(bytes, mark),
+            Some(mark) => self.marker.mark(bytes, mark, &[]),
             None => bytes,
         };
         let span = (scope, unit, bytes);

@@ -5,7 +5,7 @@ use crate::evidence::TraceHead;
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
 use crate::index::Place;
 use crate::ledger::PolicyCounts;
-use crate::rules::{Ballot, Evidence};
+use crate::rules::Ballot;
 use crate::vocabulary::{Nanos, Occasion, TraceId};
 
 impl Shard {
@@ -67,11 +67,12 @@ impl Shard {
     /// Asks the policies without a consequence.
     fn explain_pending(&mut self, now: Nanos, entry: u32) -> Pending {
         self.refresh(entry);
+        self.compare_with_its_kind(entry);
         let mut counts = vec![PolicyCounts::default(); self.ledger.policies.len()];
         let Self { buffer, rules, limits, generations, randomness, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
-        let evidence = Evidence { trace_id: &trace.id, seen: &trace.seen, more: buffer.traces.leaves_more(entry) };
+        let evidence = buffer.evidence(entry);
         let (ballot, own) = if rules.is_by_randomness() {
             let head = buffer.head(entry);
             let own = randomness.of(&trace.id, head, trace.seen.is_random).value;

@@ -43,10 +43,10 @@ fn a_composite_counts_each_second_anew() {
 
 fn cut(limits: &mut Limits, now: Nanos, window: &[(u64, u64)]) -> u64 {
     for (randomness, cost) in window {
-        limits.offer(0, *randomness, *cost);
+        limits.offer(0, 0, *randomness, *cost);
     }
     limits.cut(now);
-    limits.threshold(0, 1)
+    limits.threshold(0, 0, 1)
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_threshold_is_one_above_the_first_rejected() {
     assert_eq!(cut(&mut limits, at(1), &[(8, 2)]), 0, "what kept nothing cost nothing");
     assert_eq!(cut(&mut limits, at(2), &[(9, 5), (7, 3), (7, 3), (3, 1)]), 8, "what ties goes together");
     assert_eq!(cut(&mut limits, at(3), &[(9, 11), (3, 10)]), 0, "what can't ever fit is no candidate");
-    assert_eq!(limits.threshold(0, 11), NEVER);
+    assert_eq!(limits.threshold(0, 0, 11), NEVER);
     assert_eq!(limits.unreachable(), 1);
 }
 
@@ -73,7 +73,7 @@ fn what_passes_between_windows_is_paid_for_by_the_next() {
 #[test]
 fn shards_share_a_limit_by_demand_and_keep_what_was_saved_over_a_change_of_rules() {
     let limit = Limit::bucket(Cost::Spans, 10, 10);
-    let mut limits = Limits::new(&[limit, limit], 4, at(0));
+    let mut limits = Limits::new(&[limit.clone(), limit.clone()], 4, at(0));
     assert!(!limits.allow(0, 5, at(0)), "a quarter of ten");
     assert!(limits.allow(0, 5, at(1)), "a single trace may be larger than the part: it is saved up for");
     assert_eq!(limits.take_demand(), [10, 0]);
@@ -82,4 +82,32 @@ fn shards_share_a_limit_by_demand_and_keep_what_was_saved_over_a_change_of_rules
     let mut after = Limits::new(&[limit], 4, at(2));
     after.inherit(&mut limits, &[(0, 0)]);
     assert!(!after.allow(0, 9, at(2)), "no fresh burst");
+}
+
+#[test]
+fn groups_share_equally_beyond_what_they_are_promised_and_pass_on_what_they_do_not_use() {
+    let mut limits = one(Limit { burst: 10.0, ..Limit::grouped(Cost::Spans, 10, vec![0.0, 6.0]) });
+    // Group 2 wants 20 and is promised 6; group 3 wants 1; group 4 wants 10.
+    let window: Vec<(u64, u64, u64)> = (0..20)
+        .map(|number| (2, 100 + number, 1))
+        .chain([(3, 5, 1)])
+        .chain((0..10).map(|number| (4, 200 + number, 1)))
+        .collect();
+    window.iter().for_each(|(group, randomness, cost)| limits.offer(0, *group, *randomness, *cost));
+    limits.cut(at(0));
+    let kept =
+        |group: u64| window.iter().filter(|(of, r, _)| *of == group && *r >= limits.threshold(0, group, 1)).count();
+    assert_eq!((kept(2), kept(3), kept(4)), (7, 1, 1), "6 and half of the 3 that are left, 1, half of 3");
+    assert_eq!(limits.threshold(0, 9, 1), 0, "a group that was not there is let through until the next window");
+}
+
+#[test]
+fn one_of_so_many_follows_the_traffic() {
+    let mut limits = one(Limit::one_in(4.0));
+    for (window, traces) in [(1u64, 100u64), (2, 1000)] {
+        (0..traces).for_each(|number| limits.offer(0, 0, number, 1));
+        limits.cut(at(window));
+        let kept = (0..traces).filter(|number| *number >= limits.threshold(0, 0, 1)).count() as u64;
+        assert_eq!(kept, traces / 4);
+    }
 }
