@@ -138,12 +138,15 @@ fn shard_plan(shard: u16, trial: &Trial) -> ShardPlan {
     }
 }
 
+/// Service and route of the root, the span with an error, whether the trace is slow, its spans.
+type Class = (usize, usize, Option<usize>, bool, usize);
+
 struct World<'a> {
     trial: &'a Trial,
     random: Rng,
     totals: Totals,
     /// Of each class of traces: where its randomness begins, and traces so far.
-    drawn: BTreeMap<(usize, usize, Option<usize>, bool, usize), (u64, u64)>,
+    drawn: BTreeMap<Class, (u64, u64)>,
 }
 
 /// 2^56 divided by the golden ratio: multiples of it fill the range evenly.

@@ -89,7 +89,7 @@ fn bucket_of(nanos: u64) -> usize {
 fn upper_bound(bucket: usize) -> u64 {
     let (highest, fine) = (bucket >> FINE_BITS, (bucket & ((1 << FINE_BITS) - 1)) as u64);
     let next = (1u128 << FINE_BITS) + u128::from(fine) + 1;
-    u64::try_from((next << highest) >> FINE_BITS).unwrap_or(u64::MAX)
+    u64::try_from((next << highest).div_ceil(1 << FINE_BITS)).unwrap_or(u64::MAX)
 }
 
 /// The upper bound of the bucket that holds the quantile of both sketches together.
