@@ -62,3 +62,139 @@ fn conditions_come_out_as_in_the_reference() {
     assert!(wrong.is_empty(), "{} of {rows}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(rows > 150);
 }
+
+#[test]
+fn an_error_is_passed_over_or_ends_the_walk_by_mode() {
+    let failing = r#"attributes["list"][9] == 1"#;
+    let holds = r#"name == "GET /api/users""#;
+    let full = fixture::full();
+    let of = |conditions: &[&str], mode| outcome(&rules(conditions, &[], mode).unwrap(), &full);
+    assert_eq!(of(&[failing, holds], ErrorMode::Propagate), 'E');
+    assert_eq!(of(&[holds, failing], ErrorMode::Propagate), 'T');
+    for mode in [ErrorMode::Ignore, ErrorMode::Silent] {
+        assert_eq!(of(&[failing, holds], mode), 'T');
+        assert_eq!(of(&[failing], mode), 'F');
+    }
+    // Conditions on events come after those on the span, each event in turn.
+    let of = |span: &[&str], event: &[&str], mode| outcome(&rules(span, event, mode).unwrap(), &full);
+    assert_eq!(of(&["false"], &[r#"name == "log""#], ErrorMode::Propagate), 'T');
+    assert_eq!(of(&["false"], &[r#"attributes["code"][0] == 1"#], ErrorMode::Propagate), 'E');
+    assert_eq!(of(&["false"], &[r#"name == "log" or attributes["code"][0] == 1"#], ErrorMode::Propagate), 'E');
+    assert_eq!(of(&["false"], &[r#"name == "exception" or attributes["code"][0] == 1"#], ErrorMode::Propagate), 'T');
+    assert_eq!(of(&[failing], &[r#"name == "log""#], ErrorMode::Propagate), 'E');
+    assert_eq!(of(&[holds], &["event_index == 0"], ErrorMode::Propagate), 'T');
+}
+
+#[test]
+fn only_failures_that_are_to_be_counted_are_counted() {
+    let failing = r#"attributes["list"][9] == 1"#;
+    let body = Bytes::from(fixture::full());
+    let counted = |mode| {
+        let rules = rules(&[failing, failing], &["event_index == 0"], mode).unwrap();
+        Intake::new(Route::new([0; 4], 1), 1 << 20, &rules).scan(&body, &rules).unwrap().condition_failures
+    };
+    // Twice for the span, once for each of its two events.
+    assert_eq!(counted(ErrorMode::Ignore), 4);
+    assert_eq!(counted(ErrorMode::Silent), 0);
+    assert_eq!(counted(ErrorMode::Propagate), 0);
+}
+
+#[test]
+fn of_matched_and_failed_the_first_to_come_holds() {
+    let propagating = rules(&["true"], &[], ErrorMode::Propagate).unwrap();
+    let (matched, failed) = (1, 2);
+    for (trace, span, joined) in [
+        (0, matched, matched),
+        (0, failed, failed),
+        (matched, failed, matched),
+        (failed, matched, failed),
+        (matched, matched, matched),
+        (matched, failed | 4, matched | 4),
+        (8, 4, 12),
+    ] {
+        assert_eq!(propagating.ottl().join(0, trace, span), joined, "{trace:b} {span:b}");
+        assert_eq!(propagating.ottl().join(1, trace, span), trace | span);
+    }
+    let silent = rules(&["true"], &[], ErrorMode::Silent).unwrap();
+    assert_eq!(silent.ottl().join(0, matched, failed), matched | failed);
+}
+
+#[test]
+fn a_pair_of_leaves_never_lies_in_two_words() {
+    let always = |name: &str, key: &str| {
+        let rule = Rule::BooleanAttribute { key: key.into(), value: true, invert: false };
+        Policy::new(name, rule)
+    };
+    let mut policies: Vec<Policy> = (0..63).map(|n| always("p", &format!("k{n}"))).collect();
+    let failing = vec![r#"attributes["list"][9] == 1"#.to_string()];
+    let rule = Rule::OttlCondition { error_mode: ErrorMode::Propagate, span: failing, spanevent: vec![] };
+    policies.push(Policy::new("condition", rule));
+    let rules = Rules::compile(&Sampling { policies, ..Sampling::collector_default() }).unwrap();
+    assert_eq!(rules.leaf_words(), 2);
+    let mut intake = Intake::new(Route::new([0; 4], 1), 1 << 20, &rules);
+    let scanned = intake.scan(&Bytes::from(fixture::full()), &rules).unwrap();
+    assert_eq!(scanned.batches[0].1.spans[0].leaves, 0);
+    assert_eq!(scanned.batches[0].1.leaves_more, [2]);
+    assert_eq!((rules.ottl().join(1, 2, 1), rules.ottl().join(1, 1, 2)), (2, 1));
+}
+
+#[test]
+fn a_scope_behind_its_spans_is_seen_and_scopes_are_not_mixed_up() {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
+    let mut request = ExportTraceServiceRequest::decode(&fixture::full()[..]).unwrap();
+    let scope_spans = &mut request.resource_spans[0].scope_spans;
+    let mut other = scope_spans[0].clone();
+    other.scope.as_mut().unwrap().name = "other".into();
+    scope_spans.push(other);
+    let rules = rules(&[r#"scope.name == "other""#], &[], ErrorMode::Propagate).unwrap();
+    let mut intake = Intake::new(Route::new([0; 4], 1), 1 << 20, &rules);
+    let scanned = intake.scan(&Bytes::from(request.encode_to_vec()), &rules).unwrap();
+    let leaves: Vec<u64> = scanned.batches[0].1.spans.iter().map(|span| span.leaves).collect();
+    assert_eq!(leaves, [0, 1]);
+    // The same with the fields of the scope behind the span: span 2, scope 1.
+    let span = request.resource_spans[0].scope_spans[1].spans[0].encode_to_vec();
+    let scope = request.resource_spans[0].scope_spans[1].scope.as_ref().unwrap().encode_to_vec();
+    let field = |number: u8, bytes: &[u8]| {
+        let mut out = vec![number << 3 | 2];
+        tailwater_proto::otlp::wire::put_varint(&mut out, bytes.len() as u64);
+        out.extend_from_slice(bytes);
+        out
+    };
+    let reversed = [field(2, &span), field(1, &scope)].concat();
+    assert_eq!(outcome(&rules, &field(1, &field(2, &reversed))), 'T');
+}
+
+#[test]
+fn work_beyond_the_bound_fails() {
+    let request = |attributes| {
+        use opentelemetry_proto::tonic::trace::v1::Span;
+        fixture::with(Span { trace_id: vec![1; 16], span_id: vec![1; 8], attributes, ..Span::default() })
+    };
+    let big = request(vec![fixture::attribute("a", fixture::text(&"x".repeat(900_000)))]);
+    let many = format!("Concat([{}], \"\") == \"\"", vec!["attributes[\"a\"]"; 80].join(","));
+    assert_eq!(outcome(&rules(&[&many], &[], ErrorMode::Propagate).unwrap(), &big), 'E');
+    let few = format!("Concat([{}], \"\") != \"\"", vec!["attributes[\"a\"]"; 8].join(","));
+    assert_eq!(outcome(&rules(&[&few], &[], ErrorMode::Propagate).unwrap(), &big), 'T');
+    // Each part of a text takes more than the text.
+    let split = r#"Len(Split(attributes["a"], "")) == 900000 and Len(Split(attributes["a"], "")) == 900000"#;
+    assert_eq!(outcome(&rules(&[split], &[], ErrorMode::Propagate).unwrap(), &big), 'E');
+}
+
+#[test]
+fn deep_conditions_and_values_are_no_trouble() {
+    let nested = format!("{}name{} == \"x\"", "ToLowerCase(".repeat(47), ")".repeat(47));
+    assert_eq!(outcome(&rules(&[&nested], &[], ErrorMode::Propagate).unwrap(), &fixture::full()), 'F');
+    let json = format!("ParseJSON(\"{}{}\") == nil", "[".repeat(120), "]".repeat(120));
+    assert_eq!(outcome(&rules(&[&json], &[], ErrorMode::Propagate).unwrap(), &fixture::full()), 'F');
+    let json = format!("IsList(ParseJSON(\"{}{}\"))", "[".repeat(200), "]".repeat(200));
+    assert_eq!(outcome(&rules(&[&json], &[], ErrorMode::Propagate).unwrap(), &fixture::full()), 'E');
+}
+
+#[test]
+fn what_can_not_be_compiled_names_its_policy_and_place() {
+    let error = rules(&["nam == 1"], &[], ErrorMode::Propagate).unwrap_err().to_string();
+    for part in ["policy \"p\"", "\"nam == 1\"", "at byte 0", "did you mean span.name?"] {
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -109,6 +109,11 @@ fn request(resource: Option<Resource>, scope: Option<InstrumentationScope>, url:
         .encode_to_vec()
 }
 
+/// A span alone.
+pub fn with(span: Span) -> Vec<u8> {
+    request(None, None, "", span)
+}
+
 /// A span with everything.
 pub fn full() -> Vec<u8> {
     let resource = Resource {
