@@ -3,6 +3,7 @@
 //! exported, what is not is counted.
 
 mod cool;
+mod framing;
 mod generation;
 mod ingest;
 mod judge;
@@ -132,6 +133,8 @@ pub struct Shard {
     sweep: usize,
     /// The handles of the batch being taken, by the batch's own numbers.
     scopes: Vec<Option<ScopeHandle>>,
+    /// The number of the batch's first scope among all that were taken; see `framing`.
+    scope_base: u16,
 }
 
 impl Shard {
@@ -168,6 +171,7 @@ impl Shard {
             swept: Nanos::default(),
             sweep: 0,
             scopes: Vec::new(),
+            scope_base: 0,
             generations: Generations::default(),
             explanations: Explanations::new(0),
             plan,
@@ -304,6 +308,7 @@ impl Shard {
         for scope in self.scopes.drain(..).flatten() {
             self.buffer.envelopes.release(scope);
         }
+        self.pass_scopes(&batch);
         self.intake.recycle(self.plan.shard, batch);
     }
 
@@ -382,6 +387,7 @@ impl Shard {
         let arrived = batch.arrived;
         self.ledger.spans.buffered += 1;
         self.merge_evidence(entry, batch, record, leaves_more);
+        self.count_framing(entry, batch, record);
         if record.is_root {
             self.root_came(arrived, entry);
         }

@@ -31,6 +31,8 @@ pub struct Trace {
     /// The generation of the rules that its evidence was gathered under. When that is not the one in force the evidence is
     /// void but for the numbers of spans and bytes, unless `has_cold`.
     pub generation: u32,
+    /// The scope of its latest span, by the shard's running number of scopes.
+    pub scope_number: u16,
     /// True once it was judged and kept.
     pub is_kept: bool,
     /// True once the bytes of some of its spans are only in the log: it stays with its generation.
@@ -112,6 +114,7 @@ impl TraceTable {
             next: NONE,
             head: NONE,
             generation: 0,
+            scope_number: 0,
             is_kept: false,
             has_cold: false,
         };

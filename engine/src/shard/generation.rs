@@ -258,6 +258,7 @@ impl Shard {
     fn scan_trace_again(&mut self, entry: u32) {
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
+        let bytes = self.buffer.traces.get(entry).seen.bytes;
         self.buffer.forget_evidence(entry, self.rules.generation());
         let mut pieces = Pieces::default();
         let mut scanned = 0;
@@ -289,6 +290,8 @@ impl Shard {
             }
         }
         assert_eq!(scanned, fragments.len(), "what was accepted once is accepted again");
+        // What was around the spans when they came is not around them any more.
+        self.buffer.traces.get_mut(entry).seen.bytes = bytes;
         self.fragments = fragments;
         self.ledger.traces.scanned_again += 1;
     }
