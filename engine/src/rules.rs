@@ -10,6 +10,7 @@ mod generation;
 mod judge;
 pub mod limit;
 pub mod ottl;
+mod shadow;
 mod tree;
 
 pub use attribute::{AttributeRules, Site};
@@ -41,6 +42,8 @@ pub struct Rules {
     policies: Vec<CompiledPolicy>,
     /// Indexes into `policies` in the order of evaluation: drop policies first.
     order: Vec<u16>,
+    /// Those that are evaluated without an effect.
+    shadows: Vec<u16>,
     leaf_count: usize,
     sample_on_first_match: bool,
     /// Whether traces are kept by their randomness, and not as the Collector does.
@@ -53,6 +56,7 @@ struct CompiledPolicy {
     name: String,
     node: Node,
     is_drop: bool,
+    is_shadow: bool,
 }
 
 /// A latency policy's leaf. It is a running state on the owner, fed in arrival order: the reference looks at

@@ -63,11 +63,14 @@ impl Rules {
                 name: policy.name.clone(),
                 node: compiler.node(policy)?,
                 is_drop: matches!(policy.rule, Rule::Drop(_)),
+                is_shadow: policy.is_shadow,
             });
         }
         let count = u16::try_from(policies.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
+        let (shadows, effective): (Vec<u16>, Vec<u16>) =
+            (0..count).partition(|index| policies[usize::from(*index)].is_shadow);
         let (mut order, voting): (Vec<u16>, Vec<u16>) =
-            (0..count).partition(|index| policies[usize::from(*index)].is_drop);
+            effective.into_iter().partition(|index| policies[usize::from(*index)].is_drop);
         order.extend(voting);
         Ok(Self {
             generation: 0,
@@ -81,6 +84,7 @@ impl Rules {
             sub_policy_names: compiler.sub_policy_names,
             policies,
             order,
+            shadows,
             leaf_count: usize::from(compiler.leaves),
             sample_on_first_match: sampling.sample_on_first_match,
             is_by_randomness: sampling.thresholds == Thresholds::Otep235,
