@@ -123,13 +123,8 @@ impl Buffer {
     /// whether it does.
     pub fn set_leaf(&mut self, trace: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
         let set = |seen: &mut Summary, more: &mut [u64]| {
-            let bit = 1u64 << (leaf % 64);
             let holds = holds(seen, more);
-            let word = match usize::from(leaf / 64) {
-                0 => &mut seen.leaves,
-                word => &mut more[word - 1],
-            };
-            *word = if holds { *word | bit } else { *word & !bit };
+            seen.set_leaf(more, leaf, holds);
         };
         let (seen, more) = self.traces.evidence_mut(trace);
         set(seen, more);

@@ -31,6 +31,16 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Sets or clears a leaf that is not of any one span; `more` are the words past the first.
+    pub fn set_leaf(&mut self, more: &mut [u64], leaf: u16, holds: bool) {
+        let bit = 1u64 << (leaf % 64);
+        let word = match usize::from(leaf / 64) {
+            0 => &mut self.leaves,
+            word => &mut more[word - 1],
+        };
+        *word = if holds { *word | bit } else { *word & !bit };
+    }
+
     /// From the first start to the last end; 0 when they are the wrong way round.
     #[must_use]
     pub fn duration_nanos(&self) -> u64 {
