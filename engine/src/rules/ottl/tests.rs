@@ -174,7 +174,7 @@ fn work_beyond_the_bound_fails() {
     let big = request(vec![fixture::attribute("a", fixture::text(&"x".repeat(900_000)))]);
     let many = format!("Concat([{}], \"\") == \"\"", vec!["attributes[\"a\"]"; 80].join(","));
     assert_eq!(outcome(&rules(&[&many], &[], ErrorMode::Propagate).unwrap(), &big), 'E');
-    let few = format!("Concat([{}], \"\") != \"\"", vec!["attributes[\"a\"]"; 8].join(","));
+    let few = format!("Concat([{}], \"\") != \"\"", ["attributes[\"a\"]"; 8].join(","));
     assert_eq!(outcome(&rules(&[&few], &[], ErrorMode::Propagate).unwrap(), &big), 'T');
     // Each part of a text takes more than the text.
     let split = r#"Len(Split(attributes["a"], "")) == 900000 and Len(Split(attributes["a"], "")) == 900000"#;
