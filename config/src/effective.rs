@@ -11,6 +11,7 @@ use crate::draft::Draft;
 use crate::load::Loaded;
 use crate::policies::percent_of;
 use crate::problem::Source;
+use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Rule};
 use crate::yaml::{Resolved, Scalar, Style};
 
@@ -29,6 +30,20 @@ pub fn effective(loaded: &Loaded) -> String {
         writer.key(&row.segments, target.kind(), &target.slot(&mut draft), source);
     }
     writer.out
+}
+
+/// Rules as the entries of a list at `indent`.
+pub(crate) fn rules(rules: &[NativeRule], indent: &str) -> String {
+    let mut out = String::new();
+    rules.iter().for_each(|rule| native::rule(&mut out, indent, rule));
+    out
+}
+
+/// Policies as the entries of a list at `indent`.
+pub(crate) fn policies(policies: &[Policy], indent: &str) -> String {
+    let mut out = String::new();
+    policies.iter().for_each(|policy| list_item(&mut out, indent, policy));
+    out
 }
 
 struct Writer {
@@ -86,19 +101,9 @@ fn written(kind: Kind, slot: &Slot<'_>, level: usize) -> Option<Written> {
             Some(Written::Block(lines.collect()))
         }
         Slot::Policies(values) if values.is_empty() => Some(Written::Value("[]".to_string())),
-        Slot::Policies(values) => {
-            let mut block = String::new();
-            for policy in values.iter() {
-                list_item(&mut block, &indent, policy);
-            }
-            Some(Written::Block(block))
-        }
+        Slot::Policies(values) => Some(Written::Block(policies(values, &indent))),
         Slot::Rules(values) if values.is_empty() => None,
-        Slot::Rules(values) => {
-            let mut block = String::new();
-            values.iter().for_each(|rule| native::rule(&mut block, &indent, rule));
-            Some(Written::Block(block))
-        }
+        Slot::Rules(values) => Some(Written::Block(rules(values, &indent))),
         Slot::Path(_) | Slot::OptionalPath(_) | Slot::OptionalText(_) | Slot::Address(_) | Slot::OptionalAddress(_) => {
             let value = catalogue::show(kind, slot);
             (!value.is_empty()).then(|| Written::Value(text(&value)))

@@ -3,10 +3,15 @@
 use crate::boot::blueprint;
 use crate::cli::{EXIT_CONFIGURATION, print, say};
 use std::process::ExitCode;
-use tailwater_config::{Loaded, effective};
+use tailwater_config::{Loaded, effective, explain};
 
-/// Prints the effective configuration and the memory plan, or what is wrong.
-pub fn run(loaded: &Loaded) -> ExitCode {
+/// Prints the effective configuration and the memory plan, or what is wrong; with `explains` what to keep, in the other
+/// language.
+pub fn run(loaded: &Loaded, explains: bool) -> ExitCode {
+    if explains {
+        print(&explain(&loaded.config.sampling));
+        return ExitCode::SUCCESS;
+    }
     let blueprint = match blueprint(&loaded.config) {
         Ok(blueprint) => blueprint,
         Err(error) => {

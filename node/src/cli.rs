@@ -31,7 +31,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let repair = matches.get_flag("repair");
             with_configuration(matches, &knobs, |loaded, source, stamp| boot::run(loaded, source, stamp, repair))
         }
-        Some(("check", matches)) => with_configuration(matches, &knobs, |loaded, _, _| check::run(loaded)),
+        Some(("check", matches)) => {
+            let explains = matches.get_flag("explain");
+            with_configuration(matches, &knobs, |loaded, _, _| check::run(loaded, explains))
+        }
         Some(("doctor", matches)) => {
             let json = matches.get_flag("json");
             with_configuration(matches, &knobs, |loaded, _, _| doctor::run(loaded, json))
@@ -83,7 +86,15 @@ fn command(knobs: &[Knob]) -> Command {
                     .display_order(1),
             ),
         )
-        .subcommand(configured("check", "Check the configuration and print what would run, with the memory plan"))
+        .subcommand(
+            configured("check", "Check the configuration and print what would run, with the memory plan").arg(
+                Arg::new("explain")
+                    .long("explain")
+                    .action(ArgAction::SetTrue)
+                    .help("Print the Collector's policies as rules instead, or rules as the Collector's policies")
+                    .display_order(1),
+            ),
+        )
         .subcommand(configured("doctor", "Test this machine and name the remedy for what is missing").arg(
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object").display_order(1),
         ))

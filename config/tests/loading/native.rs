@@ -2,7 +2,7 @@
 
 use crate::support::{again, loaded, refused_with};
 use tailwater_config::sampling::native::{Amount, LimitTerms, Sampler};
-use tailwater_config::{effective, is_same};
+use tailwater_config::{effective, explain, is_same};
 
 const RULES: &str = r#"
 sampling:
@@ -65,4 +65,49 @@ fn what_is_wrong_is_named_with_its_place() {
     let both = "sampling:\n  rules: [{name: a}]\n  policies: [{name: all, type: always_sample}]\n";
     refused_with(both, 2, "both sampling.policies and sampling.rules");
     refused_with("sampling:\n  thresholds: collector\n  rules: [{name: a}]\n", 3, "rules need thresholds");
+}
+
+/// A printed configuration must load.
+fn reads(text: &str) -> tailwater_config::sampling::Sampling {
+    loaded(text, &[], &[]).config.sampling
+}
+
+#[test]
+fn policies_are_explained_as_rules_that_load() {
+    let policies = r#"
+sampling:
+  policies:
+    - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
+    - {name: some, type: and, and: {and_sub_policy: [
+        {name: a, type: latency, latency: {threshold_ms: 5}}, {name: b, type: probabilistic, probabilistic: {sampling_percentage: 10}},
+        {name: c, type: rate_limiting, rate_limiting: {spans_per_second: 7}}]}}
+    - {name: health, type: drop, drop: {drop_sub_policy: [{name: h, type: trace_flags}]}}
+    - {name: mixed, type: composite, composite: {max_total_spans_per_second: 10, composite_sub_policy: [
+        {name: x, type: trace_flags}, {name: y, type: always_sample}], rate_allocation: [{policy: x, percent: 50}]}}
+    - {name: tenth, type: not, not: {not_sub_policy: {name: n, type: probabilistic, probabilistic: {sampling_percentage: 90}}}}
+"#;
+    let text = explain(&reads(policies));
+    let rules = reads(&text).rules;
+    assert_eq!((rules[0].name.as_str(), &rules[0].sampler, rules.len()), ("health", &Sampler::AlwaysOff, 2), "{text}");
+    let Sampler::AnyOf(samplers) = &rules[1].sampler else { panic!("{text}") };
+    assert_eq!(samplers.len(), 4, "{text}");
+    let Sampler::RuleBased(some) = &samplers[1] else { panic!("{text}") };
+    let limit = LimitTerms { amount: Amount::SpansPerSecond(7), by: Vec::new() };
+    let limited = Sampler::Limited { sampler: Box::new(Sampler::Probability(0.1)), limit };
+    assert_eq!((some[0].when.len(), &some[0].sampler), (1, &limited));
+    assert!(matches!(samplers[3], Sampler::Probability(share) if (share - 0.1).abs() < 1e-9), "{text}");
+}
+
+#[test]
+fn rules_are_explained_as_policies_that_load_and_what_they_cannot_say_is_told() {
+    let text = explain(&reads(RULES));
+    let service = "receivers: {otlp: {protocols: {grpc: {}}}}\nexporters: {nop: {}}\nservice: {pipelines: {traces: \
+                   {receivers: [otlp], processors: [tail_sampling], exporters: [nop]}}}\n";
+    let policies = reads(&format!("{text}{service}")).policies;
+    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let expected = ["health checks", "errors of the shop", "slow for their route", "nested", "rest"];
+    assert_eq!(names, expected, "{text}");
+    for remark in ["relative_latency", "no opposite of several conditions", "no sampler like", "no budget"] {
+        assert!(text.contains(remark), "{remark}: {text}");
+    }
 }
