@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use tailwater_engine::host::{ExportFate, ExportRequest};
-use tailwater_engine::vocabulary::{Destinations, Unit};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit};
 use tailwater_proto::otlp::Signal;
 
 /// One request's progress. An item counts as delivered when every exporter delivered it; otherwise the worst fate that
@@ -20,7 +20,7 @@ pub struct Delivery {
     items: u32,
     is_recoverable: bool,
     /// Taken by the last report.
-    units: RefCell<Vec<Unit>>,
+    units: RefCell<Vec<KeptUnit>>,
     exporters_left: Cell<u32>,
     delivered: Cell<u32>,
     fate: Cell<ExportFate>,
@@ -41,7 +41,7 @@ pub struct Settlement {
     /// What became of the others.
     pub fate: ExportFate,
     /// Where the items lie in the log: to be resolved, or to be read again for `parked`.
-    pub units: Vec<Unit>,
+    pub units: Vec<KeptUnit>,
     /// The exporters for which the items stay pending in the log.
     pub parked: Destinations,
 }
@@ -55,7 +55,7 @@ impl Delivery {
             Signal::Traces => request.items,
             Signal::Metrics | Signal::Logs => 1,
         };
-        let is_logged = |unit: &Unit| !unit.segment.is_none();
+        let is_logged = |kept: &KeptUnit| !kept.unit.is_none();
         Self {
             signal: request.signal,
             items: request.items,
@@ -127,13 +127,13 @@ impl Delivery {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use tailwater_engine::vocabulary::SegmentHandle;
+    use tailwater_engine::vocabulary::{SegmentHandle, Unit};
 
-    fn unit(number: u32) -> Unit {
-        Unit { segment: SegmentHandle::new(1, 2), number }
+    fn unit(number: u32) -> KeptUnit {
+        KeptUnit::plain(Unit { segment: SegmentHandle::new(1, 2), number })
     }
 
-    fn delivery(signal: Signal, items: u32, units: Vec<Unit>, exporters: u32) -> Delivery {
+    fn delivery(signal: Signal, items: u32, units: Vec<KeptUnit>, exporters: u32) -> Delivery {
         let destinations = Destinations::ALL;
         let mut request = ExportRequest { signal, body: Bytes::new(), items, units, destinations };
         let delivery = Delivery::new(&mut request, exporters);

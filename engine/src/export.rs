@@ -4,7 +4,7 @@
 pub mod label;
 pub mod mark;
 
-use crate::vocabulary::Unit;
+use crate::vocabulary::KeptUnit;
 use hashbrown::HashMap;
 use tailwater_proto::otlp::wire::{field_length, put_header};
 
@@ -26,7 +26,7 @@ pub struct Export {
     spans: u32,
     bytes: usize,
     /// The spans' places in the log, of those that are in it.
-    units: Vec<Unit>,
+    units: Vec<KeptUnit>,
     /// Emptied lists, so that steady state allocates nothing.
     spare: Vec<Vec<u8>>,
 }
@@ -46,7 +46,7 @@ pub struct Flushed {
     /// Spans in it.
     pub spans: u32,
     /// Their places in the log, of those that are in it.
-    pub units: Vec<Unit>,
+    pub units: Vec<KeptUnit>,
     /// The scopes whose hold ends with the flush.
     pub scopes: Vec<u32>,
 }
@@ -91,7 +91,7 @@ impl Export {
     }
 
     /// Adds a span. True when the scope is new to the batch and is to be held by the caller until the flush.
-    pub fn add(&mut self, scope: u32, unit: Unit, span: &[u8]) -> bool {
+    pub fn add(&mut self, scope: u32, unit: KeptUnit, span: &[u8]) -> bool {
         let next = self.scopes.len();
         let position = *self.by_scope.entry(scope).or_insert(next);
         if position == next {
@@ -100,7 +100,7 @@ impl Export {
         let spans = &mut self.scopes[position].spans;
         put_header(spans, SPANS, span.len());
         spans.extend_from_slice(span);
-        if !unit.is_none() {
+        if !unit.unit.is_none() {
             self.units.push(unit);
         }
         self.spans += 1;
@@ -145,6 +145,9 @@ impl Export {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::Unit;
+
+    const PLAIN: KeptUnit = KeptUnit::plain(Unit::NONE);
 
     #[test]
     fn spans_are_grouped_by_resource_and_scope_and_unchanged() {
@@ -154,10 +157,10 @@ mod tests {
             8 => (1, &[0x0a, 0][..], &[0x1a, 1, b'b'][..]),
             _ => (2, &[][..], &[][..]),
         };
-        assert!(export.add(9, Unit::NONE, b"z"));
-        assert!(export.add(7, Unit::NONE, b"one"));
-        assert!(export.add(8, Unit::NONE, b"two"));
-        assert!(!export.add(7, Unit::NONE, b"three"));
+        assert!(export.add(9, PLAIN, b"z"));
+        assert!(export.add(7, PLAIN, b"one"));
+        assert!(export.add(8, PLAIN, b"two"));
+        assert!(!export.add(7, PLAIN, b"three"));
         let flushed = export.flush(parts).unwrap();
         let expected = [
             &[0x0a, 26, 0x0a, 0][..],
@@ -181,10 +184,10 @@ mod tests {
     fn a_batch_is_full_by_spans_or_bytes_but_takes_one_span_of_any_size() {
         let mut export = Export::new(BatchLimits { spans_max: 2, bytes_max: 10 }, [0; 4]);
         assert!(!export.is_full_for(1_000_000));
-        export.add(1, Unit::NONE, &[0; 5]);
+        export.add(1, PLAIN, &[0; 5]);
         assert!(!export.is_full_for(5));
         assert!(export.is_full_for(6));
-        export.add(1, Unit::NONE, &[0; 5]);
+        export.add(1, PLAIN, &[0; 5]);
         assert!(export.is_full_for(0));
     }
 }

@@ -1,7 +1,7 @@
 //! The seam to the world: what a shard asks of whoever runs it. Passed to each call and never stored, so that no
 //! type parameter spreads. The real host is in `node`, a simulated one drives the tests.
 
-use crate::vocabulary::{Destinations, Judged, Unit};
+use crate::vocabulary::{Destinations, Judged, KeptUnit, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 
@@ -16,7 +16,7 @@ pub struct ExportRequest {
     pub items: u32,
     /// Where its items lie in the log: one unit a span, or one for a whole request of metrics or logs. Items that are
     /// not in the log have none; only a request all of whose items are in the log can be read again later.
-    pub units: Vec<Unit>,
+    pub units: Vec<KeptUnit>,
     /// The exporters it is for: all at first, those that failed when it is sent again.
     pub destinations: Destinations,
 }
@@ -31,7 +31,7 @@ pub trait Host {
     /// A unit of the log is dropped: the log need not keep it.
     fn resolve(&mut self, unit: Unit);
     /// A span was kept whose bytes are only in the log: it is to be read again and given to `Shard::export_again`.
-    fn recall(&mut self, unit: Unit);
+    fn recall(&mut self, unit: KeptUnit);
 }
 
 /// What became of an `ExportRequest`'s items.

@@ -210,6 +210,8 @@ pub struct TraceCounts {
     pub late_kept_spans: u64,
     /// Spans that came with a threshold for which their trace had no row left: it was counted as its neighbour's.
     pub threshold_levels_folded: u64,
+    /// Spans that were read from the log again and left without their threshold, because too many different ones waited.
+    pub marks_forgotten: u64,
     /// Spans that came after their trace was dropped, and followed it.
     pub late_dropped_spans: u64,
     /// Spans whose bytes were given up in memory, to be read from the log if their trace is kept.
@@ -231,6 +233,7 @@ impl TraceCounts {
         self.late_kept_spans += other.late_kept_spans;
         self.late_dropped_spans += other.late_dropped_spans;
         self.threshold_levels_folded += other.threshold_levels_folded;
+        self.marks_forgotten += other.marks_forgotten;
         self.cold_spans += other.cold_spans;
         self.verdicts_forgotten += other.verdicts_forgotten;
         self.scanned_again += other.scanned_again;

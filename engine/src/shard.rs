@@ -28,7 +28,7 @@ use crate::route::Route;
 use crate::rules::Rules;
 use crate::rules::limit::Limits;
 use crate::rules::quantile::Quantiles;
-use crate::vocabulary::{Nanos, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId, Unit};
+use crate::vocabulary::{KeptUnit, Nanos, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
 use generation::Generations;
 use outgoing::OpenLabel;
@@ -416,6 +416,8 @@ impl Shard {
         host: &mut impl Host,
     ) {
         let kept = self.kept.touch(position);
+        let unit =
+            KeptUnit { unit, mark: kept.map_or(SpanMark::NONE, |kept| SpanMark::new(kept.threshold, kept.is_hashed)) };
         let mark = kept.filter(|_| self.rules.is_by_randomness()).map(|kept| self.late_mark(record, kept));
         let mark = mark.filter(|mark| record.head != 0 || !mark.is_plain());
         self.ledger.traces.late_kept_spans += 1;

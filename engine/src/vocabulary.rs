@@ -176,6 +176,48 @@ impl Unit {
     }
 }
 
+/// What a kept span leaves with, as much of it as must be known when it is read from the log again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanMark(u64);
+
+impl SpanMark {
+    /// Of a span that was kept for certain, and of what is no span.
+    pub const NONE: Self = Self(0);
+    /// Too many different ones were waiting: with what threshold the span was kept is not known any more.
+    pub const UNKNOWN: Self = Self(u64::MAX);
+    /// Set when the trace's randomness is a hash of its id.
+    const HASHED: u64 = 1 << 63;
+
+    /// Kept with a rejection threshold below 2^56, by a randomness that is a hash of the trace's id or not.
+    #[must_use]
+    pub const fn new(threshold: u64, is_hashed: bool) -> Self {
+        Self(if is_hashed { threshold | Self::HASHED } else { threshold })
+    }
+
+    /// The threshold and whether the randomness is a hash; `None` for `UNKNOWN`.
+    #[must_use]
+    pub const fn get(self) -> Option<(u64, bool)> {
+        if self.0 == u64::MAX { None } else { Some((self.0 & !Self::HASHED, self.0 & Self::HASHED != 0)) }
+    }
+}
+
+/// A kept unit on its way to the exporters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptUnit {
+    /// Where it lies in the log.
+    pub unit: Unit,
+    /// What it leaves with.
+    pub mark: SpanMark,
+}
+
+impl KeptUnit {
+    /// A unit that leaves as it came.
+    #[must_use]
+    pub const fn plain(unit: Unit) -> Self {
+        Self { unit, mark: SpanMark::NONE }
+    }
+}
+
 /// The exporters that a request is for: bit n is the node's n-th.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Destinations(pub u64);

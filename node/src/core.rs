@@ -23,7 +23,7 @@ use tailwater_connectors::otlp::receiver::PortError;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::shard::{Shard, TICK};
-use tailwater_engine::vocabulary::{Destinations, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
 use tailwater_proto::consistent::to_float;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn, timeout, yield_now};
@@ -52,7 +52,7 @@ pub enum Message {
     /// Units of the receiver's log that are done with.
     Resolved(Vec<Unit>),
     /// Units of the receiver's log that wait there for these exporters.
-    Parked(Vec<Unit>, Destinations),
+    Parked(Vec<KeptUnit>, Destinations),
     /// The sender's log is full: traces are to be judged early wherever they are, for their spans are in any core's log.
     LogFull,
     /// What wanted to pass each limit on the core of that number in the last second, by the numbers that limits have in a
@@ -64,7 +64,7 @@ pub enum Message {
 #[derive(Default)]
 struct ForOwners {
     resolved: Vec<Vec<Unit>>,
-    parked: Vec<Vec<(Unit, Destinations)>>,
+    parked: Vec<Vec<(KeptUnit, Destinations)>>,
 }
 
 /// One core's state.
@@ -189,20 +189,20 @@ impl Core {
         if lost > 0 {
             shard.settle(signal, lost, fate);
         }
-        outbox.resolve_all(units);
+        outbox.resolve_all(units.into_iter().map(|kept| kept.unit));
     }
 
     /// A unit waits in the log for `destinations`.
-    fn park(&self, unit: Unit, destinations: Destinations) {
-        let owner = usize::from(unit.segment.core());
+    fn park(&self, kept: KeptUnit, destinations: Destinations) {
+        let owner = usize::from(kept.unit.segment.core());
         if owner == self.index {
             if let Some(log) = &self.log {
-                log.lane.borrow_mut().segments.park(unit.segment, unit.number, destinations);
+                log.lane.borrow_mut().segments.park(kept, destinations);
             }
             return;
         }
         let mut for_owners = self.for_owners.borrow_mut();
-        slot(&mut for_owners.parked, owner).push((unit, destinations));
+        slot(&mut for_owners.parked, owner).push((kept, destinations));
     }
 
     /// Units whose verdicts are durable: the cores that own them need not keep them.

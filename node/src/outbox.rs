@@ -11,7 +11,7 @@ use tailwater_connectors::file::FileGate;
 use tailwater_connectors::otlp::SIGNALS;
 use tailwater_connectors::otlp::exporter::{BreakerState, Exporter};
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
-use tailwater_engine::vocabulary::{Destinations, Judged, Unit};
+use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Unit};
 use tailwater_runtime::clock::monotonic_nanos;
 
 /// A request for the embedded file's thread.
@@ -79,7 +79,7 @@ pub struct Outbox {
     /// For the log: verdicts, units that are done with as of these, units to be read again.
     judged: Vec<Judged>,
     resolved: Vec<Unit>,
-    recalled: Vec<Unit>,
+    recalled: Vec<KeptUnit>,
     /// Whether there is a log.
     is_logged: bool,
 }
@@ -120,7 +120,7 @@ impl Outbox {
     }
 
     /// Units that are done with.
-    pub fn resolve_all(&mut self, units: Vec<Unit>) {
+    pub fn resolve_all(&mut self, units: impl IntoIterator<Item = Unit>) {
         self.resolved.extend(units.into_iter().filter(|unit| !unit.is_none()));
     }
 
@@ -136,7 +136,7 @@ impl Outbox {
     }
 
     /// Kept spans whose bytes are only in the log.
-    pub fn take_recalled(&mut self) -> Vec<Unit> {
+    pub fn take_recalled(&mut self) -> Vec<KeptUnit> {
         std::mem::take(&mut self.recalled)
     }
 
@@ -216,7 +216,7 @@ impl Host for Outbox {
         self.resolved.push(unit);
     }
 
-    fn recall(&mut self, unit: Unit) {
+    fn recall(&mut self, unit: KeptUnit) {
         self.recalled.push(unit);
     }
 }

@@ -26,7 +26,9 @@ use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::log::stream::Operation;
 use tailwater_engine::route::Route;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Destinations, Judged, Nanos, Origin, ShardIndex, SpanBatch, Unit, Verdict};
+use tailwater_engine::vocabulary::{
+    Destinations, Judged, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit, Verdict,
+};
 use tailwater_proto::otlp::Signal;
 
 /// What one run may vary.
@@ -82,7 +84,7 @@ struct Sent {
 enum Message {
     Spans(SpanBatch),
     Resolved(Vec<Unit>),
-    Parked(Vec<Unit>),
+    Parked(Vec<KeptUnit>),
 }
 
 /// The seam to the world of one core.
@@ -91,7 +93,7 @@ struct Outbox {
     requests: VecDeque<ExportRequest>,
     judged: Vec<Judged>,
     resolved: Vec<Unit>,
-    recalled: Vec<Unit>,
+    recalled: Vec<KeptUnit>,
 }
 
 impl Host for Outbox {
@@ -107,7 +109,7 @@ impl Host for Outbox {
         self.resolved.push(unit);
     }
 
-    fn recall(&mut self, unit: Unit) {
+    fn recall(&mut self, unit: KeptUnit) {
         self.recalled.push(unit);
     }
 }
@@ -392,12 +394,12 @@ impl LogWorld {
         }
     }
 
-    fn park(&mut self, from: usize, unit: Unit) {
-        let owner = usize::from(unit.segment.core());
+    fn park(&mut self, from: usize, kept: KeptUnit) {
+        let owner = usize::from(kept.unit.segment.core());
         if owner == from {
-            self.cores[owner].lane.segments.park(unit.segment, unit.number, Destinations::ALL);
+            self.cores[owner].lane.segments.park(kept, Destinations::ALL);
         } else {
-            self.mesh.entry((from, owner)).or_default().push_back(Message::Parked(vec![unit]));
+            self.mesh.entry((from, owner)).or_default().push_back(Message::Parked(vec![kept]));
         }
     }
 
@@ -511,7 +513,7 @@ impl LogWorld {
             return;
         }
         core.shard.settle(request.signal, request.items, ExportFate::Delivered);
-        request.units.into_iter().for_each(|unit| core.lane.journal().resolve(unit));
+        request.units.into_iter().for_each(|kept| core.lane.journal().resolve(kept.unit));
         let decoded = ExportTraceServiceRequest::decode(request.body).unwrap();
         let scopes = decoded.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
         for span in scopes.flat_map(|scope| scope.spans) {
@@ -527,30 +529,30 @@ impl LogWorld {
         let core = &mut self.cores[number];
         let Some((handle, parked)) = core.lane.segments.take_parked(|_| true) else { return };
         let segment = core.lane.segments.get(handle.slot()).unwrap();
-        let from = segment.offset_before(parked.units.next(0).unwrap_or(0));
+        let from = segment.offset_before(parked.next(0).unwrap_or(0));
         let file = self.disk.read((SegmentKind::Requests, segment.number)).expect("its file is there");
         let (mut found, mut seen) = (0, Bitmap::default());
         for record in Records::open(&file).expect("its header is good").1 {
             let Found::Record { offset, record: Record::Request(request), .. } = record else { continue };
-            let is_wanted = |position: u32| parked.units.has(request.first_unit + position);
+            let mark_of = |position: u32| parked.mark(request.first_unit + position);
             (0..request.units).for_each(|position| _ = seen.set(request.first_unit + position));
-            if (0..request.units).any(is_wanted) {
+            if (0..request.units).any(|position| mark_of(position).is_some()) {
                 assert!(offset >= from, "the index points before the first wanted record");
                 let mut scanned = core.shard.scan_again(&Bytes::copy_from_slice(request.body)).unwrap();
                 scanned.place(Origin { segment: handle, first_unit: request.first_unit }, self.now);
                 for (_, batch) in &scanned.batches {
                     let Core { shard, outbox, .. } = core;
-                    found += shard.export_again(self.now, batch, is_wanted, Destinations::ALL, outbox);
+                    found += shard.export_again(self.now, batch, mark_of, Destinations::ALL, outbox);
                 }
             }
         }
-        let missing = u64::from(parked.units.count()) - found;
+        let missing = u64::from(parked.count()) - found;
         if missing > 0 {
             // A sync that fails may take what was only written.
             assert!(!self.forgivable.is_empty(), "everything parked is in the log");
             core.shard.drop_parked(Signal::Traces, missing, DropReason::WalUnreadable);
             let mut from = 0;
-            while let Some(number) = parked.units.next(from) {
+            while let Some(number) = parked.next(from) {
                 from = number + 1;
                 if !seen.has(number) {
                     core.lane.journal().resolve(Unit { segment: handle, number });

@@ -11,7 +11,7 @@ use tailwater_config::{Breaker, ExportProtocol, OtlpExporter, Retry};
 use tailwater_connectors::delivery::{Delivery, Settlement};
 use tailwater_connectors::otlp::exporter::{Endpoints, Environment, Exporter};
 use tailwater_engine::host::ExportRequest;
-use tailwater_engine::vocabulary::{Destinations, SegmentHandle, Unit};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, SegmentHandle, Unit};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{self, ExecutorOptions};
 use tailwater_runtime::{Backend, clock, probe};
@@ -204,7 +204,11 @@ impl Bench {
 /// A request for traces with one span, which is in the log or not.
 #[must_use]
 pub fn request(is_logged: bool) -> ExportRequest {
-    let units = if is_logged { vec![Unit { segment: SegmentHandle::new(0, 1), number: 5 }] } else { Vec::new() };
+    let units = if is_logged {
+        vec![KeptUnit::plain(Unit { segment: SegmentHandle::new(0, 1), number: 5 })]
+    } else {
+        Vec::new()
+    };
     let body = Bytes::from(vec![0; BODY_BYTES]);
     ExportRequest { signal: Signal::Traces, body, items: 1, units, destinations: Destinations::ALL }
 }

@@ -18,7 +18,7 @@ use tailwater_engine::ledger::Account;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{
-    Destinations, Judged, Nanos, Origin, SegmentHandle, ShardIndex, SpanBatch, TraceId, Unit, Verdict,
+    Destinations, Judged, KeptUnit, Nanos, Origin, SegmentHandle, ShardIndex, SpanBatch, TraceId, Unit, Verdict,
 };
 
 const DECISION_WAIT_MS: u64 = 1000;
@@ -171,7 +171,7 @@ struct Taken {
 struct Recorder {
     requests: VecDeque<ExportRequest>,
     judged: Vec<Judged>,
-    recalled: Vec<Unit>,
+    recalled: Vec<KeptUnit>,
 }
 
 impl Host for Recorder {
@@ -185,8 +185,8 @@ impl Host for Recorder {
 
     fn resolve(&mut self, _: Unit) {}
 
-    fn recall(&mut self, unit: Unit) {
-        self.recalled.push(unit);
+    fn recall(&mut self, kept: KeptUnit) {
+        self.recalled.push(kept);
     }
 }
 
@@ -389,7 +389,7 @@ impl ReloadWorld {
         let place = |unit: &Unit| ((unit.number / UNITS_PER_REQUEST) as usize, unit.number % UNITS_PER_REQUEST);
         let cold: BTreeSet<TraceId> = recalled
             .iter()
-            .map(place)
+            .map(|kept| place(&kept.unit))
             .map(|(request, position)| trace_id(&self.log[request].1[position as usize].span))
             .collect();
         for judged in std::mem::take(&mut self.hosts[shard].judged) {
@@ -408,14 +408,14 @@ impl ReloadWorld {
                 self.met.judged_under_former += 1;
             }
         }
-        for unit in recalled {
+        for KeptUnit { unit, mark } in recalled {
             let (request, position) = place(&unit);
             let (body, _) = &self.log[request];
             let mut again = self.shards[shard].scan_again(body).unwrap();
             let first_unit = request as u32 * UNITS_PER_REQUEST;
             again.place(Origin { segment: unit.segment, first_unit }, self.now);
             for (_, batch) in &again.batches {
-                let wanted = |at| at == position;
+                let wanted = |at| (at == position).then_some(mark);
                 let host = &mut self.hosts[shard];
                 self.shards[shard].export_again(self.now, batch, wanted, Destinations::ALL, host);
             }

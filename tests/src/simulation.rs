@@ -19,7 +19,7 @@ use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::ledger::{Account, DropReason};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan, TICK};
-use tailwater_engine::vocabulary::{Judged, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
 
 /// What one run may vary.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ impl Host for Outbox {
         unreachable!("nothing is logged here");
     }
 
-    fn recall(&mut self, _: Unit) {
+    fn recall(&mut self, _: KeptUnit) {
         unreachable!("nothing is logged here");
     }
 }

@@ -17,7 +17,7 @@ use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Judged, Nanos, Origin, ShardIndex, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, ShardIndex, Unit};
 use tailwater_proto::consistent::{NEVER, adjusted_count, put_threshold, randomness_of};
 use tailwater_proto::tracestate;
 
@@ -107,7 +107,7 @@ impl Host for Kept {
     }
     fn judged(&mut self, _: &Judged) {}
     fn resolve(&mut self, _: Unit) {}
-    fn recall(&mut self, _: Unit) {}
+    fn recall(&mut self, _: KeptUnit) {}
 }
 
 fn shard_plan(shard: u16, trial: &Trial) -> ShardPlan {

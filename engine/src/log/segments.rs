@@ -3,7 +3,7 @@
 
 use super::bitmap::{BLOCK_UNITS, Bitmap, UNITS_MAX};
 use super::format::BITMAP_BLOCK_BYTES;
-use crate::vocabulary::{Destinations, Origin, SegmentHandle};
+use crate::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark, Unit};
 
 /// Bytes of log from one entry of a segment's index to the next: reading one unit again costs about as much.
 const INDEX_STEP_BYTES: u64 = 64 << 10;
@@ -18,8 +18,43 @@ pub type Block = (u32, [u8; BITMAP_BLOCK_BYTES]);
 pub struct Parked {
     /// The exporters.
     pub destinations: Destinations,
-    /// The units.
-    pub units: Bitmap,
+    /// The units, by what they leave with.
+    marked: Vec<(SpanMark, Bitmap)>,
+}
+
+/// Different marks of what waits in one segment for the same exporters. A segment holds some seconds of spans, in which a
+/// rule has one threshold, and a limit one a second.
+const MARKS_MAX: usize = 64;
+
+impl Parked {
+    /// How many units there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.marked.iter().map(|(_, units)| units.count()).sum()
+    }
+
+    /// The first unit at or after `from`.
+    #[must_use]
+    pub fn next(&self, from: u32) -> Option<u32> {
+        self.marked.iter().filter_map(|(_, units)| units.next(from)).min()
+    }
+
+    /// What a unit leaves with; `None` when it does not wait.
+    #[must_use]
+    pub fn mark(&self, unit: u32) -> Option<SpanMark> {
+        self.marked.iter().find(|(_, units)| units.has(unit)).map(|(mark, _)| *mark)
+    }
+
+    fn add(&mut self, unit: u32, mark: SpanMark) -> bool {
+        let place = |marked: &[(SpanMark, Bitmap)], mark| marked.iter().position(|(known, _)| *known == mark);
+        let is_full = self.marked.len() >= MARKS_MAX;
+        let mark = if is_full && place(&self.marked, mark).is_none() { SpanMark::UNKNOWN } else { mark };
+        let known = place(&self.marked, mark).unwrap_or_else(|| {
+            self.marked.push((mark, Bitmap::default()));
+            self.marked.len() - 1
+        });
+        self.marked[known].1.set(unit)
+    }
 }
 
 /// One segment.
@@ -59,7 +94,7 @@ impl Segment {
     /// Units that wait to be read again.
     #[must_use]
     pub fn parked(&self) -> u32 {
-        self.parked.iter().map(|parked| parked.units.count()).sum()
+        self.parked.iter().map(Parked::count).sum()
     }
 
     /// Where reading may start to find the record of `unit`.
@@ -273,17 +308,18 @@ impl Segments {
     }
 
     /// A unit waits in the log for `destinations`. False when it is resolved.
-    pub fn park(&mut self, handle: SegmentHandle, unit: u32, destinations: Destinations) -> bool {
+    pub fn park(&mut self, kept: KeptUnit, destinations: Destinations) -> bool {
+        let KeptUnit { unit: Unit { segment: handle, number: unit }, mark } = kept;
         let Some(segment) = self.get_mut(handle.slot()) else { return false };
         if segment.resolved.has(unit) {
             return false;
         }
         let known = segment.parked.iter().position(|parked| parked.destinations == destinations);
         let known = known.unwrap_or_else(|| {
-            segment.parked.push(Parked { destinations, units: Bitmap::default() });
+            segment.parked.push(Parked { destinations, marked: Vec::new() });
             segment.parked.len() - 1
         });
-        segment.parked[known].units.set(unit)
+        segment.parked[known].add(unit, mark)
     }
 
     /// Whether anything waits for exporters that `can_take`.

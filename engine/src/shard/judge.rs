@@ -10,7 +10,7 @@ use crate::index::Place;
 use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
 use crate::rules::Ballot;
-use crate::vocabulary::{Judged, Nanos, Occasion, Verdict};
+use crate::vocabulary::{Judged, KeptUnit, Nanos, Occasion, SpanMark, Verdict};
 use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
@@ -221,6 +221,7 @@ impl Shard {
     ) {
         let kept = KeptBy { policy, threshold: ballot.threshold, is_hashed: randomness.is_hashed };
         let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
+        let span_mark = SpanMark::new(ballot.threshold, randomness.is_hashed);
         let generation = self.buffer.traces.get(entry).generation;
         let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
         let is_by_randomness = rules.is_by_randomness();
@@ -235,7 +236,7 @@ impl Shard {
         let mut label = self.plan.record_policy.then(|| OpenLabel::new(policy, ballot.sub_policy, false));
         for reference in &fragments {
             if reference.is_cold() {
-                host.recall(self.buffer.cold.get(*reference).0);
+                host.recall(KeptUnit { unit: self.buffer.cold.get(*reference).0, mark: span_mark });
                 recalled += 1;
                 continue;
             }
@@ -249,7 +250,7 @@ impl Shard {
                 Some(label) => label.scope(fragment.scope, &self.rules, &mut self.buffer.envelopes),
                 None => fragment.scope,
             };
-            let span = (scope, fragment.unit, bytes);
+            let span = (scope, KeptUnit { unit: fragment.unit, mark: span_mark }, bytes);
             add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
         }
         if let Some(label) = label {

@@ -3,14 +3,14 @@
 
 use super::Shard;
 use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
+use crate::decide::KeptBy;
 use crate::export::Export;
 use crate::export::label::{Label, labelled};
 use crate::export::mark::Mark;
 use crate::host::{ExportFate, ExportRequest, Host};
-use crate::index::Place;
 use crate::ledger::DropReason;
 use crate::rules::Rules;
-use crate::vocabulary::{Destinations, Nanos, SpanBatch, SpanRecord, Unit};
+use crate::vocabulary::{Destinations, KeptUnit, Nanos, SpanBatch, SpanMark, SpanRecord, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 
@@ -19,7 +19,7 @@ impl Shard {
     pub(super) fn export_span(
         &mut self,
         now: Nanos,
-        (scope, unit, bytes): (ScopeHandle, Unit, &[u8]),
+        (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
         mark: Option<Mark>,
         host: &mut impl Host,
     ) {
@@ -61,7 +61,7 @@ impl Shard {
         let account = self.ledger.account(signal);
         account.received += u64::from(items);
         account.exporting += u64::from(items);
-        let units = if unit.is_none() { Vec::new() } else { vec![unit] };
+        let units = if unit.is_none() { Vec::new() } else { vec![KeptUnit::plain(unit)] };
         host.export(ExportRequest { signal, body, items, units, destinations: Destinations::ALL });
     }
 
@@ -71,7 +71,7 @@ impl Shard {
         &mut self,
         now: Nanos,
         batch: &SpanBatch,
-        is_wanted: impl Fn(u32) -> bool,
+        mark_of: impl Fn(u32) -> Option<SpanMark>,
         destinations: Destinations,
         host: &mut impl Host,
     ) -> u64 {
@@ -81,15 +81,17 @@ impl Shard {
         self.scopes.clear();
         self.scopes.resize(batch.envelopes.scopes.len(), None);
         let mut spans = 0;
-        for record in batch.spans.iter().filter(|record| is_wanted(record.position)) {
+        for record in &batch.spans {
+            let Some(mark) = mark_of(record.position) else { continue };
             let start = record.offset as usize;
             let bytes = &batch.body[start..start + record.length as usize];
             let scope = self.scope(batch, record.scope);
             if self.export.is_full_for(bytes.len()) {
                 self.flush_to(destinations, host);
             }
-            let mark = self.recalled_mark(record);
-            self.export_span(now, (scope, batch.origin.unit(record.position), bytes), mark, host);
+            let unit = KeptUnit { unit: batch.origin.unit(record.position), mark };
+            let mark = self.recalled_mark(record, mark);
+            self.export_span(now, (scope, unit, bytes), mark, host);
             spans += 1;
         }
         for scope in self.scopes.drain(..).flatten() {
@@ -102,17 +104,15 @@ impl Shard {
         spans
     }
 
-    /// What a span leaves with that was read from the log again, while its trace's verdict is remembered here.
-    fn recalled_mark(&self, record: &SpanRecord) -> Option<Mark> {
-        if !self.rules.is_by_randomness() {
+    /// What a span leaves with that was read from the log again.
+    fn recalled_mark(&mut self, record: &SpanRecord, mark: SpanMark) -> Option<Mark> {
+        let Some((threshold, is_hashed)) = mark.get() else {
+            self.ledger.traces.marks_forgotten += 1;
             return None;
-        }
-        let place = self.index.find(record.hash, |place| match place {
-            Place::Kept(position) => self.kept.is(position, record.hash),
-            _ => false,
-        });
-        let Some((_, Place::Kept(position))) = place else { return None };
-        Some(self.late_mark(record, self.kept.kept_by(position)?))
+        };
+        let kept = KeptBy { policy: 0, threshold, is_hashed };
+        let mark = self.late_mark(record, kept);
+        (self.rules.is_by_randomness() && (record.head != 0 || !mark.is_plain())).then_some(mark)
     }
 
     /// Passes a parked metrics or logs request on again, read from the log.
@@ -210,7 +210,7 @@ pub(super) fn add_to_batch(
     export: &mut Export,
     opened: &mut Nanos,
     now: Nanos,
-    (scope, unit, bytes): (ScopeHandle, Unit, &[u8]),
+    (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
     envelopes: &mut EnvelopeTable,
 ) {
     if export.spans() == 0 {

@@ -13,7 +13,7 @@ use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
 use tailwater_engine::log::read::pieces::{Place, pass_damage, place};
 use tailwater_engine::log::segments::Parked;
-use tailwater_engine::vocabulary::{Destinations, Origin, SegmentHandle};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark};
 use tailwater_net::compression::Encoding;
 use tailwater_proto::otlp::{Signal, check};
 use tailwater_runtime::clock::unix_nanos;
@@ -116,7 +116,7 @@ impl Pass<'_> {
         let header = SegmentHeader::decode(&header).map_err(|error| error.to_string())?;
         let mut at = 0;
         let mut wanted_bytes = READ_BYTES;
-        while let Some(unit) = self.parked.units.next(self.done) {
+        while let Some(unit) = self.parked.next(self.done) {
             let known = self.log.lane.borrow().segments.get(self.handle.slot()).map(|s| s.offset_before(unit));
             at = at.max(known.unwrap_or(0));
             let bytes = file.read_at(at, wanted_bytes).await.map_err(|error| error.to_string())?;
@@ -140,7 +140,7 @@ impl Pass<'_> {
     /// Goes through the whole records in `bytes`, which stand at `from`; returns how many bytes were gone through.
     async fn records(&mut self, bytes: &[u8], from: u64, nonce: u64, reader: &mut BodyReader) -> usize {
         let mut at = 0;
-        while self.parked.units.next(self.done).is_some() {
+        while self.parked.next(self.done).is_some() {
             match place(bytes.get(at..).unwrap_or_default(), from + at as u64, nonce) {
                 Place::Record(framed) => {
                     at += framed.bytes;
@@ -158,7 +158,7 @@ impl Pass<'_> {
     async fn request(&mut self, request: &Request<'_>, reader: &mut BodyReader) {
         let end = request.first_unit.saturating_add(request.units);
         let from = self.done.max(request.first_unit);
-        let is_wanted = self.parked.units.next(from).is_some_and(|unit| unit < end);
+        let is_wanted = self.parked.next(from).is_some_and(|unit| unit < end);
         if from > request.first_unit {
             return;
         }
@@ -172,8 +172,8 @@ impl Pass<'_> {
             self.wait_for_room().await;
         }
         let origin = Origin { segment: self.handle, first_unit: request.first_unit };
-        let wanted = |position: u32| self.parked.units.has(request.first_unit.saturating_add(position));
-        let count = (0..request.units).filter(|position| wanted(*position)).count();
+        let wanted = |position: u32| self.parked.mark(request.first_unit.saturating_add(position));
+        let count = (0..request.units).filter(|position| wanted(*position).is_some()).count();
         let Some(body) = protobuf(reader, request) else {
             return self.drop_units(request, origin, DropReason::WalUnreadable, None);
         };
@@ -201,7 +201,7 @@ impl Pass<'_> {
     }
 
     fn drop_units(&self, request: &Request<'_>, origin: Origin, reason: DropReason, body: Option<&Bytes>) {
-        let wanted = |position: &u32| self.parked.units.has(origin.first_unit.saturating_add(*position));
+        let wanted = |position: &u32| self.parked.mark(origin.first_unit.saturating_add(*position)).is_some();
         let units: Vec<_> = (0..request.units).filter(wanted).map(|position| origin.unit(position)).collect();
         let items = match (request.signal, body) {
             (Signal::Traces, _) => units.len() as u64,
@@ -222,7 +222,7 @@ impl Pass<'_> {
     /// Units that are not where they should be: damage, told and counted.
     fn give_up_until(&mut self, end: u32) {
         let mut lost = Vec::new();
-        while let Some(unit) = self.parked.units.next(self.done).filter(|unit| *unit < end) {
+        while let Some(unit) = self.parked.next(self.done).filter(|unit| *unit < end) {
             lost.push(Origin { segment: self.handle, first_unit: unit }.unit(0));
             self.done = unit + 1;
         }
@@ -245,7 +245,7 @@ fn export(
     signal: Signal,
     body: Bytes,
     origin: Origin,
-    is_wanted: impl Fn(u32) -> bool,
+    mark_of: impl Fn(u32) -> Option<SpanMark>,
     destinations: Destinations,
 ) {
     core.with_shard(|shard, now, outbox| {
@@ -254,11 +254,11 @@ fn export(
             let Ok(mut scanned) = shard.scan_again(&body) else { return };
             scanned.place(origin, now);
             for (_, batch) in &scanned.batches {
-                shard.export_again(now, batch, &is_wanted, destinations, outbox);
+                shard.export_again(now, batch, &mark_of, destinations, outbox);
             }
         } else {
             let items = check::items(signal, &body).unwrap_or(0);
-            let units = vec![origin.unit(0)];
+            let units = vec![KeptUnit::plain(origin.unit(0))];
             shard.forward_again(ExportRequest { signal, body, items, units, destinations }, outbox);
         }
     });

@@ -10,7 +10,7 @@ use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan, TICK};
-use tailwater_engine::vocabulary::{Judged, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
 
 /// The time between two looks at what is due: the Collector's tick.
 const STEP: Nanos = Nanos::from_millis(1000);
@@ -97,7 +97,7 @@ impl Host for Sink {
         unreachable!("nothing is logged here");
     }
 
-    fn recall(&mut self, _: Unit) {
+    fn recall(&mut self, _: KeptUnit) {
         unreachable!("nothing is logged here");
     }
 }
