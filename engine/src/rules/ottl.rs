@@ -10,6 +10,7 @@ mod convert;
 mod evaluate;
 mod functions;
 mod program;
+mod scalar;
 mod target;
 mod tracestate;
 mod value;
@@ -185,6 +186,9 @@ fn compiled(builder: &mut Builder<'_>, text: &str, context: Context) -> Result<C
 impl OttlPolicy {
     fn evaluate(&self, target: &Target<'_>, has_events: bool, failures: &mut u32) -> Outcome {
         target.work.set(WORK_MAX);
+        if let ([check], []) = (&*self.span, &*self.event) {
+            return self.one(check, target, failures);
+        }
         match self.any(&self.span, target, failures) {
             Outcome::Unmatched => {}
             outcome => return outcome,
@@ -206,14 +210,25 @@ impl OttlPolicy {
 
     fn any(&self, checks: &[Check], target: &Target<'_>, failures: &mut u32) -> Outcome {
         for check in checks {
-            match evaluate::check(check, target) {
-                Ok(true) => return Outcome::Matched,
-                Ok(false) => {}
-                Err(_) if self.leaves.failed.is_some() => return Outcome::Failed,
-                Err(_) => *failures += u32::from(self.error_mode == ErrorMode::Ignore),
+            match self.one(check, target, failures) {
+                Outcome::Unmatched => {}
+                outcome => return outcome,
             }
         }
         Outcome::Unmatched
+    }
+
+    #[inline]
+    fn one(&self, check: &Check, target: &Target<'_>, failures: &mut u32) -> Outcome {
+        match evaluate::check(check, target) {
+            Ok(true) => Outcome::Matched,
+            Ok(false) => Outcome::Unmatched,
+            Err(_) if self.leaves.failed.is_some() => Outcome::Failed,
+            Err(_) => {
+                *failures += u32::from(self.error_mode == ErrorMode::Ignore);
+                Outcome::Unmatched
+            }
+        }
     }
 }
 

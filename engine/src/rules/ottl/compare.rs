@@ -1,21 +1,19 @@
 //! Comparison by the reference's rules (its `compare.go`): different types are unequal and have no order, integers and
 //! doubles compare as doubles, nil equals nil only.
 
+use super::scalar::{Scalar, compare_scalars, holds};
 use super::value::{List, ListKind, Map, Value};
-use std::cmp::Ordering;
 use tailwater_config::ottl::Comparison;
 
 /// Whether `left comparison right` holds.
 #[must_use]
 pub fn compare(left: &Value<'_>, right: &Value<'_>, comparison: Comparison) -> bool {
-    match (left, right) {
-        (Value::Text(left), Value::Text(right)) => holds(Some((**left).cmp(&**right)), comparison),
-        (Value::Integer(left), Value::Integer(right)) => holds(Some(left.cmp(right)), comparison),
-        _ => compare_rare(left, right, comparison),
+    match (Scalar::of(left), Scalar::of(right)) {
+        (Scalar::Other, _) | (_, Scalar::Other) => compare_rare(left, right, comparison),
+        (left, right) => compare_scalars(left, right, comparison),
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "an integer beside a double is compared as a double")]
 fn compare_rare(left: &Value<'_>, right: &Value<'_>, comparison: Comparison) -> bool {
     let equality = |is_equal: bool| match comparison {
         Comparison::Equal => is_equal,
@@ -23,17 +21,9 @@ fn compare_rare(left: &Value<'_>, right: &Value<'_>, comparison: Comparison) -> 
         _ => false,
     };
     match (left, right) {
-        _ if is_nil(left) && is_nil(right) => {
-            matches!(comparison, Comparison::Equal | Comparison::LessOrEqual | Comparison::GreaterOrEqual)
-        }
+        _ if is_nil(left) && is_nil(right) => compare_scalars(Scalar::Nil, Scalar::Nil, comparison),
         _ if is_nil(left) || is_nil(right) => comparison == Comparison::NotEqual,
-        (Value::Boolean(left), Value::Boolean(right)) => holds(Some(left.cmp(right)), comparison),
-        (Value::Double(left), Value::Double(right)) => holds(left.partial_cmp(right), comparison),
-        (Value::Integer(left), Value::Double(right)) => holds((*left as f64).partial_cmp(right), comparison),
-        (Value::Double(left), Value::Integer(right)) => holds(left.partial_cmp(&(*right as f64)), comparison),
         (Value::Bytes(left), Value::Bytes(right)) => holds(Some((**left).cmp(&**right)), comparison),
-        (Value::Time(left), Value::Time(right)) => holds(Some(left.cmp(right)), comparison),
-        (Value::Duration(left), Value::Duration(right)) => holds(Some(left.cmp(right)), comparison),
         (Value::TraceId(left), Value::TraceId(right)) => equality(left == right),
         (Value::ProfileId(left), Value::ProfileId(right)) => equality(left == right),
         (Value::SpanId(left), Value::SpanId(right)) => equality(left == right),
@@ -52,18 +42,6 @@ fn is_nil(value: &Value<'_>) -> bool {
         Value::Nil => true,
         Value::Bytes(bytes) => bytes.is_empty(),
         _ => false,
-    }
-}
-
-fn holds(ordering: Option<Ordering>, comparison: Comparison) -> bool {
-    let Some(ordering) = ordering else { return comparison == Comparison::NotEqual };
-    match comparison {
-        Comparison::Equal => ordering.is_eq(),
-        Comparison::NotEqual => ordering.is_ne(),
-        Comparison::Less => ordering.is_lt(),
-        Comparison::LessOrEqual => ordering.is_le(),
-        Comparison::Greater => ordering.is_gt(),
-        Comparison::GreaterOrEqual => ordering.is_ge(),
     }
 }
 

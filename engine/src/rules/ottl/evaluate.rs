@@ -4,18 +4,42 @@ use super::Failure;
 use super::compare::compare;
 use super::functions;
 use super::program::{Check, Node, Step, list, map};
-use super::target::Target;
+use super::scalar::{Scalar, calculate, compare_scalars, holds, scalar};
+use super::target::{Target, enumerated};
 use super::value::{ListKind, Value};
 use std::borrow::Cow;
-use tailwater_config::ottl::Operator;
+use tailwater_config::ottl::{Comparison, Field};
 
 /// Whether a condition holds.
 pub(super) fn check<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, Failure> {
     match check_ {
-        Check::Attribute { number, comparison, constant, absent } => match target.span_attribute(*number) {
-            None => Ok(*absent),
-            Some(value) => Ok(compare(&value, constant, *comparison)),
-        },
+        Check::AttributeText { site, number, text, is_equal } => {
+            Ok(target.is_text(target.notes(*site), *number, text) == *is_equal)
+        }
+        Check::AttributeInteger { site, number, comparison, value } => {
+            let constant = Scalar::Integer(*value);
+            match target.noted_scalar(target.notes(*site), *number) {
+                Scalar::Integer(found) => Ok(holds(Some(found.cmp(value)), *comparison)),
+                Scalar::Other => {
+                    let found = target.noted(target.notes(*site), *number).unwrap_or(Value::Nil);
+                    Ok(compare(&found, &constant.value(), *comparison))
+                }
+                _ => Ok(*comparison == Comparison::NotEqual),
+            }
+        }
+        Check::Number { field, comparison, value } => {
+            let facts = target.facts.ok_or(Failure::Missing)?;
+            let found = if *field == Field::Kind { facts.kind } else { facts.status_code };
+            Ok(holds(Some(enumerated(found).cmp(value)), *comparison))
+        }
+        Check::Elapsed { comparison, duration } => {
+            let facts = target.facts.ok_or(Failure::Missing)?;
+            // Saturated, as times are subtracted.
+            let elapsed = facts.end_unix_nano.cast_signed().saturating_sub(facts.start_unix_nano.cast_signed());
+            Ok(holds(Some(elapsed.cmp(duration)), *comparison))
+        }
+        Check::IsRoot => target.facts.map(|facts| facts.is_root).ok_or(Failure::Missing),
+        Check::Name { text, is_equal } => Ok((target.facts.is_some_and(|facts| *facts.name == **text)) == *is_equal),
         Check::Constant(value) => Ok(*value),
         Check::Failing(failure) => Err(*failure),
         Check::Not(inner) => Ok(!check(inner, target)?),
@@ -36,6 +60,10 @@ pub(super) fn check<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, 
             Ok(false)
         }
         Check::Compare(comparison, left, right) => {
+            match (scalar(left, target)?, scalar(right, target)?) {
+                (Scalar::Other, _) | (_, Scalar::Other) => {}
+                (left, right) => return Ok(compare_scalars(left, right, *comparison)),
+            }
             let left = value(left, target)?;
             let right = value(right, target)?;
             if matches!(left, Value::Map(_) | Value::List(_)) && matches!(right, Value::Map(_) | Value::List(_)) {
@@ -43,9 +71,12 @@ pub(super) fn check<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, 
             }
             Ok(compare(&left, &right, *comparison))
         }
-        Check::Holds(node) => match value(node, target)? {
-            Value::Boolean(value) => Ok(value),
-            _ => Err(Failure::Type),
+        Check::Holds(node) => match scalar(node, target)? {
+            Scalar::Boolean(value) => Ok(value),
+            _ => match value(node, target)? {
+                Value::Boolean(value) => Ok(value),
+                _ => Err(Failure::Type),
+            },
         },
     }
 }
@@ -55,8 +86,8 @@ pub(super) fn value<'a>(node: &'a Node, target: &Target<'a>) -> Result<Value<'a>
     match node {
         Node::Constant(value) => Ok(value.share()),
         Node::Failing(failure) => Err(*failure),
-        Node::SpanAttribute(number, steps) => walk(target.span_attribute(*number), steps, target),
-        Node::ResourceAttribute(number, steps) => walk(target.resource_attribute(*number), steps, target),
+        Node::SpanAttribute(number, steps) => walk(target.noted(target.span_notes, *number), steps, target),
+        Node::ResourceAttribute(number, steps) => walk(target.noted(target.resource_notes, *number), steps, target),
         Node::Field(field) => target.field(*field),
         Node::Indexed(field, steps) => {
             let Some((first, rest)) = steps.split_first() else { return target.field(*field) };
@@ -80,7 +111,7 @@ pub(super) fn value<'a>(node: &'a Node, target: &Target<'a>) -> Result<Value<'a>
             let mut result = value(first, target)?;
             for (operator, operand) in rest {
                 let operand = value(operand, target)?;
-                result = calculate(*operator, &result, &operand)?;
+                result = calculate(*operator, Scalar::of(&result), Scalar::of(&operand))?.value();
             }
             Ok(result)
         }
@@ -167,51 +198,4 @@ fn index<'a>(start: Value<'a>, steps: &'a [Step], target: &Target<'a>) -> Result
         .ok_or(Failure::Index)?;
     }
     Ok(at)
-}
-
-/// One operation, by the reference's rules: integers wrap, an integer beside a double is a double, times and durations
-/// add and subtract.
-#[expect(clippy::cast_precision_loss, reason = "an integer beside a double is calculated with as a double")]
-pub(super) fn calculate(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> Result<Value<'static>, Failure> {
-    Ok(match (left, right) {
-        (Value::Integer(left), Value::Integer(right)) => Value::Integer(match operator {
-            Operator::Add => left.wrapping_add(*right),
-            Operator::Subtract => left.wrapping_sub(*right),
-            Operator::Multiply => left.wrapping_mul(*right),
-            Operator::Divide if *right == 0 => return Err(Failure::Math),
-            Operator::Divide => left.wrapping_div(*right),
-        }),
-        (Value::Double(left), Value::Double(right)) => doubles(operator, *left, *right)?,
-        (Value::Integer(left), Value::Double(right)) => doubles(operator, *left as f64, *right)?,
-        (Value::Double(left), Value::Integer(right)) => doubles(operator, *left, *right as f64)?,
-        (Value::Time(time), Value::Duration(duration)) => match operator {
-            Operator::Add => Value::Time(time.saturating_add((*duration).into())),
-            Operator::Subtract => Value::Time(time.saturating_sub((*duration).into())),
-            _ => return Err(Failure::Type),
-        },
-        (Value::Duration(duration), Value::Time(time)) if operator == Operator::Add => {
-            Value::Time(time.saturating_add((*duration).into()))
-        }
-        (Value::Time(left), Value::Time(right)) if operator == Operator::Subtract => {
-            let difference = left.saturating_sub(*right);
-            let limit = if difference < 0 { i64::MIN } else { i64::MAX };
-            Value::Duration(i64::try_from(difference).unwrap_or(limit))
-        }
-        (Value::Duration(left), Value::Duration(right)) => match operator {
-            Operator::Add => Value::Duration(left.wrapping_add(*right)),
-            Operator::Subtract => Value::Duration(left.wrapping_sub(*right)),
-            _ => return Err(Failure::Type),
-        },
-        _ => return Err(Failure::Type),
-    })
-}
-
-fn doubles(operator: Operator, left: f64, right: f64) -> Result<Value<'static>, Failure> {
-    Ok(Value::Double(match operator {
-        Operator::Add => left + right,
-        Operator::Subtract => left - right,
-        Operator::Multiply => left * right,
-        Operator::Divide if right == 0.0 => return Err(Failure::Math),
-        Operator::Divide => left / right,
-    }))
 }

@@ -13,6 +13,7 @@ use super::Failure;
 use super::convert;
 use super::evaluate;
 use super::program::{Call, Given, Node};
+use super::scalar::{Scalar, scalar};
 use super::target::Target;
 use super::value::{Chars, List, Map, Value};
 use regex::bytes::Regex;
@@ -88,6 +89,35 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
         | F::Weekday
         | F::Year => time::part(&arguments).map(Value::Integer),
     }
+}
+
+/// The commonest questions, where what they are about is simple; none where it takes more.
+#[inline]
+pub(super) fn quick<'a>(call: &'a Call, target: &Target<'a>) -> Result<Option<bool>, Failure> {
+    let text = |index: usize| match call.arguments.get(index) {
+        Some(Some(Given::One(node))) => scalar(node, target),
+        _ => Ok(Scalar::Other),
+    };
+    Ok(match call.function {
+        _ if !call.keys.is_empty() => None,
+        Function::IsRootSpan => target.facts.map(|facts| facts.is_root),
+        Function::HasPrefix | Function::HasSuffix => match (text(0)?, text(1)?) {
+            (Scalar::Text(text), Scalar::Text(end)) if call.function == Function::HasPrefix => {
+                Some(text.starts_with(end))
+            }
+            (Scalar::Text(text), Scalar::Text(end)) => Some(text.ends_with(end)),
+            _ => None,
+        },
+        Function::IsMatch => match (text(0)?, &call.pattern) {
+            (Scalar::Text(text), Some(pattern)) => {
+                target.spend(text.len())?;
+                Some(pattern.is_match(text))
+            }
+            (Scalar::Nil, _) => Some(false),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 impl<'a> Arguments<'a, '_> {

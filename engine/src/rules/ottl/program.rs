@@ -5,7 +5,7 @@ use super::compare::compare;
 use super::evaluate;
 use super::target::Target;
 use super::value::{List, ListKind, Map, Value};
-use crate::rules::attribute::AttributeRules;
+use crate::rules::attribute::{AttributeRules, Site};
 use regex::bytes::{Regex, RegexBuilder};
 use std::borrow::Cow;
 use tailwater_config::ottl::{Argument, Comparison, Expression, Field, Function, Key, Operator, Predicate};
@@ -20,12 +20,36 @@ pub(super) enum Check {
     All(Box<[Check]>),
     Any(Box<[Check]>),
     Compare(Comparison, Node, Node),
-    /// A span's attribute against a constant, and what holds when the span has no such attribute.
-    Attribute {
+    /// An attribute and a text, equal or not: what is no text is unequal.
+    AttributeText {
+        site: Site,
+        number: usize,
+        text: Box<[u8]>,
+        is_equal: bool,
+    },
+    /// An attribute and an integer.
+    AttributeInteger {
+        site: Site,
         number: usize,
         comparison: Comparison,
-        constant: Value<'static>,
-        absent: bool,
+        value: i64,
+    },
+    /// The span's kind or status code, and an integer.
+    Number {
+        field: Field,
+        comparison: Comparison,
+        value: i64,
+    },
+    /// The time from the span's start to its end, and a duration in nanoseconds.
+    Elapsed {
+        comparison: Comparison,
+        duration: i64,
+    },
+    IsRoot,
+    /// The span's name and a text, equal or not.
+    Name {
+        text: Box<[u8]>,
+        is_equal: bool,
     },
     Holds(Node),
 }
@@ -111,6 +135,9 @@ impl Builder<'_> {
                 Node::Constant(Value::Boolean(value)) => (Check::Constant(value), false),
                 Node::Constant(_) => (Check::Failing(Failure::Type), false),
                 Node::Failing(failure) => (Check::Failing(failure), false),
+                Node::Call(call) if call.function == Function::IsRootSpan && call.keys.is_empty() => {
+                    (Check::IsRoot, false)
+                }
                 node => (Check::Holds(node), false),
             },
         })
@@ -269,12 +296,58 @@ fn comparison_of(comparison: Comparison, left: Node, right: Node) -> Check {
         (Node::Failing(failure), _) => Check::Failing(failure),
         (Node::Constant(_), Node::Failing(failure)) => Check::Failing(failure),
         (Node::Constant(left), Node::Constant(right)) => Check::Constant(compare(&left, &right, comparison)),
-        (Node::SpanAttribute(number, keys), Node::Constant(constant)) if keys.is_empty() => {
-            let absent = compare(&Value::Nil, &constant, comparison);
-            Check::Attribute { number, comparison, constant, absent }
-        }
+        (Node::Constant(left), right) => with_constant(mirrored(comparison), right, left),
+        (left, Node::Constant(right)) => with_constant(comparison, left, right),
         (left, right) => Check::Compare(comparison, left, right),
     }
+}
+
+/// The comparison with its sides exchanged.
+fn mirrored(comparison: Comparison) -> Comparison {
+    match comparison {
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+        Comparison::Greater => Comparison::Less,
+        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+        same => same,
+    }
+}
+
+/// The commonest comparisons have forms of their own.
+fn with_constant(comparison: Comparison, node: Node, constant: Value<'static>) -> Check {
+    let attribute = match &node {
+        Node::SpanAttribute(number, steps) if steps.is_empty() => Some((Site::Span, *number)),
+        Node::ResourceAttribute(number, steps) if steps.is_empty() => Some((Site::Resource, *number)),
+        _ => None,
+    };
+    let is_equal = match comparison {
+        Comparison::Equal => Some(true),
+        Comparison::NotEqual => Some(false),
+        _ => None,
+    };
+    match (attribute, &node, constant, is_equal) {
+        (Some((site, number)), _, Value::Text(text), Some(is_equal)) => {
+            Check::AttributeText { site, number, text: (&*text).into(), is_equal }
+        }
+        (Some((site, number)), _, Value::Integer(value), _) => {
+            Check::AttributeInteger { site, number, comparison, value }
+        }
+        (None, Node::Field(Field::Name), Value::Text(text), Some(is_equal)) => {
+            Check::Name { text: (&*text).into(), is_equal }
+        }
+        (None, Node::Field(field @ (Field::Kind | Field::StatusCode)), Value::Integer(value), _) => {
+            Check::Number { field: *field, comparison, value }
+        }
+        (None, Node::Arithmetic(first, rest), Value::Duration(duration), _) if is_elapsed(first, rest) => {
+            Check::Elapsed { comparison, duration }
+        }
+        (_, _, constant, _) => Check::Compare(comparison, node, Node::Constant(constant)),
+    }
+}
+
+/// Whether it is `end_time - start_time`.
+fn is_elapsed(first: &Node, rest: &[(Operator, Node)]) -> bool {
+    matches!((first, rest), (Node::Field(Field::EndTime), [(Operator::Subtract, Node::Field(Field::StartTime))]))
 }
 
 /// A list whose elements are evaluated.

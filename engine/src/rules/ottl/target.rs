@@ -1,9 +1,10 @@
 //! What a condition looks at: a span, the event of it if it is about one, its scope and resource, all as wire bytes.
 
 use super::Failure;
+use super::scalar::Scalar;
 use super::tracestate::{Member, member};
 use super::value::{Fields, Map, Messages, Value, key_value, last};
-use crate::rules::attribute::{Memory, Note};
+use crate::rules::attribute::{Memory, Note, Site};
 use std::cell::Cell;
 use tailwater_config::ottl::Field;
 use tailwater_proto::otlp::scan::SpanFacts;
@@ -78,28 +79,64 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// An attribute of the span by the number of its key.
+    /// The attributes of a site that conditions ask for.
     #[inline]
-    #[must_use]
-    pub fn span_attribute(&self, key: usize) -> Option<Value<'a>> {
-        self.noted(self.span_notes, key)
+    pub(super) fn notes(&self, site: Site) -> Option<&'a Memory> {
+        match site {
+            Site::Span => self.span_notes,
+            Site::Resource => self.resource_notes,
+        }
     }
 
-    /// An attribute of the resource by the number of its key.
+    /// Whether an attribute is this text.
     #[inline]
-    #[must_use]
-    pub fn resource_attribute(&self, key: usize) -> Option<Value<'a>> {
-        self.noted(self.resource_notes, key)
+    pub(super) fn is_text(&self, notes: Option<&Memory>, key: usize, text: &[u8]) -> bool {
+        match notes.and_then(|notes| notes.note(key)) {
+            // Lengths tell most texts apart.
+            Some(Note::Text(address, length)) => *length == text.len() && *self.part(*address, *length) == *text,
+            _ => false,
+        }
     }
 
+    /// An attribute by the number of its key.
     #[inline]
-    fn noted(&self, notes: Option<&Memory>, key: usize) -> Option<Value<'a>> {
+    pub(super) fn noted(&self, notes: Option<&Memory>, key: usize) -> Option<Value<'a>> {
         Some(match notes?.note(key)? {
             Note::Text(address, length) => Value::text(self.part(*address, *length)),
             Note::Integer(value) => Value::Integer(*value),
             Note::Boolean(value) => Value::Boolean(*value),
             Note::Message(address, length) => key_value(self.part(*address, *length)).1,
         })
+    }
+
+    /// An attribute by the number of its key, if it is one of the simple types.
+    #[inline]
+    pub(super) fn noted_scalar(&self, notes: Option<&Memory>, key: usize) -> Scalar<'a> {
+        match notes.and_then(|notes| notes.note(key)) {
+            None => Scalar::Nil,
+            Some(Note::Text(address, length)) => Scalar::Text(self.part(*address, *length)),
+            Some(Note::Integer(value)) => Scalar::Integer(*value),
+            Some(Note::Boolean(value)) => Scalar::Boolean(*value),
+            Some(Note::Message(..)) => Scalar::Other,
+        }
+    }
+
+    /// A path without keys that leads to what the scan has read anyway.
+    #[inline]
+    pub(super) fn field_scalar(&self, field: Field) -> Scalar<'a> {
+        let Some(facts) = self.facts else { return Scalar::Other };
+        match field {
+            Field::Name => Scalar::Text(facts.name),
+            Field::Kind => Scalar::Integer(enumerated(facts.kind)),
+            Field::StatusCode => Scalar::Integer(enumerated(facts.status_code)),
+            Field::StartTime => Scalar::Time(facts.start_unix_nano.cast_signed().into()),
+            Field::StartTimeUnixNano => Scalar::Integer(facts.start_unix_nano.cast_signed()),
+            Field::EndTime => Scalar::Time(facts.end_unix_nano.cast_signed().into()),
+            Field::EndTimeUnixNano => Scalar::Integer(facts.end_unix_nano.cast_signed()),
+            Field::TraceState => Scalar::Text(facts.trace_state),
+            Field::Flags => Scalar::Integer(facts.flags.into()),
+            _ => Scalar::Other,
+        }
     }
 
     /// The bytes of the request at an address that was noted in this request.
@@ -131,6 +168,10 @@ impl<'a> Target<'a> {
     /// `Missing` for what is not known where traces are judged.
     pub fn field(&self, field: Field) -> Result<Value<'a>, Failure> {
         let facts = self.facts.ok_or(Failure::Missing)?;
+        match self.field_scalar(field) {
+            Scalar::Other => {}
+            simple => return Ok(simple.value()),
+        }
         Ok(match field {
             Field::TraceId => Value::TraceId(facts.trace_id),
             Field::TraceIdText => Value::built(hexadecimal(&facts.trace_id)),
@@ -138,24 +179,15 @@ impl<'a> Target<'a> {
             Field::SpanIdText => Value::built(hexadecimal(&facts.span_id)),
             Field::ParentSpanId => Value::SpanId(facts.parent_span_id),
             Field::ParentSpanIdText => Value::built(hexadecimal(&facts.parent_span_id)),
-            Field::TraceState | Field::TraceStateMember => Value::text(facts.trace_state),
-            Field::Name => Value::text(facts.name),
-            Field::Kind => Value::Integer(enumerated(facts.kind)),
             Field::KindText => Value::text(kind_name(facts.kind, KINDS)),
             Field::KindSymbol => Value::text(kind_name(facts.kind, KIND_SYMBOLS)),
-            Field::StartTime => Value::Time(facts.start_unix_nano.cast_signed().into()),
-            Field::StartTimeUnixNano => Value::Integer(facts.start_unix_nano.cast_signed()),
-            Field::EndTime => Value::Time(facts.end_unix_nano.cast_signed().into()),
-            Field::EndTimeUnixNano => Value::Integer(facts.end_unix_nano.cast_signed()),
             Field::DroppedAttributesCount => Value::Integer(count(facts.bytes, 10)),
             Field::Events => Value::Messages(Messages::Events, Fields::new(facts.bytes, 11).count()),
             Field::DroppedEventsCount => Value::Integer(count(facts.bytes, 12)),
             Field::Links => Value::Messages(Messages::Links, Fields::new(facts.bytes, 13).count()),
             Field::DroppedLinksCount => Value::Integer(count(facts.bytes, 14)),
             Field::Status => Value::Status,
-            Field::StatusCode => Value::Integer(enumerated(facts.status_code)),
             Field::StatusMessage => Value::text(status_message(facts.bytes)),
-            Field::Flags => Value::Integer(facts.flags.into()),
             Field::EventName => Value::text(bytes(self.event, 2)),
             Field::EventTime => Value::Time(time(self.event).into()),
             Field::EventTimeUnixNano => Value::Integer(time(self.event)),
@@ -167,11 +199,8 @@ impl<'a> Target<'a> {
             Field::ScopeVersion => Value::text(bytes(self.scope.message, 2)),
             Field::ScopeDroppedAttributesCount => Value::Integer(count(self.scope.message, 4)),
             Field::ScopeSchemaUrl => Value::text(self.scope.schema_url),
-            Field::Attributes
-            | Field::EventAttributes
-            | Field::ResourceAttributes
-            | Field::ScopeAttributes
-            | Field::Cache => Value::Map(self.map(field)),
+            // The maps; what is simple has been returned.
+            _ => Value::Map(self.map(field)),
         })
     }
 
@@ -218,7 +247,8 @@ fn status_message(span: &[u8]) -> &[u8] {
 }
 
 /// The number of an enum: 32 bits with a sign.
-fn enumerated(value: u64) -> i64 {
+#[inline]
+pub(super) fn enumerated(value: u64) -> i64 {
     let [a, b, c, d, ..] = value.to_le_bytes();
     i32::from_le_bytes([a, b, c, d]).into()
 }
