@@ -91,11 +91,39 @@ fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) -> R
         'b' if !in_class => out.push_str(r"(?-u:\b)"),
         'b' | '<' | '>' => return Err(format!("invalid escape sequence \\{character}")),
         'Q' if !in_class => quoted(rest, out),
+        '0'..='7' => octal(character, rest, out)?,
         other => {
             out.push('\\');
             out.push(other);
+            // The braces of a code point or of a Unicode class are no repetition.
+            if matches!(other, 'x' | 'p' | 'P') && rest.next_if_eq(&'{').is_some() {
+                if other != 'x' && rest.next_if_eq(&'^').is_some() {
+                    out.pop();
+                    out.push(if other == 'p' { 'P' } else { 'p' });
+                }
+                out.push('{');
+                out.extend(rest.by_ref().take_while(|inside| *inside != '}'));
+                out.push('}');
+            }
         }
     }
+    Ok(())
+}
+
+/// A character by its octal code, of which the first digit is taken: three digits at most, and a digit other than 0 is
+/// none of it alone.
+fn octal(first: char, rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String> {
+    let mut code = first.to_digit(8).unwrap_or(0);
+    let mut digits = 1;
+    while let Some(digit) = rest.peek().and_then(|next| next.to_digit(8)).filter(|_| digits < 3) {
+        rest.next();
+        code = code * 8 + digit;
+        digits += 1;
+    }
+    if digits == 1 && first != '0' {
+        return Err(format!("invalid escape sequence \\{first}"));
+    }
+    out.push_str(&format!("\\x{{{code:x}}}"));
     Ok(())
 }
 
@@ -163,6 +191,28 @@ mod tests {
 
     fn matches(pattern: &str, text: &str) -> bool {
         compile(pattern).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn characters_are_named_as_in_go() {
+        for (pattern, text) in [
+            (r"^\x{e9}$", "\u{e9}"),
+            (r"^\x{1F600}{2}$", "\u{1f600}\u{1f600}"),
+            (r"^\x41{2}$", "AA"),
+            (r"^[\x{e9}-\x{eb}]$", "\u{ea}"),
+            (r"^\p{Greek}+$", "\u{3b1}\u{3b2}"),
+            (r"^\P{Lu}\pL$", "ab"),
+            (r"^\p{^Lu}$", "a"),
+            (r"^[\p{Lu}\d]+$", "A1"),
+            (r"^\101\0\07$", "A\u{0}\u{7}"),
+            (r"^\1018$", "A8"),
+            (r"^[\101]$", "A"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text:?}");
+        }
+        for pattern in [r"\1", r"\18", r"\x{", r"\x{110000}", r"\p{Nothing}", r"\8"] {
+            assert!(compile(pattern).is_err(), "{pattern}");
+        }
     }
 
     #[test]

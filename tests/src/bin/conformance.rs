@@ -5,6 +5,7 @@
     clippy::panic,
     reason = "what fails here ends the run, and says why"
 )]
+#![allow(clippy::cast_possible_wrap, reason = "small counts")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the command line")]
 
 use std::collections::BTreeMap;
@@ -94,7 +95,11 @@ fn report_limits(theirs: &[Vec<u64>]) -> bool {
                     limiter.name,
                     lines.len()
                 );
-                lines.iter().take(SHOWN_MAX).for_each(|line| println!("  {line}"));
+                let ahead = theirs.iter().zip(&ours).scan(0i64, |ahead, (theirs, ours)| {
+                    *ahead += *ours as i64 - *theirs as i64;
+                    Some(*ahead)
+                });
+                println!("  tailwater ahead by, every fifth second: {:?}", ahead.step_by(5).collect::<Vec<_>>());
                 sound &= lines.is_empty();
             }
         }

@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const SENDING_MAX: Duration = Duration::from_millis(super::DECISION_WAIT_SECONDS * 1000 - 500);
 
 const DECIDED: &str = "otelcol_processor_tail_sampling_global_count_traces_sampled";
+/// These are judged as well, and counted here only.
+const TOO_LARGE: &str = "otelcol_processor_tail_sampling_traces_dropped_too_large";
 const RELEASED: &str = "otelcol_processor_tail_sampling_early_releases_from_cache_decision";
 
 /// A running Collector.
@@ -97,7 +99,7 @@ impl Collector {
     /// Traces judged so far.
     #[must_use]
     pub fn decided(&self) -> u64 {
-        self.metric(DECIDED)
+        self.metric(DECIDED) + self.metric(TOO_LARGE)
     }
 
     /// Waits until so many traces have been judged.

@@ -1,5 +1,7 @@
 //! Random OTTL conditions: combinations of what configurations hold, errors of evaluation among them.
 
+mod converters;
+
 use super::policies::{KEYS, NUMBERS, TEXTS};
 use super::traces::NAMES;
 use fastrand::Rng;
@@ -66,6 +68,9 @@ fn attribute(random: &mut Rng, is_event: bool) -> String {
 }
 
 fn test(random: &mut Rng, is_event: bool) -> String {
+    if random.u8(0..3) == 0 {
+        return converters::test(random, is_event);
+    }
     match random.u8(0..24) {
         0..4 => {
             let operator = one(random, &["==", "!="]);

@@ -7,9 +7,9 @@ use super::{KeptSpan, Request, Scenario, engine, from_hexadecimal, recorded};
 use bytes::Bytes;
 use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -62,6 +62,7 @@ pub fn limiters() -> Vec<Limiter> {
         "composite_sub_policy": [class("a"), class("b"), always.clone()]}})
     };
     let and = json!({"name": "and", "type": "and", "and": {"and_sub_policy": [class("a"), spans(20, 0)]}});
+    let drop = json!({"name": "drop", "type": "drop", "drop": {"drop_sub_policy": [class("a")]}});
     let not = json!({"name": "not", "type": "not", "not": {"not_sub_policy": spans(60, 0)}});
     let limiter = |name, policies, counts_bytes, rate: u64| {
         let trace = if counts_bytes { TRACE_BYTES_MAX } else { TRACE_SPANS_MAX };
@@ -71,7 +72,7 @@ pub fn limiters() -> Vec<Limiter> {
         limiter("rate_limiting", vec![spans(50, 0)], false, 50),
         limiter("rate_limiting, large burst", vec![spans(30, 600)], false, 30),
         limiter("rate_limiting, burst of a second", vec![spans(40, 40)], false, 40),
-        limiter("rate_limiting beside another policy", vec![class("a"), spans(30, 0)], false, 30),
+        limiter("rate_limiting beside drop", vec![spans(30, 0), drop], false, 30),
         limiter("rate_limiting in and", vec![and], false, 20),
         limiter("rate_limiting in not", vec![not], false, 60),
         limiter("bytes_limiting", vec![bytes(10_000, 0)], true, 10_000),
@@ -124,15 +125,19 @@ fn trace(random: &mut Rng, number: u8, second: u8) -> ResourceSpans {
     let mut trace_id = vec![number, second];
     trace_id.extend((0..14).map(|_| random.u8(..)));
     let class = ["a", "a", "b", "c"][random.usize(0..4)];
-    let spans = (0..random.u64(1..=TRACE_SPANS_MAX)).map(|_| Span {
+    let spans = (0..random.u64(1..=TRACE_SPANS_MAX)).map(|number| Span {
         trace_id: trace_id.clone(),
+        parent_span_id: if number == 0 { Vec::new() } else { vec![1; 8] },
         span_id: (0..8).map(|_| random.u8(1..)).collect(),
         name: "n".repeat(random.usize(1..200)),
         attributes: vec![text("class", class)],
+        // Written, because the Collector counts the bytes that it would write.
+        status: Some(Status { code: 1, ..Default::default() }),
         ..Default::default()
     });
+    let scope = InstrumentationScope { name: "lib".to_string(), ..Default::default() };
     ResourceSpans {
-        scope_spans: vec![ScopeSpans { spans: spans.collect(), ..Default::default() }],
+        scope_spans: vec![ScopeSpans { scope: Some(scope), spans: spans.collect(), ..Default::default() }],
         resource: Some(Resource { attributes: vec![text("service.name", "checkout")], ..Default::default() }),
         ..Default::default()
     }

@@ -60,6 +60,12 @@ const PATTERNS: &[&str] = &[
     "\\z",
     "(a|b|c){3}",
     "^(?:/health)?",
+    "\\x{e9}",
+    "^\\x{61}{1}",
+    "\\p{Lu}",
+    "^\\p{^Lu}+$",
+    "[\\p{Greek}\\x{e0}-\\x{ef}]",
+    "\\141",
 ];
 
 /// Where a policy stands.

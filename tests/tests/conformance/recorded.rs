@@ -1,8 +1,28 @@
 //! What the Collector kept of recorded scenarios, and what the engine keeps of them.
 
 use super::differences;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use tailwater_tests::conformance::engine;
 use tailwater_tests::conformance::recorded::{self, Recorded};
+
+/// The types of policy whose votes on a trace do not depend on other traces.
+const KINDS: [&str; 14] = [
+    "always_sample",
+    "latency",
+    "numeric_attribute",
+    "probabilistic",
+    "status_code",
+    "string_attribute",
+    "span_count",
+    "trace_state",
+    "trace_flags",
+    "boolean_attribute",
+    "ottl_condition",
+    "and",
+    "not",
+    "drop",
+];
 
 /// Scenarios of random policies and traces that are recorded, at least.
 const RANDOM_MIN: usize = 200;
@@ -25,25 +45,36 @@ fn random_scenarios_come_out_as_the_collector_has_them() {
     });
     assert!(some.count() * 3 > all.len());
     assert!(all.iter().filter(|one| one.scenario.late_spans() > 0).count() * 2 > all.len());
-    for kind in [
-        "always_sample",
-        "latency",
-        "numeric_attribute",
-        "probabilistic",
-        "status_code",
-        "string_attribute",
-        "span_count",
-        "trace_state",
-        "trace_flags",
-        "boolean_attribute",
-        "ottl_condition",
-        "and",
-        "not",
-        "drop",
-    ] {
+    for kind in KINDS {
         let text = format!("\"type\":\"{kind}\"");
         let count = all.iter().filter(|one| one.scenario.processor.to_string().contains(&text)).count();
         assert!(count >= 5, "{kind} is in {count} scenarios");
+    }
+}
+
+/// Takes every policy of a type for one that never samples.
+fn without(kind: &str, value: &mut Value) {
+    if value["type"] == kind {
+        let name = value["name"].clone();
+        *value = json!({"name": name, "type": "span_count", "span_count": {"min_spans": i32::MAX}});
+    }
+    match value {
+        Value::Object(map) => map.values_mut().for_each(|value| without(kind, value)),
+        Value::Array(list) => list.iter_mut().for_each(|value| without(kind, value)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_comes_out_depends_on_policies_of_every_type() {
+    let all = recorded::read(&recorded::directory().join("random.jsonl.gz"));
+    for kind in KINDS {
+        let matters = |one: &&Recorded| {
+            let mut scenario = one.scenario.clone();
+            without(kind, &mut scenario.processor);
+            engine::play(&scenario, 1).unwrap() != one.kept
+        };
+        assert!(all.iter().filter(matters).take(3).count() == 3, "nothing depends on {kind}");
     }
 }
 

@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde_json::{Value, json};
 
 pub(super) fn cases() -> Vec<Case> {
-    [nested(), shares(), votes(), verdicts()].concat()
+    [nested(), shares(), votes(), verdicts(), vec![too_large()]].concat()
 }
 
 fn attribute_is(value: &str, invert: bool) -> Value {
@@ -142,4 +142,17 @@ fn verdicts() -> Vec<Case> {
             ],
         ),
     ]
+}
+
+/// The resource of each piece counts to the size of a trace.
+fn too_large() -> Case {
+    let piece = || (vec![text("filler", &"x".repeat(300))], vec![Span::default()]);
+    let of = |pieces: usize, is_kept: bool| Trace {
+        pieces: (0..pieces).map(|_| piece()).collect(),
+        late: Vec::new(),
+        is_kept,
+    };
+    let mut case = case("size: 1000 bytes", &[always()], vec![of(2, true), of(3, false), of(2, true)]);
+    case.scenario.processor["maximum_trace_size_bytes"] = json!(1000);
+    case
 }
