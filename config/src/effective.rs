@@ -141,6 +141,9 @@ fn quoted(value: &str) -> String {
 
 fn list_item(out: &mut String, indent: &str, policy: &Policy) {
     let _ = writeln!(out, "{indent}- name: {}", text(&policy.name));
+    if policy.is_shadow {
+        let _ = writeln!(out, "{indent}  shadow: true");
+    }
     body(out, &format!("{indent}  "), policy);
 }
 

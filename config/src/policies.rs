@@ -40,6 +40,9 @@ const TYPES: &[&str] = &[
 /// Most policies of a list; a verdict is a vote of all of them.
 pub(crate) const POLICIES_MAX: usize = 1000;
 
+/// The list of our own file, whose policies may be shadows.
+const NATIVE_LIST: &str = "sampling.policies";
+
 /// Where a policy stands, which bounds the types it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -137,6 +140,8 @@ fn read_policy(reader: &mut Reader<'_>, key: &str, node: &Node, level: Level) ->
     let mut head = fields::Fields::of_policy(key, node, reader);
     let name = head.text("name")?;
     let kind = head.text("type")?;
+    let may_be_shadow = level == Level::Top && key.starts_with(NATIVE_LIST);
+    let is_shadow = may_be_shadow && head.boolean("shadow")?;
     if name.is_empty() && level == Level::Top {
         reader.problem(node.line, key, Fault::new("policy name cannot be empty", "add `name:`"));
         return None;
@@ -144,13 +149,15 @@ fn read_policy(reader: &mut Reader<'_>, key: &str, node: &Node, level: Level) ->
     let line = node.get("name").map_or(node.line, |entry| entry.line);
     let type_line = node.get("type").map_or(node.line, |entry| entry.line);
     check_type(reader, key, &name, &kind, type_line, level)?;
-    for entry in entries.iter().filter(|entry| !matches!(entry.key.as_str(), "name" | "type") && entry.key != kind) {
+    let is_own =
+        |entry: &str| matches!(entry, "name" | "type") || entry == kind || (may_be_shadow && entry == "shadow");
+    for entry in entries.iter().filter(|entry| !is_own(&entry.key)) {
         foreign_entry(reader, key, &kind, entry);
     }
     let null = Node::null(node.line);
     let block = node.get(&kind).map_or(&null, |entry| &entry.node);
     let rule = rules::read(reader, &format!("{key}.{kind}"), &name, &kind, block)?;
-    Some(Policy { name, line, rule })
+    Some(Policy { name, line, rule, is_shadow })
 }
 
 fn check_type(reader: &mut Reader<'_>, key: &str, name: &str, kind: &str, line: u32, level: Level) -> Option<()> {

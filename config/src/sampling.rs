@@ -166,13 +166,15 @@ pub struct Policy {
     pub line: u32,
     /// How it votes.
     pub rule: Rule,
+    /// It is evaluated and counted, and has no effect. At the top level only.
+    pub is_shadow: bool,
 }
 
 impl Policy {
     /// A policy that does not come from a file.
     #[must_use]
     pub fn new(name: &str, rule: Rule) -> Self {
-        Self { name: name.to_string(), line: 0, rule }
+        Self { name: name.to_string(), line: 0, rule, is_shadow: false }
     }
 }
 

@@ -37,6 +37,18 @@ impl Summary {
         self.end_unix_nano.saturating_sub(self.start_unix_nano)
     }
 
+    /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
+    /// whether it does.
+    pub fn set_leaf(&mut self, more: &mut [u64], leaf: u16, holds: impl Fn(&Self, &[u64]) -> bool) {
+        let bit = 1u64 << (leaf % 64);
+        let holds = holds(self, more);
+        let word = match usize::from(leaf / 64) {
+            0 => &mut self.leaves,
+            word => &mut more[word - 1],
+        };
+        *word = if holds { *word | bit } else { *word & !bit };
+    }
+
     /// Counts a span of a trace whose evidence is void, for the books and the bounds.
     pub fn count(&mut self, record: &SpanRecord) {
         self.root_seen |= record.is_root;

@@ -34,3 +34,5 @@ pub mod decide;
 pub mod export;
 
 pub mod shard;
+
+pub mod trial;

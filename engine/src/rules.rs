@@ -12,6 +12,7 @@ pub mod limit;
 mod native;
 pub mod ottl;
 pub mod quantile;
+mod shadow;
 mod tree;
 
 pub use attribute::{AttributeRules, Site};
@@ -49,6 +50,8 @@ pub struct Rules {
     policies: Vec<CompiledPolicy>,
     /// Indexes into `policies` in the order of evaluation: drop policies first.
     order: Vec<u16>,
+    /// Those that are evaluated without an effect.
+    shadows: Vec<u16>,
     leaf_count: usize,
     sample_on_first_match: bool,
     /// Whether traces are kept by their randomness, and not as the Collector does.
@@ -64,6 +67,7 @@ struct CompiledPolicy {
     /// Of our own rules: whether it is this one that decides.
     condition: Option<Node>,
     is_drop: bool,
+    is_shadow: bool,
 }
 
 /// A latency policy's leaf. It is a running state on the owner, fed in arrival order: the reference looks at

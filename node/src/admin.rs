@@ -66,7 +66,9 @@ impl State {
         let exposition = Exposition::accepted(accept);
         let snapshots = self.cores.snapshots().await;
         let state = self.reloader.state();
-        let policies: Vec<String> = state.rules.policy_names().map(str::to_string).collect();
+        let names = (0..).zip(state.rules.policy_names());
+        let policies: Vec<(String, bool)> =
+            names.map(|(number, name)| (name.to_string(), state.rules.is_shadow(number))).collect();
         let last = state.last.as_ref();
         let facts = Facts {
             policies: &policies,

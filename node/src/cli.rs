@@ -1,7 +1,7 @@
 //! The command line. Every knob of the catalogue is a flag of `run` and `check`; nothing about a knob is written here.
 
 use crate::source::{ConfigurationSource, Stamp};
-use crate::{boot, check, doctor, explain, log_tool};
+use crate::{boot, check, doctor, explain, log_tool, trial};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 use std::io::Write;
@@ -39,6 +39,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("explain", matches)) => {
             let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
             explain::client::run(&text("trace"), &text("admin-endpoint"), matches.get_flag("json"))
+        }
+        Some(("try", matches)) => {
+            let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+            trial::run(&trial::Request {
+                config: path("config").unwrap_or_default(),
+                against: path("against"),
+                files: matches.get_many("file").into_iter().flatten().cloned().collect(),
+                json: matches.get_flag("json"),
+            })
         }
         Some(("log", matches)) => log(matches),
         _ => ExitCode::from(EXIT_USAGE),
@@ -79,6 +88,7 @@ fn command(knobs: &[Knob]) -> Command {
             Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object").display_order(1),
         ))
         .subcommand(explain_command(knobs))
+        .subcommand(try_command())
         .subcommand(log_command())
 }
 
@@ -93,6 +103,21 @@ fn explain_command(knobs: &[Knob]) -> Command {
         .arg(trace)
         .arg(admin.default_value(endpoint).help("Admin endpoint of the node"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the node's JSON"))
+}
+
+fn try_command() -> Command {
+    let path = |name: &'static str| Arg::new(name).value_name("FILE").value_parser(clap::value_parser!(PathBuf));
+    Command::new("try")
+        .about("Try the rules of a configuration on captured traces; changes nothing and needs no node")
+        .arg(path("config").long("config").short('c').required(true).help("Configuration whose rules are tried"))
+        .arg(path("against").long("against").help("Another configuration, to tell what is different"))
+        .arg(
+            path("file")
+                .required(true)
+                .num_args(1..)
+                .help("OTLP as JSON lines or protobuf, segments of a log, or a data directory"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
 }
 
 fn log_command() -> Command {

@@ -7,6 +7,7 @@ mod recall;
 pub mod replay;
 
 pub use port::CorePort;
+pub use recall::protobuf as logged_body;
 
 use crate::control::{Change, Control, Explained, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;

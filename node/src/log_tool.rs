@@ -30,6 +30,15 @@ struct Listed {
     name: FileName,
 }
 
+/// The segments of the log in a directory, by number. A data directory is taken for the log's directory in it.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn segments_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_segment = |file: &Listed| matches!(file.name, FileName::Segment { .. });
+    Ok(list(directory)?.into_iter().filter(is_segment).map(|file| file.path).collect())
+}
+
 /// The files of the log in a directory, by number. A data directory is taken for the log's directory in it.
 fn list(directory: &Path) -> io::Result<Vec<Listed>> {
     let inner = directory.join(LOG_DIRECTORY);

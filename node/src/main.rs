@@ -19,6 +19,7 @@ mod sockets;
 mod source;
 mod supervise;
 mod survey;
+mod trial;
 
 use std::process::ExitCode;
 

@@ -12,8 +12,8 @@ use tailwater_engine::ledger::{Account, DropReason, Ledger};
 
 /// What the exposition needs besides the cores' books.
 pub struct Facts<'a> {
-    /// Policies by their numbers, those that have gone included: their counts stay.
-    pub policies: &'a [String],
+    /// Policies by their numbers, those that have gone included: their counts stay. With each, whether it is a shadow.
+    pub policies: &'a [(String, bool)],
     /// Attempts to change the configuration, by outcome.
     pub reloads: [(&'static str, u64); 3],
     /// Generation of the rules.
@@ -201,21 +201,26 @@ fn traces(page: &mut Page, sum: &Ledger) {
     page.family("tailwater_late_spans_total", Type::Counter, "Spans that came after their trace's verdict.", late);
 }
 
-fn policies(page: &mut Page, sum: &Ledger, names: &[String]) {
+fn policies(page: &mut Page, sum: &Ledger, names: &[(String, bool)]) {
+    // Only shadows have the label, so that a query without it finds the policies that have an effect.
+    let labels = |(name, is_shadow): &(String, bool)| {
+        let shadow = is_shadow.then(|| ("shadow", "true".to_string()));
+        std::iter::once(("policy", name.clone())).chain(shadow).collect::<Vec<_>>()
+    };
     let by_policy = |read: fn(&tailwater_engine::ledger::PolicyCounts) -> u64| {
-        names
-            .iter()
-            .zip(&sum.policies)
-            .map(move |(name, counts)| (vec![("policy", name.clone())], number(read(counts))))
+        names.iter().zip(&sum.policies).map(move |(name, counts)| (labels(name), number(read(counts))))
     };
     let votes = names.iter().zip(&sum.policies).flat_map(|(name, counts)| {
-        [("true", counts.matched), ("false", counts.unmatched)]
-            .map(|(matched, count)| (vec![("policy", name.clone()), ("matched", matched.to_string())], number(count)))
+        [("true", counts.matched), ("false", counts.unmatched)].map(|(matched, count)| {
+            let mut labels = labels(name);
+            labels.push(("matched", matched.to_string()));
+            (labels, number(count))
+        })
     });
     page.family("tailwater_policy_votes_total", Type::Counter, "Votes of each policy on judged traces.", votes);
     let help = "Traces on which a policy had no vote, because a condition could not be evaluated.";
     page.family("tailwater_policy_errors_total", Type::Counter, help, by_policy(|counts| counts.failed));
-    let help = "Traces kept in the name of a policy: the first that sampled.";
+    let help = "Traces kept in the name of a policy: the first that sampled. Of a shadow: those whose fate it would have changed.";
     page.family("tailwater_policy_traces_kept_total", Type::Counter, help, by_policy(|counts| counts.decided));
     let help = "Spans of the traces kept in the name of a policy.";
     page.family("tailwater_policy_spans_kept_total", Type::Counter, help, by_policy(|counts| counts.decided_spans));
@@ -328,11 +333,11 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.ledger.spans.received = 5;
         snapshot.ledger.spans.drop_items(DropReason::NotSampled, 3);
-        snapshot.ledger.policies = vec![PolicyCounts { matched: 2, ..PolicyCounts::default() }];
+        snapshot.ledger.policies = vec![PolicyCounts { matched: 2, ..PolicyCounts::default() }; 2];
         let exporter =
             ExporterSnapshot { name: "otlp".into(), queue_bytes: 7, breaker: 2, counters: vec![("retries", 2)] };
         snapshot.exporters = vec![exporter];
-        let policies = vec!["quoted \"name\"".to_string()];
+        let policies = vec![("quoted \"name\"".to_string(), false), ("tried".to_string(), true)];
         let facts = Facts {
             policies: &policies,
             reloads: [("applied", 1), ("unchanged", 0), ("refused", 0)],
@@ -353,6 +358,7 @@ mod tests {
             "tailwater_items_received_total{signal=\"spans\"} 10",
             "tailwater_items_dropped_total{signal=\"spans\",reason=\"not_sampled\"} 6",
             "tailwater_policy_votes_total{policy=\"quoted \\\"name\\\"\",matched=\"true\"} 4",
+            "tailwater_policy_votes_total{policy=\"tried\",shadow=\"true\",matched=\"true\"} 4",
             "tailwater_exporter_retries_total{exporter=\"otlp\"} 4",
             "tailwater_exporter_breaker_state{exporter=\"otlp\"} 2",
             "# TYPE tailwater_items_received_total counter",

@@ -3,6 +3,7 @@
 
 use crate::machine;
 use clap::ArgMatches;
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -34,10 +35,12 @@ impl ConfigurationSource {
             .iter()
             .filter_map(|knob| Some((knob.path.clone(), matches.get_one::<String>(&knob.path)?.clone())))
             .collect();
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self { file: matches.get_one::<PathBuf>("config").cloned(), flags, environment }
+        Self { file: matches.get_one::<PathBuf>("config").cloned(), flags, environment: environment() }
+    }
+
+    /// A file without flags, with the environment as it is now.
+    pub fn of_file(file: &Path) -> Self {
+        Self { file: Some(file.to_path_buf()), flags: Vec::new(), environment: environment() }
     }
 
     /// Reads the file and layers the rest over it.
@@ -66,6 +69,11 @@ impl ConfigurationSource {
             modified: modified.map_or(0, |time| time.as_nanos()),
         })
     }
+}
+
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
 }
 
 fn read(path: &Path) -> Result<(String, String), String> {

@@ -164,13 +164,9 @@ fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
 
 /// Errors are kept; nothing else is.
 pub(crate) fn rules() -> Arc<Rules> {
-    let keep_errors =
-        Policy { name: "errors".into(), line: 0, rule: Rule::StatusCode { ok: false, error: true, unset: false } };
-    let slow = Policy {
-        name: "marked".into(),
-        line: 0,
-        rule: Rule::StringAttribute { key: "mark".into(), values: vec!["keep".into()], regex: false, invert: false },
-    };
+    let keep_errors = Policy::new("errors", Rule::StatusCode { ok: false, error: true, unset: false });
+    let values = vec!["keep".into()];
+    let slow = Policy::new("marked", Rule::StringAttribute { key: "mark".into(), values, regex: false, invert: false });
     let sampling = Sampling { policies: vec![keep_errors, slow], ..Sampling::default() };
     Arc::new(Rules::compile(&sampling).unwrap())
 }

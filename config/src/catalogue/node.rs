@@ -231,7 +231,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "sampling.policies",
         Kind::Policies,
         |d| Slot::Policies(&mut d.config.sampling.policies),
-        "What to keep, in the shape of the Collector's `tail_sampling` processor. A list here replaces the default one.",
+        "What to keep, in the shape of the Collector's `tail_sampling` processor. A list here replaces the default one. A policy with `shadow: true` beside its `name` and `type` is evaluated and counted, and has no effect.",
     )
     .default("errors, traces longer than 1000 ms, and 5 % of the rest"),
     Key::<Draft>::new(

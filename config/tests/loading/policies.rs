@@ -2,6 +2,7 @@
 
 use crate::support::{loaded, refused_with};
 use tailwater_config::sampling::{Policy, Rule};
+use tailwater_config::{effective, is_same};
 
 /// A native file with that list of policies, each on its own line from line 3 on.
 fn file(policies: &[&str]) -> String {
@@ -15,6 +16,22 @@ fn read(policies: &[&str]) -> Vec<Policy> {
 
 fn rule(policy: &str) -> Rule {
     read(&[policy]).remove(0).rule
+}
+
+#[test]
+fn a_policy_of_our_own_file_may_be_a_shadow() {
+    let policies = ["{name: a, shadow: true, type: trace_flags}", "{name: b, shadow: false, type: always_sample}"];
+    let first = loaded(&file(&policies), &[], &[]);
+    assert_eq!(first.config.sampling.policies.iter().map(|policy| policy.is_shadow).collect::<Vec<_>>(), [true, false]);
+    let again = loaded(&effective(&first), &[], &[]);
+    assert!(is_same(&first.config, &again.config), "it is printed back");
+    refused_with(&file(&["{name: a, shadow: 7, type: trace_flags}"]), 3, "true or false");
+    let inner = "{name: a, type: not, not: {not_sub_policy: {name: b, shadow: true, type: trace_flags}}}";
+    refused_with(&file(&[inner]), 3, "shadow: unknown key");
+    let collector = "receivers: {otlp: {protocols: {grpc: }}}\nexporters: {otlp: {endpoint: 'h:4317'}}\nprocessors:\n  \
+        tail_sampling: {policies: [{name: a, type: trace_flags, shadow: true}]}\nservice: {pipelines: {traces: {\
+        receivers: [otlp], processors: [tail_sampling], exporters: [otlp]}}}\n";
+    refused_with(collector, 4, "shadow: unknown key");
 }
 
 #[test]
@@ -84,7 +101,7 @@ fn policies_nest_as_the_collector_allows() {
     let and = rule(
         "{name: a, type: and, and: {and_sub_policy: [{name: x, type: always_sample}, {name: '', type: not, not: {not_sub_policy: {name: y, type: span_count, span_count: {min_spans: 2}}}}]}}",
     );
-    let inner = Policy { name: "y".to_string(), line: 3, rule: Rule::SpanCount { min: 2, max: 0 } };
+    let inner = Policy { line: 3, ..Policy::new("y", Rule::SpanCount { min: 2, max: 0 }) };
     let Rule::And(policies) = and else { panic!("and") };
     assert_eq!(policies[0].rule, Rule::AlwaysSample);
     assert_eq!(policies[1].rule, Rule::Not(Box::new(inner)));

@@ -65,13 +65,16 @@ impl Rules {
                 node: compiler.node(policy)?,
                 condition: None,
                 is_drop: matches!(policy.rule, Rule::Drop(_)),
+                is_shadow: policy.is_shadow,
             });
         }
         let keys = compiler.noted_keys()?;
         let leaf_count = usize::from(compiler.leaves).max(if keys.is_empty() { 0 } else { LEAVES * (1 + keys.len()) });
         let count = u16::try_from(policies.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
+        let (shadows, effective): (Vec<u16>, Vec<u16>) =
+            (0..count).partition(|index| policies[usize::from(*index)].is_shadow);
         let (mut order, voting): (Vec<u16>, Vec<u16>) =
-            (0..count).partition(|index| policies[usize::from(*index)].is_drop);
+            effective.into_iter().partition(|index| policies[usize::from(*index)].is_drop);
         order.extend(voting);
         Ok(Self {
             generation: 0,
@@ -88,6 +91,7 @@ impl Rules {
             annotations: compiler.annotations,
             policies,
             order,
+            shadows,
             leaf_count,
             sample_on_first_match: sampling.sample_on_first_match,
             is_by_randomness: sampling.thresholds == Thresholds::Otep235,

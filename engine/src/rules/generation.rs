@@ -26,22 +26,26 @@ impl Rules {
         Ok(rules)
     }
 
-    /// The numbers of the policies in force, in the order of evaluation; others have only their name left.
-    pub fn in_force(&self) -> impl ExactSizeIterator<Item = u16> {
-        self.order.iter().copied()
+    /// The numbers of the policies in force, in the order of evaluation, shadows last; others have only their name left.
+    pub fn in_force(&self) -> impl Iterator<Item = u16> {
+        self.order.iter().chain(&self.shadows).copied()
     }
 
     fn renumber(&mut self, former: &Self) -> Result<(), RulesError> {
-        let known: HashMap<&str, usize, ahash::RandomState> = {
+        // A shadow is another policy than the one of its name that has an effect: its counts mean something else.
+        let known: HashMap<(&str, bool), usize, ahash::RandomState> = {
             let names = former.policies.iter().enumerate();
             let mut known = HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
-            known.extend(names.map(|(number, policy)| (policy.name.as_str(), number)));
+            known.extend(names.map(|(number, policy)| ((policy.name.as_str(), policy.is_shadow), number)));
             known
         };
         let mut places: Vec<Option<CompiledPolicy>> = former.policies.iter().map(|_| None).collect();
         let mut numbers = Vec::with_capacity(self.policies.len());
         for policy in std::mem::take(&mut self.policies) {
-            let place = known.get(policy.name.as_str()).copied().filter(|number| places[*number].is_none());
+            let place = known
+                .get(&(policy.name.as_str(), policy.is_shadow))
+                .copied()
+                .filter(|number| places[*number].is_none());
             let number = place.unwrap_or(places.len());
             match place {
                 Some(number) => places[number] = Some(policy),
@@ -50,10 +54,9 @@ impl Rules {
             numbers.push(u16::try_from(number).map_err(|_| RulesError::TooMany(u16::MAX))?);
         }
         let places = places.into_iter().enumerate();
-        self.policies = places
-            .map(|(number, policy)| policy.unwrap_or_else(|| CompiledPolicy::gone(&former.policies[number].name)))
-            .collect();
-        for number in &mut self.order {
+        self.policies =
+            places.map(|(number, policy)| policy.unwrap_or_else(|| former.policies[number].gone())).collect();
+        for number in self.order.iter_mut().chain(&mut self.shadows) {
             *number = numbers[usize::from(*number)];
         }
         Ok(())
@@ -61,9 +64,10 @@ impl Rules {
 }
 
 impl CompiledPolicy {
-    /// One that is not in force any more.
-    fn gone(name: &str) -> Self {
-        Self { name: name.to_string(), node: Node::Always, condition: None, is_drop: false }
+    /// This one, not in force any more.
+    fn gone(&self) -> Self {
+        let Self { name, is_drop, is_shadow, .. } = self;
+        Self { name: name.clone(), node: Node::Always, condition: None, is_drop: *is_drop, is_shadow: *is_shadow }
     }
 }
 
@@ -86,5 +90,16 @@ mod tests {
         let third = Rules::compile_after(&sampling(&["b"]), &second).unwrap();
         assert_eq!((third.order.as_slice(), third.generation()), (&[1][..], 2));
         assert_eq!(third.policies.len(), 4, "a number is never given to another name");
+    }
+
+    #[test]
+    fn a_shadow_that_becomes_real_is_another_policy() {
+        let mut tried = sampling(&["a", "b"]);
+        tried.policies[1].is_shadow = true;
+        let first = Rules::compile(&tried).unwrap();
+        assert_eq!((first.order.as_slice(), first.shadows.as_slice()), (&[0][..], &[1][..]));
+        let second = Rules::compile_after(&sampling(&["a", "b"]), &first).unwrap();
+        assert_eq!((second.order.as_slice(), second.shadows.as_slice()), (&[0, 2][..], &[][..]));
+        assert!(second.is_shadow(1) && !second.is_shadow(2));
     }
 }

@@ -244,6 +244,9 @@ impl Rules {
                 break;
             }
         }
+        for index in &self.shadows {
+            self.policies[usize::from(*index)].node.offers(evidence, randomness, offer);
+        }
     }
 
     /// Whether limits are kept by randomness, so that traces are to be judged window by window.

@@ -62,7 +62,13 @@ impl Compiler {
                 node = Node::All(vec![node, share]);
             }
             let condition = Some(self.conditions_of(rule)?);
-            policies.push(CompiledPolicy { name: rule.name.clone(), node, condition, is_drop: false });
+            policies.push(CompiledPolicy {
+                name: rule.name.clone(),
+                node,
+                condition,
+                is_drop: false,
+                is_shadow: false,
+            });
         }
         Ok(policies)
     }

@@ -11,7 +11,7 @@ use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_proto::otlp::check::key_value;
 
 fn policy(rule: Rule) -> Policy {
-    Policy { name: "p".into(), line: 1, rule }
+    Policy { line: 1, ..Policy::new("p", rule) }
 }
 
 fn sampling(policies: Vec<Policy>) -> Sampling {

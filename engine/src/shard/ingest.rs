@@ -85,6 +85,7 @@ impl Shard {
         let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
         let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
         let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies)?;
+        rules.judge_shadows(&evidence, (own.value, now), limits, &ballot, &mut ledger.policies);
         Some((ballot, own))
     }
 }

@@ -149,12 +149,14 @@ impl Shard {
         let evidence = buffer.evidence(entry);
         if !rules.is_by_randomness() {
             let ballot = rules.judge_arrival(&evidence, limits, now, &mut ledger.policies);
+            rules.judge_shadows(&evidence, (0, now), limits, &ballot, &mut ledger.policies);
             return (ballot, TraceRandomness { value: 0, is_hashed: false });
         }
         let head = buffer.head(entry);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
         let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
+        rules.judge_shadows(&evidence, (randomness.value, now), limits, &ballot, &mut ledger.policies);
         let is_between_windows = matches!(occasion, Occasion::Early | Occasion::Drain);
         if is_between_windows && matches!(ballot.verdict, Verdict::Keep(_)) {
             // It goes by the last window's threshold: what it takes is missing in the next.

@@ -73,15 +73,17 @@ impl Shard {
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
         let evidence = buffer.evidence(entry);
+        // What limits let through may be paid at once: from a copy.
+        let mut limits = limits.clone();
         let (ballot, own) = if rules.is_by_randomness() {
             let head = buffer.head(entry);
             let own = randomness.of(&trace.id, head, trace.seen.is_random).value;
             let rows = head.map(TraceHead::rows).unwrap_or_default();
-            (rules.judge_randomness(&evidence, rows, own, limits, &mut counts), own)
+            (rules.judge_randomness(&evidence, rows, own, &limits, &mut counts), own)
         } else {
-            // What a limit lets through is paid at once: from a copy.
-            (rules.judge_arrival(&evidence, &mut limits.clone(), now, &mut counts), 0)
+            (rules.judge_arrival(&evidence, &mut limits, now, &mut counts), 0)
         };
+        rules.judge_shadows(&evidence, (own, now), &mut limits, &ballot, &mut counts);
         let says = |policy: u16| match counts.get(usize::from(policy)) {
             Some(PolicyCounts { matched: 1, .. }) => Says::Yes,
             Some(PolicyCounts { unmatched: 1, .. }) => Says::No,

@@ -265,7 +265,7 @@ fn export(
 }
 
 /// The logged request as protobuf, as it was when it was accepted.
-pub(super) fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
     let encoding = match request.encoding {
         BodyEncoding::Identity => Encoding::Identity,
         BodyEncoding::Gzip => Encoding::Gzip,

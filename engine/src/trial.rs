@@ -1,0 +1,195 @@
+//! Rules tried on captured traces: every trace is judged on all of its captured spans, at the time its last one ended, so
+//! that limits meet the pace of the capture. Only summaries are held, so that a capture may be larger than memory.
+
+use crate::evidence::{Summary, TraceHead};
+use crate::intake::{Intake, IntakeError};
+use crate::ledger::PolicyCounts;
+use crate::randomness::Randomness;
+use crate::route::Route;
+use crate::rules::limit::Limits;
+use crate::rules::quantile::Quantiles;
+use crate::rules::{Ballot, Evidence, Rules};
+use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use std::sync::Arc;
+use tailwater_config::sampling::RandomnessSource;
+use tailwater_proto::consistent::randomness_of;
+
+/// Keys of the hashes: nothing hostile is tried, and results are to be the same each time.
+const SEED: [u64; 4] = [1, 2, 3, 4];
+
+/// A trial of one set of rules.
+#[derive(Debug)]
+pub struct Trial {
+    rules: Arc<Rules>,
+    intake: Intake,
+    by_id: HashMap<TraceId, usize, ahash::RandomState>,
+    traces: Vec<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    id: TraceId,
+    seen: Summary,
+    more: Box<[u64]>,
+    head: Option<Box<TraceHead>>,
+}
+
+/// Spans of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Taken.
+    pub spans: u64,
+    /// Refused for a fault of their own.
+    pub refused: u64,
+}
+
+/// What a trace came to.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    /// The trace.
+    pub trace_id: &'a TraceId,
+    /// Its spans.
+    pub spans: u32,
+    /// Bytes of their messages.
+    pub bytes: u32,
+    /// The verdict.
+    pub ballot: Ballot,
+    /// How each policy voted, by number: one of the counts is 1, or none when it was not asked.
+    pub votes: &'a [PolicyCounts],
+}
+
+impl Trial {
+    /// A trial with nothing taken yet.
+    #[must_use]
+    pub fn new(rules: Arc<Rules>) -> Self {
+        let [first, second, third, fourth] = SEED;
+        Self {
+            intake: Intake::new(Route::new(SEED, 1), u32::MAX, &rules),
+            rules,
+            by_id: HashMap::with_hasher(ahash::RandomState::with_seeds(first, second, third, fourth)),
+            traces: Vec::new(),
+        }
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Takes an `ExportTraceServiceRequest`.
+    ///
+    /// # Errors
+    /// `IntakeError`; nothing is taken of the request then.
+    pub fn take(&mut self, body: &Bytes) -> Result<Taken, IntakeError> {
+        let scanned = self.intake.scan(body, &self.rules)?;
+        let taken = Taken { spans: u64::from(scanned.accepted), refused: u64::from(scanned.refused) };
+        for (shard, batch) in scanned.batches {
+            self.take_batch(&batch);
+            self.intake.recycle(shard, batch);
+        }
+        Ok(taken)
+    }
+
+    fn take_batch(&mut self, batch: &SpanBatch) {
+        let words = self.rules.leaf_words() - 1;
+        for (position, record) in batch.spans.iter().enumerate() {
+            let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
+            let head = (record.head as usize).checked_sub(1).and_then(|place| batch.heads.get(place));
+            self.take_span(record, leaves_more, head);
+        }
+    }
+
+    fn take_span(&mut self, record: &SpanRecord, leaves_more: &[u64], head: Option<&SpanHead>) {
+        let next = self.traces.len();
+        let number = *self.by_id.entry(record.trace_id).or_insert(next);
+        if number == next {
+            let more = vec![0; leaves_more.len()].into();
+            self.traces.push(Held { id: record.trace_id, seen: Summary::default(), more, head: None });
+        }
+        let Held { id, seen, more, head: told } = &mut self.traces[number];
+        if told.is_some() || head.is_some() {
+            let new = || Box::new(TraceHead::new(head.filter(|_| seen.spans == 0)));
+            let told = told.get_or_insert_with(new);
+            told.absorb(&self.rules, (record, leaves_more, head), seen, more, randomness_of(id));
+        }
+        seen.absorb(&self.rules, record, more, leaves_more);
+    }
+
+    /// Judges all traces in the order of their ends, and tells `told` of each. `source` says where the randomness of
+    /// traces without `rv` comes from.
+    pub fn finish(self, source: RandomnessSource, mut told: impl FnMut(&Judgement<'_>)) {
+        let Self { rules, mut traces, .. } = self;
+        // A stable sort: traces that end together stay in the order they came in.
+        traces.sort_by_key(|held| held.seen.end_unix_nano);
+        let begin = traces.first().map_or(0, |held| held.seen.end_unix_nano);
+        let mut limits = Limits::new(rules.limits(), 1, Nanos(begin));
+        let mut randomness = Randomness::new(source);
+        let mut votes = vec![PolicyCounts::default(); rules.policy_names().len()];
+        let mut quantiles = Quantiles::new(rules.relative().len());
+        for window in traces.chunk_by_mut(|one, other| second(one) == second(other)) {
+            let end = Nanos((second(&window[0]) + 1) * Nanos::PER_SECOND);
+            quantiles.turn(end);
+            window.iter_mut().for_each(|held| held.compare_with_its_kind(&rules, &quantiles));
+            let randomness: Vec<u64> = window
+                .iter()
+                .map(|held| randomness.of(&held.id, held.head.as_deref(), held.seen.is_random).value)
+                .collect();
+            if rules.has_windows() {
+                for (held, own) in window.iter().zip(&randomness) {
+                    let offer = &mut |limit, group, cost| limits.offer(limit, group, *own, cost);
+                    rules.offers(&held.evidence(), *own, offer);
+                }
+                limits.cut(end);
+            }
+            for (held, own) in window.iter().zip(randomness) {
+                votes.fill(PolicyCounts::default());
+                let (evidence, now) = (held.evidence(), Nanos(held.seen.end_unix_nano));
+                let ballot = if rules.is_by_randomness() {
+                    let rows = held.head.as_deref().map(TraceHead::rows).unwrap_or_default();
+                    rules.judge_randomness(&evidence, rows, own, &limits, &mut votes)
+                } else {
+                    rules.judge_arrival(&evidence, &mut limits, now, &mut votes)
+                };
+                rules.judge_shadows(&evidence, (own, now), &mut limits, &ballot, &mut votes);
+                held.count_for_its_kind(&rules, &mut quantiles);
+                let Summary { spans, bytes, .. } = held.seen;
+                told(&Judgement { trace_id: &held.id, spans, bytes, ballot, votes: &votes });
+            }
+        }
+    }
+}
+
+impl Held {
+    fn evidence(&self) -> Evidence<'_> {
+        let level = self.head.as_deref().and_then(TraceHead::lowest);
+        Evidence { trace_id: &self.id, seen: &self.seen, more: &self.more, level }
+    }
+
+    /// Sets the leaves on its duration relative to that of its kind.
+    fn compare_with_its_kind(&mut self, rules: &Rules, quantiles: &Quantiles) {
+        for (number, leaf) in rules.relative().iter().enumerate() {
+            let holds = |seen: &Summary, more: &[u64]| {
+                let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+                quantiles.is_slow(number, leaf, key, seen.duration_nanos())
+            };
+            self.seen.set_leaf(&mut self.more, leaf.leaf, holds);
+            let rows = self.head.as_deref_mut().map(TraceHead::rows_mut).unwrap_or_default();
+            rows.iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf.leaf, holds));
+        }
+    }
+
+    fn count_for_its_kind(&self, rules: &Rules, quantiles: &mut Quantiles) {
+        for (number, leaf) in rules.relative().iter().enumerate() {
+            let key = self.more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+            quantiles.add(number, leaf, key, self.seen.duration_nanos());
+        }
+    }
+}
+
+/// The second that a trace ended in.
+fn second(held: &Held) -> u64 {
+    held.seen.end_unix_nano / Nanos::PER_SECOND
+}

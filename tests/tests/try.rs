@@ -1,0 +1,192 @@
+//! `tailwater try` on captures in every form, and shadow policies, offline and in a running node.
+
+#![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tailwater_tests::process::{Tailwater, binary, post};
+use tempfile::TempDir;
+
+/// The policies: errors, and those with two spans; a shadow for what is red.
+const NEW: &str = "sampling:
+  policies:
+    - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
+    - {name: two, type: span_count, span_count: {min_spans: 2}}
+    - {name: red, shadow: true, type: string_attribute, string_attribute: {key: colour, values: [red]}}
+";
+/// What is red, but no errors.
+const OLD: &str = "sampling:
+  policies:
+    - {name: red, type: string_attribute, string_attribute: {key: colour, values: [red]}}
+    - name: no errors
+      type: drop
+      drop:
+        drop_sub_policy: [{name: e, type: status_code, status_code: {status_codes: [ERROR]}}]
+";
+
+/// Of twelve traces every second has an error, every third is red, every fourth has two spans.
+fn requests() -> Vec<ExportTraceServiceRequest> {
+    let trace = |number: u64| {
+        let span = |place: u64| Span {
+            trace_id: u128::from(number).to_be_bytes().to_vec(),
+            span_id: (number << 8 | place).to_be_bytes().to_vec(),
+            name: "x".into(),
+            start_time_unix_nano: number * 1_000_000_000,
+            end_time_unix_nano: number * 1_000_000_000 + 1,
+            status: (number % 2 == 0).then(|| Status { code: 2, ..Default::default() }),
+            attributes: vec![KeyValue {
+                key: "colour".into(),
+                value: Some(AnyValue {
+                    value: Some(any_value::Value::StringValue(if number % 3 == 0 { "red" } else { "blue" }.into())),
+                }),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let spans = (1..=if number % 4 == 0 { 2 } else { 1 }).map(span).collect();
+        let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
+        ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }
+    };
+    (1..=12).map(trace).collect()
+}
+
+/// The requests as JSON lines, written by a node that keeps all.
+fn lines(directory: &Path) -> std::path::PathBuf {
+    let all = ["--sampling-policies", "[{name: all, type: always_sample}]", "--sampling-decision-wait", "1s"];
+    let node = Tailwater::start(&all);
+    for request in requests() {
+        let headers = [("content-type", "application/x-protobuf")];
+        assert_eq!(post(node.http, "/v1/traces", &headers, &request.encode_to_vec()).0, 200);
+    }
+    let (_, _, data) = node.stop();
+    let file = directory.join("kept.jsonl");
+    std::fs::copy(data.path().join("kept.jsonl"), &file).unwrap();
+    file
+}
+
+fn tried(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(binary("tailwater")).arg("try").args(arguments).stdin(Stdio::null()).output().unwrap();
+    let Output { status, stdout, stderr } = output;
+    (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+}
+
+fn configurations(directory: &Path) -> [String; 2] {
+    [("new.yaml", NEW), ("old.yaml", OLD)].map(|(name, text)| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    })
+}
+
+/// What `NEW` makes of the requests.
+fn assert_new(said: &Value) {
+    assert_eq!(said["seen"], json!({ "traces": 12, "spans": 15, "bytes": said["seen"]["bytes"] }), "{said}");
+    assert_eq!((&said["kept"]["traces"], &said["kept"]["spans"]), (&json!(6), &json!(9)), "{said}");
+    let row = |place: usize| {
+        let policy = &said["policies"][place];
+        let traces = |key: &str| policy[key]["traces"].as_u64().unwrap();
+        (policy["policy"].as_str().unwrap(), policy["matched"].as_u64().unwrap(), traces("first"), traces("alone"))
+    };
+    // All with two spans have an error too.
+    assert_eq!([row(0), row(1), row(2)], [("errors", 6, 6, 3), ("two", 3, 0, 0), ("red", 4, 2, 0)], "{said}");
+}
+
+#[test]
+fn captures_in_every_form_come_to_the_same() {
+    let directory = TempDir::new().unwrap();
+    let [new, _] = configurations(directory.path());
+    let json_lines = lines(directory.path());
+    let requests = requests();
+    let one = ExportTraceServiceRequest {
+        resource_spans: requests.iter().flat_map(|request| request.resource_spans.clone()).collect(),
+    };
+    let request = directory.path().join("request.pb");
+    std::fs::write(&request, one.encode_to_vec()).unwrap();
+    let stream = directory.path().join("stream.pb");
+    let framed = requests.iter().map(Message::encode_to_vec);
+    let framed = framed.flat_map(|body| [&(body.len() as u32).to_be_bytes(), body.as_slice()].concat());
+    std::fs::write(&stream, framed.collect::<Vec<u8>>()).unwrap();
+    for file in [json_lines, request, stream] {
+        let (code, text) = tried(&["--config", &new, "--json", file.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{text}");
+        assert_new(&serde_json::from_str(&text).unwrap());
+    }
+}
+
+#[test]
+fn the_log_of_a_data_directory_is_a_capture() {
+    let directory = TempDir::new().unwrap();
+    let [new, _] = configurations(directory.path());
+    let waits = ["--sampling-decision-wait", "10m", "--sampling-decision-wait-after-root-received", "0s"];
+    let node = Tailwater::start(&waits);
+    for request in requests() {
+        let headers = [("content-type", "application/x-protobuf")];
+        assert_eq!(post(node.http, "/v1/traces", &headers, &request.encode_to_vec()).0, 200);
+    }
+    let (code, text) = tried(&["--config", &new, "--json", node.directory().to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_new(&serde_json::from_str(&text).unwrap());
+}
+
+#[test]
+fn the_difference_to_another_file_is_told() {
+    let directory = TempDir::new().unwrap();
+    let [new, old] = configurations(directory.path());
+    let file = directory.path().join("request.pb");
+    let framed = requests().iter().map(Message::encode_to_vec).collect::<Vec<_>>().concat();
+    std::fs::write(&file, framed).unwrap();
+    let file = file.to_str().unwrap();
+    let (code, text) = tried(&["--config", &new, "--against", &old, "--json", file]);
+    assert_eq!(code, Some(0), "{text}");
+    let said: Value = serde_json::from_str(&text).unwrap();
+    // Red without an error: 3 and 9.
+    assert_eq!(said["against"]["kept"]["traces"], json!(2), "{said}");
+    let examples = [format!("{:032x}", 3), format!("{:032x}", 9)];
+    assert_eq!(said["kept_before"], json!([{ "policy": "red", "traces": 2, "examples": examples }]));
+    assert_eq!((&said["kept_now"][0]["policy"], &said["kept_now"][0]["traces"]), (&json!("errors"), &json!(6)));
+    let (_, text) = tried(&["--config", &new, "--against", &old, file]);
+    for part in
+        ["12 traces, 15 spans", "kept now, not by the other configuration: 6 traces", "by red, such as", "shadow"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_tried_is_told() {
+    let directory = TempDir::new().unwrap();
+    let [new, _] = configurations(directory.path());
+    let empty = directory.path().join("empty.jsonl");
+    std::fs::write(&empty, "{\"resourceMetrics\":[]}\n{broken\n").unwrap();
+    let (code, text) = tried(&["--config", &new, empty.to_str().unwrap()]);
+    assert!(code == Some(66) && text.contains("empty.jsonl:2") && text.contains("no span"), "{text}");
+    let (code, text) = tried(&["--config", &new, "/nowhere/at/all"]);
+    assert!(code == Some(66) && text.contains("/nowhere/at/all"), "{text}");
+    let (code, text) = tried(&["--config", empty.to_str().unwrap(), &new]);
+    assert!(code == Some(78), "{text}");
+}
+
+#[test]
+fn a_shadow_is_counted_and_has_no_effect() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, format!("{NEW}  decision_wait: 1s\n")).unwrap();
+    let node = Tailwater::start(&["--config", file.to_str().unwrap()]);
+    for request in requests() {
+        let headers = [("content-type", "application/x-protobuf")];
+        assert_eq!(post(node.http, "/v1/traces", &headers, &request.encode_to_vec()).0, 200);
+    }
+    node.until(|metrics| metrics["tailwater_traces_kept_total"] + metrics["tailwater_traces_dropped_total"] == 12.0);
+    let metrics = node.metrics();
+    assert_eq!(metrics["tailwater_traces_kept_total"], 6.0);
+    let of = |family: &str, more: &str| {
+        metrics[&format!("tailwater_policy_{family}{{policy=\"red\",shadow=\"true\"{more}}}")]
+    };
+    assert_eq!(of("votes_total", ",matched=\"true\""), 4.0);
+    assert_eq!((of("traces_kept_total", ""), of("spans_kept_total", "")), (2.0, 2.0), "what it would have kept more");
+}
