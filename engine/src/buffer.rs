@@ -122,15 +122,15 @@ impl Buffer {
     /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
     /// whether it does.
     pub fn set_leaf(&mut self, trace: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
-        let set = |seen: &mut Summary, more: &mut [u64]| {
-            let holds = holds(seen, more);
-            seen.set_leaf(more, leaf, holds);
-        };
         let (seen, more) = self.traces.evidence_mut(trace);
-        set(seen, more);
+        seen.set_leaf(more, leaf, &holds);
         let head = self.traces.get(trace).head;
         if head != NONE {
-            self.heads.get_mut(head).rows_mut().iter_mut().for_each(|row| set(&mut row.seen, &mut row.more));
+            self.heads
+                .get_mut(head)
+                .rows_mut()
+                .iter_mut()
+                .for_each(|row| row.seen.set_leaf(&mut row.more, leaf, &holds));
         }
     }
 

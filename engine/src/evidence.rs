@@ -31,20 +31,22 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Sets or clears a leaf that is not of any one span; `more` are the words past the first.
-    pub fn set_leaf(&mut self, more: &mut [u64], leaf: u16, holds: bool) {
+    /// From the first start to the last end; 0 when they are the wrong way round.
+    #[must_use]
+    pub fn duration_nanos(&self) -> u64 {
+        self.end_unix_nano.saturating_sub(self.start_unix_nano)
+    }
+
+    /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
+    /// whether it does.
+    pub fn set_leaf(&mut self, more: &mut [u64], leaf: u16, holds: impl Fn(&Self, &[u64]) -> bool) {
         let bit = 1u64 << (leaf % 64);
+        let holds = holds(self, more);
         let word = match usize::from(leaf / 64) {
             0 => &mut self.leaves,
             word => &mut more[word - 1],
         };
         *word = if holds { *word | bit } else { *word & !bit };
-    }
-
-    /// From the first start to the last end; 0 when they are the wrong way round.
-    #[must_use]
-    pub fn duration_nanos(&self) -> u64 {
-        self.end_unix_nano.saturating_sub(self.start_unix_nano)
     }
 
     /// Counts a span of a trace whose evidence is void, for the books and the bounds.

@@ -7,7 +7,7 @@ use crate::ledger::PolicyCounts;
 use crate::randomness::Randomness;
 use crate::route::Route;
 use crate::rules::limit::Limits;
-use crate::rules::quantile::{Quantiles, RelativeLeaf};
+use crate::rules::quantile::Quantiles;
 use crate::rules::{Ballot, Evidence, Rules};
 use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId};
 use bytes::Bytes;
@@ -130,7 +130,8 @@ impl Trial {
         let mut votes = vec![PolicyCounts::default(); rules.policy_names().len()];
         let mut quantiles = Quantiles::new(rules.relative().len());
         for window in traces.chunk_by_mut(|one, other| second(one) == second(other)) {
-            quantiles.turn(Nanos(window[0].seen.end_unix_nano));
+            let end = Nanos((second(&window[0]) + 1) * Nanos::PER_SECOND);
+            quantiles.turn(end);
             window.iter_mut().for_each(|held| held.compare_with_its_kind(&rules, &quantiles));
             let randomness: Vec<u64> = window
                 .iter()
@@ -138,26 +139,23 @@ impl Trial {
                 .collect();
             if rules.has_windows() {
                 for (held, own) in window.iter().zip(&randomness) {
-                    rules.offers(&held.evidence(), *own, &mut |limit, group, cost| {
-                        limits.offer(limit, group, *own, cost);
-                    });
+                    let offer = &mut |limit, group, cost| limits.offer(limit, group, *own, cost);
+                    rules.offers(&held.evidence(), *own, offer);
                 }
-                limits.cut(Nanos((second(&window[0]) + 1) * Nanos::PER_SECOND));
+                limits.cut(end);
             }
             for (held, own) in window.iter().zip(randomness) {
                 votes.fill(PolicyCounts::default());
-                let now = Nanos(held.seen.end_unix_nano);
+                let (evidence, now) = (held.evidence(), Nanos(held.seen.end_unix_nano));
                 let ballot = if rules.is_by_randomness() {
                     let rows = held.head.as_deref().map(TraceHead::rows).unwrap_or_default();
-                    rules.judge_randomness(&held.evidence(), rows, own, &limits, &mut votes)
+                    rules.judge_randomness(&evidence, rows, own, &limits, &mut votes)
                 } else {
-                    rules.judge_arrival(&held.evidence(), &mut limits, now, &mut votes)
+                    rules.judge_arrival(&evidence, &mut limits, now, &mut votes)
                 };
-                rules.judge_shadows(&held.evidence(), (own, now), &mut limits, &ballot, &mut votes);
+                rules.judge_shadows(&evidence, (own, now), &mut limits, &ballot, &mut votes);
+                held.count_for_its_kind(&rules, &mut quantiles);
                 let Summary { spans, bytes, .. } = held.seen;
-                for (number, leaf) in rules.relative().iter().enumerate() {
-                    quantiles.add(number, leaf, held.key(leaf), held.seen.duration_nanos());
-                }
                 told(&Judgement { trace_id: &held.id, spans, bytes, ballot, votes: &votes });
             }
         }
@@ -170,21 +168,23 @@ impl Held {
         Evidence { trace_id: &self.id, seen: &self.seen, more: &self.more, level }
     }
 
-    fn key(&self, leaf: &RelativeLeaf) -> u64 {
-        self.more.get(usize::from(leaf.key)).copied().unwrap_or(0)
-    }
-
     /// Sets the leaves on its duration relative to that of its kind.
     fn compare_with_its_kind(&mut self, rules: &Rules, quantiles: &Quantiles) {
         for (number, leaf) in rules.relative().iter().enumerate() {
-            let key = self.key(leaf);
-            let is_slow = |seen: &Summary| quantiles.is_slow(number, leaf, key, seen.duration_nanos());
-            let holds = is_slow(&self.seen);
+            let holds = |seen: &Summary, more: &[u64]| {
+                let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+                quantiles.is_slow(number, leaf, key, seen.duration_nanos())
+            };
             self.seen.set_leaf(&mut self.more, leaf.leaf, holds);
-            for row in self.head.iter_mut().flat_map(|head| head.rows_mut()) {
-                let holds = is_slow(&row.seen);
-                row.seen.set_leaf(&mut row.more, leaf.leaf, holds);
-            }
+            let rows = self.head.as_deref_mut().map(TraceHead::rows_mut).unwrap_or_default();
+            rows.iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf.leaf, holds));
+        }
+    }
+
+    fn count_for_its_kind(&self, rules: &Rules, quantiles: &mut Quantiles) {
+        for (number, leaf) in rules.relative().iter().enumerate() {
+            let key = self.more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+            quantiles.add(number, leaf, key, self.seen.duration_nanos());
         }
     }
 }

@@ -5,6 +5,7 @@
 //! judged again; the books balance at every step; at the end every segment is free.
 
 use crate::disk::{Disk, Faults, FileKey};
+use crate::shard_plan::roomy;
 use crate::simulation::{encode, rules, span};
 use bytes::Bytes;
 use fastrand::Rng;
@@ -12,7 +13,6 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tailwater_config::sampling::{RandomnessSource, Strategy};
 use tailwater_engine::decide::KeptBy;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
@@ -26,9 +26,7 @@ use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::log::stream::Operation;
 use tailwater_engine::route::Route;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{
-    Destinations, Judged, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit, Verdict,
-};
+use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit, Verdict};
 use tailwater_proto::otlp::Signal;
 
 /// What one run may vary.
@@ -175,9 +173,6 @@ const STEPS_MAX: u64 = 2_000_000;
 
 fn shard_plan(scenario: &LogScenario, shard: u16, shards: u16, seed: u64) -> ShardPlan {
     ShardPlan {
-        shard: ShardIndex(shard),
-        shards,
-        hash_seed: [seed, 2, 3, 4],
         traces_max: 1000,
         arena_bytes_max: scenario.arena_bytes_max,
         chunk_bytes: 4096,
@@ -185,19 +180,10 @@ fn shard_plan(scenario: &LogScenario, shard: u16, shards: u16, seed: u64) -> Sha
         kept_verdicts_max: 1000,
         dropped_verdicts_max: 1000,
         decision_wait: Nanos::from_millis(DECISION_WAIT_MS),
-        decision_wait_after_root: Nanos::default(),
-        inactivity_timeout: Nanos::default(),
-        trace_duration_max: Nanos::default(),
         cold_after: Nanos::from_millis(seed % 2 * 100),
-        trace_bytes_max: 0,
-        drop_pending_at_drain: false,
-        record_policy: false,
-        strategy: Strategy::TraceComplete,
-        forgets_undecided: false,
-        randomness: RandomnessSource::TraceId,
-        writes_threshold_zero: false,
         batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
         flush_interval: Nanos::from_millis(100),
+        ..roomy(shard, shards, seed)
     }
 }
 

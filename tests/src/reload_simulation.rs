@@ -3,6 +3,7 @@
 //! their way meanwhile; bytes leave memory. Each verdict is held against a model that knows nothing of leaves: the
 //! policies of one generation over all spans that had come.
 
+use crate::shard_plan::roomy;
 use crate::simulation::{encode, span};
 use bytes::Bytes;
 use fastrand::Rng;
@@ -11,14 +12,14 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling, Strategy};
+use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::ledger::Account;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{
-    Destinations, Judged, KeptUnit, Nanos, Origin, SegmentHandle, ShardIndex, SpanBatch, TraceId, Unit, Verdict,
+    Destinations, Judged, KeptUnit, Nanos, Origin, SegmentHandle, SpanBatch, TraceId, Unit, Verdict,
 };
 
 const DECISION_WAIT_MS: u64 = 1000;
@@ -81,9 +82,10 @@ enum Set {
     Calm,
     Many,
     Limited,
+    Condition,
 }
 
-const SETS: [Set; 8] = [
+const SETS: [Set; 9] = [
     Set::ErrorsThenMarked,
     Set::Marked,
     Set::PaddedErrors,
@@ -92,6 +94,7 @@ const SETS: [Set; 8] = [
     Set::Calm,
     Set::Many,
     Set::Limited,
+    Set::Condition,
 ];
 
 fn text(name: &str, key: &str, value: &str) -> Policy {
@@ -121,6 +124,12 @@ impl Set {
                 let limit = Rule::RateLimiting { spans_per_second: 1_000_000, burst_capacity: 0 };
                 vec![Policy::new("limited", limit)]
             }
+            Self::Condition => {
+                let span =
+                    vec![r#"attributes["mark"] == "keep" and resource.attributes["service.name"] != nil"#.into()];
+                let rule = Rule::OttlCondition { error_mode: ErrorMode::Ignore, span, spanevent: Vec::new() };
+                vec![Policy::new("condition", rule)]
+            }
             Self::Many => vec![Policy::new("many", Rule::SpanCount { min: 4, max: 0 })],
         }
     }
@@ -144,6 +153,7 @@ impl Set {
             }
             Self::Many => (spans.len() >= 4).then_some("many"),
             Self::Limited => Some("limited"),
+            Self::Condition => marked.map(|_| "condition"),
         }
     }
 }
@@ -211,34 +221,22 @@ pub struct ReloadWorld {
 
 fn plan(scenario: &ReloadScenario, shard: u16, seed: u64) -> ShardPlan {
     ShardPlan {
-        shard: ShardIndex(shard),
-        shards: scenario.shards,
-        hash_seed: [seed, 2, 3, 4],
         traces_max: 1000,
         arena_bytes_max: 1 << 20,
         chunk_bytes: 4096,
-        span_bytes_max: 1 << 16,
-        record_policy: false,
-        strategy: Strategy::TraceComplete,
-        forgets_undecided: false,
-        randomness: RandomnessSource::Auto,
-        writes_threshold_zero: false,
         kept_verdicts_max: 1000,
         dropped_verdicts_max: 1000,
         decision_wait: Nanos::from_millis(DECISION_WAIT_MS),
-        decision_wait_after_root: Nanos::default(),
-        inactivity_timeout: Nanos::default(),
-        trace_duration_max: Nanos::default(),
         cold_after: Nanos::from_millis(scenario.cold_after_ms),
-        trace_bytes_max: 0,
-        drop_pending_at_drain: false,
         batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
-        flush_interval: Nanos::from_millis(200),
+        ..roomy(shard, scenario.shards, seed)
     }
 }
 
-fn sampling(set: Set) -> Sampling {
-    Sampling { policies: set.policies(), ..Sampling::default() }
+/// Whether traces are kept by randomness or as the Collector does comes to the same for these policies.
+fn sampling(set: Set, random: &mut Rng) -> Sampling {
+    let thresholds = if random.bool() { Thresholds::Otep235 } else { Thresholds::Collector };
+    Sampling { policies: set.policies(), thresholds, ..Sampling::default() }
 }
 
 fn trace_id(span: &Span) -> TraceId {
@@ -250,15 +248,18 @@ impl ReloadWorld {
     #[must_use]
     pub fn new(seed: u64, scenario: ReloadScenario) -> Self {
         let mut random = Rng::with_seed(seed ^ 0x5e1f);
-        let first = Arc::new(Rules::compile(&sampling(Set::Marked)).unwrap());
+        let first = Arc::new(Rules::compile(&sampling(Set::Marked, &mut random)).unwrap());
         let shards = (0..scenario.shards).map(|shard| Shard::new(plan(&scenario, shard, seed), first.clone()));
         let mut unsent = Vec::new();
         for trace in 0..scenario.traces {
             let begin = random.u64(0..3000);
             let marked = random.u8(0..3) == 0;
             let count = random.usize(1..10);
+            // Traces that were sampled before, all spans alike: their bytes stay as they are.
+            let sampled_before = ["", "", "ot=th:8;rv:ffffffffffffff"][random.usize(0..3)];
             for number in 0..count {
                 let mut span = span(&mut random, trace, number, marked && number + 1 == count);
+                span.trace_state = sampled_before.into();
                 span.start_time_unix_nano = random.u64(1..500) * 1_000_000;
                 span.end_time_unix_nano = span.start_time_unix_nano + random.u64(0..200) * 1_000_000;
                 let is_late = random.u8(0..8) == 0;
@@ -327,7 +328,7 @@ impl ReloadWorld {
         }
         let set = SETS[self.random.usize(0..SETS.len())];
         let latest = &self.generations[self.generations.len() - 1].1;
-        let rules = Rules::compile_after(&sampling(set), latest).unwrap();
+        let rules = Rules::compile_after(&sampling(set, &mut self.random), latest).unwrap();
         self.generations.push((set, Arc::new(rules)));
     }
 

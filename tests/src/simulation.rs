@@ -4,6 +4,7 @@
 //! Fault model: requests reach any core; batches between cores wait any time but keep their order; the next hop
 //! delivers, refuses or gives up; ticks come late; spans come after their trace was judged; bounds are tight.
 
+use crate::shard_plan::roomy;
 use bytes::Bytes;
 use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -13,13 +14,13 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling, Strategy};
+use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::ledger::{Account, DropReason};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan, TICK};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit};
 
 /// What one run may vary.
 #[derive(Debug, Clone)]
@@ -136,9 +137,6 @@ const CHUNK_BYTES: usize = 4096;
 
 fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
     ShardPlan {
-        shard: ShardIndex(shard),
-        shards: scenario.shards,
-        hash_seed: [seed, 2, 3, 4],
         traces_max: scenario.traces_max,
         arena_bytes_max: scenario.arena_bytes_max,
         chunk_bytes: CHUNK_BYTES,
@@ -147,18 +145,8 @@ fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
         dropped_verdicts_max: scenario.verdicts_max,
         decision_wait: Nanos::from_millis(DECISION_WAIT_MS),
         decision_wait_after_root: Nanos::from_millis(scenario.root_wait_ms),
-        inactivity_timeout: Nanos::default(),
-        trace_duration_max: Nanos::default(),
-        cold_after: Nanos::default(),
-        trace_bytes_max: 0,
-        drop_pending_at_drain: false,
-        record_policy: false,
-        strategy: Strategy::TraceComplete,
-        forgets_undecided: false,
-        randomness: RandomnessSource::TraceId,
-        writes_threshold_zero: false,
         batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
-        flush_interval: Nanos::from_millis(200),
+        ..roomy(shard, scenario.shards, seed)
     }
 }
 

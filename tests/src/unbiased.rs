@@ -4,6 +4,7 @@
 //!
 //! Randomness is drawn from a sequence that fills its range evenly, so that a bias shows above the noise.
 
+use crate::shard_plan::roomy;
 use bytes::Bytes;
 use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -12,12 +13,12 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tailwater_config::sampling::{RandomnessSource, Sampling, Strategy};
+use tailwater_config::sampling::Sampling;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, ShardIndex, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, Unit};
 use tailwater_proto::consistent::{NEVER, adjusted_count, put_threshold, randomness_of};
 use tailwater_proto::tracestate;
 
@@ -112,29 +113,13 @@ impl Host for Kept {
 
 fn shard_plan(shard: u16, trial: &Trial) -> ShardPlan {
     ShardPlan {
-        shard: ShardIndex(shard),
-        shards: trial.shards,
-        hash_seed: [trial.seed, 2, 3, 4],
         traces_max: 100_000,
         arena_bytes_max: 256 << 20,
         chunk_bytes: 1 << 20,
-        span_bytes_max: 1 << 16,
         kept_verdicts_max: 1000,
         dropped_verdicts_max: 1000,
-        decision_wait: Nanos::from_millis(1000),
-        decision_wait_after_root: Nanos::default(),
-        inactivity_timeout: Nanos::default(),
-        trace_duration_max: Nanos::default(),
-        cold_after: Nanos::default(),
-        trace_bytes_max: 0,
-        drop_pending_at_drain: false,
-        record_policy: false,
-        strategy: Strategy::TraceComplete,
-        forgets_undecided: false,
-        randomness: RandomnessSource::Auto,
-        writes_threshold_zero: false,
         batch: BatchLimits { spans_max: 1000, bytes_max: 1 << 20 },
-        flush_interval: Nanos::from_millis(200),
+        ..roomy(shard, trial.shards, trial.seed)
     }
 }
 

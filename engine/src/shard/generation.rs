@@ -87,8 +87,9 @@ impl Generations {
 
 impl Shard {
     /// Changes the rules between two verdicts. Of `plan` the waits, `cold_after`, `trace_bytes_max`,
-    /// `drop_pending_at_drain`, `randomness`, `writes_threshold_zero` and `arena_bytes_max` take effect: the waits for
-    /// traces that begin now, the others at once. A limit that is the same under the same name goes on where it is. The rest is as it was made. Later verdicts are those of `rules`, on all spans of a trace.
+    /// `drop_pending_at_drain`, `randomness`, `writes_threshold_zero`, `record_policy` and `arena_bytes_max` take effect:
+    /// the waits for traces that begin now, the others at once. A limit that is the same under the same name goes on where
+    /// it is. The rest is as it was made. Later verdicts are those of `rules`, on all spans of a trace.
     ///
     /// False when too many former generations still have traces: some were judged early, nothing was changed, and the
     /// caller comes back after letting other work through.

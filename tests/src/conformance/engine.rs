@@ -1,16 +1,16 @@
 //! A scenario played through a real shard: time is simulated, the next hop takes everything.
 
 use super::{KeptSpan, Request, Scenario, spans_of};
+use crate::shard_plan::roomy;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tailwater_config::sampling::{Sampling, Strategy};
 use tailwater_config::{GIB, Inputs, load};
-use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan, TICK};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit};
 
 /// The time between two looks at what is due: the Collector's tick.
 const STEP: Nanos = Nanos::from_millis(1000);
@@ -108,29 +108,16 @@ fn nanos(duration: Duration) -> Nanos {
 
 fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
     ShardPlan {
-        shard: ShardIndex(shard),
-        shards,
-        hash_seed: [1, 2, 3, 4],
-        traces_max: 10_000,
-        arena_bytes_max: 64 << 20,
-        chunk_bytes: 1 << 16,
-        span_bytes_max: 1 << 20,
-        kept_verdicts_max: 10_000,
-        dropped_verdicts_max: 10_000,
         decision_wait: nanos(sampling.decision_wait),
         decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),
-        inactivity_timeout: Nanos::default(),
-        trace_duration_max: Nanos::default(),
-        cold_after: Nanos::default(),
         trace_bytes_max: sampling.trace_bytes_max as u32,
-        drop_pending_at_drain: false,
         record_policy: sampling.record_policy,
         strategy: sampling.strategy,
         forgets_undecided: sampling.strategy == Strategy::SpanIngest && sampling.non_sampled_cache_size == 0,
         randomness: sampling.randomness,
         writes_threshold_zero: sampling.writes_threshold_zero,
-        batch: BatchLimits { spans_max: 50, bytes_max: 1 << 20 },
         flush_interval: Nanos::default(),
+        ..roomy(shard, shards, 1)
     }
 }
 
