@@ -160,13 +160,13 @@ mod tests {
         let recoverable = |signal, items, units| delivery(signal, items, units, 1).is_recoverable();
         assert!(recoverable(Signal::Traces, 2, vec![unit(0), unit(1)]));
         assert!(!recoverable(Signal::Traces, 2, vec![unit(0)]));
-        assert!(!recoverable(Signal::Traces, 2, vec![unit(0), Unit::NONE]));
+        assert!(!recoverable(Signal::Traces, 2, vec![unit(0), KeptUnit::plain(Unit::NONE)]));
         assert!(!recoverable(Signal::Traces, 2, Vec::new()));
         assert!(!recoverable(Signal::Traces, 0, Vec::new()));
         assert!(recoverable(Signal::Metrics, 2, vec![unit(0)]));
         assert!(recoverable(Signal::Logs, 1, vec![unit(0)]));
         assert!(!recoverable(Signal::Logs, 2, vec![unit(0), unit(1)]));
-        assert!(!recoverable(Signal::Metrics, 2, vec![Unit::NONE]));
+        assert!(!recoverable(Signal::Metrics, 2, vec![KeptUnit::plain(Unit::NONE)]));
         assert!(!recoverable(Signal::Metrics, 0, Vec::new()));
     }
 
