@@ -257,6 +257,12 @@ impl Shard {
         self.limits.unreachable()
     }
 
+    /// Traces that were not counted for their kind, because too many kinds are told apart already.
+    #[must_use]
+    pub fn quantile_keys_refused(&self) -> u64 {
+        self.quantiles.keys_refused()
+    }
+
     /// What wanted to pass each limit since the last call; the shards of a node divide the limits by it.
     pub fn take_limit_demand(&mut self) -> Vec<u64> {
         self.limits.take_demand()

@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub marks: MarkCounts,
     /// Traces too large to pass a limit ever.
     pub unreachable_traces: u64,
+    /// Traces whose key of a relative latency had no place.
+    pub quantile_keys_refused: u64,
     /// Bytes of spans and envelopes held.
     pub buffer_bytes: u64,
     /// Bound of the former.

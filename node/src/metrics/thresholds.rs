@@ -26,6 +26,18 @@ pub(super) fn thresholds(page: &mut Page, snapshots: &[Snapshot], sum: &Ledger) 
         number(sum.traces.threshold_levels_folded),
     );
     page.single(
+        "tailwater_marks_forgotten_spans_total",
+        Type::Counter,
+        "Spans that left the log without their threshold, because too many different ones waited in their segment.",
+        number(sum.traces.marks_forgotten),
+    );
+    page.single(
+        "tailwater_quantile_keys_refused_traces_total",
+        Type::Counter,
+        "Judged traces whose duration was not counted for their kind, because too many kinds are told apart already.",
+        total(|snapshot| snapshot.quantile_keys_refused),
+    );
+    page.single(
         "tailwater_limit_unreachable_traces_total",
         Type::Counter,
         "Traces that can't pass a limit ever, because they are larger than its burst.",
