@@ -119,7 +119,7 @@ pub enum Note {
     Integer(i64),
     /// A truth value.
     Boolean(bool),
-    /// Another: the whole `KeyValue`.
+    /// Another: the whole `AnyValue`.
     Message(usize, usize),
 }
 
@@ -154,7 +154,7 @@ impl Note {
             AnyValue::Text(text) => Self::Text(text.as_ptr().addr(), text.len()),
             AnyValue::Integer(value) => Self::Integer(value),
             AnyValue::Boolean(value) => Self::Boolean(value),
-            AnyValue::Other => Self::Message(attribute.message.as_ptr().addr(), attribute.message.len()),
+            AnyValue::Other(message) => Self::Message(message.as_ptr().addr(), message.len()),
         }
     }
 }

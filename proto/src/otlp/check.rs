@@ -52,8 +52,6 @@ pub struct KeyValue<'a> {
     pub key: &'a [u8],
     /// Its value.
     pub value: AnyValue<'a>,
-    /// The whole message, for what `value` leaves out.
-    pub message: &'a [u8],
 }
 
 /// A checked `AnyValue`. When several members of the oneof are present the last one holds, as protobuf says.
@@ -65,8 +63,8 @@ pub enum AnyValue<'a> {
     Integer(i64),
     /// A truth value.
     Boolean(bool),
-    /// A double, an array, a key-value list, bytes, or nothing.
-    Other,
+    /// A double, an array, a key-value list, bytes, or nothing: the whole `AnyValue`.
+    Other(&'a [u8]),
 }
 
 impl<'a> AnyValue<'a> {
@@ -171,24 +169,20 @@ fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
     }
     match value {
         [0x0a, length, text @ ..] if usize::from(*length) == text.len() && is_ascii(message) => {
-            Some(KeyValue { key, message, value: AnyValue::Text(text) })
+            Some(KeyValue { key, value: AnyValue::Text(text) })
         }
-        [0x10, truth @ 0..=1] if is_ascii(key) => {
-            Some(KeyValue { key, message, value: AnyValue::Boolean(*truth == 1) })
-        }
-        [0x18, byte @ 0..0x80] if is_ascii(key) => {
-            Some(KeyValue { key, message, value: AnyValue::Integer(i64::from(*byte)) })
-        }
+        [0x10, truth @ 0..=1] if is_ascii(key) => Some(KeyValue { key, value: AnyValue::Boolean(*truth == 1) }),
+        [0x18, byte @ 0..0x80] if is_ascii(key) => Some(KeyValue { key, value: AnyValue::Integer(i64::from(*byte)) }),
         [0x18, low @ 0x80..=0xff, high @ 0..0x80] if is_ascii(key) => {
             let number = i64::from(low & 0x7f) | i64::from(*high) << 7;
-            Some(KeyValue { key, message, value: AnyValue::Integer(number) })
+            Some(KeyValue { key, value: AnyValue::Integer(number) })
         }
         [0x18, low @ 0x80..=0xff, middle @ 0x80..=0xff, high @ 0..0x80] if is_ascii(key) => {
             let number = i64::from(low & 0x7f) | i64::from(middle & 0x7f) << 7 | i64::from(*high) << 14;
-            Some(KeyValue { key, message, value: AnyValue::Integer(number) })
+            Some(KeyValue { key, value: AnyValue::Integer(number) })
         }
         [0x21, number @ ..] if number.len() == 8 && is_ascii(key) => {
-            Some(KeyValue { key, message, value: AnyValue::Other })
+            Some(KeyValue { key, value: AnyValue::Other(value) })
         }
         _ => None,
     }
@@ -207,7 +201,7 @@ fn is_ascii(bytes: &[u8]) -> bool {
 /// A `KeyValue` at some depth of nesting.
 #[inline(never)]
 fn key_value_at(message: &[u8], depth: u32) -> Result<KeyValue<'_>, Fault> {
-    let mut parts = KeyValue { key: &[], value: AnyValue::Other, message };
+    let mut parts = KeyValue { key: &[], value: AnyValue::Other(&[]) };
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
         match field.number {
@@ -241,19 +235,19 @@ fn any_value_at<'a>(message: &'a [u8], before: AnyValue<'a>, depth: u32) -> Resu
             3 => value = AnyValue::Integer(field.varint()?.cast_signed()),
             4 => {
                 field.fixed64()?;
-                value = AnyValue::Other;
+                value = AnyValue::Other(message);
             }
             5 => {
-                each(field.bytes()?, 1, |item| any_value_at(item, AnyValue::Other, depth + 1).map(|_| ()))?;
-                value = AnyValue::Other;
+                each(field.bytes()?, 1, |item| any_value_at(item, AnyValue::Other(&[]), depth + 1).map(|_| ()))?;
+                value = AnyValue::Other(message);
             }
             6 => {
                 each(field.bytes()?, 1, |item| key_value_at(item, depth + 1).map(|_| ()))?;
-                value = AnyValue::Other;
+                value = AnyValue::Other(message);
             }
             7 => {
                 field.bytes()?;
-                value = AnyValue::Other;
+                value = AnyValue::Other(message);
             }
             _ => {}
         }

@@ -158,9 +158,8 @@ impl<'a> Scan<'a> {
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
                 visitor.span_begin();
-                match self.span(field.bytes()?, visitor) {
-                    Ok(facts) => visitor.span(&facts),
-                    Err(fault) => visitor.span_refused(fault),
+                if let Err(fault) = self.span(field.bytes()?, visitor) {
+                    visitor.span_refused(fault);
                 }
                 continue;
             }
@@ -176,7 +175,7 @@ impl<'a> Scan<'a> {
     }
 
     #[inline]
-    fn span(&self, bytes: &'a [u8], visitor: &mut impl TraceVisitor) -> Result<SpanFacts<'a>, SpanFault> {
+    fn span(&self, bytes: &'a [u8], visitor: &mut impl TraceVisitor) -> Result<(), SpanFault> {
         if bytes.len() > self.span_bytes_max as usize {
             return Err(SpanFault::TooLarge(self.span_bytes_max));
         }
@@ -204,7 +203,8 @@ impl<'a> Scan<'a> {
             }
         }
         ids.check(&mut facts)?;
-        Ok(facts)
+        visitor.span(&facts);
+        Ok(())
     }
 }
 

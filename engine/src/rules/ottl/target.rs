@@ -3,7 +3,7 @@
 use super::Failure;
 use super::scalar::Scalar;
 use super::tracestate::{Member, member};
-use super::value::{Fields, Map, Messages, Value, key_value, last};
+use super::value::{Fields, Map, Messages, Value, any_value, last};
 use crate::rules::attribute::{Memory, Note, Site};
 use std::cell::Cell;
 use tailwater_config::ottl::Field;
@@ -105,7 +105,7 @@ impl<'a> Target<'a> {
             Note::Text(address, length) => Value::text(self.part(*address, *length)),
             Note::Integer(value) => Value::Integer(*value),
             Note::Boolean(value) => Value::Boolean(*value),
-            Note::Message(address, length) => key_value(self.part(*address, *length)).1,
+            Note::Message(address, length) => any_value(self.part(*address, *length)),
         })
     }
 

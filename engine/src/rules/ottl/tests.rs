@@ -198,3 +198,77 @@ fn what_can_not_be_compiled_names_its_policy_and_place() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+/// All conditions of the table that are read, as policies of their own, in batches that one set of rules can hold.
+fn all_conditions() -> Vec<Rules> {
+    let lines = include_str!("tests/conditions.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let conditions: Vec<(&str, &str)> = lines
+        .map(|line| line.splitn(4, ' ').collect::<Vec<_>>())
+        .map(|parts| (parts[2], parts[3]))
+        .filter(|(context, condition)| {
+            let context = if *context == "span" { Context::Span } else { Context::SpanEvent };
+            parse(condition, context).is_ok()
+        })
+        .collect();
+    let rules = |batch: &[(&str, &str)]| {
+        let policies = batch.iter().map(|(context, condition)| {
+            let (text, none) = (vec![(*condition).to_string()], Vec::new());
+            let (span, spanevent) = if *context == "span" { (text, none) } else { (none, text) };
+            Policy::new(condition, Rule::OttlCondition { error_mode: ErrorMode::Propagate, span, spanevent })
+        });
+        Rules::compile(&Sampling { policies: policies.collect(), ..Sampling::collector_default() }).unwrap()
+    };
+    conditions.chunks(200).map(rules).collect()
+}
+
+#[test]
+fn damaged_spans_are_refused_or_evaluated() {
+    let all = all_conditions();
+    let whole = fixture::full();
+    let mut state = 1u64;
+    let mut evaluated = 0;
+    for _ in 0..400 {
+        let mut body = whole.clone();
+        for _ in 0..2 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (state >> 33) as usize % body.len();
+            body[at] = (state >> 24) as u8 & 0x7f;
+        }
+        let body = Bytes::from(body);
+        for rules in &all {
+            let mut intake = Intake::new(Route::new([0; 4], 1), 1 << 20, rules);
+            evaluated += intake.scan(&body, rules).map_or(0, |scanned| scanned.accepted);
+        }
+    }
+    assert!(evaluated > 100, "most damage leaves a span: {evaluated}");
+}
+
+#[test]
+fn conditions_side_by_side_come_out_as_alone() {
+    let alone = |line: &str| line.split(' ').next().unwrap().to_string();
+    for rules in all_conditions() {
+        let mut intake = Intake::new(Route::new([0; 4], 1), 1 << 20, &rules);
+        // Twice: nothing is left over from the request before.
+        let bodies = [fixture::bare(), fixture::full()].map(Bytes::from);
+        let seen: Vec<(u64, Vec<u64>)> = [0, 1, 0, 1]
+            .into_iter()
+            .map(|which| {
+                let scanned = intake.scan(&bodies[which], &rules).unwrap();
+                (scanned.batches[0].1.spans[0].leaves, scanned.batches[0].1.leaves_more.clone())
+            })
+            .collect();
+        assert_eq!((&seen[0], &seen[1]), (&seen[2], &seen[3]));
+        let (first, more) = &seen[1];
+        for (index, name) in rules.policy_names().enumerate() {
+            let mut lines = include_str!("tests/conditions.txt").lines();
+            let line = lines.find(|line| line.splitn(4, ' ').nth(3) == Some(name)).unwrap();
+            if !line.contains(" full ") {
+                continue;
+            }
+            let bit = index * 2;
+            let word = if bit < 64 { *first } else { more[bit / 64 - 1] };
+            let found = ["F", "T", "E"][usize::try_from(word >> (bit % 64) & 3).unwrap()];
+            assert_eq!(found, alone(line), "{name}");
+        }
+    }
+}

@@ -312,8 +312,7 @@ fn key_of(key_value: &[u8]) -> &[u8] {
 }
 
 /// A `KeyValue` (OTLP common.proto): key 1, value 2.
-#[must_use]
-pub fn key_value(message: &[u8]) -> Entry<'_> {
+fn key_value(message: &[u8]) -> Entry<'_> {
     let (mut key, mut value): (&[u8], Value<'_>) = (&[], Value::Nil);
     for field in fields(message) {
         match (field.number, field.value) {

@@ -19,6 +19,10 @@ struct Seen {
     trace_id: Vec<u8>,
     times: (u64, u64),
     is_root: bool,
+    ids: ([u8; 8], [u8; 8]),
+    name: Vec<u8>,
+    kind: u64,
+    has_events: bool,
     status_code: u64,
     flags: u32,
     trace_state: Vec<u8>,
@@ -67,6 +71,10 @@ impl TraceVisitor for Recorder {
             trace_id: facts.trace_id.to_vec(),
             times: (facts.start_unix_nano, facts.end_unix_nano),
             is_root: facts.is_root,
+            ids: (facts.span_id, facts.parent_span_id),
+            name: facts.name.to_vec(),
+            kind: facts.kind,
+            has_events: facts.has_events,
             status_code: facts.status_code,
             flags: facts.flags,
             trace_state: facts.trace_state.to_vec(),
@@ -95,6 +103,10 @@ fn expected(request: &ExportTraceServiceRequest) -> Vec<Seen> {
                 trace_id: span.trace_id.clone(),
                 times: (span.start_time_unix_nano, span.end_time_unix_nano),
                 is_root: span.parent_span_id.iter().all(|byte| *byte == 0),
+                ids: (id(&span.span_id), id(&span.parent_span_id)),
+                name: span.name.clone().into_bytes(),
+                kind: i64::from(span.kind).cast_unsigned(),
+                has_events: !span.events.is_empty(),
                 status_code: span.status.as_ref().map_or(0, |status| i64::from(status.code).cast_unsigned()),
                 flags: span.flags,
                 trace_state: span.trace_state.clone().into_bytes(),
@@ -105,6 +117,11 @@ fn expected(request: &ExportTraceServiceRequest) -> Vec<Seen> {
         }
     }
     seen
+}
+
+/// An id, or none as zeros.
+fn id(bytes: &[u8]) -> [u8; 8] {
+    bytes.try_into().unwrap_or_default()
 }
 
 fn expected_attribute(attribute: &ProstKeyValue) -> SeenAttribute {
@@ -155,7 +172,7 @@ fn span() -> impl Strategy<Value = Span> {
     );
     let rest = (any::<u64>(), any::<u64>(), any::<u32>(), ".{0,10}", ".{0,30}", attributes(), attributes());
     let status = prop::option::of((0..3i32, ".{0,5}"));
-    (ids, rest, status).prop_map(|((mut trace_id, mut span_id, parent), rest, status)| {
+    (ids, rest, status, 0..2usize).prop_map(|((mut trace_id, mut span_id, parent), rest, status, events)| {
         trace_id[0] |= 1;
         span_id[0] |= 1;
         let (start_time_unix_nano, end_time_unix_nano, flags, trace_state, name, attributes, more) = rest;
@@ -170,7 +187,7 @@ fn span() -> impl Strategy<Value = Span> {
             flags,
             attributes,
             kind: 3,
-            events: vec![span::Event { name: "e".into(), attributes: more.clone(), ..Default::default() }],
+            events: vec![span::Event { name: "e".into(), attributes: more.clone(), ..Default::default() }; events],
             links: vec![span::Link { attributes: more, ..Default::default() }],
             status: status.map(|(code, message)| Status { code, message }),
             ..Default::default()
