@@ -100,12 +100,17 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         }
     }
 
-    /// A 64-bit integer, zero when absent. A number without a fraction will do.
+    /// A 64-bit integer, zero when absent. The Collector cuts off a fraction, in silence.
     pub(crate) fn integer(&mut self, name: &str) -> Option<i64> {
         let number = match self.scalar(name, "a whole number")?.map(Scalar::resolve) {
             None => return Some(0),
             Some(Resolved::Integer(number)) => i64::try_from(number).ok(),
-            Some(Resolved::Float(number)) => whole(number),
+            Some(Resolved::Float(number)) => {
+                if number.fract() != 0.0 {
+                    self.note(name, "has a fraction, which is cut off");
+                }
+                whole(number.trunc())
+            }
             Some(_) => None,
         };
         number.or_else(|| self.wrong(name, "a whole number of 64 bits"))
@@ -170,9 +175,9 @@ fn text_of(scalar: &Scalar) -> Option<&str> {
     is_text.then_some(scalar.text.as_str())
 }
 
-/// The integer a floating-point number without a fraction is, as Go converts one.
+/// The integer that a floating-point number without a fraction is; none when it is out of range.
 fn whole(number: f64) -> Option<i64> {
-    (number.fract() == 0.0).then(|| format!("{number:.0}").parse().ok()).flatten()
+    format!("{number:.0}").parse().ok()
 }
 
 fn mismatch(node: &Node, expected: &str) -> Fault {
