@@ -141,7 +141,7 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         }
     }
 
-    /// A list of text, empty when absent.
+    /// A list of text, empty when absent; nothing is empty text.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Some(entry) = self.entry(name) else { return Some(Vec::new()) };
         let Value::List(items) = &entry.node.value else {
@@ -150,6 +150,10 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         };
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
+            if item.is_null() {
+                texts.push(String::new());
+                continue;
+            }
             let text = if let Value::Scalar(scalar) = &item.value { text_of(scalar) } else { None };
             let Some(text) = text else {
                 let key = format!("{}.{name}[{index}]", self.key);

@@ -95,7 +95,7 @@ fn a_zero_bound_is_no_bound() {
 
 #[test]
 fn exact_values_that_are_empty_match_nothing() {
-    let block = "{name: a, type: string_attribute, string_attribute: {key: k, values: ['', x]}}";
+    let block = "{name: a, type: string_attribute, string_attribute: {key: k, values: ['', x, ~]}}";
     let Rule::StringAttribute { values, .. } = rule(block) else { panic!("a string attribute") };
     assert_eq!(values, ["x"]);
     let block =

@@ -45,6 +45,8 @@ pub fn is_on_purpose(refusal: &str) -> bool {
         // A duration without a unit is nanoseconds there, and a negative one is none.
         "write a duration",
         "negative duration",
+        // Less than nothing remembered is nothing there.
+        "not a whole number of zero or more",
         // Sizes that no machine has, and half an entry.
         "out of bounds",
         "write a whole number, such as",
