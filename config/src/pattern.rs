@@ -18,11 +18,17 @@ const COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// The compiler's words, in one line, when the expression is not valid.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
     let translated = translate(pattern)?;
-    RegexBuilder::new(&translated).size_limit(COMPILED_BYTES_MAX).build().map_err(|error| match error {
+    let built = RegexBuilder::new(&translated).size_limit(COMPILED_BYTES_MAX).build();
+    let regex = built.map_err(|error| match error {
         // The full text draws the expression over several lines; its last line is the cause.
         regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string(),
         other => other.to_string(),
-    })
+    })?;
+    let is_word = |name: &str| name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    match regex.capture_names().flatten().find(|name| !is_word(name)) {
+        Some(name) => Err(format!("invalid name of a group: {name}")),
+        None => Ok(regex),
+    }
 }
 
 fn translate(pattern: &str) -> Result<String, String> {
@@ -210,7 +216,7 @@ mod tests {
         ] {
             assert!(matches(pattern, text), "{pattern} {text:?}");
         }
-        for pattern in [r"\1", r"\18", r"\x{", r"\x{110000}", r"\p{Nothing}", r"\8"] {
+        for pattern in [r"\1", r"\18", r"\x{", r"\x{110000}", r"\p{Nothing}", r"\8", "(?P<a.b>c)"] {
             assert!(compile(pattern).is_err(), "{pattern}");
         }
     }

@@ -443,7 +443,9 @@ impl Shard {
         self.mark(kept.threshold, value, is_hashed)
     }
 
-    fn mark(&self, threshold: u64, randomness: u64, writes_randomness: bool) -> Mark {
+    fn mark(&self, threshold: u64, randomness: u64, is_hashed: bool) -> Mark {
+        // Who reads no threshold needs no randomness either.
+        let writes_randomness = is_hashed && threshold > 0;
         Mark { threshold, randomness, writes_randomness, writes_zero: self.plan.writes_threshold_zero }
     }
 

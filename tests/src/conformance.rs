@@ -14,6 +14,7 @@ pub mod limits;
 pub mod policies;
 pub mod program;
 pub mod recorded;
+pub mod refusals;
 pub mod traces;
 
 use bytes::Bytes;

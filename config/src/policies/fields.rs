@@ -100,12 +100,17 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         }
     }
 
-    /// A 64-bit integer, zero when absent. A number without a fraction will do.
+    /// A 64-bit integer, zero when absent. The Collector cuts off a fraction, in silence.
     pub(crate) fn integer(&mut self, name: &str) -> Option<i64> {
         let number = match self.scalar(name, "a whole number")?.map(Scalar::resolve) {
             None => return Some(0),
             Some(Resolved::Integer(number)) => i64::try_from(number).ok(),
-            Some(Resolved::Float(number)) => whole(number),
+            Some(Resolved::Float(number)) => {
+                if number.fract() != 0.0 {
+                    self.note(name, "has a fraction, which is cut off");
+                }
+                whole(number.trunc())
+            }
             Some(_) => None,
         };
         number.or_else(|| self.wrong(name, "a whole number of 64 bits"))
@@ -136,7 +141,7 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         }
     }
 
-    /// A list of text, empty when absent.
+    /// A list of text, empty when absent; nothing is empty text.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Some(entry) = self.entry(name) else { return Some(Vec::new()) };
         let Value::List(items) = &entry.node.value else {
@@ -145,6 +150,10 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         };
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
+            if item.is_null() {
+                texts.push(String::new());
+                continue;
+            }
             let text = if let Value::Scalar(scalar) = &item.value { text_of(scalar) } else { None };
             let Some(text) = text else {
                 let key = format!("{}.{name}[{index}]", self.key);
@@ -170,9 +179,9 @@ fn text_of(scalar: &Scalar) -> Option<&str> {
     is_text.then_some(scalar.text.as_str())
 }
 
-/// The integer a floating-point number without a fraction is, as Go converts one.
+/// The integer that a floating-point number without a fraction is; none when it is out of range.
 fn whole(number: f64) -> Option<i64> {
-    (number.fract() == 0.0).then(|| format!("{number:.0}").parse().ok()).flatten()
+    format!("{number:.0}").parse().ok()
 }
 
 fn mismatch(node: &Node, expected: &str) -> Fault {

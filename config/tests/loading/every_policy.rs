@@ -166,7 +166,7 @@ fn constructor_errors_name_policy_and_line() {
             "{name: a, type: ottl_condition, ottl_condition: {span_event: ['name == \"x\"']}}",
             "unknown key; did you mean `spanevent`?",
         ),
-        ("{name: a, type: rate_limiting, rate_limiting: {spans_per_second: 1.5}}", "write a whole number of 64 bits"),
+        ("{name: a, type: rate_limiting, rate_limiting: {spans_per_second: 1e19}}", "write a whole number of 64 bits"),
         ("{name: a, type: rate_limiting, rate_limiting: {bytes_per_second: 1}}", "unknown key"),
         ("{name: a, type: trace_flags, trace_flags: [1]}", "a list where a mapping is needed"),
         ("{name: a, type: trace_state, trace_state: {key: k, values: [1]}}", "put numbers and booleans in quotes"),

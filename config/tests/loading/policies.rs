@@ -55,9 +55,17 @@ fn a_block_left_out_is_gos_zero_values() {
 #[test]
 fn numbers_are_read_as_go_reads_them() {
     let latency = |text: &str| rule(&format!("{{name: a, type: latency, latency: {{threshold_ms: {text}}}}}"));
-    for (text, value) in
-        [("5_000", 5000), ("0x10", 16), ("0o17", 15), ("017", 15), ("0b101", 5), ("-5", -5), ("500.0", 500)]
-    {
+    for (text, value) in [
+        ("5_000", 5000),
+        ("0x10", 16),
+        ("0o17", 15),
+        ("017", 15),
+        ("0b101", 5),
+        ("-5", -5),
+        ("500.0", 500),
+        ("5.9", 5),
+        ("-5.9", -5),
+    ] {
         assert_eq!(latency(text), Rule::Latency { threshold_ms: value, upper_threshold_ms: 0 }, "{text}");
     }
     let share =
@@ -87,7 +95,7 @@ fn a_zero_bound_is_no_bound() {
 
 #[test]
 fn exact_values_that_are_empty_match_nothing() {
-    let block = "{name: a, type: string_attribute, string_attribute: {key: k, values: ['', x]}}";
+    let block = "{name: a, type: string_attribute, string_attribute: {key: k, values: ['', x, ~]}}";
     let Rule::StringAttribute { values, .. } = rule(block) else { panic!("a string attribute") };
     assert_eq!(values, ["x"]);
     let block =
@@ -168,7 +176,8 @@ fn constructor_errors_name_policy_and_line() {
         ("{name: a, type: latency, latency: {treshold_ms: 5}}", "unknown key; did you mean `threshold_ms`?"),
         ("{name: a, type: latency, latency: 5}", "an integer where a mapping is needed"),
         ("{name: a, type: latency, latency: {threshold_ms: '5'}}", "text `5` does not fit here; write a whole number"),
-        ("{name: a, type: latency, latency: {threshold_ms: 5.5}}", "a number `5.5` does not fit here"),
+        ("{name: a, type: latency, latency: {threshold_ms: 1e30}}", "a number `1e30` does not fit here"),
+        ("{name: a, type: latency, latency: {threshold_ms: .inf}}", "does not fit here"),
         ("{name: a, type: latency, latency: {threshold_ms: 99999999999999999999}}", "does not fit here"),
         ("{name: a, type: span_count, span_count: {min_spans: 3000000000}}", "write a whole number of 32 bits"),
         ("{name: a, type: boolean_attribute, boolean_attribute: {key: k, value: 1}}", "write true or false"),
@@ -213,6 +222,7 @@ fn doubtful_bounds_are_told() {
     for (policy, key) in [
         ("{name: a, type: latency, latency: {threshold_ms: 50, upper_threshold_ms: 50}}", "upper_threshold_ms"),
         ("{name: a, type: probabilistic, probabilistic: {sampling_percentage: 150}}", "sampling_percentage"),
+        ("{name: a, type: latency, latency: {threshold_ms: 5.5}}", "threshold_ms"),
         ("{name: a, type: numeric_attribute, numeric_attribute: {key: k, min_value: 9, max_value: 3}}", "min_value"),
     ] {
         let loaded = loaded(&file(&[policy]), &[], &[]);

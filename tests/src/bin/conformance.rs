@@ -5,7 +5,7 @@
     clippy::panic,
     reason = "what fails here ends the run, and says why"
 )]
-#![allow(clippy::cast_possible_wrap, reason = "small counts")]
+#![allow(clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "small counts")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the command line")]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tailwater_tests::conformance::recorded::{self, Recorded};
 use tailwater_tests::conformance::{
-    KeptSpan, Scenario, cases, collector, difference, engine, limits, program, scenario, spans_of,
+    KeptSpan, Scenario, cases, collector, difference, engine, limits, program, refusals, scenario, spans_of,
 };
 
 /// Differences that are printed; the count is of all.
@@ -71,6 +71,16 @@ fn main() -> ExitCode {
         }
         println!("recorded in {}", directory.display());
     }
+    let processors: Vec<_> = (seed..seed + arguments.number("refusals", 150)).map(refusals::processor).collect();
+    let taken: Vec<_> = processors.iter().cloned().zip(refusals::play_collector(&binary, &processors)).collect();
+    if let Some(directory) = arguments.0.get("record") {
+        refusals::write(&PathBuf::from(directory).join(refusals::FILE), &taken);
+    }
+    let lines = refusals::differences(&taken);
+    let refused = taken.iter().filter(|(_, is_accepted)| !is_accepted).count();
+    println!("refusals: {} processors, {refused} refused by the Collector, {} differ", taken.len(), lines.len());
+    lines.iter().take(SHOWN_MAX).for_each(|line| println!("  {line}"));
+    sound &= lines.is_empty();
     if arguments.number("limits", 1) > 0 {
         let theirs = limits::play_collector(&binary);
         if let Some(directory) = arguments.0.get("record") {

@@ -45,6 +45,15 @@ impl Collector {
     /// When it does not start; says what it said.
     #[must_use]
     pub fn start(binary: &Path, processors: &[&serde_json::Value]) -> Self {
+        let mut collector = Self::spawn(binary, processors);
+        let addresses: Vec<SocketAddr> = collector.receivers.iter().copied().chain([collector.metrics]).collect();
+        for address in addresses {
+            collector.until(|_| TcpStream::connect(address).is_ok());
+        }
+        collector
+    }
+
+    fn spawn(binary: &Path, processors: &[&serde_json::Value]) -> Self {
         let receivers: Vec<SocketAddr> = processors.iter().map(|_| address()).collect();
         let (metrics, sink) = (address(), Server::collecting());
         let directory = TempDir::new().unwrap();
@@ -54,12 +63,7 @@ impl Collector {
         let mut command = Command::new(binary);
         command.arg("--config").arg(directory.path().join("file.yaml"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut collector = Self { child, receivers, metrics, sink, directory };
-        let addresses: Vec<SocketAddr> = collector.receivers.iter().copied().chain([metrics]).collect();
-        for address in addresses {
-            collector.until(|_| TcpStream::connect(address).is_ok());
-        }
-        collector
+        Self { child, receivers, metrics, sink, directory }
     }
 
     /// Looks again and again until it is so.
@@ -127,6 +131,26 @@ impl Drop for Collector {
         // Nothing is expected of it any more.
         _ = self.child.kill();
         _ = self.child.wait();
+    }
+}
+
+/// Whether a Collector with this processor gets as far as to listen.
+///
+/// # Panics
+/// When it neither listens nor ends.
+#[must_use]
+pub fn is_accepted(binary: &Path, processor: &serde_json::Value) -> bool {
+    let mut collector = Collector::spawn(binary, &[processor]);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if TcpStream::connect(collector.receivers[0]).is_ok() {
+            return true;
+        }
+        if collector.child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        assert!(Instant::now() < end, "the Collector neither listens nor ends");
+        std::thread::sleep(LOOK / 10);
     }
 }
 

@@ -7,6 +7,7 @@
 mod configuration;
 mod limits;
 mod recorded;
+mod refusals;
 
 use tailwater_tests::conformance::{Scenario, cases, difference, engine, from_hexadecimal, hexadecimal, scenario};
 
