@@ -1,4 +1,4 @@
-//! The program: `tailwater run | check | doctor | log`.
+//! The program: `tailwater run | check | doctor | explain | try | log`.
 
 mod admin;
 mod boot;

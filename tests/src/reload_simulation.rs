@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling, Strategy};
+use tailwater_config::sampling::{ErrorMode, Policy, RandomnessSource, Rule, Sampling, Strategy, Thresholds};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::ledger::Account;
@@ -81,9 +81,10 @@ enum Set {
     Calm,
     Many,
     Limited,
+    Condition,
 }
 
-const SETS: [Set; 8] = [
+const SETS: [Set; 9] = [
     Set::ErrorsThenMarked,
     Set::Marked,
     Set::PaddedErrors,
@@ -92,6 +93,7 @@ const SETS: [Set; 8] = [
     Set::Calm,
     Set::Many,
     Set::Limited,
+    Set::Condition,
 ];
 
 fn text(name: &str, key: &str, value: &str) -> Policy {
@@ -121,6 +123,12 @@ impl Set {
                 let limit = Rule::RateLimiting { spans_per_second: 1_000_000, burst_capacity: 0 };
                 vec![Policy::new("limited", limit)]
             }
+            Self::Condition => {
+                let span =
+                    vec![r#"attributes["mark"] == "keep" and resource.attributes["service.name"] != nil"#.into()];
+                let rule = Rule::OttlCondition { error_mode: ErrorMode::Ignore, span, spanevent: Vec::new() };
+                vec![Policy::new("condition", rule)]
+            }
             Self::Many => vec![Policy::new("many", Rule::SpanCount { min: 4, max: 0 })],
         }
     }
@@ -144,6 +152,7 @@ impl Set {
             }
             Self::Many => (spans.len() >= 4).then_some("many"),
             Self::Limited => Some("limited"),
+            Self::Condition => marked.map(|_| "condition"),
         }
     }
 }
@@ -237,8 +246,10 @@ fn plan(scenario: &ReloadScenario, shard: u16, seed: u64) -> ShardPlan {
     }
 }
 
-fn sampling(set: Set) -> Sampling {
-    Sampling { policies: set.policies(), ..Sampling::default() }
+/// Whether traces are kept by randomness or as the Collector does comes to the same for these policies.
+fn sampling(set: Set, random: &mut Rng) -> Sampling {
+    let thresholds = if random.bool() { Thresholds::Otep235 } else { Thresholds::Collector };
+    Sampling { policies: set.policies(), thresholds, ..Sampling::default() }
 }
 
 fn trace_id(span: &Span) -> TraceId {
@@ -250,15 +261,18 @@ impl ReloadWorld {
     #[must_use]
     pub fn new(seed: u64, scenario: ReloadScenario) -> Self {
         let mut random = Rng::with_seed(seed ^ 0x5e1f);
-        let first = Arc::new(Rules::compile(&sampling(Set::Marked)).unwrap());
+        let first = Arc::new(Rules::compile(&sampling(Set::Marked, &mut random)).unwrap());
         let shards = (0..scenario.shards).map(|shard| Shard::new(plan(&scenario, shard, seed), first.clone()));
         let mut unsent = Vec::new();
         for trace in 0..scenario.traces {
             let begin = random.u64(0..3000);
             let marked = random.u8(0..3) == 0;
             let count = random.usize(1..10);
+            // Traces that were sampled before, all spans alike: their bytes stay as they are.
+            let sampled_before = ["", "", "ot=th:8;rv:ffffffffffffff"][random.usize(0..3)];
             for number in 0..count {
                 let mut span = span(&mut random, trace, number, marked && number + 1 == count);
+                span.trace_state = sampled_before.into();
                 span.start_time_unix_nano = random.u64(1..500) * 1_000_000;
                 span.end_time_unix_nano = span.start_time_unix_nano + random.u64(0..200) * 1_000_000;
                 let is_late = random.u8(0..8) == 0;
@@ -327,7 +341,7 @@ impl ReloadWorld {
         }
         let set = SETS[self.random.usize(0..SETS.len())];
         let latest = &self.generations[self.generations.len() - 1].1;
-        let rules = Rules::compile_after(&sampling(set), latest).unwrap();
+        let rules = Rules::compile_after(&sampling(set, &mut self.random), latest).unwrap();
         self.generations.push((set, Arc::new(rules)));
     }
 

@@ -38,17 +38,19 @@ fn requests() -> Vec<ExportTraceServiceRequest> {
             name: "x".into(),
             start_time_unix_nano: number * 1_000_000_000,
             end_time_unix_nano: number * 1_000_000_000 + 1,
-            status: (number % 2 == 0).then(|| Status { code: 2, ..Default::default() }),
+            status: number.is_multiple_of(2).then(|| Status { code: 2, ..Default::default() }),
             attributes: vec![KeyValue {
                 key: "colour".into(),
                 value: Some(AnyValue {
-                    value: Some(any_value::Value::StringValue(if number % 3 == 0 { "red" } else { "blue" }.into())),
+                    value: Some(any_value::Value::StringValue(
+                        if number.is_multiple_of(3) { "red" } else { "blue" }.into(),
+                    )),
                 }),
                 ..Default::default()
             }],
             ..Default::default()
         };
-        let spans = (1..=if number % 4 == 0 { 2 } else { 1 }).map(span).collect();
+        let spans = (1..=if number.is_multiple_of(4) { 2 } else { 1 }).map(span).collect();
         let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
         ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }
     };
@@ -109,7 +111,7 @@ fn captures_in_every_form_come_to_the_same() {
     std::fs::write(&request, one.encode_to_vec()).unwrap();
     let stream = directory.path().join("stream.pb");
     let framed = requests.iter().map(Message::encode_to_vec);
-    let framed = framed.flat_map(|body| [&(body.len() as u32).to_be_bytes(), body.as_slice()].concat());
+    let framed = framed.flat_map(|body| [&u32::try_from(body.len()).unwrap().to_be_bytes(), body.as_slice()].concat());
     std::fs::write(&stream, framed.collect::<Vec<u8>>()).unwrap();
     for file in [json_lines, request, stream] {
         let (code, text) = tried(&["--config", &new, "--json", file.to_str().unwrap()]);
