@@ -44,6 +44,8 @@ pub struct Rules {
     sub_policy_names: Vec<String>,
     /// Attributes by which limits and durations go: by key of a trace the numbers of the values that are noted.
     keys: Vec<Vec<usize>>,
+    /// The attributes that each key is made of.
+    key_names: Vec<Vec<String>>,
     relative: Vec<RelativeLeaf>,
     /// Encoded attributes that kept spans get.
     annotations: Vec<Vec<u8>>,
@@ -114,6 +116,23 @@ impl Rules {
     #[must_use]
     pub fn keys(&self) -> &[Vec<usize>] {
         &self.keys
+    }
+
+    /// For leaves on relative durations that go by the same attributes as one of `before`: (number here, number there).
+    #[must_use]
+    pub fn same_kinds(&self, before: &Self) -> Vec<(usize, usize)> {
+        let names = |rules: &Self, leaf: &RelativeLeaf| rules.key_names.get(usize::from(leaf.key)).cloned();
+        let mut theirs: Vec<_> = before.relative.iter().map(|leaf| names(before, leaf)).collect();
+        let mut pairs = Vec::new();
+        for (number, leaf) in self.relative.iter().enumerate() {
+            let mine = names(self, leaf);
+            if let Some(place) = theirs.iter().position(|other| other.is_some() && *other == mine) {
+                // What one has learned goes to one.
+                theirs[place] = None;
+                pairs.push((number, place));
+            }
+        }
+        pairs
     }
 
     /// The leaves on a trace's duration relative to those of its kind.

@@ -87,6 +87,7 @@ impl Rules {
             limit_names: compiler.limit_names,
             sub_policy_names: compiler.sub_policy_names,
             keys,
+            key_names: compiler.keys,
             relative: compiler.relative,
             annotations: compiler.annotations,
             policies,

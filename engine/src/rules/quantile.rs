@@ -139,6 +139,27 @@ impl Quantiles {
         Self { leaves: (0..leaves).map(|_| empty()).collect(), period_ends: Nanos::default(), keys_refused: 0 }
     }
 
+    /// Takes over what `before` has seen, for leaves that go by the same attributes: `pairs` of (number here, number there).
+    /// Where the quantile is another, a key has no bound until its next trace.
+    pub fn inherit(
+        &mut self,
+        (before, old): (&mut Self, &[RelativeLeaf]),
+        leaves: &[RelativeLeaf],
+        pairs: &[(usize, usize)],
+    ) {
+        self.period_ends = before.period_ends;
+        for (number, place) in pairs {
+            let (Some(mine), Some(theirs)) = (self.leaves.get_mut(*number), before.leaves.get_mut(*place)) else {
+                continue;
+            };
+            std::mem::swap(mine, theirs);
+            let quantile = |leaves: &[RelativeLeaf], number: usize| leaves.get(number).map(|leaf| leaf.quantile);
+            if quantile(leaves, *number) != quantile(old, *place) {
+                mine.values_mut().for_each(|kind| kind.bound = None);
+            }
+        }
+    }
+
     /// Whether a trace of that key and duration is slow for its kind, by leaf `number`.
     #[must_use]
     pub fn is_slow(&self, number: usize, leaf: &RelativeLeaf, key: u64, duration_nanos: u64) -> bool {
@@ -235,5 +256,21 @@ mod tests {
             quantiles.add(0, &LEAF, key, 1);
         }
         assert_eq!(quantiles.keys_refused(), 10);
+    }
+
+    #[test]
+    fn what_was_learned_outlives_a_change_of_the_rules() {
+        let leaf = |quantile| RelativeLeaf { leaf: 0, key: 0, quantile, at_least_nanos: 0, traces_min: 100 };
+        let mut before = Quantiles::new(2);
+        for duration in 1..=1000u64 {
+            before.add(1, &leaf(0.5), 7, duration * 1000);
+        }
+        let mut after = Quantiles::new(1);
+        after.inherit((&mut before, &[leaf(0.1), leaf(0.5)]), &[leaf(0.9)], &[(0, 1)]);
+        assert!(!after.is_slow(0, &leaf(0.9), 7, 1_100_000), "no bound yet for this quantile");
+        after.add(0, &leaf(0.9), 7, 500_000);
+        assert!(after.is_slow(0, &leaf(0.9), 7, 1_100_000), "what was seen before counts");
+        assert!(!after.is_slow(0, &leaf(0.9), 7, 600_000), "by the new quantile");
+        assert!(!after.is_slow(0, &leaf(0.9), 8, 1_100_000), "another key has seen nothing");
     }
 }

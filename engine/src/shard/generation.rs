@@ -89,7 +89,8 @@ impl Shard {
     /// Changes the rules between two verdicts. Of `plan` the waits, `cold_after`, `trace_bytes_max`,
     /// `drop_pending_at_drain`, `randomness`, `writes_threshold_zero`, `record_policy` and `arena_bytes_max` take effect:
     /// the waits for traces that begin now, the others at once. A limit that is the same under the same name goes on where
-    /// it is. The rest is as it was made. Later verdicts are those of `rules`, on all spans of a trace.
+    /// it is, and so does what is known of the durations of each kind of trace. The rest is as it was made. Later verdicts
+    /// are those of `rules`, on all spans of a trace.
     ///
     /// False when too many former generations still have traces: some were judged early, nothing was changed, and the
     /// caller comes back after letting other work through.
@@ -103,6 +104,10 @@ impl Shard {
         let intake = Intake::new(self.intake.route().clone(), self.plan.span_bytes_max, rules);
         let mut limits = Limits::new(rules.limits(), self.plan.shards, now);
         limits.inherit(&mut self.limits, &rules.same_limits(&self.rules));
+        let mut quantiles = Quantiles::new(rules.relative().len());
+        let before = (&mut self.quantiles, self.rules.relative());
+        quantiles.inherit(before, rules.relative(), &rules.same_kinds(&self.rules));
+        self.quantiles = quantiles;
         let former = Former {
             rules: std::mem::replace(&mut self.rules, rules.clone()),
             intake: std::mem::replace(&mut self.intake, intake),
@@ -112,8 +117,6 @@ impl Shard {
         if former.pinned > 0 {
             self.generations.former.push(former);
         }
-        // Durations are counted by the keys of these rules; after a change what is slow is to be learned anew.
-        self.quantiles = Quantiles::new(rules.relative().len());
         self.buffer.traces.widen_leaves(rules.leaf_words() - 1);
         let policies = rules.policy_names().len().max(self.ledger.policies.len());
         self.ledger.policies.resize(policies, PolicyCounts::default());
