@@ -152,6 +152,8 @@ fn policies_of(rules: &[NativeRule], remarks: &mut Vec<String>) -> Vec<Policy> {
         policies.push(Policy::new(&rule.name, Rule::And(parts)));
         match rule.when.as_slice() {
             [] => break,
+            // One that could not be said is told already; later policies see its traces too.
+            [only] if is_own(only) => {}
             [only] => before.push(opposite(only)),
             _ => remarks.push(format!(
                 "{}: the Collector has no opposite of several conditions, so later policies see these traces too",
@@ -170,15 +172,19 @@ fn opposite(condition: &Policy) -> Policy {
 }
 
 fn is_collectors(condition: &Policy, name: &str, remarks: &mut Vec<String>) -> bool {
-    let is_own = match &condition.rule {
-        Rule::Any(_) | Rule::RelativeLatency { .. } => true,
-        Rule::Not(inner) => matches!(inner.rule, Rule::Any(_) | Rule::RelativeLatency { .. } | Rule::Not(_)),
-        _ => false,
-    };
+    let is_own = is_own(condition);
     if is_own {
         remarks.push(format!("{name}: the Collector has no condition like `{}`", condition.name));
     }
     !is_own
+}
+
+fn is_own(condition: &Policy) -> bool {
+    match &condition.rule {
+        Rule::Any(_) | Rule::RelativeLatency { .. } => true,
+        Rule::Not(inner) => matches!(inner.rule, Rule::Any(_) | Rule::RelativeLatency { .. } | Rule::Not(_)),
+        _ => false,
+    }
 }
 
 fn parts_of(name: &str, sampler: &Sampler, remarks: &mut Vec<String>) -> Vec<Policy> {

@@ -19,6 +19,8 @@ sampling:
       when:
         - relative_latency: {quantile: 0.99, by: [service.name, http.route], at_least_ms: 10}
         - not: {any: [{trace_flags: {}}, {ottl_condition: {span: ['name == "x"']}}]}
+    - name: only slow
+      when: [{relative_latency: {quantile: 0.9, by: [a]}}]
     - name: nested
       when: [{span_count: {min_spans: 5}}]
       sampler:
@@ -35,11 +37,11 @@ sampling:
 fn rules_are_read_and_printed_so_that_they_read_the_same() {
     let first = loaded(RULES, &[], &[]);
     let rules = &first.config.sampling.rules;
-    assert_eq!(rules.len(), 5);
+    assert_eq!(rules.len(), 6);
     assert!(first.config.sampling.policies.is_empty(), "they take the place of the policies");
     assert_eq!((rules[1].when.len(), &rules[1].sampler), (2, &Sampler::Probability(0.5)));
     let limit = LimitTerms { amount: Amount::SpansPerSecond(300), by: vec!["service.name".into()] };
-    assert_eq!(rules[4].sampler, Sampler::Limited { sampler: Box::new(Sampler::AlwaysOn), limit });
+    assert_eq!(rules[5].sampler, Sampler::Limited { sampler: Box::new(Sampler::AlwaysOn), limit });
     let printed = effective(&first);
     assert!(is_same(&again(&first.config, &printed, &[]), &first.config), "{printed}");
 }
@@ -105,7 +107,7 @@ fn rules_are_explained_as_policies_that_load_and_what_they_cannot_say_is_told() 
                    {receivers: [otlp], processors: [tail_sampling], exporters: [nop]}}}\n";
     let policies = reads(&format!("{text}{service}")).policies;
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
-    let expected = ["health checks", "errors of the shop", "slow for their route", "nested", "rest"];
+    let expected = ["health checks", "errors of the shop", "slow for their route", "only slow", "nested", "rest"];
     assert_eq!(names, expected, "{text}");
     for remark in ["relative_latency", "no opposite of several conditions", "no sampler like", "no budget"] {
         assert!(text.contains(remark), "{remark}: {text}");
