@@ -50,14 +50,19 @@ const VALUE_BYTES_MAX: usize = 256;
 /// # Errors
 /// `TraceStateError` when the header or the member is malformed.
 pub fn read(header: &[u8]) -> Result<SamplingState, TraceStateError> {
-    let mut state = SamplingState::default();
+    last_ot(header)?.map_or(Ok(SamplingState::default()), read_ot)
+}
+
+/// The value of the last `ot` member.
+fn last_ot(header: &[u8]) -> Result<Option<&[u8]>, TraceStateError> {
+    let mut ot = None;
     for member in Members::new(header) {
         let (key, value) = member?;
         if key == b"ot" {
-            state = read_ot(value)?;
+            ot = Some(value);
         }
     }
-    Ok(state)
+    Ok(ot)
 }
 
 fn read_ot(value: &[u8]) -> Result<SamplingState, TraceStateError> {
@@ -96,14 +101,7 @@ pub fn rewrite(header: &[u8], state: SamplingState, out: &mut Vec<u8>) -> Result
 
 fn put_header(header: &[u8], state: SamplingState, out: &mut Vec<u8>) -> Result<(), TraceStateError> {
     let start = out.len();
-    let mut ot = None;
-    for member in Members::new(header) {
-        let (key, value) = member?;
-        if key == b"ot" {
-            ot = Some(value);
-        }
-    }
-    put_ot(ot, state, out)?;
+    put_ot(last_ot(header)?, state, out)?;
     let mut members = usize::from(out.len() > start);
     for member in Members::new(header) {
         let (key, value) = member?;
