@@ -272,3 +272,30 @@ fn conditions_side_by_side_come_out_as_alone() {
         }
     }
 }
+
+#[test]
+fn a_trace_has_the_outcome_of_its_first_span_that_has_one() {
+    use crate::evidence::Summary;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    let rules = rules(&[r#"attributes["list"][9] == 1 or name == "match""#], &[], ErrorMode::Propagate).unwrap();
+    let mut intake = Intake::new(Route::new([0; 4], 1), 1 << 20, &rules);
+    let mut record = |name: &str, attributes| {
+        let span =
+            Span { trace_id: vec![1; 16], span_id: vec![1; 8], name: name.into(), attributes, ..Span::default() };
+        let scanned = intake.scan(&Bytes::from(fixture::with(span)), &rules).unwrap();
+        scanned.batches[0].1.spans[0]
+    };
+    let failing = record("", vec![fixture::attribute("list", fixture::list(vec![]))]);
+    let (matching, neither) = (record("match", vec![]), record("", vec![]));
+    assert_eq!((failing.leaves, matching.leaves, neither.leaves), (2, 1, 0));
+    for (spans, leaves) in [
+        ([neither, failing, matching], 2),
+        ([matching, neither, failing], 1),
+        ([neither, neither, matching], 1),
+        ([failing, failing, matching], 2),
+    ] {
+        let mut seen = Summary::default();
+        spans.iter().for_each(|span| seen.absorb(&rules, span, &mut [], &[]));
+        assert_eq!(seen.leaves, leaves);
+    }
+}
