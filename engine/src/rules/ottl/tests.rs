@@ -182,6 +182,23 @@ fn work_beyond_the_bound_fails() {
 }
 
 #[test]
+fn many_events_cost_no_more_than_the_bound() {
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use opentelemetry_proto::tonic::trace::v1::span::Event;
+    let span = |events: usize| {
+        let attributes = vec![fixture::attribute("a", fixture::text(&"x".repeat(100_000)))];
+        let events = vec![Event::default(); events];
+        fixture::with(Span { trace_id: vec![1; 16], span_id: vec![1; 8], attributes, events, ..Span::default() })
+    };
+    let whole = r#"Len(span.attributes) == 9"#;
+    assert_eq!(outcome(&rules(&[], &[whole], ErrorMode::Propagate).unwrap(), &span(50)), 'F');
+    assert_eq!(outcome(&rules(&[], &[whole], ErrorMode::Propagate).unwrap(), &span(5000)), 'E');
+    // What a span has once is read once for all its events.
+    let once = r#"Len(span.events) == 9 or span.status.message == "x" or span.attributes["a"] == "x""#;
+    assert_eq!(outcome(&rules(&[], &[once], ErrorMode::Propagate).unwrap(), &span(5000)), 'F');
+}
+
+#[test]
 fn deep_conditions_and_values_are_no_trouble() {
     let nested = format!("{}name{} == \"x\"", "ToLowerCase(".repeat(47), ")".repeat(47));
     assert_eq!(outcome(&rules(&[&nested], &[], ErrorMode::Propagate).unwrap(), &fixture::full()), 'F');
