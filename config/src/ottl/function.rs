@@ -230,3 +230,9 @@ pub(super) fn refused(name: &str) -> Option<&'static str> {
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     SIGNATURES.iter().map(|signature| signature.name)
 }
+
+/// The names of the reference that are refused.
+#[cfg(test)]
+pub(super) fn refused_names() -> impl Iterator<Item = &'static str> {
+    REFUSED.iter().flat_map(|(names, _)| names.iter().copied())
+}

@@ -184,3 +184,17 @@ fn garbage_is_refused_and_never_a_panic() {
         }
     }
 }
+
+#[test]
+fn the_page_names_every_converter_and_the_bounds() {
+    let page = include_str!("../../../docs/conditions.md");
+    let (known, refused) = page.split_once("## What differs").unwrap();
+    for name in function::names() {
+        assert!(known.contains(&format!("`{name}`")) && !refused.contains(&format!("`{name}`")), "{name}");
+    }
+    for name in function::refused_names() {
+        assert!(refused.contains(&format!("`{name}`")) && !known.contains(&format!("`{name}`")), "{name}");
+    }
+    let bounds = format!("{} KiB a condition, {NESTING_MAX} levels", CONDITION_BYTES_MAX / 1024);
+    assert!(refused.contains(&bounds) && refused.contains("1,024 elements") && ELEMENTS_MAX == 1024);
+}

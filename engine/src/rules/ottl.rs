@@ -15,7 +15,7 @@ mod target;
 mod tracestate;
 mod value;
 
-pub use target::{Scope, Target, WORK_MAX};
+pub use target::{Scope, Target, WORK_BYTES, WORK_BYTES_PER_BYTE};
 pub use value::Value;
 
 use super::attribute::AttributeRules;
@@ -43,8 +43,8 @@ pub enum Failure {
     /// Something that is not known where traces are judged.
     #[error("a field is not known here")]
     Missing,
-    /// More than `WORK_MAX`.
-    #[error("the evaluation takes more than {WORK_MAX} bytes of work for one span")]
+    /// More than `WORK_BYTES` and `WORK_BYTES_PER_BYTE` allow.
+    #[error("the evaluation reads and builds too much for one span")]
     Work,
 }
 
@@ -88,6 +88,8 @@ struct OttlPolicy {
     event: Vec<Check>,
     leaves: OttlLeaves,
     error_mode: ErrorMode,
+    /// What looking at an event costs besides its bytes: the conditions' own length, which bounds what they compare with.
+    event_cost: usize,
 }
 
 /// The conditions of all policies, compiled.
@@ -128,7 +130,8 @@ impl OttlRules {
             self.exclusive.resize(self.exclusive.len().max(word + 1), 0);
             self.exclusive[word] |= 1 << (leaves.matched % 64);
         }
-        self.policies.push(OttlPolicy { span, event, leaves, error_mode });
+        let event_cost = conditions.1.iter().map(String::len).sum();
+        self.policies.push(OttlPolicy { span, event, leaves, error_mode, event_cost });
         Ok(())
     }
 
@@ -185,7 +188,7 @@ fn compiled(builder: &mut Builder<'_>, text: &str, context: Context) -> Result<C
 
 impl OttlPolicy {
     fn evaluate(&self, target: &Target<'_>, has_events: bool, failures: &mut u32) -> Outcome {
-        target.work.set(WORK_MAX);
+        target.grant();
         if let ([check], []) = (&*self.span, &*self.event) {
             return self.one(check, target, failures);
         }
@@ -198,9 +201,13 @@ impl OttlPolicy {
         }
         let span = target.facts.map_or(&[][..], |facts| facts.bytes);
         for event in Fields::new(span, 11) {
-            let about = Target { event, work: target.work.clone(), ..*target };
+            if let Err(failure) = target.spend(event.len() + self.event_cost) {
+                return self.outcome(Err(failure), failures);
+            }
+            let about = Target { event, work: target.work.clone(), walked: target.walked.clone(), ..*target };
             let outcome = self.any(&self.event, &about, failures);
             target.work.set(about.work.get());
+            target.walked.set(about.walked.get());
             if outcome != Outcome::Unmatched {
                 return outcome;
             }
@@ -220,7 +227,12 @@ impl OttlPolicy {
 
     #[inline]
     fn one(&self, check: &Check, target: &Target<'_>, failures: &mut u32) -> Outcome {
-        match evaluate::check(check, target) {
+        self.outcome(evaluate::check(check, target), failures)
+    }
+
+    #[inline]
+    fn outcome(&self, result: Result<bool, Failure>, failures: &mut u32) -> Outcome {
+        match result {
             Ok(true) => Outcome::Matched,
             Ok(false) => Outcome::Unmatched,
             Err(_) if self.leaves.failed.is_some() => Outcome::Failed,

@@ -62,6 +62,10 @@ pub(super) fn check<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, 
         Check::Compare(comparison, left, right) => {
             match (scalar(left, target)?, scalar(right, target)?) {
                 (Scalar::Other, _) | (_, Scalar::Other) => {}
+                (Scalar::Text(left), Scalar::Text(right)) => {
+                    target.spend(left.len().min(right.len()))?;
+                    return Ok(compare_scalars(Scalar::Text(left), Scalar::Text(right), *comparison));
+                }
                 (left, right) => return Ok(compare_scalars(left, right, *comparison)),
             }
             let left = value(left, target)?;
@@ -93,7 +97,7 @@ pub(super) fn value<'a>(node: &'a Node, target: &Target<'a>) -> Result<Value<'a>
             let Some((first, rest)) = steps.split_first() else { return target.field(*field) };
             let key = key(first, target)?;
             let Value::Text(key) = key else { return Err(Failure::Index) };
-            let map = target.map(*field);
+            let map = target.map(*field)?;
             walk(map.get(&key), rest, target)
         }
         Node::Member(key) => Ok(target.member(key)),

@@ -102,10 +102,11 @@ pub(super) fn quick<'a>(call: &'a Call, target: &Target<'a>) -> Result<Option<bo
         _ if !call.keys.is_empty() => None,
         Function::IsRootSpan => target.facts.map(|facts| facts.is_root),
         Function::HasPrefix | Function::HasSuffix => match (text(0)?, text(1)?) {
-            (Scalar::Text(text), Scalar::Text(end)) if call.function == Function::HasPrefix => {
-                Some(text.starts_with(end))
+            (Scalar::Text(text), Scalar::Text(end)) => {
+                target.spend(end.len())?;
+                let is_prefix = call.function == Function::HasPrefix;
+                Some(if is_prefix { text.starts_with(end) } else { text.ends_with(end) })
             }
-            (Scalar::Text(text), Scalar::Text(end)) => Some(text.ends_with(end)),
             _ => None,
         },
         Function::IsMatch => match (text(0)?, &call.pattern) {

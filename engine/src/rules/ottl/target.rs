@@ -3,7 +3,7 @@
 use super::Failure;
 use super::scalar::Scalar;
 use super::tracestate::{Member, member};
-use super::value::{Fields, Map, Messages, Value, any_value, last};
+use super::value::{Map, Messages, Value, any_value, fields, last};
 use crate::rules::attribute::{Memory, Note, Site};
 use std::cell::Cell;
 use tailwater_config::ottl::Field;
@@ -44,13 +44,54 @@ pub struct Target<'a> {
     pub resource_notes: Option<&'a Memory>,
     /// The event.
     pub event: &'a [u8],
-    /// Work that is left, see `WORK_MAX`.
+    /// What of the span the scan does not tell, once a condition has asked for some of it.
+    pub walked: Cell<Option<Walked>>,
+    /// Work that is left, see `WORK_BYTES`.
     pub work: Cell<usize>,
 }
 
-/// Bytes that the conditions of one policy may read and build for one span beyond plain comparisons. A span is a few
-/// kilobytes, the largest that is accepted some megabytes; what needs more fails like any other error.
-pub const WORK_MAX: usize = 64 << 20;
+/// Fields of a span that take a walk over all of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Walked {
+    dropped_attributes: i64,
+    events: usize,
+    dropped_events: i64,
+    links: usize,
+    dropped_links: i64,
+    /// Where the status's message lies in the span.
+    status_message: (usize, usize),
+}
+
+impl Walked {
+    fn of(span: &[u8]) -> Self {
+        let mut walked = Self::default();
+        for field in fields(span) {
+            match (field.number, field.value) {
+                (10, Wire::Varint(count)) => walked.dropped_attributes = unsigned(count),
+                (11, Wire::Bytes(_)) => walked.events += 1,
+                (12, Wire::Varint(count)) => walked.dropped_events = unsigned(count),
+                (13, Wire::Bytes(_)) => walked.links += 1,
+                (14, Wire::Varint(count)) => walked.dropped_links = unsigned(count),
+                // A status in several pieces is merged: the last message counts.
+                (15, Wire::Bytes(status)) => {
+                    if let Some(Wire::Bytes(message)) = last(status, 2) {
+                        let start = message.as_ptr().addr().wrapping_sub(span.as_ptr().addr());
+                        walked.status_message = (start, message.len());
+                    }
+                }
+                _ => {}
+            }
+        }
+        walked
+    }
+}
+
+/// Bytes that the conditions of one policy may read and build for one span beyond plain comparisons: so many for any span,
+/// and so many more for each byte of it. What needs more fails like any other error, so that a sender's cost and the
+/// evaluation's stay in proportion.
+pub const WORK_BYTES: usize = 1 << 20;
+/// See `WORK_BYTES`.
+pub const WORK_BYTES_PER_BYTE: usize = 64;
 
 impl<'a> Target<'a> {
     /// Nothing: what constants are evaluated on.
@@ -64,8 +105,15 @@ impl<'a> Target<'a> {
             span_notes: None,
             resource_notes: None,
             event: &[],
-            work: Cell::new(WORK_MAX),
+            walked: Cell::new(None),
+            work: Cell::new(WORK_BYTES),
         }
+    }
+
+    /// Grants the work of one policy.
+    #[inline]
+    pub(super) fn grant(&self) {
+        self.work.set(WORK_BYTES.saturating_add(self.span().len().saturating_mul(WORK_BYTES_PER_BYTE)));
     }
 
     /// Takes `amount` from the work that is left.
@@ -147,15 +195,27 @@ impl<'a> Target<'a> {
     }
 
     /// The map that a path leads to; an empty one for what is no map.
-    #[must_use]
-    pub fn map(&self, field: Field) -> Map<'a> {
-        match field {
-            Field::Attributes => Map::Wire(self.span(), 9),
-            Field::EventAttributes => Map::Wire(self.event, 3),
-            Field::ResourceAttributes => Map::Wire(bytes(self.resource, 1), 1),
-            Field::ScopeAttributes => Map::Wire(self.scope.message, 3),
-            _ => Map::Shared(&[]),
-        }
+    ///
+    /// # Errors
+    /// `Work`: a map is read anew each time.
+    pub fn map(&self, field: Field) -> Result<Map<'a>, Failure> {
+        let (message, number) = match field {
+            Field::Attributes => (self.span(), 9),
+            Field::EventAttributes => (self.event, 3),
+            Field::ResourceAttributes => (bytes(self.resource, 1), 1),
+            Field::ScopeAttributes => (self.scope.message, 3),
+            _ => return Ok(Map::Shared(&[])),
+        };
+        self.spend(message.len())?;
+        Ok(Map::Wire(message, number))
+    }
+
+    fn walked(&self) -> Walked {
+        self.walked.get().unwrap_or_else(|| {
+            let walked = Walked::of(self.span());
+            self.walked.set(Some(walked));
+            walked
+        })
     }
 
     fn span(&self) -> &'a [u8] {
@@ -165,7 +225,7 @@ impl<'a> Target<'a> {
     /// The value of a path without keys.
     ///
     /// # Errors
-    /// `Missing` for what is not known where traces are judged.
+    /// `Work` for maps; `Missing` for what is not known where traces are judged.
     pub fn field(&self, field: Field) -> Result<Value<'a>, Failure> {
         let facts = self.facts.ok_or(Failure::Missing)?;
         match self.field_scalar(field) {
@@ -181,13 +241,16 @@ impl<'a> Target<'a> {
             Field::ParentSpanIdText => Value::built(hexadecimal(&facts.parent_span_id)),
             Field::KindText => Value::text(kind_name(facts.kind, KINDS)),
             Field::KindSymbol => Value::text(kind_name(facts.kind, KIND_SYMBOLS)),
-            Field::DroppedAttributesCount => Value::Integer(count(facts.bytes, 10)),
-            Field::Events => Value::Messages(Messages::Events, Fields::new(facts.bytes, 11).count()),
-            Field::DroppedEventsCount => Value::Integer(count(facts.bytes, 12)),
-            Field::Links => Value::Messages(Messages::Links, Fields::new(facts.bytes, 13).count()),
-            Field::DroppedLinksCount => Value::Integer(count(facts.bytes, 14)),
+            Field::DroppedAttributesCount => Value::Integer(self.walked().dropped_attributes),
+            Field::Events => Value::Messages(Messages::Events, self.walked().events),
+            Field::DroppedEventsCount => Value::Integer(self.walked().dropped_events),
+            Field::Links => Value::Messages(Messages::Links, self.walked().links),
+            Field::DroppedLinksCount => Value::Integer(self.walked().dropped_links),
             Field::Status => Value::Status,
-            Field::StatusMessage => Value::text(status_message(facts.bytes)),
+            Field::StatusMessage => {
+                let (start, length) = self.walked().status_message;
+                Value::text(facts.bytes.get(start..start + length).unwrap_or_default())
+            }
             Field::EventName => Value::text(bytes(self.event, 2)),
             Field::EventTime => Value::Time(time(self.event).into()),
             Field::EventTimeUnixNano => Value::Integer(time(self.event)),
@@ -200,7 +263,7 @@ impl<'a> Target<'a> {
             Field::ScopeDroppedAttributesCount => Value::Integer(count(self.scope.message, 4)),
             Field::ScopeSchemaUrl => Value::text(self.scope.schema_url),
             // The maps; what is simple has been returned.
-            _ => Value::Map(self.map(field)),
+            _ => Value::Map(self.map(field)?),
         })
     }
 
@@ -223,10 +286,9 @@ fn bytes(message: &[u8], number: u32) -> &[u8] {
     }
 }
 
-/// A `uint32`.
 fn count(message: &[u8], number: u32) -> i64 {
     match last(message, number) {
-        Some(Wire::Varint(value)) => (value & u64::from(u32::MAX)).cast_signed(),
+        Some(Wire::Varint(value)) => unsigned(value),
         _ => 0,
     }
 }
@@ -238,12 +300,9 @@ fn time(event: &[u8]) -> i64 {
     }
 }
 
-/// A status that comes in several pieces is merged: the last message counts.
-fn status_message(span: &[u8]) -> &[u8] {
-    Fields::new(span, 15).filter_map(|status| last(status, 2)).last().map_or(&[], |message| match message {
-        Wire::Bytes(text) => text,
-        _ => &[],
-    })
+/// A `uint32`.
+fn unsigned(value: u64) -> i64 {
+    (value & u64::from(u32::MAX)).cast_signed()
 }
 
 /// The number of an enum: 32 bits with a sign.

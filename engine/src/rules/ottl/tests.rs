@@ -182,6 +182,23 @@ fn work_beyond_the_bound_fails() {
 }
 
 #[test]
+fn many_events_cost_no_more_than_the_bound() {
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use opentelemetry_proto::tonic::trace::v1::span::Event;
+    let span = |events: usize| {
+        let attributes = vec![fixture::attribute("a", fixture::text(&"x".repeat(100_000)))];
+        let events = vec![Event::default(); events];
+        fixture::with(Span { trace_id: vec![1; 16], span_id: vec![1; 8], attributes, events, ..Span::default() })
+    };
+    let whole = r#"Len(span.attributes) == 9"#;
+    assert_eq!(outcome(&rules(&[], &[whole], ErrorMode::Propagate).unwrap(), &span(50)), 'F');
+    assert_eq!(outcome(&rules(&[], &[whole], ErrorMode::Propagate).unwrap(), &span(5000)), 'E');
+    // What a span has once is read once for all its events.
+    let once = r#"Len(span.events) == 9 or span.status.message == "x" or span.attributes["a"] == "x""#;
+    assert_eq!(outcome(&rules(&[], &[once], ErrorMode::Propagate).unwrap(), &span(5000)), 'F');
+}
+
+#[test]
 fn deep_conditions_and_values_are_no_trouble() {
     let nested = format!("{}name{} == \"x\"", "ToLowerCase(".repeat(47), ")".repeat(47));
     assert_eq!(outcome(&rules(&[&nested], &[], ErrorMode::Propagate).unwrap(), &fixture::full()), 'F');
@@ -270,5 +287,32 @@ fn conditions_side_by_side_come_out_as_alone() {
             let found = ["F", "T", "E"][usize::try_from(word >> (bit % 64) & 3).unwrap()];
             assert_eq!(found, alone(line), "{name}");
         }
+    }
+}
+
+#[test]
+fn a_trace_has_the_outcome_of_its_first_span_that_has_one() {
+    use crate::evidence::Summary;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    let rules = rules(&[r#"attributes["list"][9] == 1 or name == "match""#], &[], ErrorMode::Propagate).unwrap();
+    let mut intake = Intake::new(Route::new([0; 4], 1), 1 << 20, &rules);
+    let mut record = |name: &str, attributes| {
+        let span =
+            Span { trace_id: vec![1; 16], span_id: vec![1; 8], name: name.into(), attributes, ..Span::default() };
+        let scanned = intake.scan(&Bytes::from(fixture::with(span)), &rules).unwrap();
+        scanned.batches[0].1.spans[0]
+    };
+    let failing = record("", vec![fixture::attribute("list", fixture::list(vec![]))]);
+    let (matching, neither) = (record("match", vec![]), record("", vec![]));
+    assert_eq!((failing.leaves, matching.leaves, neither.leaves), (2, 1, 0));
+    for (spans, leaves) in [
+        ([neither, failing, matching], 2),
+        ([matching, neither, failing], 1),
+        ([neither, neither, matching], 1),
+        ([failing, failing, matching], 2),
+    ] {
+        let mut seen = Summary::default();
+        spans.iter().for_each(|span| seen.absorb(&rules, span, &mut [], &[]));
+        assert_eq!(seen.leaves, leaves);
     }
 }

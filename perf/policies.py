@@ -1,0 +1,181 @@
+"""What policies cost: the processor time of a million spans with none, one, ten and fifty of them, and ten conditions.
+
+The first policy of every set keeps the same traces, a third of those that the generator marks; what the others of the
+set ask for is looked at on every span and never there. So the sets differ in nothing but the looking. The sets take
+turns, round by round, and the medians are compared with those of the set of one: a virtual machine is not equally fast
+from minute to minute.
+"""
+
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from processes import PERF, Process, binary, generate, note
+
+CONFIG = PERF / "baseline.yaml"
+# What stands before and behind the policies there.
+POLICIES_BEGIN, POLICIES_END = "    policies:\n", "  # What is kept leaves"
+DECISION_WAIT = 2
+WARM = DECISION_WAIT + 2
+POOL = "1GiB"
+# Of the set of one, at most.
+AIMS = {"ten": 1.05, "ten conditions": 1.25}
+
+
+def settle(options):
+    """Fills in what was not given."""
+    options.window = options.window or (3 if options.quick else 6)
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.sizes = [int(size) for size in (options.sizes or "384").split(",")]
+    options.compressions = (options.compressions or "none").split(",")
+    options.tailwater = binary("TAILWATER_BIN", "tailwater")
+    if not options.tailwater:
+        sys.exit("perf/run: no tailwater; build it: cargo build --release -p tailwater")
+
+
+# -- the sets ----------------------------------------------------------------------------------------------------------
+
+
+def text(key, *values):
+    return {"type": "string_attribute", "string_attribute": {"key": key, "values": list(values)}}
+
+
+def number(key, low, high):
+    return {"type": "numeric_attribute", "numeric_attribute": {"key": key, "min_value": low, "max_value": high}}
+
+
+def truth(key):
+    return {"type": "boolean_attribute", "boolean_attribute": {"key": key, "value": True}}
+
+
+def condition(text_of_it):
+    return {"type": "ottl_condition", "ottl_condition": {"error_mode": "propagate", "span": [text_of_it]}}
+
+
+KEEPER = text("customer.tier", "platinum")
+IDLE = [
+    text("url.path", "/admin", "/internal/debug"),
+    number("cart.items", 1000, 1000000),
+    truth("sampling.force"),
+    {"type": "span_count", "span_count": {"min_spans": 1000}},
+    {"type": "latency", "latency": {"threshold_ms": 3600000}},
+    text("service.name", "no-such-service"),
+    number("http.response.status_code", 600, 699),
+    text("http.request.method", "TRACE"),
+    text("deployment.environment.name", "staging"),
+]
+CONDITIONS = [
+    'attributes["customer.tier"] == "platinum"',
+    'attributes["http.response.status_code"] >= 600',
+    'attributes["cart.items"] > 1000 and attributes["cart.total"] > 100000.0',
+    'resource.attributes["service.name"] == "no-such-service"',
+    'kind == SPAN_KIND_SERVER and attributes["http.response.status_code"] >= 600',
+    'status.code == STATUS_CODE_ERROR and name == "GET /no/such/route"',
+    'IsRootSpan() and attributes["url.path"] == "/no/such/path"',
+    'end_time - start_time > Duration("1h")',
+    'HasPrefix(name, "no such span")',
+    'attributes["sampling.force"] == true or attributes["no.such.key"] != nil',
+]
+
+
+def many(count):
+    """One that keeps and others with keys of their own, which no span has, or has with other values."""
+    more = [text(f"no.such.key.{index}", "x") if index % 2 else number("cart.items", 1000 + index, 1000000)
+            for index in range(count - 1 - len(IDLE))]
+    return [KEEPER, *IDLE, *more]
+
+
+SETS = {
+    "none": [],
+    "one": [KEEPER],
+    "ten": [KEEPER, *IDLE],
+    "fifty": many(50),
+    "ten conditions": [condition(each) for each in CONDITIONS],
+}
+
+
+def configuration(policies):
+    """The configuration of the baseline with these policies."""
+    whole = CONFIG.read_text()
+    head, rest = whole.split(POLICIES_BEGIN)
+    tail = rest[rest.index(POLICIES_END):]
+    # JSON is YAML.
+    named = [{"name": f"p{index}", **policy} for index, policy in enumerate(policies)]
+    return f"{head}    policies: {json.dumps(named)}\n\n{tail}"
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+def run(options):
+    """One row for each set."""
+    rows = []
+    for size in options.sizes:
+        for compression in options.compressions:
+            seen = {name: [] for name in SETS}
+            for turn in range(options.rounds):
+                # Back and forth, so that a machine that slows down does not always meet the same set.
+                for name in SETS if turn % 2 == 0 else reversed(SETS):
+                    seen[name].append(measure(name, size, compression, options))
+            for name, each in seen.items():
+                ratios = sorted(mine["cpu_s_per_million"] / one["cpu_s_per_million"]
+                                for mine, one in zip(each, seen["one"]))
+                middle = {key: statistics.median(row[key] for row in each) for key in each[0]}
+                rows.append({"span_bytes": size, "compression": compression, "policies": name, **middle,
+                             "of_one": statistics.median(ratios), "of_one_each": ratios})
+    return {"rows": rows}
+
+
+def measure(name, size, compression, options):
+    """CPU time per span over the window in which decisions keep pace."""
+    directory = tempfile.mkdtemp(prefix="tailwater-perf-")
+    config = Path(directory) / "policies.yaml"
+    config.write_text(configuration(SETS[name]))
+    sink = Process([options.load, "sink", "--listen", "%s:%d" % options.sink, "--runtime", "epoll", "--json", "--quiet"],
+                   options.load_core, directory, options)
+    command = [options.tailwater, "run", "--config", str(config), "--data-dir", directory, "--shards", "1",
+               "--cores", str(options.server_core), "--ack", "received", "--sampling-decision-wait", f"{DECISION_WAIT}s"]
+    server = Process(command, options.server_core, directory, options)
+    samples = []
+    try:
+        sink.wait_for(options.sink)
+        server.wait_for(options.grpc)
+        arguments = ["--span-bytes", str(size), "--compression", compression, "--pool-bytes", POOL,
+                     "--duration", f"{WARM + options.window + 0.5}s", "--warm-up", f"{WARM}s"]
+        generate(options, arguments,
+                 lambda line: samples.append((line["seconds"], line["acked"], server.cpu_seconds())))
+    finally:
+        server.stop()
+        sink.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+    window = [line for line in samples if line[0] >= WARM - 0.05]
+    if len(window) < 2:
+        sys.exit("perf/run: too few progress lines to measure")
+    (begin, acked_before, cpu_before), (end, acked, cpu) = window[0], window[-1]
+    spans = max(acked - acked_before, 1)
+    row = {"spans_per_second": spans / (end - begin), "cpu_s_per_million": (cpu - cpu_before) / spans * 1e6}
+    note(f"{size} B {compression}, {name}: {row['cpu_s_per_million']:.3f} CPU s per million, "
+         f"{row['spans_per_second']:,.0f} spans/s")
+    return row
+
+
+# -- showing -----------------------------------------------------------------------------------------------------------
+
+
+def print_table(results, facts, options):
+    """Shows the ratios, and which aims are missed."""
+    print(f"\n{facts['cpu']}, kernel {facts['kernel']}, one core for the server, generator and sink on another; "
+          f"medians of {options.rounds} rounds, window {options.window} s, commit {facts['commit']}\n")
+    print("| span | policies | CPU s per million | of one policy | each round |")
+    print("| --- | --- | ---: | ---: | --- |")
+    for row in results["rows"]:
+        kind = f"{row['span_bytes']} B" + (f" {row['compression']}" if row["compression"] != "none" else "")
+        each = ", ".join(f"{ratio:.2f}" for ratio in row["of_one_each"])
+        print(f"| {kind} | {row['policies']} | {row['cpu_s_per_million']:.3f} | {row['of_one']:.2f} | {each} |")
+    for row in results["rows"]:
+        aim = AIMS.get(row["policies"])
+        if aim and row["of_one"] > aim:
+            print(f"\n{row['policies']} cost {row['of_one']:.2f} of one policy; the aim is {aim:.2f}")
