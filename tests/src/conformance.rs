@@ -41,6 +41,15 @@ pub struct Scenario {
     pub requests: Vec<Request>,
 }
 
+/// How scenarios are played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Spans leave as they came.
+    Plain,
+    /// The policy that has kept a trace is written into its spans' scopes.
+    Recording,
+}
+
 /// One OTLP request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -70,6 +79,16 @@ pub fn scenario(seed: u64) -> Scenario {
 }
 
 impl Scenario {
+    /// Whether both write the same of the policy that has kept a trace. Of a trace that is sampled by one of its pieces the
+    /// Collector labels that piece alone; and it names the sub-policy of every composite that samples, also where another
+    /// policy is named beside it.
+    #[must_use]
+    pub fn labels_alike(&self) -> bool {
+        let policies = self.processor["policies"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let composites = policies.iter().filter(|policy| policy["type"] == "composite").count();
+        self.processor.get("sampling_strategy").is_none() && (composites == 0 || policies.len() == 1)
+    }
+
     /// The ids of all traces that requests of this kind bring, hexadecimal.
     #[must_use]
     pub fn traces(&self, is_late: bool) -> BTreeSet<String> {
@@ -182,8 +201,13 @@ fn canonical_resource(mut resource: Resource) -> Resource {
 
 fn canonical_scope(mut scope: InstrumentationScope) -> InstrumentationScope {
     canonical_attributes(&mut scope.attributes);
+    // What a sampler has written comes in an order of its own.
+    scope.attributes.sort_by_key(|attribute| attribute.key.starts_with(RECORDED_PREFIX).then(|| attribute.key.clone()));
     scope
 }
+
+/// Begins the attributes that say which policy has kept a trace.
+const RECORDED_PREFIX: &str = "tailsampling.";
 
 /// Protobuf has two ways to say of a message that it is empty; a reader sees no difference, nor does the hash.
 fn canonical_span(mut span: Span) -> Span {

@@ -141,12 +141,18 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         }
     }
 
-    /// A list of text, empty when absent; nothing is empty text.
+    /// A list of text, empty when absent; nothing is empty text, and text in place of a list is one with commas.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Some(entry) = self.entry(name) else { return Some(Vec::new()) };
-        let Value::List(items) = &entry.node.value else {
-            self.refuse(name, mismatch(&entry.node, "a list of text, such as [a, b]"));
-            return None;
+        let items = match &entry.node.value {
+            Value::List(items) => items,
+            Value::Scalar(scalar) if text_of(scalar).is_some() => {
+                return Some(scalar.text.split(',').filter(|_| !scalar.text.is_empty()).map(str::to_string).collect());
+            }
+            _ => {
+                self.refuse(name, mismatch(&entry.node, "a list of text, such as [a, b]"));
+                return None;
+            }
         };
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {

@@ -175,7 +175,7 @@ fn constructor_errors_name_policy_and_line() {
             "{name: a, type: composite, composite: {rate_allocation: [{policy: x, percent: '50'}]}}",
             "rate_allocation[0].percent: text `50` does not fit here",
         ),
-        ("{name: a, type: composite, composite: {policy_order: x}}", "write a list of text"),
+        ("{name: a, type: composite, composite: {policy_order: 5}}", "write a list of text"),
     ] {
         refused_with(&file(&["{name: ok, type: always_sample}", policy]), 4, cause);
     }

@@ -105,6 +105,17 @@ fn exact_values_that_are_empty_match_nothing() {
 }
 
 #[test]
+fn text_in_place_of_a_list_is_one_with_commas() {
+    for (written, expected) in [("x", vec!["x"]), ("'x, y,'", vec!["x", " y", ""]), ("''", vec![])] {
+        let block = format!(
+            "{{name: a, type: string_attribute, string_attribute: {{key: k, values: {written}, enabled_regex_matching: true}}}}"
+        );
+        let Rule::StringAttribute { values, .. } = rule(&block) else { panic!("a string attribute") };
+        assert_eq!(values, expected, "{written}");
+    }
+}
+
+#[test]
 fn policies_nest_as_the_collector_allows() {
     let and = rule(
         "{name: a, type: and, and: {and_sub_policy: [{name: x, type: always_sample}, {name: '', type: not, not: {not_sub_policy: {name: y, type: span_count, span_count: {min_spans: 2}}}}]}}",
@@ -186,7 +197,8 @@ fn constructor_errors_name_policy_and_line() {
             "an integer `5` does not fit here; write text",
         ),
         ("{name: a, type: string_attribute, string_attribute: {values: [200]}}", "put numbers and booleans in quotes"),
-        ("{name: a, type: string_attribute, string_attribute: {values: x}}", "write a list of text"),
+        ("{name: a, type: string_attribute, string_attribute: {values: {x: 1}}}", "write a list of text"),
+        ("{name: a, type: string_attribute, string_attribute: {values: 5}}", "write a list of text"),
         (
             "{name: a, type: string_attribute, string_attribute: {key: k, value: x}}",
             "unknown key; did you mean `values`?",

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tailwater_tests::conformance::recorded::{self, Recorded};
 use tailwater_tests::conformance::{
-    KeptSpan, Scenario, cases, collector, difference, engine, limits, program, refusals, scenario, spans_of,
+    KeptSpan, Mode, Scenario, cases, collector, difference, engine, limits, program, refusals, scenario, spans_of,
 };
 
 /// Differences that are printed; the count is of all.
@@ -51,12 +51,16 @@ fn main() -> ExitCode {
     let begin = Instant::now();
     let mut played = Vec::new();
     for batch in scenarios.chunks(batch) {
-        played.extend(batch.iter().cloned().zip(collector::play(&binary, batch)));
+        played.extend(batch.iter().cloned().zip(collector::play(&binary, batch, Mode::Plain)));
         eprintln!("{} of {} played through the Collector, {:?}", played.len(), scenarios.len(), begin.elapsed());
     }
     println!("{by_hand} cases by hand and {count} scenarios from seed {seed}");
     let mut sound = as_expected(&played[..by_hand]);
     sound &= report("engine", &played, |scenario| engine::play(scenario, 1 + scenario.requests.len() as u16 % 3));
+    let labelled = scenarios.iter().rev().filter(|scenario| scenario.labels_alike());
+    let labelled: Vec<_> = labelled.take(arguments.number("labels", 100) as usize).cloned().collect();
+    let labelled: Vec<_> = labelled.iter().cloned().zip(collector::play(&binary, &labelled, Mode::Recording)).collect();
+    sound &= report("labels", &labelled, |scenario| engine::play_in(scenario, 1, Mode::Recording));
     let through_program = arguments.number("program", 10) as usize;
     let some: Vec<_> = played.iter().rev().take(through_program).cloned().collect();
     sound &= report("program", &some, |scenario| engine::play(scenario, 1).map(|_| program::play(scenario)));
@@ -66,7 +70,9 @@ fn main() -> ExitCode {
             Some(Recorded { scenario: scenario.clone(), kept: kept.clone()? })
         };
         let (by_hand, random) = played.split_at(by_hand);
-        for (name, played) in [("cases.jsonl.gz", by_hand), ("random.jsonl.gz", random)] {
+        for (name, played) in
+            [("cases.jsonl.gz", by_hand), ("random.jsonl.gz", random), ("labels.jsonl.gz", &labelled[..])]
+        {
             recorded::write(&directory.join(name), &played.iter().filter_map(sure).collect::<Vec<_>>());
         }
         println!("recorded in {}", directory.display());

@@ -1,7 +1,7 @@
 //! Scenarios played through a running Collector, many at once: each has a processor, a receiver and a pipeline of its own
 //! in one process; what is kept goes to one sink and is told apart by its trace ids.
 
-use super::{KeptSpan, Scenario, spans_of};
+use super::{KeptSpan, Mode, Scenario, spans_of};
 use crate::next_hop::Server;
 use crate::process::{PATIENCE, http_request};
 use std::collections::BTreeMap;
@@ -12,6 +12,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Writes into scopes which policy has kept a trace.
+const RECORDING: &str = "--feature-gates=+processor.tailsamplingprocessor.recordpolicy";
 
 /// Between two looks at something that takes a second or so.
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,7 +48,11 @@ impl Collector {
     /// When it does not start; says what it said.
     #[must_use]
     pub fn start(binary: &Path, processors: &[&serde_json::Value]) -> Self {
-        let mut collector = Self::spawn(binary, processors);
+        Self::start_with(binary, processors, &[])
+    }
+
+    fn start_with(binary: &Path, processors: &[&serde_json::Value], arguments: &[&str]) -> Self {
+        let mut collector = Self::spawn(binary, processors, arguments);
         let addresses: Vec<SocketAddr> = collector.receivers.iter().copied().chain([collector.metrics]).collect();
         for address in addresses {
             collector.until(|_| TcpStream::connect(address).is_ok());
@@ -53,7 +60,7 @@ impl Collector {
         collector
     }
 
-    fn spawn(binary: &Path, processors: &[&serde_json::Value]) -> Self {
+    fn spawn(binary: &Path, processors: &[&serde_json::Value], arguments: &[&str]) -> Self {
         let receivers: Vec<SocketAddr> = processors.iter().map(|_| address()).collect();
         let (metrics, sink) = (address(), Server::collecting());
         let directory = TempDir::new().unwrap();
@@ -61,7 +68,7 @@ impl Collector {
             .unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
         let mut command = Command::new(binary);
-        command.arg("--config").arg(directory.path().join("file.yaml"));
+        command.arg("--config").arg(directory.path().join("file.yaml")).args(arguments);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { child, receivers, metrics, sink, directory }
     }
@@ -140,7 +147,7 @@ impl Drop for Collector {
 /// When it neither listens nor ends.
 #[must_use]
 pub fn is_accepted(binary: &Path, processor: &serde_json::Value) -> bool {
-    let mut collector = Collector::spawn(binary, &[processor]);
+    let mut collector = Collector::spawn(binary, &[processor], &[]);
     let end = Instant::now() + PATIENCE;
     loop {
         if TcpStream::connect(collector.receivers[0]).is_ok() {
@@ -218,9 +225,10 @@ fn file(processors: &[&serde_json::Value], receivers: &[SocketAddr], metrics: So
 /// # Panics
 /// When the Collector does not do its part.
 #[must_use]
-pub fn play(binary: &Path, scenarios: &[Scenario]) -> Vec<Option<Vec<KeptSpan>>> {
+pub fn play(binary: &Path, scenarios: &[Scenario], mode: Mode) -> Vec<Option<Vec<KeptSpan>>> {
     let processors: Vec<_> = scenarios.iter().map(|scenario| &scenario.processor).collect();
-    let mut collector = Collector::start(binary, &processors);
+    let arguments: &[&str] = if mode == Mode::Recording { &[RECORDING] } else { &[] };
+    let mut collector = Collector::start_with(binary, &processors, arguments);
     let mut outcomes: Vec<Option<Vec<KeptSpan>>> = scenarios.iter().map(|_| Some(Vec::new())).collect();
     for (number, scenario) in scenarios.iter().enumerate() {
         let first = scenario.requests.iter().filter(|request| !request.is_late);

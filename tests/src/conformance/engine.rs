@@ -1,6 +1,6 @@
 //! A scenario played through a real shard: time is simulated, the next hop takes everything.
 
-use super::{KeptSpan, Request, Scenario, spans_of};
+use super::{KeptSpan, Mode, Request, Scenario, spans_of};
 use crate::shard_plan::roomy;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -36,7 +36,16 @@ pub fn sampling(scenario: &Scenario) -> Result<Sampling, String> {
 /// # Errors
 /// Why its policies cannot be evaluated.
 pub fn play(scenario: &Scenario, shards: u16) -> Result<Vec<KeptSpan>, String> {
-    let sampling = sampling(scenario)?;
+    play_in(scenario, shards, Mode::Plain)
+}
+
+/// As `play`; the policy that has kept a trace may be written into its spans' scopes.
+///
+/// # Errors
+/// Why its policies cannot be evaluated.
+pub fn play_in(scenario: &Scenario, shards: u16, mode: Mode) -> Result<Vec<KeptSpan>, String> {
+    let mut sampling = sampling(scenario)?;
+    sampling.record_policy = mode == Mode::Recording;
     let wait = sampling.decision_wait;
     let mut node = Node::new(&sampling, shards)?;
     for is_late in [false, true] {

@@ -73,6 +73,7 @@ const PATTERNS: &[&str] = &[
 enum Level {
     Top,
     List,
+    Composite,
     Not,
 }
 
@@ -108,6 +109,9 @@ fn strip(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|key, _| key != "upper_threshold_ms" && key != "max_spans");
+            if map.get("type").is_some_and(|kind| kind == "rate_limiting" || kind == "bytes_limiting") {
+                map.insert("type".to_string(), json!("trace_flags"));
+            }
             map.values_mut().for_each(strip);
         }
         Value::Array(list) => list.iter_mut().for_each(strip),
@@ -118,15 +122,11 @@ fn strip(value: &mut Value) {
 fn policy(random: &mut Rng, level: Level, names: &mut u32) -> Value {
     *names += 1;
     let name = format!("p{names}");
-    let nested = match level {
-        Level::Top => 4,
-        Level::List => 1,
-        Level::Not => 0,
-    };
-    let (kind, block) = match random.u32(0..20 + 2 * nested) {
-        20..22 => ("not", json!({"not_sub_policy": policy(random, Level::Not, names)})),
-        22..24 => ("drop", json!({"drop_sub_policy": list(random, names)})),
-        24.. => ("and", json!({"and_sub_policy": list(random, names)})),
+    let (kind, block) = match (random.u8(0..30), level) {
+        (0..2, Level::Top) => ("drop", json!({"drop_sub_policy": list(random, names)})),
+        (2..4, Level::Top | Level::List) => ("not", json!({"not_sub_policy": policy(random, Level::Not, names)})),
+        (4..8, Level::Top | Level::Composite) => ("and", json!({"and_sub_policy": list(random, names)})),
+        (8..10, Level::Top) => ("composite", composite(random, names)),
         _ => leaf(random),
     };
     if block.is_null() { json!({"name": name, "type": kind}) } else { json!({"name": name, "type": kind, kind: block}) }
@@ -135,6 +135,30 @@ fn policy(random: &mut Rng, level: Level, names: &mut u32) -> Value {
 fn list(random: &mut Rng, names: &mut u32) -> Vec<Value> {
     let length = if random.u8(0..20) == 0 { 0 } else { random.usize(1..4) };
     (0..length).map(|_| policy(random, Level::List, names)).collect()
+}
+
+/// With shares that no scenario uses up, or with none: what a trace takes leaves as much for the next.
+fn composite(random: &mut Rng, names: &mut u32) -> Value {
+    let policies: Vec<Value> = (0..random.usize(0..4)).map(|_| policy(random, Level::Composite, names)).collect();
+    let mut block = json!({
+        "max_total_spans_per_second": one(random, &[1_000_000, 1_000_000, 1_000_000, 0]),
+        "composite_sub_policy": policies,
+    });
+    if random.bool() {
+        let share = |policy: &Value| json!({"policy": policy["name"], "percent": random.i32(0..150)});
+        block["rate_allocation"] = policies.iter().map(share).collect();
+    }
+    block
+}
+
+/// A bucket that is always full, or always empty; with a burst it is full for small traces only.
+fn bucket(random: &mut Rng, refill: &str) -> Value {
+    let rate = one(random, &[1_000_000_000_000i64, 1_000_000_000_000, 0, -1]);
+    let mut block = json!({refill: rate});
+    if random.bool() && rate > 0 && refill == "spans_per_second" {
+        block["burst_capacity"] = json!(random.i64(-1..6));
+    }
+    block
 }
 
 fn one<T: Copy>(random: &mut Rng, of: &[T]) -> T {
@@ -146,7 +170,9 @@ fn some(random: &mut Rng, of: &[&str]) -> Vec<String> {
 }
 
 fn leaf(random: &mut Rng) -> (&'static str, Value) {
-    match random.u8(0..20) {
+    match random.u8(0..21) {
+        20 if random.bool() => ("rate_limiting", bucket(random, "spans_per_second")),
+        20 => ("bytes_limiting", bucket(random, "bytes_per_second")),
         0 if random.u8(0..4) == 0 => ("always_sample", Value::Null),
         0..2 => ("latency", latency(random)),
         2..5 => ("string_attribute", string_attribute(random)),

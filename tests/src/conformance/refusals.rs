@@ -30,6 +30,9 @@ pub fn processor(seed: u64) -> Value {
 }
 
 /// Whether tailwater takes a processor.
+///
+/// # Errors
+/// What it has against it.
 pub fn takes(processor: &Value) -> Result<(), String> {
     let scenario = Scenario { name: String::new(), processor: processor.clone(), requests: Vec::new() };
     engine::sampling(&scenario).map(drop)

@@ -3,11 +3,11 @@
 use super::differences;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tailwater_tests::conformance::engine;
 use tailwater_tests::conformance::recorded::{self, Recorded};
+use tailwater_tests::conformance::{Mode, difference, engine};
 
-/// The types of policy whose votes on a trace do not depend on other traces.
-const KINDS: [&str; 14] = [
+/// All types of policy; those with a budget have one that is never used up, or none.
+const KINDS: [&str; 17] = [
     "always_sample",
     "latency",
     "numeric_attribute",
@@ -22,6 +22,9 @@ const KINDS: [&str; 14] = [
     "and",
     "not",
     "drop",
+    "composite",
+    "rate_limiting",
+    "bytes_limiting",
 ];
 
 /// Scenarios of random policies and traces that are recorded, at least.
@@ -75,6 +78,17 @@ fn what_comes_out_depends_on_policies_of_every_type() {
             engine::play(&scenario, 1).unwrap() != one.kept
         };
         assert!(all.iter().filter(matters).take(3).count() == 3, "nothing depends on {kind}");
+    }
+}
+
+#[test]
+fn scopes_are_labelled_as_the_collector_labels_them() {
+    let all = recorded::read(&recorded::directory().join("labels.jsonl.gz"));
+    assert!(all.len() >= 50, "{}", all.len());
+    for Recorded { scenario, kept } in &all {
+        let ours = engine::play_in(scenario, 2, Mode::Recording).unwrap();
+        let lines = difference(kept, &ours);
+        assert!(lines.is_empty(), "{}: {lines:#?}", scenario.name);
     }
 }
 
