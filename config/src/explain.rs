@@ -35,13 +35,14 @@ pub fn explain(sampling: &Sampling) -> String {
 }
 
 fn rule(name: &str, when: Vec<Policy>, sampler: Sampler) -> NativeRule {
-    NativeRule { name: name.to_string(), line: 0, when, sampler, budget_minimum_per_second: 0 }
+    NativeRule { name: name.to_string(), line: 0, when, sampler, budget_minimum_per_second: 0, is_shadow: false }
 }
 
 /// Drop policies come first; the others are samplers of which any keeps a trace.
 fn rules_of(policies: &[Policy], remarks: &mut Vec<String>) -> Vec<NativeRule> {
     let mut rules = Vec::new();
-    for policy in policies {
+    let (shadows, effective): (Vec<&Policy>, Vec<&Policy>) = policies.iter().partition(|policy| policy.is_shadow);
+    for policy in &effective {
         if let Rule::Drop(parts) = &policy.rule {
             let (when, sampler) = all_of(&policy.name, parts, remarks);
             if sampler != Sampler::AlwaysOn {
@@ -50,9 +51,20 @@ fn rules_of(policies: &[Policy], remarks: &mut Vec<String>) -> Vec<NativeRule> {
             rules.push(rule(&policy.name, when, Sampler::AlwaysOff));
         }
     }
-    let others: Vec<&Policy> = policies.iter().filter(|policy| !matches!(policy.rule, Rule::Drop(_))).collect();
-    let samplers: Vec<Sampler> = others.iter().map(|policy| sampler_of(policy, remarks)).collect();
+    let others = effective.iter().filter(|policy| !matches!(policy.rule, Rule::Drop(_)));
+    let samplers: Vec<Sampler> = others.map(|policy| sampler_of(policy, remarks)).collect();
     rules.push(rule("policies", Vec::new(), Sampler::AnyOf(samplers)));
+    for policy in shadows {
+        if matches!(policy.rule, Rule::Drop(_)) {
+            remarks.push(format!(
+                "{}: a rule that drops is no shadow, for it would change the rules after it",
+                policy.name
+            ));
+            continue;
+        }
+        let (when, sampler) = all_of(&policy.name, std::slice::from_ref(policy), remarks);
+        rules.push(NativeRule { is_shadow: true, ..rule(&policy.name, when, sampler) });
+    }
     rules
 }
 
@@ -141,6 +153,10 @@ fn policies_of(rules: &[NativeRule], remarks: &mut Vec<String>) -> Vec<Policy> {
     let mut before: Vec<Policy> = Vec::new();
     let mut policies = Vec::new();
     for rule in rules {
+        if rule.is_shadow {
+            remarks.push(format!("{}: the Collector has no policies without an effect", rule.name));
+            continue;
+        }
         let mut parts: Vec<Policy> =
             rule.when.iter().filter(|one| is_collectors(one, &rule.name, remarks)).cloned().collect();
         if rule.sampler == Sampler::AlwaysOff {

@@ -1,7 +1,7 @@
 //! Reads `sampling.rules`: our own rules, with the line of what is wrong.
 //!
 //! ```text
-//! rule       name, when: [condition*], sampler, limit, budget_minimum_per_second
+//! rule       name, when: [condition*], sampler, limit, budget_minimum_per_second, shadow (of the list itself only)
 //! condition  {service: [name*]}  {any: [condition*]}  {not: condition}  {relative_latency: {...}}
 //!            {<type of policy without chance or limit>: <its block>}
 //! sampler    always_on  always_off  {probability: 0 to 1}  {parent_threshold: sampler}  {rule_based: [rule*]}
@@ -35,7 +35,7 @@ pub(crate) fn read(key: &str, node: &Node, at: &dyn Fn(u32) -> Source, findings:
         }
     }
     if let Some((last, others)) = rules.split_last() {
-        for rule in others.iter().filter(|rule| rule.when.is_empty()) {
+        for rule in others.iter().filter(|rule| rule.when.is_empty() && !rule.is_shadow) {
             let text = format!(
                 "matches every trace, so the rules after it, such as \"{}\", have no effect",
                 shown(&last.name)
@@ -100,7 +100,7 @@ fn read_rules(reader: &mut Reader<'_>, key: &str, node: &Node, depth: usize) -> 
     items.iter().enumerate().filter_map(one).collect()
 }
 
-const RULE_KEYS: &[&str] = &["name", "when", "sampler", "limit", "budget_minimum_per_second"];
+const RULE_KEYS: &[&str] = &["name", "when", "sampler", "limit", "budget_minimum_per_second", "shadow"];
 
 fn read_rule(reader: &mut Reader<'_>, key: &str, node: &Node, index: usize, depth: usize) -> Option<NativeRule> {
     is_shallow(reader, key, node.line, depth).then_some(())?;
@@ -110,8 +110,11 @@ fn read_rule(reader: &mut Reader<'_>, key: &str, node: &Node, index: usize, dept
         reader.problem(node.line, key, fault);
         return None;
     }
-    let mut fields = Fields::of_block(key, node, RULE_KEYS, reader)?;
+    // Within a sampler a rule has an effect only together with its neighbours.
+    let known = if depth == 0 { RULE_KEYS } else { &RULE_KEYS[..RULE_KEYS.len() - 1] };
+    let mut fields = Fields::of_block(key, node, known, reader)?;
     let name = fields.text("name")?;
+    let is_shadow = fields.boolean("shadow")?;
     let budget_minimum_per_second = fields.count("budget_minimum_per_second")?;
     let (when, sampler, limit) = (fields.entry("when"), fields.entry("sampler"), fields.entry("limit"));
     let line = node.get("name").map_or(node.line, |entry| entry.line);
@@ -138,5 +141,5 @@ fn read_rule(reader: &mut Reader<'_>, key: &str, node: &Node, index: usize, dept
     };
     // A rule that lost a part would keep other traces; the problem is already told.
     let sound = reader.findings.problems.len() == before;
-    sound.then_some(NativeRule { name, line, when: conditions, sampler, budget_minimum_per_second })
+    sound.then_some(NativeRule { name, line, when: conditions, sampler, budget_minimum_per_second, is_shadow })
 }

@@ -160,6 +160,31 @@ fn the_difference_to_another_file_is_told() {
 }
 
 #[test]
+fn a_rule_may_be_a_shadow_too() {
+    let directory = TempDir::new().unwrap();
+    let rules = directory.path().join("rules.yaml");
+    let text = "sampling:
+  budget: {spans_per_second: 100}
+  rules:
+    - {name: red, shadow: true, when: [{string_attribute: {key: colour, values: [red]}}]}
+    - {name: errors, when: [{status_code: {status_codes: [ERROR]}}]}
+";
+    std::fs::write(&rules, text).unwrap();
+    let file = directory.path().join("request.pb");
+    std::fs::write(&file, requests().iter().map(Message::encode_to_vec).collect::<Vec<_>>().concat()).unwrap();
+    let (code, text) = tried(&["--config", rules.to_str().unwrap(), "--json", file.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    let said: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(said["kept"]["traces"], json!(6), "{said}");
+    let red = &said["policies"][0];
+    assert_eq!(
+        (&red["kind"], &red["matched"], &red["first"]["traces"]),
+        (&json!("shadow"), &json!(4), &json!(2)),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_cannot_be_tried_is_told() {
     let directory = TempDir::new().unwrap();
     let [new, _] = configurations(directory.path());

@@ -8,6 +8,9 @@ use std::fmt::Write;
 /// Writes a rule as an entry of a list at `indent`.
 pub(super) fn rule(out: &mut String, indent: &str, rule: &NativeRule) {
     let _ = writeln!(out, "{indent}- name: {}", text(&rule.name));
+    if rule.is_shadow {
+        let _ = writeln!(out, "{indent}  shadow: true");
+    }
     let when: Vec<String> = rule.when.iter().map(condition).collect();
     if !when.is_empty() {
         let _ = writeln!(out, "{indent}  when: [{}]", when.join(", "));

@@ -16,6 +16,8 @@ pub struct NativeRule {
     pub sampler: Sampler,
     /// Of the budget of the whole: so much a second is this rule's before others get any.
     pub budget_minimum_per_second: u64,
+    /// It is evaluated and counted, and has no effect. At the top level only.
+    pub is_shadow: bool,
 }
 
 /// What keeps a trace: a rejection threshold.

@@ -113,3 +113,24 @@ fn rules_are_explained_as_policies_that_load_and_what_they_cannot_say_is_told() 
         assert!(text.contains(remark), "{remark}: {text}");
     }
 }
+
+#[test]
+fn a_rule_of_the_list_may_be_a_shadow() {
+    let file =
+        "sampling:\n  rules:\n    - {name: tried, shadow: true}\n    - {name: rest, sampler: {probability: 0.1}}\n";
+    let first = loaded(file, &[], &[]);
+    assert_eq!(first.config.sampling.rules.iter().map(|rule| rule.is_shadow).collect::<Vec<_>>(), [true, false]);
+    assert!(!first.notes.iter().any(|note| note.text.contains("no effect")), "{:?}", first.notes);
+    assert!(is_same(&first.config, &again(&first.config, &effective(&first), &[])), "it is printed back");
+    let said = explain(&first.config.sampling);
+    assert!(said.contains("# not the same: tried: ") && !said.contains("name: tried"), "{said}");
+    let policies = "sampling:\n  policies:\n    - {name: tried, shadow: true, type: trace_flags}\n    - {name: all, type: always_sample}\n";
+    let said = explain(&loaded(policies, &[], &[]).config.sampling);
+    let rules = loaded(&said, &[], &[]).config.sampling.rules;
+    assert_eq!(
+        rules.iter().map(|rule| (rule.name.as_str(), rule.is_shadow)).collect::<Vec<_>>(),
+        [("policies", false), ("tried", true)]
+    );
+    let inner = "sampling:\n  rules:\n    - name: a\n      sampler: {rule_based: [{name: b, shadow: true}]}\n";
+    refused_with(inner, 4, "shadow: unknown key");
+}

@@ -245,7 +245,10 @@ impl Rules {
             }
         }
         for index in &self.shadows {
-            self.policies[usize::from(*index)].node.offers(evidence, randomness, offer);
+            let CompiledPolicy { node, condition, .. } = &self.policies[usize::from(*index)];
+            if condition.as_ref().is_none_or(|condition| condition.threshold(evidence, None) == Some(0)) {
+                node.offers(evidence, randomness, offer);
+            }
         }
     }
 

@@ -57,7 +57,8 @@ impl Compiler {
         let mut policies = Vec::with_capacity(sampling.rules.len());
         for (number, rule) in (1u16..).zip(&sampling.rules) {
             let mut node = self.sampler(&rule.name, &rule.sampler)?;
-            if let Some(budget) = budget {
+            // A shadow takes nothing of the budget.
+            if let Some(budget) = budget.filter(|_| !rule.is_shadow) {
                 let share = Node::Limit(LimitNumber { group: Group::Rule(number), ..budget });
                 node = Node::All(vec![node, share]);
             }
@@ -67,7 +68,7 @@ impl Compiler {
                 node,
                 condition,
                 is_drop: false,
-                is_shadow: false,
+                is_shadow: rule.is_shadow,
             });
         }
         Ok(policies)

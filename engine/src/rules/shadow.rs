@@ -20,7 +20,10 @@ impl Rules {
     ) {
         for index in &self.shadows {
             let policy = &self.policies[usize::from(*index)];
-            let vote = if self.is_by_randomness {
+            let holds = policy.condition.as_ref().map_or(Some(0), |condition| condition.threshold(evidence, None));
+            let vote = if holds != Some(0) {
+                holds.map(|_| false)
+            } else if self.is_by_randomness {
                 policy.node.threshold(evidence, Some(limits)).map(|threshold| threshold <= randomness)
             } else {
                 policy.node.samples(evidence, &mut Arrival { limits, now, class: None })
