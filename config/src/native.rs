@@ -15,7 +15,7 @@ mod sampler;
 use std::collections::BTreeMap;
 
 use crate::policies::fields::Fields;
-use crate::policies::{POLICIES_MAX, Reader};
+use crate::policies::{Reader, items};
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::sampling::native::{NativeRule, Sampler};
 use crate::yaml::{Node, Value};
@@ -73,25 +73,6 @@ fn is_shallow(reader: &mut Reader<'_>, key: &str, line: u32, depth: usize) -> bo
         reader.problem(line, key, Fault::new(cause, "write it flatter"));
     }
     depth <= DEPTH_MAX
-}
-
-/// The items of a list; `None`, and told, when it is none or too long.
-fn items<'a>(reader: &mut Reader<'_>, key: &str, node: &'a Node, what: &str) -> Option<&'a [Node]> {
-    let items = match &node.value {
-        Value::List(items) => items.as_slice(),
-        _ if node.is_null() => &[],
-        _ => {
-            let fault = Fault::new(format!("{} where a list of {what} is needed", node.kind()), "write a list");
-            reader.problem(node.line, key, fault);
-            return None;
-        }
-    };
-    if items.len() > POLICIES_MAX {
-        let fault = Fault::new(format!("{} {what}", items.len()), format!("write at most {POLICIES_MAX}"));
-        reader.problem(node.line, key, fault);
-        return None;
-    }
-    Some(items)
 }
 
 fn read_rules(reader: &mut Reader<'_>, key: &str, node: &Node, depth: usize) -> Vec<NativeRule> {

@@ -38,7 +38,7 @@ const TYPES: &[&str] = &[
 ];
 
 /// Most policies of a list; a verdict is a vote of all of them.
-pub(crate) const POLICIES_MAX: usize = 1000;
+const POLICIES_MAX: usize = 1000;
 
 /// The list of our own file, whose policies may be shadows.
 const NATIVE_LIST: &str = "sampling.policies";
@@ -111,21 +111,27 @@ pub(crate) fn forget_lines(policies: &mut [Policy]) {
     }
 }
 
-fn read_list(reader: &mut Reader<'_>, key: &str, node: &Node, level: Level) -> Vec<Policy> {
+/// The items of a list; `None`, and told, when it is none or too long.
+pub(crate) fn items<'a>(reader: &mut Reader<'_>, key: &str, node: &'a Node, what: &str) -> Option<&'a [Node]> {
     let items = match &node.value {
         Value::List(items) => items.as_slice(),
         _ if node.is_null() => &[],
         _ => {
-            let fault = Fault::new(format!("{} where a list of policies is needed", node.kind()), "write a list");
+            let fault = Fault::new(format!("{} where a list of {what} is needed", node.kind()), "write a list");
             reader.problem(node.line, key, fault);
-            return Vec::new();
+            return None;
         }
     };
     if items.len() > POLICIES_MAX {
-        let fault = Fault::new(format!("{} policies", items.len()), format!("write at most {POLICIES_MAX}"));
+        let fault = Fault::new(format!("{} {what}", items.len()), format!("write at most {POLICIES_MAX}"));
         reader.problem(node.line, key, fault);
-        return Vec::new();
+        return None;
     }
+    Some(items)
+}
+
+fn read_list(reader: &mut Reader<'_>, key: &str, node: &Node, level: Level) -> Vec<Policy> {
+    let Some(items) = items(reader, key, node, "policies") else { return Vec::new() };
     let one = |(index, item)| read_policy(reader, &format!("{key}[{index}]"), item, level);
     items.iter().enumerate().filter_map(one).collect()
 }

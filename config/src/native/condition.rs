@@ -1,9 +1,9 @@
 //! The conditions of a rule: what of a trace must hold. They involve neither chance nor limits, so that a rule's
 //! threshold is its sampler's alone.
 
-use super::{is_shallow, items};
+use super::is_shallow;
 use crate::policies::fields::Fields;
-use crate::policies::{Reader, rules};
+use crate::policies::{Reader, items, rules};
 use crate::problem::{Fault, shown};
 use crate::sampling::{Policy, Rule};
 use crate::suggest;

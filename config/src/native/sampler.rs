@@ -1,9 +1,9 @@
 //! The samplers of rules.
 
 use super::condition::single;
-use super::{is_shallow, items, read_rules};
-use crate::policies::Reader;
+use super::{is_shallow, read_rules};
 use crate::policies::fields::Fields;
+use crate::policies::{Reader, items};
 use crate::problem::{Fault, shown};
 use crate::sampling::native::{Amount, LimitTerms, Sampler};
 use crate::suggest;
