@@ -31,8 +31,6 @@ use tailwater_runtime::mesh::MeshPort;
 
 /// How often a held-back sender looks again.
 const PRESSURE_RECHECK: Duration = Duration::from_millis(5);
-/// Flushes of the journal at the end.
-const CLOSING_FLUSHES: usize = 3;
 /// How often the cores divide limits anew: by then a window's worth of demand is known.
 const LIMITS_SHARED_INTERVAL: Duration = Duration::from_secs(1);
 /// The part of a limit that is divided equally.
@@ -568,13 +566,21 @@ impl Core {
     /// Has everything that follows from what is settled logged.
     async fn close_log(self: Rc<Self>, answer: Sender<()>) {
         if let Some(log) = &self.log {
-            // Once for verdicts and units, once more for what the owners of the units then log.
-            for _ in 0..CLOSING_FLUSHES {
-                self.log_all(log).await;
+            while let Some(message) = self.mesh.try_receive() {
+                self.receive(message);
+            }
+            // What finds a full queue is sent when its owner has taken some.
+            while self.log_all(log).await && self.has_units_to_send() {
                 sleep(PRESSURE_RECHECK).await;
             }
         }
         _ = answer.try_send(());
+    }
+
+    fn has_units_to_send(&self) -> bool {
+        let for_owners = self.for_owners.borrow();
+        for_owners.resolved.iter().any(|units| !units.is_empty())
+            || for_owners.parked.iter().any(|units| !units.is_empty())
     }
 
     /// Has all verdicts and resolutions logged, and returns once they are durable, or with false if the disk fails.

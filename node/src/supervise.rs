@@ -189,7 +189,12 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
         }
     });
     let in_time = graceful.await.is_ok();
-    if timeout(LOG_CLOSING_MAX, cores.ask(Control::CloseLog)).await.is_err() {
+    // Once for verdicts and units, and when all cores have told the owners of the units, once for what these then log.
+    let closed = timeout(LOG_CLOSING_MAX, async {
+        cores.ask(Control::CloseLog).await;
+        cores.ask(Control::CloseLog).await;
+    });
+    if closed.await.is_err() {
         tracing::warn!("the log was not closed in time; the next start reads more of it again");
     }
     let last: Vec<Snapshot> = cores.ask(Control::End).await.into_iter().flatten().collect();
