@@ -103,6 +103,13 @@ fn node_value(kind: Kind, slot: Slot<'_>, node: &Node) -> Result<(), Fault> {
 
 fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Result<(), Fault> {
     let resolved = scalar.resolve();
+    if let (Kind::Count { .. } | Kind::Bytes { .. }, Resolved::Float(number)) = (kind, &resolved)
+        && number.fract() == 0.0
+        && *number >= 0.0
+    {
+        // Such as 1e6. A byte count of more than all memory is told from its digits.
+        return text_value(kind, slot, &format!("{number:.0}"));
+    }
     let typed = match kind {
         Kind::Bool => matches!(resolved, Resolved::Bool(_)),
         Kind::Count { .. } => matches!(resolved, Resolved::Integer(_)),

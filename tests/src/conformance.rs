@@ -80,13 +80,14 @@ pub fn scenario(seed: u64) -> Scenario {
 
 impl Scenario {
     /// Whether both write the same of the policy that has kept a trace. Of a trace that is sampled by one of its pieces the
-    /// Collector labels that piece alone; and it names the sub-policy of every composite that samples, also where another
+    /// Collector labels that piece alone; it labels no late span where verdicts have no cache; and it names the sub-policy of every composite that samples, also where another
     /// policy is named beside it.
     #[must_use]
     pub fn labels_alike(&self) -> bool {
         let policies = self.processor["policies"].as_array().map(Vec::as_slice).unwrap_or_default();
         let composites = policies.iter().filter(|policy| policy["type"] == "composite").count();
-        self.processor.get("sampling_strategy").is_none() && (composites == 0 || policies.len() == 1)
+        let is_whole = self.processor.get("sampling_strategy").is_none();
+        is_whole && self.has_caches() && (composites == 0 || policies.len() == 1)
     }
 
     /// The ids of all traces that requests of this kind bring, hexadecimal.
@@ -101,6 +102,28 @@ impl Scenario {
     pub fn late_spans(&self) -> usize {
         let requests = self.requests.iter().filter(|request| request.is_late);
         requests.map(|request| spans_of(&request.body).len()).sum()
+    }
+
+    /// Pieces of traces in late requests: what one of their `ResourceSpans` holds of one trace.
+    ///
+    /// # Panics
+    /// When a request is none.
+    #[must_use]
+    pub fn late_pieces(&self) -> usize {
+        let requests = self.requests.iter().filter(|request| request.is_late);
+        let resources = requests
+            .flat_map(|request| ExportTraceServiceRequest::decode(request.body.clone()).unwrap().resource_spans);
+        let traces = resources.map(|resource| {
+            let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            spans.map(|span| span.trace_id).collect::<BTreeSet<_>>().len()
+        });
+        traces.sum()
+    }
+
+    /// Whether verdicts have caches of their own.
+    #[must_use]
+    pub fn has_caches(&self) -> bool {
+        self.processor["decision_cache"].get("sampled_cache_size").is_some()
     }
 
     /// A Collector file around the processor, which both programs read. What differs is in the environment:

@@ -201,6 +201,17 @@ fn substitution_errors_name_the_key() {
 }
 
 #[test]
+fn whole_numbers_may_have_an_exponent() {
+    let section = "num_traces: 1e5\nmaximum_trace_size_bytes: 1.5e6\npolicies: []";
+    let sampling = loaded(&sampling_file(section), &[], &[]).config.sampling;
+    assert_eq!((sampling.traces_max, sampling.trace_bytes_max), (100_000, 1_500_000));
+    for (value, cause) in [("1e-1", "does not fit here"), ("-1e5", "does not fit here"), ("1e30", "out of bounds")] {
+        let told = problems(&sampling_file(&format!("num_traces: {value}")), &[], &[]);
+        assert!(told[0].contains(cause) || told[0].contains("not a whole number"), "{value}: {told:?}");
+    }
+}
+
+#[test]
 fn sampling_values_are_strict() {
     for (section, cause) in [
         ("decision_wait: 10", "an integer does not fit here"),

@@ -24,7 +24,10 @@ const SENDING_MAX: Duration = Duration::from_millis(super::DECISION_WAIT_SECONDS
 const DECIDED: &str = "otelcol_processor_tail_sampling_global_count_traces_sampled";
 /// These are judged as well, and counted here only.
 const TOO_LARGE: &str = "otelcol_processor_tail_sampling_traces_dropped_too_large";
+/// Late spans, where verdicts have a cache.
 const RELEASED: &str = "otelcol_processor_tail_sampling_early_releases_from_cache_decision";
+/// Late pieces, where they have none.
+const FOLLOWED: &str = "otelcol_processor_tail_sampling_sampling_late_span_age_count";
 
 /// A running Collector.
 pub struct Collector {
@@ -226,6 +229,9 @@ fn file(processors: &[&serde_json::Value], receivers: &[SocketAddr], metrics: So
 /// When the Collector does not do its part.
 #[must_use]
 pub fn play(binary: &Path, scenarios: &[Scenario], mode: Mode) -> Vec<Option<Vec<KeptSpan>>> {
+    if scenarios.is_empty() {
+        return Vec::new();
+    }
     let processors: Vec<_> = scenarios.iter().map(|scenario| &scenario.processor).collect();
     let arguments: &[&str] = if mode == Mode::Recording { &[RECORDING] } else { &[] };
     let mut collector = Collector::start_with(binary, &processors, arguments);
@@ -238,13 +244,15 @@ pub fn play(binary: &Path, scenarios: &[Scenario], mode: Mode) -> Vec<Option<Vec
     }
     let traces: usize = scenarios.iter().map(|scenario| scenario.traces(false).len()).sum();
     collector.until_decided(traces as u64);
-    let released = collector.metric(RELEASED);
+    let (released, followed) = (collector.metric(RELEASED), collector.metric(FOLLOWED));
     for (number, scenario) in scenarios.iter().enumerate() {
         let late = scenario.requests.iter().filter(|request| request.is_late);
         collector.send(number, late.map(|request| request.body.as_ref()));
     }
-    let late: usize = scenarios.iter().map(Scenario::late_spans).sum();
-    collector.until(|collector| collector.metric(RELEASED) >= released + late as u64);
+    let (cached, uncached): (Vec<&Scenario>, Vec<&Scenario>) = scenarios.iter().partition(|one| one.has_caches());
+    let released = released + cached.iter().map(|scenario| scenario.late_spans() as u64).sum::<u64>();
+    let followed = followed + uncached.iter().map(|scenario| scenario.late_pieces() as u64).sum::<u64>();
+    collector.until(|collector| collector.metric(RELEASED) >= released && collector.metric(FOLLOWED) >= followed);
     let mut scenario_of = BTreeMap::new();
     for (number, scenario) in scenarios.iter().enumerate() {
         scenario_of.extend(scenario.traces(false).into_iter().map(|trace| (trace, number)));

@@ -92,6 +92,9 @@ pub fn processor(random: &mut Rng) -> Value {
     }
     if is_ingest {
         processor["sampling_strategy"] = json!("span-ingest");
+    } else if random.u8(0..6) == 0 {
+        // The verdict is remembered all the same, with the trace.
+        processor["decision_cache"] = json!({});
     }
     processor
 }
