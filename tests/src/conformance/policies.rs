@@ -82,7 +82,9 @@ enum Level {
 pub fn processor(random: &mut Rng) -> Value {
     let mut names = 0;
     let is_ingest = random.u8(0..6) == 0;
-    let mut policies: Vec<Value> = (0..random.usize(1..6)).map(|_| policy(random, Level::Top, &mut names)).collect();
+    // A vote is seen best where it is the only one.
+    let count = if random.bool() { 1 } else { random.usize(1..6) };
+    let mut policies: Vec<Value> = (0..count).map(|_| policy(random, Level::Top, &mut names)).collect();
     if is_ingest {
         make_stateless(&mut policies);
     }
