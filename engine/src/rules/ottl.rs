@@ -163,7 +163,9 @@ impl OttlRules {
     #[inline(never)]
     pub fn evaluate(&self, target: &Target<'_>, has_events: bool, leaves: &mut [u64]) -> u32 {
         let mut failures = 0;
+        let work = target.grant();
         for policy in &self.policies {
+            target.work.set(work);
             let leaf = match policy.evaluate(target, has_events, &mut failures) {
                 Outcome::Matched => policy.leaves.matched,
                 Outcome::Failed => policy.leaves.failed.unwrap_or(u16::MAX),
@@ -188,7 +190,6 @@ fn compiled(builder: &mut Builder<'_>, text: &str, context: Context) -> Result<C
 
 impl OttlPolicy {
     fn evaluate(&self, target: &Target<'_>, has_events: bool, failures: &mut u32) -> Outcome {
-        target.grant();
         if let ([check], []) = (&*self.span, &*self.event) {
             return self.one(check, target, failures);
         }

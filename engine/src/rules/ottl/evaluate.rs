@@ -7,39 +7,64 @@ use super::program::{Check, Node, Step, list, map};
 use super::scalar::{Scalar, calculate, compare_scalars, holds, scalar};
 use super::target::{Target, enumerated};
 use super::value::{ListKind, Value};
+use crate::rules::attribute::Note;
 use std::borrow::Cow;
 use tailwater_config::ottl::{Comparison, Field};
 
-/// Whether a condition holds.
-pub(super) fn check<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, Failure> {
-    match check_ {
+/// Whether a condition holds. The simple ones are evaluated where they stand, without a call.
+#[inline(always)]
+pub(super) fn check<'a>(check: &'a Check, target: &Target<'a>) -> Result<bool, Failure> {
+    match simple(check, target) {
+        Some(holds) => Ok(holds),
+        None => compound(check, target),
+    }
+}
+
+/// The outcome of a condition on what has been read already; none where it takes more.
+#[inline(always)]
+fn simple<'a>(check: &'a Check, target: &Target<'a>) -> Option<bool> {
+    Some(match check {
         Check::AttributeText { site, number, text, is_equal } => {
-            Ok(target.is_text(target.notes(*site), *number, text) == *is_equal)
+            target.is_text(target.notes(*site), *number, text) == *is_equal
         }
         Check::AttributeInteger { site, number, comparison, value } => {
-            let constant = Scalar::Integer(*value);
-            match target.noted_scalar(target.notes(*site), *number) {
-                Scalar::Integer(found) => Ok(holds(Some(found.cmp(value)), *comparison)),
-                Scalar::Other => {
-                    let found = target.noted(target.notes(*site), *number).unwrap_or(Value::Nil);
-                    Ok(compare(&found, &constant.value(), *comparison))
-                }
-                _ => Ok(*comparison == Comparison::NotEqual),
+            match target.notes(*site).and_then(|notes| notes.note(*number)) {
+                Some(Note::Integer(found)) => holds(Some(found.cmp(value)), *comparison),
+                Some(Note::Message(..)) => return None,
+                _ => *comparison == Comparison::NotEqual,
             }
         }
         Check::Number { field, comparison, value } => {
-            let facts = target.facts.ok_or(Failure::Missing)?;
+            let facts = target.facts?;
             let found = if *field == Field::Kind { facts.kind } else { facts.status_code };
-            Ok(holds(Some(enumerated(found).cmp(value)), *comparison))
+            holds(Some(enumerated(found).cmp(value)), *comparison)
         }
         Check::Elapsed { comparison, duration } => {
-            let facts = target.facts.ok_or(Failure::Missing)?;
+            let facts = target.facts?;
             // Saturated, as times are subtracted.
             let elapsed = facts.end_unix_nano.cast_signed().saturating_sub(facts.start_unix_nano.cast_signed());
-            Ok(holds(Some(elapsed.cmp(duration)), *comparison))
+            holds(Some(elapsed.cmp(duration)), *comparison)
         }
-        Check::IsRoot => target.facts.map(|facts| facts.is_root).ok_or(Failure::Missing),
-        Check::Name { text, is_equal } => Ok((target.facts.is_some_and(|facts| *facts.name == **text)) == *is_equal),
+        Check::IsRoot => target.facts?.is_root,
+        Check::Name { text, is_equal } => (*target.facts?.name == **text) == *is_equal,
+        _ => return None,
+    })
+}
+
+#[inline(never)]
+fn compound<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, Failure> {
+    match check_ {
+        // Of another type than an integer.
+        Check::AttributeInteger { site, number, comparison, value } => {
+            let found = target.noted(target.notes(*site), *number).unwrap_or(Value::Nil);
+            Ok(compare(&found, &Value::Integer(*value), *comparison))
+        }
+        // There is no span where constants are evaluated, and no such conditions.
+        Check::AttributeText { .. }
+        | Check::Number { .. }
+        | Check::Elapsed { .. }
+        | Check::IsRoot
+        | Check::Name { .. } => Err(Failure::Missing),
         Check::Constant(value) => Ok(*value),
         Check::Failing(failure) => Err(*failure),
         Check::Not(inner) => Ok(!check(inner, target)?),

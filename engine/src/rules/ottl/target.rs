@@ -110,10 +110,9 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Grants the work of one policy.
-    #[inline]
-    pub(super) fn grant(&self) {
-        self.work.set(WORK_BYTES.saturating_add(self.span().len().saturating_mul(WORK_BYTES_PER_BYTE)));
+    /// The work of one policy.
+    pub(super) fn grant(&self) -> usize {
+        WORK_BYTES.saturating_add(self.span().len().saturating_mul(WORK_BYTES_PER_BYTE))
     }
 
     /// Takes `amount` from the work that is left.
