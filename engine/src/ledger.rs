@@ -210,6 +210,8 @@ pub struct TraceCounts {
     pub late_kept_spans: u64,
     /// Spans that came with a threshold for which their trace had no row left: it was counted as its neighbour's.
     pub threshold_levels_folded: u64,
+    /// Errors in the evaluation of conditions that are to be ignored and told.
+    pub condition_errors: u64,
     /// Spans that were read from the log again and left without their threshold, because too many different ones waited.
     pub marks_forgotten: u64,
     /// Spans that came after their trace was dropped, and followed it.
@@ -234,6 +236,7 @@ impl TraceCounts {
         self.late_dropped_spans += other.late_dropped_spans;
         self.threshold_levels_folded += other.threshold_levels_folded;
         self.marks_forgotten += other.marks_forgotten;
+        self.condition_errors += other.condition_errors;
         self.cold_spans += other.cold_spans;
         self.verdicts_forgotten += other.verdicts_forgotten;
         self.scanned_again += other.scanned_again;

@@ -235,6 +235,7 @@ impl Shard {
     pub fn scan(&mut self, body: &Bytes) -> Result<Scanned, IntakeError> {
         let scanned = self.intake.scan(body, &self.rules).inspect_err(|_| self.ledger.refused.requests += 1)?;
         self.ledger.refused.spans += u64::from(scanned.refused);
+        self.ledger.traces.condition_errors += u64::from(scanned.condition_failures);
         Ok(scanned)
     }
 
