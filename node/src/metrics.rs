@@ -1,7 +1,7 @@
 //! `/metrics`: the cores' books in Prometheus text format 0.0.4, and in OpenMetrics where it is asked for. Label sets are
 //! bounded by configuration; no trace ids.
 
-mod thresholds;
+mod rules;
 mod wal;
 
 use crate::control::Snapshot;
@@ -68,7 +68,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     exporters(&mut page, snapshots);
     receivers(&mut page, snapshots);
     wal::wal(&mut page, snapshots);
-    thresholds::thresholds(&mut page, snapshots, &sum);
+    rules::rules(&mut page, snapshots, &sum);
     configuration(&mut page, facts);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {

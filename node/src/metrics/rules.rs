@@ -1,11 +1,11 @@
-//! Thresholds and limits in the exposition: what could not be told rightly downstream.
+//! Thresholds, limits and conditions in the exposition: what did not go as the rules wanted.
 
 use super::{Page, Type, number};
 use crate::control::Snapshot;
 use tailwater_engine::ledger::Ledger;
 
-/// The families of OTEP 235.
-pub(super) fn thresholds(page: &mut Page, snapshots: &[Snapshot], sum: &Ledger) {
+/// What rules could not do.
+pub(super) fn rules(page: &mut Page, snapshots: &[Snapshot], sum: &Ledger) {
     let total = |read: fn(&Snapshot) -> u64| number(snapshots.iter().map(read).sum());
     page.single(
         "tailwater_tracestate_unparseable_spans_total",
@@ -36,6 +36,12 @@ pub(super) fn thresholds(page: &mut Page, snapshots: &[Snapshot], sum: &Ledger) 
         Type::Counter,
         "Judged traces whose duration was not counted for their kind, because too many kinds are told apart already.",
         total(|snapshot| snapshot.quantile_keys_refused),
+    );
+    page.single(
+        "tailwater_condition_errors_total",
+        Type::Counter,
+        "Errors in the evaluation of OTTL conditions with error_mode ignore.",
+        number(sum.traces.condition_errors),
     );
     page.single(
         "tailwater_limit_unreachable_traces_total",
