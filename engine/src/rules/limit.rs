@@ -7,11 +7,13 @@
 //! each trace it is what the others leave), so that counts weighted by it are unbiased for every subset of the traces.
 //! Source: Ting, "Adaptive Threshold Sampling"; the Collector's `budget_limiting`.
 //! Traces judged between windows go by the threshold of the last window and are paid for by the next.
+//! Where the part of a group, or one of so many, is less than a single trace, ranking would keep nothing for ever: such
+//! traces are kept with the chance that spends the part in the mean. A chance depends on no trace's randomness either.
 
 use crate::vocabulary::Nanos;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
-use tailwater_proto::consistent::{NEVER, to_float};
+use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of, to_float};
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +186,9 @@ impl Bucket {
         let mut spent = 0.0;
         let mut single = 0;
         for (part, budget) in parts.iter().zip(budgets) {
-            let (threshold, cost) = threshold_within(part, budget);
+            let is_shared = self.limit.is_grouped || self.limit.one_in.is_some();
+            let (threshold, cost) =
+                if is_shared { threshold_or_chance(part, budget) } else { threshold_within(part, budget) };
             spent += cost;
             if self.limit.is_grouped {
                 self.thresholds.insert(part[0].group, threshold);
@@ -246,6 +250,18 @@ fn threshold_within(candidates: &[Candidate], budget: f64) -> (u64, f64) {
     (if kept == 0 { NEVER } else { first_rejected + 1 }, spent)
 }
 
+/// As `threshold_within`; where the budget may not hold one trace, the chance that spends it in the mean.
+fn threshold_or_chance(candidates: &[Candidate], budget: f64) -> (u64, f64) {
+    let largest = candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
+    let demand: f64 = candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
+    if budget >= to_float(largest) || budget >= demand {
+        return threshold_within(candidates, budget);
+    }
+    let threshold = threshold_of(budget / demand, PRECISION_DEFAULT).unwrap_or(NEVER);
+    let kept = candidates.iter().filter(|candidate| candidate.randomness >= threshold);
+    (threshold, kept.map(|candidate| to_float(candidate.cost)).sum())
+}
+
 fn seconds(nanos: u64) -> f64 {
     to_float(nanos) / to_float(Nanos::PER_SECOND)
 }
@@ -254,6 +270,8 @@ fn seconds(nanos: u64) -> f64 {
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     buckets: Vec<Bucket>,
+    /// What former limits have counted.
+    unreachable_before: u64,
 }
 
 impl Limits {
@@ -261,16 +279,19 @@ impl Limits {
     #[must_use]
     pub fn new(limits: &[Limit], shards: u16, now: Nanos) -> Self {
         let share = 1.0 / f64::from(shards.max(1));
-        Self { buckets: limits.iter().map(|limit| Bucket::new(limit.clone(), share, now)).collect() }
+        let buckets = limits.iter().map(|limit| Bucket::new(limit.clone(), share, now)).collect();
+        Self { buckets, unreachable_before: 0 }
     }
 
     /// Takes over the state of the limits that `before` had under the same number in `pairs` (new number, old number).
     pub fn inherit(&mut self, before: &mut Self, pairs: &[(usize, usize)]) {
+        self.unreachable_before = before.unreachable();
         for (new, old) in pairs {
             if let (Some(mine), Some(theirs)) = (self.buckets.get_mut(*new), before.buckets.get_mut(*old)) {
                 mine.tokens = theirs.tokens.min(mine.burst());
                 (mine.refilled, mine.second, mine.threshold) = (theirs.refilled, theirs.second, theirs.threshold);
                 (mine.share, mine.largest) = (theirs.share, theirs.largest);
+                mine.thresholds.clone_from(&theirs.thresholds);
             }
         }
     }
@@ -304,10 +325,11 @@ impl Limits {
         }
     }
 
-    /// By randomness: a trace that was judged between windows passed limit `number`.
-    pub fn charge(&mut self, number: u16, cost: u64) {
+    /// By randomness: a trace that was kept between windows wanted to pass limit `number`, which it pays for if it did.
+    pub fn charge(&mut self, number: u16, group: u64, randomness: u64, cost: u64) {
+        let passes = self.threshold(number, group, cost) <= randomness;
         if let Some(bucket) = self.buckets.get_mut(usize::from(number)) {
-            bucket.tokens -= to_float(cost);
+            bucket.tokens -= if passes { to_float(cost) } else { 0.0 };
             bucket.demand = bucket.demand.saturating_add(cost);
         }
     }
@@ -329,10 +351,10 @@ impl Limits {
         }
     }
 
-    /// Traces too large to pass a limit ever, over all limits.
+    /// Traces too large to pass a limit ever, over all limits and those before them.
     #[must_use]
     pub fn unreachable(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.unreachable).sum()
+        self.unreachable_before + self.buckets.iter().map(|bucket| bucket.unreachable).sum::<u64>()
     }
 }
 
