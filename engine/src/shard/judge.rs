@@ -155,13 +155,13 @@ impl Shard {
         let head = buffer.head(entry);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
+        limits.judge_early(occasion == Occasion::Early);
         let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
         rules.judge_shadows(&evidence, (randomness.value, now), limits, &ballot, &mut ledger.policies);
-        let is_between_windows = matches!(occasion, Occasion::Early | Occasion::Drain);
-        if is_between_windows && matches!(ballot.verdict, Verdict::Keep(_)) {
+        if matches!(occasion, Occasion::Early | Occasion::Drain) {
             // It goes by the last window's threshold: what it takes is missing in the next.
-            let own = randomness.value;
-            rules.offers(&evidence, own, &mut |limit, group, cost| limits.charge(limit, group, own, cost));
+            let own = (randomness.value, matches!(ballot.verdict, Verdict::Keep(_)));
+            rules.offers(&evidence, own.0, &mut |limit, group, cost| limits.charge(limit, group, own, cost));
         }
         (ballot, randomness)
     }

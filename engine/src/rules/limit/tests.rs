@@ -66,8 +66,8 @@ fn the_threshold_is_one_above_the_first_rejected() {
 fn what_passes_between_windows_is_paid_for_by_the_next() {
     let mut limits = one(Limit::bucket(Cost::Spans, 10, 10));
     cut(&mut limits, at(0), &[]);
-    limits.charge(0, 0, 1, 8);
-    limits.charge(0, 0, 2, 8);
+    limits.charge(0, 0, (1, true), 8);
+    limits.charge(0, 0, (2, true), 8);
     assert_eq!(cut(&mut limits, at(1), &[(9, 3), (8, 3)]), 9, "four were left of ten");
 }
 
@@ -158,7 +158,7 @@ fn one_of_so_many_holds_where_a_second_has_fewer() {
 fn a_trace_kept_for_another_reason_between_windows_does_not_pay() {
     let mut limits = one(Limit::bucket(Cost::Spans, 10, 10));
     assert_eq!(cut(&mut limits, at(0), &[(9, 6), (5, 6)]), 6);
-    limits.charge(0, 0, 5, 100);
+    limits.charge(0, 0, (5, true), 10);
     assert_eq!(cut(&mut limits, at(1), &[(9, 10)]), 0, "the threshold was 6: it did not pass here");
 }
 
@@ -173,4 +173,26 @@ fn what_groups_had_left_and_what_was_counted_outlive_a_change_of_rules() {
     after.inherit(&mut before, &[(0, 0)]);
     assert_eq!(after.threshold(0, 3, 1), before.threshold(0, 3, 1));
     assert_eq!((before.threshold(0, 3, 1), after.unreachable()), (12, 1), "a counter never falls");
+}
+
+#[test]
+fn a_limit_holds_also_where_every_trace_is_judged_early() {
+    let mut limits = one(Limit::bucket(Cost::Spans, 100, 0));
+    let (mut kept, mut estimate, mut state) = (0.0, 0.0, 1u64);
+    for window in 1..=1000u64 {
+        limits.cut(at(window));
+        for _ in 0..200 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let randomness = state >> 8;
+            limits.judge_early(true);
+            let threshold = limits.threshold(0, 0, 8);
+            limits.charge(0, 0, (randomness, randomness >= threshold), 8);
+            if randomness >= threshold {
+                kept += 8.0;
+                estimate += 8.0 / (1.0 - threshold as f64 / NEVER as f64);
+            }
+        }
+    }
+    assert!((0.95..1.05).contains(&(kept / 100_000.0)), "{kept} spans in 1000 seconds");
+    assert!((0.9..1.1).contains(&(estimate / 1_600_000.0)), "{estimate} of 1600000");
 }
