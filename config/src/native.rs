@@ -1,7 +1,7 @@
 //! Reads `sampling.rules`: our own rules, with the line of what is wrong.
 //!
 //! ```text
-//! rule       name, when: [condition*], sampler, limit, budget_minimum_per_second, shadow (of the list itself only)
+//! rule       name, when: [condition*], sampler, limit; of the list itself also budget_minimum_per_second, shadow
 //! condition  {service: [name*]}  {any: [condition*]}  {not: condition}  {relative_latency: {...}}
 //!            {<type of policy without chance or limit>: <its block>}
 //! sampler    always_on  always_off  {probability: 0 to 1}  {parent_threshold: sampler}  {rule_based: [rule*]}
@@ -91,8 +91,8 @@ fn read_rule(reader: &mut Reader<'_>, key: &str, node: &Node, index: usize, dept
         reader.problem(node.line, key, fault);
         return None;
     }
-    // Within a sampler a rule has an effect only together with its neighbours.
-    let known = if depth == 0 { RULE_KEYS } else { &RULE_KEYS[..RULE_KEYS.len() - 1] };
+    // Within a sampler a rule has an effect only together with its neighbours, and the budget knows the outer ones.
+    let known = if depth == 0 { RULE_KEYS } else { &RULE_KEYS[..RULE_KEYS.len() - 2] };
     let mut fields = Fields::of_block(key, node, known, reader)?;
     let name = fields.text("name")?;
     let is_shadow = fields.boolean("shadow")?;

@@ -74,8 +74,7 @@ decision caches, first retry after 5s), except that a request may have 64 MiB un
 
 What has no effect is named at start, key by key with its line. What would change what is received, kept or sent if it
 were passed over is refused in the same way: other receivers and exporters, connectors, processors besides
-`tail_sampling`, `batch`, `memory_limiter` and `groupbytrace`, and the policy types `rate_limiting`, `bytes_limiting`,
-`trace_state`, `trace_flags`, `ottl_condition` and `composite`.
+`tail_sampling`, `batch`, `memory_limiter` and `groupbytrace`, and types of policy that come from extensions.
 
 | key | becomes |
 | --- | --- |

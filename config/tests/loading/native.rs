@@ -61,6 +61,10 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[{name: a, when: [{relative_latency: {quantile: 99, by: [x]}}]}]", "between 0 and 1"),
         ("[{name: a, when: [{relative_latency: {quantile: 0.9}}]}]", "nothing to compare by"),
         ("[{name: a, budget_minimum_per_second: 5}]", "more than the budget"),
+        (
+            "[{name: a, sampler: {rule_based: [{budget_minimum_per_second: 5}]}}]",
+            "budget_minimum_per_second: unknown key",
+        ),
     ] {
         refused_with(&format!("sampling:\n  rules: {rules}\n"), 2, expected);
     }

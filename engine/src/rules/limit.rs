@@ -6,12 +6,16 @@
 //! one above the first that was rejected. That threshold does not depend on the randomness of any trace it keeps (for
 //! each trace it is what the others leave), so that counts weighted by it are unbiased for every subset of the traces.
 //! Source: Ting, "Adaptive Threshold Sampling"; the Collector's `budget_limiting`.
-//! Traces judged between windows go by the threshold of the last window and are paid for by the next.
+//! Traces judged between windows go by the threshold of the last window and are paid for by the next. Those that are judged
+//! early, to make room, may be all that there are, so that no window has any: they also have the chance that spends what
+//! is left on as many as wanted to pass early in the last second, and none passes while two seconds' worth is owed.
+//! Where the part of a group, or one of so many, is less than a single trace, ranking would keep nothing for ever: such
+//! traces are kept with the chance that spends the part in the mean. A chance depends on no trace's randomness either.
 
 use crate::vocabulary::Nanos;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
-use tailwater_proto::consistent::{NEVER, to_float};
+use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of, to_float};
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,10 @@ struct Bucket {
     /// The largest cost that wanted to pass of late: a part of the burst must hold it, or it could never pass.
     largest: f64,
     candidates: Vec<Candidate>,
+    /// Cost of what wanted to pass between windows since the last cut.
+    between: u64,
+    /// What traces that are judged early need besides, from the last window.
+    early_threshold: u64,
     /// Cost of all candidates since the last `take_demand`.
     demand: u64,
     /// Candidates too large to pass ever.
@@ -128,6 +136,8 @@ impl Bucket {
             thresholds: HashMap::with_hasher(ahash::RandomState::with_seeds(9, 10, 11, 12)),
             largest: 0.0,
             candidates: Vec::new(),
+            between: 0,
+            early_threshold: 0,
             demand: 0,
             unreachable: 0,
         }
@@ -184,7 +194,9 @@ impl Bucket {
         let mut spent = 0.0;
         let mut single = 0;
         for (part, budget) in parts.iter().zip(budgets) {
-            let (threshold, cost) = threshold_within(part, budget);
+            let is_shared = self.limit.is_grouped || self.limit.one_in.is_some();
+            let (threshold, cost) =
+                if is_shared { threshold_or_chance(part, budget) } else { threshold_within(part, budget) };
             spent += cost;
             if self.limit.is_grouped {
                 self.thresholds.insert(part[0].group, threshold);
@@ -195,6 +207,17 @@ impl Bucket {
         self.threshold = single;
         self.tokens -= spent;
         self.candidates.clear();
+        self.early_threshold = self.threshold_early();
+    }
+
+    /// The chance that spends what the next second has on what wants to pass between windows, if that is as much as before.
+    fn threshold_early(&mut self) -> u64 {
+        let demand = to_float(std::mem::take(&mut self.between));
+        let share = match self.limit.one_in {
+            Some(one_in) => 1.0 / one_in,
+            None => (self.tokens + self.limit.per_second * self.share) / demand,
+        };
+        if demand <= 0.0 || share >= 1.0 { 0 } else { threshold_of(share, PRECISION_DEFAULT).unwrap_or(NEVER) }
     }
 
     /// What each group may spend: first what it is promised, then equal parts of the rest; what one does not use goes to
@@ -246,6 +269,18 @@ fn threshold_within(candidates: &[Candidate], budget: f64) -> (u64, f64) {
     (if kept == 0 { NEVER } else { first_rejected + 1 }, spent)
 }
 
+/// As `threshold_within`; where the budget may not hold one trace, the chance that spends it in the mean.
+fn threshold_or_chance(candidates: &[Candidate], budget: f64) -> (u64, f64) {
+    let largest = candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
+    let demand: f64 = candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
+    if budget >= to_float(largest) || budget >= demand {
+        return threshold_within(candidates, budget);
+    }
+    let threshold = threshold_of(budget / demand, PRECISION_DEFAULT).unwrap_or(NEVER);
+    let kept = candidates.iter().filter(|candidate| candidate.randomness >= threshold);
+    (threshold, kept.map(|candidate| to_float(candidate.cost)).sum())
+}
+
 fn seconds(nanos: u64) -> f64 {
     to_float(nanos) / to_float(Nanos::PER_SECOND)
 }
@@ -254,6 +289,10 @@ fn seconds(nanos: u64) -> f64 {
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     buckets: Vec<Bucket>,
+    /// What former limits have counted.
+    unreachable_before: u64,
+    /// The trace under way is judged early.
+    is_early: bool,
 }
 
 impl Limits {
@@ -261,16 +300,19 @@ impl Limits {
     #[must_use]
     pub fn new(limits: &[Limit], shards: u16, now: Nanos) -> Self {
         let share = 1.0 / f64::from(shards.max(1));
-        Self { buckets: limits.iter().map(|limit| Bucket::new(limit.clone(), share, now)).collect() }
+        let buckets = limits.iter().map(|limit| Bucket::new(limit.clone(), share, now)).collect();
+        Self { buckets, unreachable_before: 0, is_early: false }
     }
 
     /// Takes over the state of the limits that `before` had under the same number in `pairs` (new number, old number).
     pub fn inherit(&mut self, before: &mut Self, pairs: &[(usize, usize)]) {
+        self.unreachable_before = before.unreachable();
         for (new, old) in pairs {
             if let (Some(mine), Some(theirs)) = (self.buckets.get_mut(*new), before.buckets.get_mut(*old)) {
                 mine.tokens = theirs.tokens.min(mine.burst());
                 (mine.refilled, mine.second, mine.threshold) = (theirs.refilled, theirs.second, theirs.threshold);
                 (mine.share, mine.largest) = (theirs.share, theirs.largest);
+                mine.thresholds.clone_from(&theirs.thresholds);
             }
         }
     }
@@ -287,7 +329,11 @@ impl Limits {
     pub fn threshold(&self, number: u16, group: u64, cost: u64) -> u64 {
         match self.buckets.get(usize::from(number)) {
             Some(bucket) if to_float(cost) <= bucket.limit.burst => {
-                bucket.thresholds.get(&group).copied().unwrap_or(bucket.threshold)
+                let threshold = bucket.thresholds.get(&group).copied().unwrap_or(bucket.threshold);
+                if !self.is_early {
+                    return threshold;
+                }
+                if bucket.tokens < -bucket.burst() { NEVER } else { threshold.max(bucket.early_threshold) }
             }
             _ => NEVER,
         }
@@ -304,11 +350,19 @@ impl Limits {
         }
     }
 
-    /// By randomness: a trace that was judged between windows passed limit `number`.
-    pub fn charge(&mut self, number: u16, cost: u64) {
+    /// By randomness: whether the trace that is asked about next is judged early, to make room.
+    pub fn judge_early(&mut self, is_early: bool) {
+        self.is_early = is_early;
+    }
+
+    /// By randomness: a trace that was judged between windows wanted to pass limit `number`. It pays if it was kept and
+    /// did.
+    pub fn charge(&mut self, number: u16, group: u64, (randomness, is_kept): (u64, bool), cost: u64) {
+        let passes = is_kept && self.threshold(number, group, cost) <= randomness;
         if let Some(bucket) = self.buckets.get_mut(usize::from(number)) {
-            bucket.tokens -= to_float(cost);
+            bucket.tokens -= if passes { to_float(cost) } else { 0.0 };
             bucket.demand = bucket.demand.saturating_add(cost);
+            bucket.between = bucket.between.saturating_add(cost);
         }
     }
 
@@ -329,10 +383,10 @@ impl Limits {
         }
     }
 
-    /// Traces too large to pass a limit ever, over all limits.
+    /// Traces too large to pass a limit ever, over all limits and those before them.
     #[must_use]
     pub fn unreachable(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.unreachable).sum()
+        self.unreachable_before + self.buckets.iter().map(|bucket| bucket.unreachable).sum::<u64>()
     }
 }
 

@@ -147,7 +147,7 @@ impl Quantiles {
         leaves: &[RelativeLeaf],
         pairs: &[(usize, usize)],
     ) {
-        self.period_ends = before.period_ends;
+        (self.period_ends, self.keys_refused) = (before.period_ends, before.keys_refused);
         for (number, place) in pairs {
             let (Some(mine), Some(theirs)) = (self.leaves.get_mut(*number), before.leaves.get_mut(*place)) else {
                 continue;
@@ -272,5 +272,9 @@ mod tests {
         assert!(after.is_slow(0, &leaf(0.9), 7, 1_100_000), "what was seen before counts");
         assert!(!after.is_slow(0, &leaf(0.9), 7, 600_000), "by the new quantile");
         assert!(!after.is_slow(0, &leaf(0.9), 8, 1_100_000), "another key has seen nothing");
+        before.keys_refused = 3;
+        let mut later = Quantiles::new(0);
+        later.inherit((&mut before, &[]), &[], &[]);
+        assert_eq!(later.keys_refused(), 3, "a counter never falls");
     }
 }

@@ -155,12 +155,13 @@ impl Shard {
         let head = buffer.head(entry);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
+        limits.judge_early(occasion == Occasion::Early);
         let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
         rules.judge_shadows(&evidence, (randomness.value, now), limits, &ballot, &mut ledger.policies);
-        let is_between_windows = matches!(occasion, Occasion::Early | Occasion::Drain);
-        if is_between_windows && matches!(ballot.verdict, Verdict::Keep(_)) {
+        if matches!(occasion, Occasion::Early | Occasion::Drain) {
             // It goes by the last window's threshold: what it takes is missing in the next.
-            rules.offers(&evidence, randomness.value, &mut |limit, _, cost| limits.charge(limit, cost));
+            let own = (randomness.value, matches!(ballot.verdict, Verdict::Keep(_)));
+            rules.offers(&evidence, own.0, &mut |limit, group, cost| limits.charge(limit, group, own, cost));
         }
         (ballot, randomness)
     }
@@ -225,6 +226,10 @@ impl Shard {
         let generation = self.buffer.traces.get(entry).generation;
         let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
         let is_by_randomness = rules.is_by_randomness();
+        let mut label = self.plan.record_policy.then(|| {
+            let name = |number: u16| rules.sub_policy_names().get(usize::from(number)).cloned();
+            OpenLabel::new(policy, ballot.sub_policy.and_then(name), false)
+        });
         let annotations = self.annotations(entry, policy, randomness.value);
         let is_changed = !mark.is_plain() || !annotations.is_empty() || self.buffer.head(entry).is_some();
         let is_marked = is_by_randomness && is_changed;
@@ -233,7 +238,6 @@ impl Shard {
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
         let mut recalled = 0;
-        let mut label = self.plan.record_policy.then(|| OpenLabel::new(policy, ballot.sub_policy, false));
         for reference in &fragments {
             if reference.is_cold() {
                 host.recall(KeptUnit { unit: self.buffer.cold.get(*reference).0, mark: span_mark });

@@ -162,14 +162,15 @@ impl Shard {
 /// The scopes of one trace's spans with the policy's name in them, one at a time: neighbours share theirs.
 pub(super) struct OpenLabel {
     policy: u16,
-    sub_policy: Option<u16>,
+    /// By name: its number means something to the rules that the trace was judged under only.
+    sub_policy: Option<String>,
     is_late: bool,
     /// A scope as it came, and with the label; the latter is held.
     last: Option<(ScopeHandle, ScopeHandle)>,
 }
 
 impl OpenLabel {
-    pub(super) fn new(policy: u16, sub_policy: Option<u16>, is_late: bool) -> Self {
+    pub(super) fn new(policy: u16, sub_policy: Option<String>, is_late: bool) -> Self {
         Self { policy, sub_policy, is_late, last: None }
     }
 
@@ -182,10 +183,7 @@ impl OpenLabel {
         }
         let label = Label {
             policy: rules.policy_names().nth(usize::from(self.policy)).unwrap_or_default(),
-            sub_policy: self
-                .sub_policy
-                .and_then(|number| rules.sub_policy_names().get(usize::from(number)))
-                .map(|name| &**name),
+            sub_policy: self.sub_policy.as_deref(),
             is_late: self.is_late,
         };
         let (_, resource, envelope) = envelopes.parts(scope);

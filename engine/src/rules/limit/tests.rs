@@ -66,7 +66,8 @@ fn the_threshold_is_one_above_the_first_rejected() {
 fn what_passes_between_windows_is_paid_for_by_the_next() {
     let mut limits = one(Limit::bucket(Cost::Spans, 10, 10));
     cut(&mut limits, at(0), &[]);
-    limits.charge(0, 16);
+    limits.charge(0, 0, (1, true), 8);
+    limits.charge(0, 0, (2, true), 8);
     assert_eq!(cut(&mut limits, at(1), &[(9, 3), (8, 3)]), 9, "four were left of ten");
 }
 
@@ -110,4 +111,88 @@ fn one_of_so_many_follows_the_traffic() {
         let kept = (0..traces).filter(|number| *number >= limits.threshold(0, 0, 1)).count() as u64;
         assert_eq!(kept, traces / 4);
     }
+}
+
+/// Cost of what a limit keeps in so many windows, and the estimate of what came, weighted by the thresholds.
+fn kept_and_estimate(limits: &mut Limits, windows: u64, groups: u64, traces: u64, cost: u64) -> (f64, f64) {
+    let (mut kept, mut estimate, mut state) = (0.0, 0.0, 1u64);
+    for window in 0..windows {
+        let mut all = Vec::new();
+        for number in 0..groups * traces {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            all.push((1 + number % groups, state >> 8));
+        }
+        all.iter().for_each(|(group, randomness)| limits.offer(0, *group, *randomness, cost));
+        limits.cut(at(window));
+        for (group, randomness) in all {
+            let threshold = limits.threshold(0, group, cost);
+            if randomness >= threshold {
+                kept += cost as f64;
+                estimate += cost as f64 / (1.0 - threshold as f64 / NEVER as f64);
+            }
+        }
+    }
+    (kept, estimate)
+}
+
+#[test]
+fn groups_whose_part_is_less_than_a_trace_are_kept_with_a_chance() {
+    // 100 routes of 2 traces of 8 spans each second, and 100 spans a second for all: a span for each.
+    let mut limits = one(Limit::grouped(Cost::Spans, 100, Vec::new()));
+    let (kept, estimate) = kept_and_estimate(&mut limits, 1000, 100, 2, 8);
+    assert!((kept / 100_000.0 - 1.0).abs() < 0.05, "{kept} spans in 1000 seconds");
+    assert!((estimate / 1_600_000.0 - 1.0).abs() < 0.05, "{estimate} of 1600000");
+}
+
+#[test]
+fn one_of_so_many_holds_where_a_second_has_fewer() {
+    for is_grouped in [false, true] {
+        let mut limits = one(Limit { is_grouped, ..Limit::one_in(20.0) });
+        let (kept, estimate) = kept_and_estimate(&mut limits, 20_000, 1, 2, 8);
+        assert!((kept / 16_000.0 - 1.0).abs() < 0.1, "{kept} spans of 320000");
+        assert!((estimate / 320_000.0 - 1.0).abs() < 0.1, "{estimate} of 320000");
+    }
+}
+
+#[test]
+fn a_trace_kept_for_another_reason_between_windows_does_not_pay() {
+    let mut limits = one(Limit::bucket(Cost::Spans, 10, 10));
+    assert_eq!(cut(&mut limits, at(0), &[(9, 6), (5, 6)]), 6);
+    limits.charge(0, 0, (5, true), 10);
+    assert_eq!(cut(&mut limits, at(1), &[(9, 10)]), 0, "the threshold was 6: it did not pass here");
+}
+
+#[test]
+fn what_groups_had_left_and_what_was_counted_outlive_a_change_of_rules() {
+    let limit = Limit::grouped(Cost::Spans, 4, Vec::new());
+    let mut before = one(limit.clone());
+    (0..20).for_each(|number| before.offer(0, 3, number, 1));
+    before.offer(0, 3, 1, 100);
+    before.cut(at(0));
+    let mut after = one(limit);
+    after.inherit(&mut before, &[(0, 0)]);
+    assert_eq!(after.threshold(0, 3, 1), before.threshold(0, 3, 1));
+    assert_eq!((before.threshold(0, 3, 1), after.unreachable()), (12, 1), "a counter never falls");
+}
+
+#[test]
+fn a_limit_holds_also_where_every_trace_is_judged_early() {
+    let mut limits = one(Limit::bucket(Cost::Spans, 100, 0));
+    let (mut kept, mut estimate, mut state) = (0.0, 0.0, 1u64);
+    for window in 1..=1000u64 {
+        limits.cut(at(window));
+        for _ in 0..200 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let randomness = state >> 8;
+            limits.judge_early(true);
+            let threshold = limits.threshold(0, 0, 8);
+            limits.charge(0, 0, (randomness, randomness >= threshold), 8);
+            if randomness >= threshold {
+                kept += 8.0;
+                estimate += 8.0 / (1.0 - threshold as f64 / NEVER as f64);
+            }
+        }
+    }
+    assert!((0.95..1.05).contains(&(kept / 100_000.0)), "{kept} spans in 1000 seconds");
+    assert!((0.9..1.1).contains(&(estimate / 1_600_000.0)), "{estimate} of 1600000");
 }

@@ -1,0 +1,66 @@
+//! A trace whose bytes are in the log only is judged under the rules that it came under, and its label is theirs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use std::sync::Arc;
+use tailwater_config::sampling::{Policy, Rule, Sampling, Thresholds};
+use tailwater_engine::host::{ExportRequest, Host};
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, SegmentHandle, Unit};
+use tailwater_tests::shard_plan::roomy;
+
+#[derive(Default)]
+struct Kept(Vec<ExportRequest>);
+
+impl Host for Kept {
+    fn export(&mut self, request: ExportRequest) {
+        self.0.push(request);
+    }
+    fn judged(&mut self, _: &Judged) {}
+    fn resolve(&mut self, _: Unit) {}
+    fn recall(&mut self, _: KeptUnit) {}
+}
+
+fn composite(sub_policies: &[&str]) -> Sampling {
+    let policies = sub_policies.iter().map(|name| (Policy::new(name, Rule::AlwaysSample), 1000)).collect();
+    let policy = Policy::new("both", Rule::Composite { spans_per_second_max: 1000, policies });
+    Sampling { policies: vec![policy], thresholds: Thresholds::Collector, ..Sampling::default() }
+}
+
+fn send(shard: &mut Shard, now: Nanos, span_id: u8, host: &mut Kept) {
+    let span = Span { trace_id: vec![7; 16], span_id: vec![span_id; 8], ..Span::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let mut scanned = shard.scan(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).unwrap();
+    shard.accept(1);
+    scanned.place(Origin { segment: SegmentHandle::new(0, 3), first_unit: u32::from(span_id) }, now);
+    for (_, batch) in scanned.batches {
+        shard.take(now, batch, host);
+    }
+}
+
+#[test]
+fn the_sub_policy_in_a_label_is_that_of_the_rules_the_trace_was_judged_under() {
+    let rules = Arc::new(Rules::compile(&composite(&["before"])).unwrap());
+    let plan = ShardPlan { cold_after: Nanos::from_millis(20), record_policy: true, ..roomy(0, 1, 7) };
+    let mut shard = Shard::new(plan.clone(), rules.clone());
+    let mut host = Kept::default();
+    let at = |milliseconds: u64| Nanos(Nanos::PER_SECOND).plus(Nanos::from_millis(milliseconds));
+    send(&mut shard, at(0), 1, &mut host);
+    for step in 1..10 {
+        while shard.tick(at(step * 20), &mut host) {}
+    }
+    assert_eq!(shard.ledger().traces.cold_spans, 1, "its bytes are in the log only");
+    let after = Arc::new(Rules::compile_after(&composite(&["after"]), &rules).unwrap());
+    assert!(shard.reload(at(200), &after, &plan, &mut host));
+    send(&mut shard, at(900), 2, &mut host);
+    for step in 0..10 {
+        while shard.tick(at(1100 + step * 100), &mut host) {}
+    }
+    let sent = ExportTraceServiceRequest::decode(host.0.pop().unwrap().body).unwrap();
+    let text = format!("{:?}", sent.resource_spans[0].scope_spans[0].scope);
+    assert!(text.contains("\"before\"") && !text.contains("\"after\""), "{text}");
+}
