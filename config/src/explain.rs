@@ -157,15 +157,23 @@ fn policies_of(rules: &[NativeRule], remarks: &mut Vec<String>) -> Vec<Policy> {
             remarks.push(format!("{}: the Collector has no policies without an effect", rule.name));
             continue;
         }
+        let said = remarks.len();
         let mut parts: Vec<Policy> =
             rule.when.iter().filter(|one| is_collectors(one, &rule.name, remarks)).cloned().collect();
-        if rule.sampler == Sampler::AlwaysOff {
-            policies.push(Policy::new(&rule.name, Rule::Drop(parts)));
+        let drops = rule.sampler == Sampler::AlwaysOff;
+        if !drops {
+            parts.extend(before.iter().cloned());
+            parts.extend(parts_of(&rule.name, &rule.sampler, remarks));
+        }
+        if remarks.len() == said {
+            let whole = if drops { Rule::Drop(parts) } else { Rule::And(parts) };
+            policies.push(Policy::new(&rule.name, whole));
+        } else {
+            remarks.push(format!("{}: left out, since a policy without that would do more than the rule", rule.name));
+        }
+        if drops {
             continue;
         }
-        parts.extend(before.iter().cloned());
-        parts.extend(parts_of(&rule.name, &rule.sampler, remarks));
-        policies.push(Policy::new(&rule.name, Rule::And(parts)));
         match rule.when.as_slice() {
             [] => break,
             // One that could not be said is told already; later policies see its traces too.

@@ -46,7 +46,7 @@ impl Randomness {
     }
 
     /// The randomness of a trace that is judged now. `is_random`: its sender says that the id is random.
-    pub fn of(&mut self, trace_id: &TraceId, head: Option<&TraceHead>, is_random: bool) -> TraceRandomness {
+    pub fn of(&self, trace_id: &TraceId, head: Option<&TraceHead>, is_random: bool) -> TraceRandomness {
         if let Some(value) = head.and_then(|head| head.randomness) {
             return TraceRandomness { value, is_hashed: false };
         }
@@ -66,14 +66,21 @@ impl Randomness {
         TraceRandomness { value, is_hashed }
     }
 
-    /// Counts the value of byte 8 and says whether it comes too often.
-    fn is_suspect(&mut self, value: u8) -> bool {
-        self.seen[usize::from(value)] += 1;
+    /// Counts a trace, once, for those after it.
+    pub fn count(&mut self, trace_id: &TraceId, head: Option<&TraceHead>, is_random: bool) {
+        if self.source != RandomnessSource::Auto || head.is_some() || is_random {
+            return;
+        }
+        self.seen[usize::from(trace_id[8])] += 1;
         self.total += 1;
         if self.total >= SEEN_MAX {
             self.seen.iter_mut().for_each(|count| *count /= 2);
             self.total /= 2;
         }
+    }
+
+    /// Whether that value of byte 8 comes too often.
+    fn is_suspect(&self, value: u8) -> bool {
         let count = self.seen[usize::from(value)];
         if count < SUSPECT_MIN || value >= 128 {
             return false;
@@ -113,10 +120,12 @@ mod tests {
         for number in 0..20_000u64 {
             let byte_8 = mixed(number).to_le_bytes()[7];
             plain += u32::from(randomness.of(&id(number, byte_8), None, false).is_hashed);
+            randomness.count(&id(number, byte_8), None, false);
             // A third of the traffic was sampled at 0.1 %: byte 8 is 0.
             if number % 2 == 0 {
                 let found = randomness.of(&id(number, 0), None, false);
                 sampled += u32::from(found.is_hashed);
+                randomness.count(&id(number, 0), None, false);
                 assert!(!randomness.of(&id(number, 0), None, true).is_hashed, "the sender knows better");
             }
         }
@@ -128,7 +137,9 @@ mod tests {
     fn unsampled_and_half_sampled_traffic_is_left_alone() {
         let mut randomness = Randomness::new(RandomnessSource::Auto);
         for number in 0..50_000u64 {
-            assert!(!randomness.of(&id(number, mixed(number).to_le_bytes()[7]), None, false).is_hashed);
+            let id = id(number, mixed(number).to_le_bytes()[7]);
+            assert!(!randomness.of(&id, None, false).is_hashed);
+            randomness.count(&id, None, false);
         }
     }
 

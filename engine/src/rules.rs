@@ -39,6 +39,8 @@ pub struct Rules {
     /// The leaf on the sampled flag, if a policy asks for it.
     sampled_flag: Option<u16>,
     limits: Vec<Limit>,
+    /// The number of the limit over all rules.
+    budget: Option<u16>,
     /// What each limit is called: the name of its policy.
     limit_names: Vec<String>,
     sub_policy_names: Vec<String>,

@@ -113,6 +113,8 @@ pub struct Shard {
     window: u32,
     randomness: Randomness,
     quantiles: Quantiles,
+    /// Scratch: limits that a trace wants to pass, with its group and cost.
+    wants: Vec<(u16, u64, u64)>,
     intake: Intake,
     index: Index,
     buffer: Buffer,
@@ -163,6 +165,7 @@ impl Shard {
             window: 0,
             randomness: Randomness::new(plan.randomness),
             quantiles: Quantiles::new(rules.relative().len()),
+            wants: Vec::new(),
             marker: Marker::default(),
             due: Vec::new(),
             fragments: Vec::new(),

@@ -135,14 +135,24 @@ impl Trial {
             window.iter_mut().for_each(|held| held.compare_with_its_kind(&rules, &quantiles));
             let randomness: Vec<u64> = window
                 .iter()
-                .map(|held| randomness.of(&held.id, held.head.as_deref(), held.seen.is_random).value)
+                .map(|held| {
+                    randomness.count(&held.id, held.head.as_deref(), held.seen.is_random);
+                    randomness.of(&held.id, held.head.as_deref(), held.seen.is_random).value
+                })
                 .collect();
             if rules.has_windows() {
-                for (held, own) in window.iter().zip(&randomness) {
-                    let offer = &mut |limit, group, cost| limits.offer(limit, group, *own, cost);
-                    rules.offers(&held.evidence(), *own, offer);
+                for to_budget in [false, true] {
+                    let others = to_budget.then(|| limits.clone());
+                    for (held, own) in window.iter().zip(&randomness) {
+                        let offer = &mut |limit, group, cost| limits.offer(limit, group, *own, cost);
+                        rules.offers(&held.evidence(), *own, others.as_ref(), offer);
+                    }
+                    if to_budget {
+                        limits.cut_budget(end, rules.budget());
+                    } else {
+                        limits.cut(end, rules.budget());
+                    }
                 }
-                limits.cut(end);
             }
             for (held, own) in window.iter().zip(randomness) {
                 votes.fill(PolicyCounts::default());

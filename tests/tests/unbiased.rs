@@ -146,3 +146,16 @@ fn rules_of_our_own() {
         check_sampling(name, &read(&format!("sampling:\n  {rules}\n")));
     }
 }
+
+#[test]
+fn what_a_rule_may_not_keep_of_its_part_of_the_budget_goes_to_the_others() {
+    let rules = "budget: {spans_per_second: 1500}\n  rules: [{name: slow, when: [{latency: {threshold_ms: 150}}]}, \
+                 {name: rest, limit: {spans_per_second: 100}}]";
+    let sampling = read(&format!("sampling:\n  {rules}\n"));
+    let (traces, seconds) = (20_000, 10);
+    let totals = run(&Trial { sampling, shards: 1, traces, is_head_sampled: false, seed: 7 });
+    let kept = totals.kept();
+    assert!((1350 * seconds..=1650 * seconds).contains(&kept), "{kept} spans in {seconds} s of 1500 each");
+    // The rest is kept at less than 2 %, some thirty traces of each kind.
+    assert!(totals.worst() < 0.2, "{}", totals.signed());
+}

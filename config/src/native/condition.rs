@@ -79,6 +79,9 @@ pub(super) fn single<'a>(reader: &mut Reader<'_>, key: &str, node: &'a Node, wha
 fn service(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Rule> {
     let mut fields = Fields::of_block(key, node, &["service"], reader)?;
     let values = fields.texts("service")?;
+    if values.is_empty() {
+        fields.note("service", "names no service, so no trace matches");
+    }
     Some(Rule::StringAttribute { key: SERVICE_NAME.to_string(), values, regex: false, invert: false })
 }
 

@@ -49,6 +49,9 @@ pub(super) fn read(reader: &mut Reader<'_>, key: &str, node: &Node, depth: usize
             let items = items(reader, &path, &entry.node, "samplers")?;
             let one = |(index, item)| read(reader, &format!("{path}[{index}]"), item, depth + 1);
             let samplers: Option<Vec<Sampler>> = items.iter().enumerate().map(one).collect();
+            if items.is_empty() {
+                reader.note(entry.line, &path, "is empty, so it keeps nothing".to_string());
+            }
             Some(Sampler::AnyOf(samplers?))
         }
         "annotating" => annotating(reader, &path, &entry.node, depth),
@@ -128,8 +131,20 @@ fn terms(reader: &mut Reader<'_>, key: &str, node: &Node, besides: &[&'static st
     let one_in = fields.entry("keep_one_in").is_some().then(|| fields.number("keep_one_in"));
     let by = fields.texts("by")?;
     let amount = match (spans, bytes, one_in) {
-        (Some(spans), None, None) => Amount::SpansPerSecond(spans?),
-        (None, Some(bytes), None) => Amount::BytesPerSecond(bytes?),
+        (Some(spans), None, None) => {
+            let spans = spans?;
+            if spans == 0 {
+                fields.note("spans_per_second", "keeps nothing");
+            }
+            Amount::SpansPerSecond(spans)
+        }
+        (None, Some(bytes), None) => {
+            let bytes = bytes?;
+            if bytes == 0 {
+                fields.note("bytes_per_second", "keeps nothing");
+            }
+            Amount::BytesPerSecond(bytes)
+        }
         (None, None, Some(one_in)) => {
             let one_in = one_in?;
             if !(one_in >= 1.0 && one_in.is_finite()) {

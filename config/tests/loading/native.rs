@@ -111,9 +111,10 @@ fn rules_are_explained_as_policies_that_load_and_what_they_cannot_say_is_told() 
                    {receivers: [otlp], processors: [tail_sampling], exporters: [nop]}}}\n";
     let policies = reads(&format!("{text}{service}")).policies;
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
-    let expected = ["health checks", "errors of the shop", "slow for their route", "only slow", "nested", "rest"];
-    assert_eq!(names, expected, "{text}");
-    for remark in ["relative_latency", "no opposite of several conditions", "no sampler like", "no budget"] {
+    assert_eq!(names, ["health checks", "errors of the shop"], "what can be said as it is: {text}");
+    for remark in
+        ["relative_latency", "no opposite of several conditions", "no sampler like", "no budget", "rest: left out"]
+    {
         assert!(text.contains(remark), "{remark}: {text}");
     }
 }

@@ -84,6 +84,7 @@ impl Rules {
             trace_states: compiler.trace_states,
             sampled_flag: compiler.sampled_flag,
             limits: compiler.limits,
+            budget: compiler.budget,
             limit_names: compiler.limit_names,
             sub_policy_names: compiler.sub_policy_names,
             keys,
@@ -108,6 +109,7 @@ pub(super) struct Compiler {
     trace_states: Vec<TraceStateLeaf>,
     sampled_flag: Option<u16>,
     limits: Vec<Limit>,
+    pub(super) budget: Option<u16>,
     /// Where each limit stands: the names of its policy and those around it.
     limit_names: Vec<String>,
     sub_policy_names: Vec<String>,

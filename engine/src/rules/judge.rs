@@ -224,19 +224,35 @@ impl Rules {
         encoded.flat_map(|bytes| bytes.iter().copied()).collect()
     }
 
-    /// Tells `offer` of each limit that a trace wants to pass, with its group and cost, before the window is cut.
-    pub fn offers(&self, evidence: &Evidence<'_>, randomness: u64, offer: &mut impl FnMut(u16, u64, u64)) {
+    /// Tells `offer` of each limit that a trace wants to pass, with its group and cost, before the window is cut: of all but
+    /// the budget, as if every limit let all through; or with `others` of the budget, as far as the others let through,
+    /// whose thresholds they are.
+    pub fn offers(
+        &self,
+        evidence: &Evidence<'_>,
+        randomness: u64,
+        others: Option<&Limits>,
+        offer: &mut impl FnMut(u16, u64, u64),
+    ) {
+        if others.is_some() && self.budget.is_none() {
+            return;
+        }
+        let offer = &mut |number: u16, group: u64, cost: u64| {
+            if others.is_some() == (self.budget == Some(number)) {
+                offer(number, group, cost);
+            }
+        };
         for index in &self.order {
             let CompiledPolicy { node, condition, is_drop, .. } = &self.policies[usize::from(*index)];
             if let Some(condition) = condition {
                 if condition.threshold(evidence, None) == Some(0) {
-                    node.offers(evidence, randomness, offer);
+                    node.offers(evidence, randomness, others, offer);
                     break;
                 }
                 continue;
             }
             if node.is_limited() {
-                node.offers(evidence, randomness, offer);
+                node.offers(evidence, randomness, others, offer);
             }
             let is_certain = || node.threshold(evidence, None) == Some(0);
             let ends = if *is_drop { !node.is_limited() } else { self.sample_on_first_match && !node.is_limited() };
@@ -247,9 +263,15 @@ impl Rules {
         for index in &self.shadows {
             let CompiledPolicy { node, condition, .. } = &self.policies[usize::from(*index)];
             if condition.as_ref().is_none_or(|condition| condition.threshold(evidence, None) == Some(0)) {
-                node.offers(evidence, randomness, offer);
+                node.offers(evidence, randomness, others, offer);
             }
         }
+    }
+
+    /// The number of the limit over all rules, if there is one.
+    #[must_use]
+    pub fn budget(&self) -> Option<u16> {
+        self.budget
     }
 
     /// Whether limits are kept by randomness, so that traces are to be judged window by window.

@@ -9,8 +9,8 @@
 //! Traces judged between windows go by the threshold of the last window and are paid for by the next. Those that are judged
 //! early, to make room, may be all that there are, so that no window has any: they also have the chance that spends what
 //! is left on as many as wanted to pass early in the last second, and none passes while two seconds' worth is owed.
-//! Where the part of a group, or one of so many, is less than a single trace, ranking would keep nothing for ever: such
-//! traces are kept with the chance that spends the part in the mean. A chance depends on no trace's randomness either.
+//! Where what there is may not hold a single trace, ranking would keep nothing, and with it count nothing: such traces
+//! are kept with the chance that spends the part in the mean. A chance depends on no trace's randomness either.
 
 use crate::vocabulary::Nanos;
 use hashbrown::HashMap;
@@ -194,9 +194,7 @@ impl Bucket {
         let mut spent = 0.0;
         let mut single = 0;
         for (part, budget) in parts.iter().zip(budgets) {
-            let is_shared = self.limit.is_grouped || self.limit.one_in.is_some();
-            let (threshold, cost) =
-                if is_shared { threshold_or_chance(part, budget) } else { threshold_within(part, budget) };
+            let (threshold, cost) = threshold_or_chance(part, budget);
             spent += cost;
             if self.limit.is_grouped {
                 self.thresholds.insert(part[0].group, threshold);
@@ -366,9 +364,24 @@ impl Limits {
         }
     }
 
-    /// By randomness: sets every limit's threshold from what was offered since the last call.
-    pub fn cut(&mut self, now: Nanos) {
-        self.buckets.iter_mut().for_each(|bucket| bucket.cut(now));
+    /// By randomness: sets every limit's threshold but that of `budget` from what was offered since the last call; the
+    /// budget's lets all through until it is cut.
+    pub fn cut(&mut self, now: Nanos, budget: Option<u16>) {
+        for (number, bucket) in (0u16..).zip(&mut self.buckets) {
+            if Some(number) == budget {
+                bucket.threshold = 0;
+                bucket.thresholds.clear();
+            } else {
+                bucket.cut(now);
+            }
+        }
+    }
+
+    /// By randomness: sets the threshold of `budget`, after those of the others.
+    pub fn cut_budget(&mut self, now: Nanos, budget: Option<u16>) {
+        if let Some(bucket) = budget.and_then(|number| self.buckets.get_mut(usize::from(number))) {
+            bucket.cut(now);
+        }
     }
 
     /// What wanted to pass each limit since the last call: by this the shards of a node divide the limits.

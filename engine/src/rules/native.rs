@@ -82,7 +82,9 @@ impl Compiler {
             (spans, _) => (Cost::Spans, spans),
         };
         let promises = sampling.rules.iter().map(|rule| to_float(rule.budget_minimum_per_second)).collect();
-        self.limit("sampling.budget", Limit::grouped(cost, per_second, promises)).map(Some)
+        let budget = self.limit("sampling.budget", Limit::grouped(cost, per_second, promises))?;
+        self.budget = Some(budget.number);
+        Ok(Some(budget))
     }
 
     fn conditions_of(&mut self, rule: &NativeRule) -> Result<Node, RulesError> {

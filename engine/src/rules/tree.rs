@@ -269,9 +269,15 @@ impl Node {
     }
 
     /// Tells `offer` of every limit that a trace of this randomness wants to pass: those on which it depends whether the
-    /// node keeps it, all other limits let through.
-    pub(super) fn offers(&self, evidence: &Evidence<'_>, randomness: u64, offer: &mut impl FnMut(u16, u64, u64)) {
-        let passes = |node: &Self| node.threshold(evidence, None).is_some_and(|threshold| threshold <= randomness);
+    /// node keeps it, all other limits let through, or with `others` as they do.
+    pub(super) fn offers(
+        &self,
+        evidence: &Evidence<'_>,
+        randomness: u64,
+        others: Option<&Limits>,
+        offer: &mut impl FnMut(u16, u64, u64),
+    ) {
+        let passes = |node: &Self| node.threshold(evidence, others).is_some_and(|threshold| threshold <= randomness);
         match self {
             Self::Limit(limit) => {
                 let (group, cost) = evidence.terms(*limit);
@@ -281,7 +287,7 @@ impl Node {
                 for class in classes {
                     let own = class.node.threshold(evidence, None);
                     if own.is_some_and(|own| own <= randomness) {
-                        class.node.offers(evidence, randomness, offer);
+                        class.node.offers(evidence, randomness, others, offer);
                         let (group, cost) = evidence.terms(class.limit);
                         offer(class.limit.number, group, cost);
                     }
@@ -292,21 +298,21 @@ impl Node {
             }
             Self::All(nodes) => {
                 for (number, node) in nodes.iter().enumerate().filter(|(_, node)| node.is_limited()) {
-                    let others = nodes.iter().enumerate().filter(|(other, _)| *other != number);
-                    if others.map(|(_, node)| node).all(passes) {
-                        node.offers(evidence, randomness, offer);
+                    let siblings = nodes.iter().enumerate().filter(|(other, _)| *other != number);
+                    if siblings.map(|(_, node)| node).all(passes) {
+                        node.offers(evidence, randomness, others, offer);
                     }
                 }
             }
-            Self::Any(nodes) => nodes.iter().for_each(|node| node.offers(evidence, randomness, offer)),
-            Self::Not(node) | Self::Annotated(node, _) => node.offers(evidence, randomness, offer),
+            Self::Any(nodes) => nodes.iter().for_each(|node| node.offers(evidence, randomness, others, offer)),
+            Self::Not(node) | Self::Annotated(node, _) => node.offers(evidence, randomness, others, offer),
             Self::First(pairs) => {
                 if let Some(Some(node)) = Self::first(pairs, evidence) {
-                    node.offers(evidence, randomness, offer);
+                    node.offers(evidence, randomness, others, offer);
                 }
             }
             Self::Parent { root, .. } if evidence.level.is_none() && evidence.seen.root_seen => {
-                root.offers(evidence, randomness, offer);
+                root.offers(evidence, randomness, others, offer);
             }
             _ => {}
         }

@@ -73,7 +73,16 @@ impl Generations {
 
     /// Sets the thresholds of former limits.
     pub(super) fn cut(&mut self, now: Nanos) {
-        self.former.iter_mut().for_each(|former| former.limits.cut(now));
+        for Former { rules, limits, .. } in &mut self.former {
+            limits.cut(now, rules.budget());
+        }
+    }
+
+    /// Sets those of former budgets, after the others.
+    pub(super) fn cut_budgets(&mut self, now: Nanos) {
+        for Former { rules, limits, .. } in &mut self.former {
+            limits.cut_budget(now, rules.budget());
+        }
     }
 
     fn count(&mut self, in_force: u32, generation: u32) -> Option<&mut usize> {

@@ -83,6 +83,7 @@ impl Shard {
         let trace = buffer.traces.get(entry);
         let seen = Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen };
         let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
+        randomness.count(&trace.id, buffer.head(entry), trace.seen.is_random);
         let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
         let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies)?;
         rules.judge_shadows(&evidence, (own.value, now), limits, &ballot, &mut ledger.policies);

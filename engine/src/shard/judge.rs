@@ -143,7 +143,7 @@ impl Shard {
             let undecided = Ballot::dropped(DropReason::NotSampled);
             return (undecided, TraceRandomness { value: 0, is_hashed: false });
         }
-        let Self { buffer, rules, limits, generations, ledger, randomness, .. } = self;
+        let Self { buffer, rules, limits, generations, ledger, randomness, wants, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
         let evidence = buffer.evidence(entry);
@@ -153,6 +153,7 @@ impl Shard {
             return (ballot, TraceRandomness { value: 0, is_hashed: false });
         }
         let head = buffer.head(entry);
+        randomness.count(&trace.id, head, trace.seen.is_random);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
         limits.judge_early(occasion == Occasion::Early);
@@ -161,7 +162,9 @@ impl Shard {
         if matches!(occasion, Occasion::Early | Occasion::Drain) {
             // It goes by the last window's threshold: what it takes is missing in the next.
             let own = (randomness.value, matches!(ballot.verdict, Verdict::Keep(_)));
-            rules.offers(&evidence, own.0, &mut |limit, group, cost| limits.charge(limit, group, own, cost));
+            rules.offers(&evidence, own.0, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
+            rules.offers(&evidence, own.0, Some(limits), &mut |limit, group, cost| wants.push((limit, group, cost)));
+            wants.drain(..).for_each(|(limit, group, cost)| limits.charge(limit, group, own, cost));
         }
         (ballot, randomness)
     }
@@ -183,16 +186,28 @@ impl Shard {
     fn cut_limits(&mut self, now: Nanos, due: &[u32]) {
         self.refresh_all(due);
         due.iter().for_each(|entry| self.compare_with_its_kind(*entry));
-        let Self { buffer, rules, limits, generations, randomness, .. } = self;
+        self.offer(due, false);
+        self.limits.cut(now, self.rules.budget());
+        self.generations.cut(now);
+        // What a rule's own limits refuse is not to take a part of the budget.
+        self.offer(due, true);
+        self.limits.cut_budget(now, self.rules.budget());
+        self.generations.cut_budgets(now);
+    }
+
+    /// Offers traces to the limits, or to the budget.
+    fn offer(&mut self, due: &[u32], to_budget: bool) {
+        let Self { buffer, rules, limits, generations, randomness, wants, .. } = self;
         for entry in due {
             let trace = buffer.traces.get(*entry);
             let (rules, limits) = generations.of(trace.generation, rules, limits);
-            let evidence = buffer.evidence(*entry);
             let own = randomness.of(&trace.id, buffer.head(*entry), trace.seen.is_random).value;
-            rules.offers(&evidence, own, &mut |limit, group, cost| limits.offer(limit, group, own, cost));
+            let others = to_budget.then_some(&*limits);
+            rules.offers(&buffer.evidence(*entry), own, others, &mut |limit, group, cost| {
+                wants.push((limit, group, cost))
+            });
+            wants.drain(..).for_each(|(limit, group, cost)| limits.offer(limit, group, own, cost));
         }
-        limits.cut(now);
-        generations.cut(now);
     }
 
     /// The tick up to which traces are judged now: where limits need whole windows the one at which this window began.

@@ -45,7 +45,7 @@ fn cut(limits: &mut Limits, now: Nanos, window: &[(u64, u64)]) -> u64 {
     for (randomness, cost) in window {
         limits.offer(0, 0, *randomness, *cost);
     }
-    limits.cut(now);
+    limits.cut(now, None);
     limits.threshold(0, 0, 1)
 }
 
@@ -54,7 +54,11 @@ fn the_threshold_is_one_above_the_first_rejected() {
     let mut limits = one(Limit::bucket(Cost::Spans, 10, 10));
     assert_eq!(cut(&mut limits, at(0), &[(5, 3), (9, 3), (7, 4)]), 0, "all fit");
     assert_eq!(cut(&mut limits, at(1), &[(5, 4), (9, 4), (7, 4), (1, 1)]), 6, "no skipping to smaller ones");
-    assert_eq!(cut(&mut limits, at(1), &[(8, 3)]), NEVER, "two are left");
+    assert_eq!(
+        cut(&mut limits, at(1), &[(8, 3)]),
+        threshold_of(2.0 / 3.0, PRECISION_DEFAULT).unwrap(),
+        "two are left: a chance"
+    );
     assert_eq!(cut(&mut limits, at(1), &[(8, 2)]), 0, "what kept nothing cost nothing");
     assert_eq!(cut(&mut limits, at(2), &[(9, 5), (7, 3), (7, 3), (3, 1)]), 8, "what ties goes together");
     assert_eq!(cut(&mut limits, at(3), &[(9, 11), (3, 10)]), 0, "what can't ever fit is no candidate");
@@ -95,7 +99,7 @@ fn groups_share_equally_beyond_what_they_are_promised_and_pass_on_what_they_do_n
         .chain((0..10).map(|number| (4, 200 + number, 1)))
         .collect();
     window.iter().for_each(|(group, randomness, cost)| limits.offer(0, *group, *randomness, *cost));
-    limits.cut(at(0));
+    limits.cut(at(0), None);
     let kept =
         |group: u64| window.iter().filter(|(of, r, _)| *of == group && *r >= limits.threshold(0, group, 1)).count();
     assert_eq!((kept(2), kept(3), kept(4)), (7, 1, 1), "6 and half of the 3 that are left, 1, half of 3");
@@ -107,7 +111,7 @@ fn one_of_so_many_follows_the_traffic() {
     let mut limits = one(Limit::one_in(4.0));
     for (window, traces) in [(1u64, 100u64), (2, 1000)] {
         (0..traces).for_each(|number| limits.offer(0, 0, number, 1));
-        limits.cut(at(window));
+        limits.cut(at(window), None);
         let kept = (0..traces).filter(|number| *number >= limits.threshold(0, 0, 1)).count() as u64;
         assert_eq!(kept, traces / 4);
     }
@@ -123,7 +127,7 @@ fn kept_and_estimate(limits: &mut Limits, windows: u64, groups: u64, traces: u64
             all.push((1 + number % groups, state >> 8));
         }
         all.iter().for_each(|(group, randomness)| limits.offer(0, *group, *randomness, cost));
-        limits.cut(at(window));
+        limits.cut(at(window), None);
         for (group, randomness) in all {
             let threshold = limits.threshold(0, group, cost);
             if randomness >= threshold {
@@ -168,7 +172,7 @@ fn what_groups_had_left_and_what_was_counted_outlive_a_change_of_rules() {
     let mut before = one(limit.clone());
     (0..20).for_each(|number| before.offer(0, 3, number, 1));
     before.offer(0, 3, 1, 100);
-    before.cut(at(0));
+    before.cut(at(0), None);
     let mut after = one(limit);
     after.inherit(&mut before, &[(0, 0)]);
     assert_eq!(after.threshold(0, 3, 1), before.threshold(0, 3, 1));
@@ -180,7 +184,7 @@ fn a_limit_holds_also_where_every_trace_is_judged_early() {
     let mut limits = one(Limit::bucket(Cost::Spans, 100, 0));
     let (mut kept, mut estimate, mut state) = (0.0, 0.0, 1u64);
     for window in 1..=1000u64 {
-        limits.cut(at(window));
+        limits.cut(at(window), None);
         for _ in 0..200 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let randomness = state >> 8;
