@@ -180,14 +180,15 @@ fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String>
 /// `[:name:]` inside a class, the first bracket already taken; without its end it is literal text.
 fn named_class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
     let ahead: String = rest.clone().take(12).collect();
-    match ahead.find(":]") {
-        Some(end) if ahead[1..end].chars().all(|c| c.is_ascii_alphabetic() || c == '^') && end > 1 => {
+    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '^';
+    // The colon before the name may be the one of the end, as in `[[:]`.
+    let is_name = |end: usize| ahead.get(1..end).is_some_and(|name| !name.is_empty() && name.chars().all(is_letter));
+    match ahead.find(":]").filter(|end| is_name(*end)) {
+        Some(end) => {
             out.push('[');
-            for character in rest.by_ref().take(end + 2) {
-                out.push(character);
-            }
+            out.extend(rest.by_ref().take(end + 2));
         }
-        _ => out.push_str(r"\["),
+        None => out.push_str(r"\["),
     }
 }
 
@@ -197,6 +198,14 @@ mod tests {
 
     fn matches(pattern: &str, text: &str) -> bool {
         compile(pattern).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn a_class_that_only_looks_named_is_literal() {
+        for (pattern, text) in [(r"^[[:]+$", "[:"), (r"^[[:]:$", "[:"), (r"^[[::]+$", ":["), (r"^[[:x]+$", "x:[")] {
+            assert!(matches(pattern, text), "{pattern}");
+        }
+        assert!(matches(r"^[[:alpha:]]$", "a") && !matches(r"^[[:^alpha:]]$", "a"));
     }
 
     #[test]
