@@ -13,8 +13,8 @@ use tailwater_proto::otlp::wire::{Reader, put_header, put_varint};
 /// What is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Label<'a> {
-    /// The policy, as `tailsampling.policy`.
-    pub policy: &'a str,
+    /// The policy, as `tailsampling.policy`; `None` when it is not known, for a verdict of a former run.
+    pub policy: Option<&'a str>,
     /// The sub-policy of a composite, as `tailsampling.composite_policy`.
     pub sub_policy: Option<&'a str>,
     /// The spans came after the verdict: `tailsampling.cached_decision`.
@@ -48,7 +48,9 @@ pub fn labelled(envelope: &[u8], label: &Label<'_>) -> Vec<u8> {
             _ => rest.extend_from_slice(bytes),
         }
     }
-    put_text(POLICY, label.policy, &mut scope);
+    if let Some(policy) = label.policy {
+        put_text(POLICY, policy, &mut scope);
+    }
     if let Some(sub_policy) = label.sub_policy {
         put_text(SUB_POLICY, sub_policy, &mut scope);
     }
@@ -117,7 +119,7 @@ mod tests {
             ..InstrumentationScope::default()
         };
         let envelope = ScopeSpans { scope: Some(scope), schema_url: "s".into(), ..ScopeSpans::default() };
-        let label = Label { policy: "errors", sub_policy: Some("part"), is_late: true };
+        let label = Label { policy: Some("errors"), sub_policy: Some("part"), is_late: true };
         let out = ScopeSpans::decode(&labelled(&envelope.encode_to_vec(), &label)[..]).unwrap();
         let scope = out.scope.unwrap();
         assert_eq!((scope.name.as_str(), out.schema_url.as_str()), ("n", "s"));
@@ -127,8 +129,11 @@ mod tests {
 
     #[test]
     fn a_missing_scope_gets_one() {
-        let label = Label { policy: "p", sub_policy: None, is_late: false };
+        let label = Label { policy: Some("p"), sub_policy: None, is_late: false };
         let out = ScopeSpans::decode(&labelled(&[], &label)[..]).unwrap();
         assert_eq!(out.scope.unwrap().attributes, [text(POLICY, "p")]);
+        let unknown = Label { policy: None, sub_policy: None, is_late: true };
+        let out = ScopeSpans::decode(&labelled(&[], &unknown)[..]).unwrap();
+        assert_eq!(out.scope.unwrap().attributes, [attribute(LATE, Value::BoolValue(true))]);
     }
 }

@@ -182,7 +182,7 @@ impl OpenLabel {
             return with_label;
         }
         let label = Label {
-            policy: rules.policy_names().nth(usize::from(self.policy)).unwrap_or_default(),
+            policy: rules.policy_names().nth(usize::from(self.policy)),
             sub_policy: self.sub_policy.as_deref(),
             is_late: self.is_late,
         };
