@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
             Ok(_) => list.push(condition.to_string()),
             Err(error) => {
                 assert!(error.offset <= condition.len());
-                error.render(condition);
+                _ = error.render(condition);
             }
         }
     }
