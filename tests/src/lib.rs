@@ -14,6 +14,7 @@ pub mod log_simulation;
 pub mod next_hop;
 pub mod process;
 pub mod reload_simulation;
+pub mod shard_host;
 pub mod shard_plan;
 pub mod simulation;
 pub mod unbiased;

@@ -4,6 +4,7 @@
 //!
 //! Randomness is drawn from a sequence that fills its range evenly, so that a bias shows above the noise.
 
+use crate::shard_host::Kept;
 use crate::shard_plan::roomy;
 use bytes::Bytes;
 use fastrand::Rng;
@@ -15,10 +16,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tailwater_config::sampling::Sampling;
 use tailwater_engine::export::BatchLimits;
-use tailwater_engine::host::{ExportRequest, Host};
+use tailwater_engine::host::ExportRequest;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, Unit};
+use tailwater_engine::vocabulary::{Nanos, Origin};
 use tailwater_proto::consistent::{NEVER, adjusted_count, put_threshold, randomness_of};
 use tailwater_proto::tracestate;
 
@@ -96,19 +97,6 @@ impl Totals {
     pub fn kept(&self) -> u64 {
         self.spans.values().map(|total| total.kept).sum()
     }
-}
-
-/// Takes the exports.
-#[derive(Default)]
-struct Kept(Vec<ExportRequest>);
-
-impl Host for Kept {
-    fn export(&mut self, request: ExportRequest) {
-        self.0.push(request);
-    }
-    fn judged(&mut self, _: &Judged) {}
-    fn resolve(&mut self, _: Unit) {}
-    fn recall(&mut self, _: KeptUnit) {}
 }
 
 fn shard_plan(shard: u16, trial: &Trial) -> ShardPlan {
@@ -239,12 +227,12 @@ pub fn run(trial: &Trial) -> Totals {
         for shard in &mut shards {
             while shard.tick(now, &mut kept) {}
         }
-        kept.0.drain(..).for_each(|request| world.count(&request));
+        kept.requests.drain(..).for_each(|request| world.count(&request));
     }
     for shard in &mut shards {
         while shard.drain(now, &mut kept) {}
     }
-    kept.0.drain(..).for_each(|request| world.count(&request));
+    kept.requests.drain(..).for_each(|request| world.count(&request));
     world.totals
 }
 

@@ -6,23 +6,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use std::sync::Arc;
 use tailwater_config::sampling::{Policy, Rule, Sampling, Thresholds};
-use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, SegmentHandle, Unit};
+use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
+use tailwater_tests::shard_host::Kept;
 use tailwater_tests::shard_plan::roomy;
-
-#[derive(Default)]
-struct Kept(Vec<ExportRequest>);
-
-impl Host for Kept {
-    fn export(&mut self, request: ExportRequest) {
-        self.0.push(request);
-    }
-    fn judged(&mut self, _: &Judged) {}
-    fn resolve(&mut self, _: Unit) {}
-    fn recall(&mut self, _: KeptUnit) {}
-}
 
 fn composite(sub_policies: &[&str]) -> Sampling {
     let policies = sub_policies.iter().map(|name| (Policy::new(name, Rule::AlwaysSample), 1000)).collect();
@@ -60,7 +48,7 @@ fn the_sub_policy_in_a_label_is_that_of_the_rules_the_trace_was_judged_under() {
     for step in 0..10 {
         while shard.tick(at(1100 + step * 100), &mut host) {}
     }
-    let sent = ExportTraceServiceRequest::decode(host.0.pop().unwrap().body).unwrap();
+    let sent = ExportTraceServiceRequest::decode(host.requests.pop().unwrap().body).unwrap();
     let text = format!("{:?}", sent.resource_spans[0].scope_spans[0].scope);
     assert!(text.contains("\"before\"") && !text.contains("\"after\""), "{text}");
 }

@@ -6,28 +6,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use std::sync::Arc;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
-use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Nanos, Origin, SegmentHandle, SpanMark, Unit};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, SegmentHandle, SpanMark};
+use tailwater_tests::shard_host::Kept;
 use tailwater_tests::shard_plan::roomy;
-
-#[derive(Default)]
-struct Kept {
-    requests: Vec<ExportRequest>,
-    recalled: Vec<KeptUnit>,
-}
-
-impl Host for Kept {
-    fn export(&mut self, request: ExportRequest) {
-        self.requests.push(request);
-    }
-    fn judged(&mut self, _: &Judged) {}
-    fn resolve(&mut self, _: Unit) {}
-    fn recall(&mut self, unit: KeptUnit) {
-        self.recalled.push(unit);
-    }
-}
 
 #[test]
 fn a_cold_span_leaves_with_its_threshold_from_any_shard() {
