@@ -56,7 +56,7 @@ impl Summary {
         self.bytes = self.bytes.saturating_add(record.length);
     }
 
-    /// Merges a span, `bytes` long, with its leaves; `more` are the leaves past the first 64 of the summary, `record_more`
+    /// Merges a span with its leaves; `more` are the leaves past the first 64 of the summary, `record_more`
     /// those of the span.
     #[inline]
     pub fn absorb(&mut self, rules: &Rules, record: &SpanRecord, more: &mut [u64], record_more: &[u64]) {

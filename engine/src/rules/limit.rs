@@ -367,6 +367,8 @@ impl Limits {
     /// By randomness: sets every limit's threshold but that of `budget` from what was offered since the last call; the
     /// budget's lets all through until it is cut.
     pub fn cut(&mut self, now: Nanos, budget: Option<u16>) {
+        // What is offered to the budget next is of this window, whatever was judged before it.
+        self.is_early = false;
         for (number, bucket) in (0u16..).zip(&mut self.buckets) {
             if Some(number) == budget {
                 bucket.threshold = 0;

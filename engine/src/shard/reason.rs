@@ -76,6 +76,7 @@ impl Shard {
         // What limits let through may be paid at once: from a copy.
         let mut limits = limits.clone();
         limits.judge_early(false);
+        limits.judge_early(false);
         let (ballot, own) = if rules.is_by_randomness() {
             let head = buffer.head(entry);
             let own = randomness.of(&trace.id, head, trace.seen.is_random).value;

@@ -200,3 +200,14 @@ fn a_limit_holds_also_where_every_trace_is_judged_early() {
     assert!((0.95..1.05).contains(&(kept / 100_000.0)), "{kept} spans in 1000 seconds");
     assert!((0.9..1.1).contains(&(estimate / 1_600_000.0)), "{estimate} of 1600000");
 }
+
+#[test]
+fn a_window_is_not_cut_as_early_because_the_trace_before_it_was() {
+    let mut limits = one(Limit::bucket(Cost::Spans, 10, 10));
+    limits.judge_early(true);
+    (0..100).for_each(|number| limits.charge(0, 0, (number, false), 10));
+    limits.cut(at(1), None);
+    assert_eq!(limits.threshold(0, 0, 1), 0, "nothing of the window wanted to pass");
+    limits.judge_early(true);
+    assert!(limits.threshold(0, 0, 1) > 0, "a thousand spans wanted to pass early");
+}
