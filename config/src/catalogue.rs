@@ -4,6 +4,7 @@
 mod exporter;
 mod node;
 mod receiver;
+mod sampling;
 mod wal;
 
 use std::net::SocketAddr;
@@ -11,9 +12,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::draft::{Draft, ReceiverDraft};
-use crate::sampling::Policy;
 use crate::sampling::native::NativeRule;
-use crate::settings::OtlpExporter;
+use crate::sampling::{Policy, Sampling};
+use crate::settings::{OtlpExporter, Pipeline};
 use crate::value::{show_bytes, show_duration};
 
 /// What a key takes, with its bounds (inclusive).
@@ -156,6 +157,11 @@ pub(crate) enum Which {
 pub(crate) enum Target {
     Node(&'static Key<Draft>),
     Receiver(Which, &'static Key<ReceiverDraft>),
+    Sampling(&'static Key<Sampling>),
+    /// With the pipeline's name.
+    PipelineSampling(String, &'static Key<Sampling>),
+    /// With the pipeline's name.
+    Pipeline(String, &'static Key<Pipeline>),
     /// With the exporter's name.
     Exporter(String, &'static Key<OtlpExporter>),
 }
@@ -174,6 +180,14 @@ impl Target {
         {
             return Self::exporter(name, rest);
         }
+        if let Some((name, rest)) = path.strip_prefix("pipelines.").and_then(|path| path.split_once('.'))
+            && is_pipeline_name(name)
+        {
+            return Self::pipeline(name, rest);
+        }
+        if let Some(rest) = path.strip_prefix("sampling.") {
+            return sampling::KEYS.iter().find(|key| key.path == rest).map(Self::Sampling);
+        }
         node::KEYS.iter().chain(wal::KEYS).find(|key| key.path == path).map(Self::Node)
     }
 
@@ -183,18 +197,32 @@ impl Target {
         Some(Self::Exporter(name.to_string(), key))
     }
 
+    /// The knob at a path below the pipeline of that name, whatever the name is.
+    pub(crate) fn pipeline(name: &str, rest: &str) -> Option<Self> {
+        if rest == sampling::EXPORTERS.path {
+            return Some(Self::Pipeline(name.to_string(), &sampling::EXPORTERS));
+        }
+        let key = sampling::KEYS.iter().find(|key| key.path == rest)?;
+        Some(Self::PipelineSampling(name.to_string(), key))
+    }
+
     /// What the knob takes.
     pub(crate) fn kind(&self) -> Kind {
         match self {
+            Self::Sampling(key) | Self::PipelineSampling(_, key) => key.kind,
+            Self::Pipeline(_, key) => key.kind,
             Self::Node(key) => key.kind,
             Self::Receiver(_, key) => key.kind,
             Self::Exporter(_, key) => key.kind,
         }
     }
 
-    /// Where the value goes; an exporter that is not there yet is added.
+    /// Where the value goes; an exporter or pipeline that is not there yet is added.
     pub(crate) fn slot<'a>(&self, draft: &'a mut Draft) -> Slot<'a> {
         match self {
+            Self::Sampling(key) => (key.slot)(&mut draft.config.sampling),
+            Self::PipelineSampling(name, key) => (key.slot)(&mut draft.pipeline_mut(name).sampling),
+            Self::Pipeline(name, key) => (key.slot)(draft.pipeline_mut(name)),
             Self::Node(key) => (key.slot)(draft),
             Self::Receiver(which, key) => (key.slot)(draft.receiver_mut(*which)),
             Self::Exporter(name, key) => (key.slot)(draft.exporter_mut(name)),
@@ -207,7 +235,20 @@ pub(crate) fn is_exporter_name(name: &str) -> bool {
     name == "otlp" || name.strip_prefix("otlp/").is_some_and(|rest| !rest.is_empty() && !rest.contains('.'))
 }
 
-/// Every knob, in the order of the reference page.
+/// Whether a key of the native file's `pipelines` section can name a pipeline.
+pub(crate) fn is_pipeline_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= PIPELINE_NAME_BYTES_MAX && !name.contains(['.', '\n'])
+}
+
+/// Longest name of a pipeline: each byte may take three in the name of its log's directory, and file systems take 255.
+const PIPELINE_NAME_BYTES_MAX: usize = 80;
+
+/// The native name of an exporter of a Collector's file, which has other names for an OTLP exporter.
+pub(crate) fn native_exporter_name(name: &str) -> String {
+    if is_exporter_name(name) { name.to_string() } else { format!("otlp/{}", name.replace(['/', '.'], "-")) }
+}
+
+/// Every knob, in the order of the reference page. Pipelines have those of `sampling` again, in the file alone.
 #[must_use]
 pub fn knobs() -> Vec<Knob> {
     let mut draft = Draft::native();
@@ -221,7 +262,13 @@ pub fn knobs() -> Vec<Knob> {
             knobs.push(knob(prefix, key, draft.receiver_mut(which)));
         }
     }
-    for key in wal::KEYS.iter().chain(after) {
+    for key in wal::KEYS {
+        knobs.push(knob("", key, &mut draft));
+    }
+    for key in sampling::KEYS {
+        knobs.push(knob("sampling.", key, &mut draft.config.sampling));
+    }
+    for key in after {
         knobs.push(knob("", key, &mut draft));
     }
     for key in exporter::KEYS {
@@ -240,19 +287,39 @@ pub(crate) struct Row {
     pub(crate) target: Target,
 }
 
-/// Every knob of a configuration with exporters of those names.
-pub(crate) fn rows(exporters: &[String]) -> Vec<Row> {
-    let pieces = |path: &str| path.split('.').map(ToString::to_string).collect::<Vec<_>>();
+fn pieces(path: &str) -> Vec<String> {
+    path.split('.').map(ToString::to_string).collect()
+}
+
+/// Every knob of one pipeline.
+fn pipeline_rows(name: &str) -> Vec<Row> {
+    let row = |rest: &str, target| {
+        let mut segments = vec!["pipelines".to_string(), name.replace('.', "-")];
+        segments.extend(pieces(rest));
+        Row { path: format!("pipelines.{name}.{rest}"), segments, target }
+    };
+    let exporters = &sampling::EXPORTERS;
+    let own = std::iter::once(row(exporters.path, Target::Pipeline(name.to_string(), exporters)));
+    own.chain(sampling::KEYS.iter().map(|key| row(key.path, Target::PipelineSampling(name.to_string(), key)))).collect()
+}
+
+/// Every knob of a configuration with exporters and pipelines of those names. Where there are pipelines, `sampling` has
+/// been said by each.
+pub(crate) fn rows(exporters: &[String], pipelines: &[String]) -> Vec<Row> {
     let mut rows = Vec::new();
     for knob in knobs().into_iter().filter(|knob| !knob.path.starts_with("exporters.otlp.")) {
-        if let Some(target) = Target::find(&knob.path) {
-            rows.push(Row { segments: pieces(&knob.path), path: knob.path, target });
+        let is_first = !rows.iter().any(|row: &Row| matches!(row.target, Target::PipelineSampling(..)));
+        match Target::find(&knob.path) {
+            Some(Target::Sampling(_)) if !pipelines.is_empty() && is_first => {
+                rows.extend(pipelines.iter().flat_map(|name| pipeline_rows(name)));
+            }
+            Some(Target::Sampling(_)) if !pipelines.is_empty() => {}
+            Some(target) => rows.push(Row { segments: pieces(&knob.path), path: knob.path, target }),
+            None => {}
         }
     }
     for name in exporters {
-        // The Collector's other names for an OTLP exporter become a native one.
-        let native =
-            if is_exporter_name(name) { name.clone() } else { format!("otlp/{}", name.replace(['/', '.'], "-")) };
+        let native = native_exporter_name(name);
         for key in exporter::KEYS {
             let mut segments = vec!["exporters".to_string(), native.clone()];
             segments.extend(pieces(key.path));

@@ -10,10 +10,11 @@ mod walk;
 
 use std::collections::BTreeSet;
 
+use crate::catalogue;
 use crate::load::Layers;
 use crate::problem::{Fault, Source};
 use crate::sampling::{Policy, Rule};
-use crate::settings::{ExportProtocol, OtlpExporter, Retry, Signals};
+use crate::settings::{ExportProtocol, FILE_EXPORTER, NO_EXPORTER, OtlpExporter, Retry, Signals};
 use crate::suggest;
 use crate::yaml::{Entry, Node, Value};
 
@@ -25,6 +26,51 @@ const SECTIONS: &[&str] = &["receivers", "processors", "exporters", "connectors"
 /// Whether the file is written in the Collector's language.
 pub(crate) fn is_collector(root: &Node) -> bool {
     ["receivers", "processors", "service"].iter().any(|section| root.get(section).is_some())
+}
+
+/// The type of the processor that samples.
+const SAMPLER: &str = "tail_sampling";
+
+/// Pipelines of traces with the same sampler, or without any: what they keep is the same.
+struct Way<'p> {
+    sampler: Option<&'p Part>,
+    pipelines: Vec<&'p Pipeline>,
+}
+
+impl Way<'_> {
+    /// The name of the first pipeline, as under `service.pipelines`.
+    fn name(&self) -> &str {
+        let key = &self.pipelines[0].key;
+        key.strip_prefix("service.pipelines.").unwrap_or(key)
+    }
+
+    /// Where what is kept goes, as in the list of a native pipeline.
+    fn exporters(&self) -> Vec<String> {
+        let mut names = BTreeSet::new();
+        for part in self.pipelines.iter().flat_map(|pipeline| &pipeline.exporters) {
+            match part.kind() {
+                "file" => _ = names.insert(FILE_EXPORTER.to_string()),
+                // These print or discard.
+                "debug" | "logging" | "nop" => {}
+                _ => _ = names.insert(part.id.clone()),
+            }
+        }
+        if names.is_empty() { vec![NO_EXPORTER.to_string()] } else { names.into_iter().collect() }
+    }
+}
+
+/// The ways of traces, in the order of their first pipelines.
+fn ways(pipelines: &[Pipeline]) -> Vec<Way<'_>> {
+    let mut ways: Vec<Way<'_>> = Vec::new();
+    for pipeline in pipelines.iter().filter(|pipeline| pipeline.signal == Signal::Traces) {
+        let sampler = pipeline.processors.iter().find(|part| part.kind() == SAMPLER);
+        let id = |part: Option<&Part>| part.map(|part| part.id.clone());
+        match ways.iter_mut().find(|way| id(way.sampler) == id(sampler)) {
+            Some(way) => way.pipelines.push(pipeline),
+            None => ways.push(Way { sampler, pipelines: vec![pipeline] }),
+        }
+    }
+    ways
 }
 
 /// What an import needs everywhere.
@@ -146,19 +192,13 @@ impl Importer<'_> {
     }
 
     fn processors(&mut self, root: &Node, pipelines: &[Pipeline]) {
-        let mut sampler: Option<&Part> = None;
         for part in distinct(pipelines, |pipeline| &pipeline.processors) {
+            if part.kind() == SAMPLER {
+                continue;
+            }
             let Some(entry) = self.component(root, "processors", part) else { continue };
             let key = format!("processors.{}", part.id);
-            if part.kind() == "tail_sampling" {
-                if let Some(first) = sampler {
-                    let cause = format!("a second tail_sampling processor beside `{}`", first.id);
-                    self.refuse(part.line, &part.key, cause, "join their policies in one");
-                    continue;
-                }
-                sampler = Some(part);
-                walk::tail_sampling(self, &key, &entry);
-            } else if let Some(text) = tables::harmless_processor(part.kind()) {
+            if let Some(text) = tables::harmless_processor(part.kind()) {
                 self.note_all(entry.line, &key, &entry.node, text);
             } else {
                 let cause =
@@ -171,42 +211,66 @@ impl Importer<'_> {
                 );
             }
         }
-        self.same_processors(pipelines);
-        self.sampler_of_traces(pipelines, sampler.is_some());
+        self.misplaced_samplers(pipelines);
+        let ways = ways(pipelines);
+        for way in &ways {
+            // Only where there are several need they be told apart.
+            let name = (ways.len() > 1).then(|| way.name());
+            self.sampler(root, way, name);
+        }
     }
 
-    /// There is one way through for each signal, so its pipelines must treat data alike.
-    fn same_processors(&mut self, pipelines: &[Pipeline]) {
-        for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
-            let mut of_signal = pipelines.iter().filter(|pipeline| pipeline.signal == signal);
-            let Some(first) = of_signal.next() else { continue };
-            for other in of_signal {
-                if !first.processors.iter().map(|part| &part.id).eq(other.processors.iter().map(|part| &part.id)) {
-                    let cause = format!(
-                        "has other processors than {}, and there is one way through for each signal",
-                        first.key
+    /// Samplers where they can't be: one after the other, or where there are no traces.
+    fn misplaced_samplers(&mut self, pipelines: &[Pipeline]) {
+        for pipeline in pipelines {
+            let samplers = pipeline.processors.iter().filter(|part| part.kind() == SAMPLER);
+            if pipeline.signal != Signal::Traces {
+                for part in samplers {
+                    self.refuse(
+                        part.line,
+                        &part.key,
+                        "tail_sampling takes traces only",
+                        "remove it from this pipeline",
                     );
-                    self.refuse(other.line, &other.key, cause, "give both the same processors, or run two instances");
                 }
+                continue;
+            }
+            for part in samplers.skip(1) {
+                let cause = "a second tail_sampling processor in the same pipeline";
+                let remedy = "join their policies with `and`, or give it a pipeline of its own";
+                self.refuse(part.line, &part.key, cause, remedy);
             }
         }
     }
 
-    fn sampler_of_traces(&mut self, pipelines: &[Pipeline], sampled: bool) {
-        let Some(traces) = pipelines.iter().find(|pipeline| pipeline.signal == Signal::Traces) else {
-            return;
-        };
-        if let Some(part) = pipelines
-            .iter()
-            .filter(|pipeline| pipeline.signal != Signal::Traces)
-            .flat_map(|pipeline| &pipeline.processors)
-            .find(|part| part.kind() == "tail_sampling")
-        {
-            self.refuse(part.line, &part.key, "tail_sampling takes traces only", "remove it from this pipeline");
+    /// The policies of one way, and where what they keep goes.
+    fn sampler(&mut self, root: &Node, way: &Way<'_>, name: Option<&str>) {
+        let first = way.pipelines[0];
+        if let Some(name) = name {
+            if !catalogue::is_pipeline_name(&name.replace('.', "-")) {
+                let remedy = "give it a name of at most 80 characters";
+                self.refuse(first.line, &first.key, "the name of the pipeline is too long", remedy);
+                return;
+            }
+            let source = self.source(first.line);
+            self.layers.sources.insert(format!("pipelines.{name}"), source);
+            let exporters = way.exporters();
+            self.layers.draft.pipeline_mut(name).exporters = exporters;
         }
-        if !sampled {
-            self.layers.draft.config.sampling.policies = vec![Policy::new("keep_all", Rule::AlwaysSample)];
-            self.note(traces.line, &traces.key, "has no tail_sampling processor, so every trace is kept");
+        match way.sampler.and_then(|part| Some((part, self.component(root, "processors", part)?))) {
+            Some((part, entry)) => walk::tail_sampling(self, &format!("processors.{}", part.id), name, &entry),
+            None => {
+                let draft = &mut self.layers.draft;
+                let sampling = match name {
+                    Some(name) => &mut draft.pipeline_mut(name).sampling,
+                    None => &mut draft.config.sampling,
+                };
+                sampling.policies = vec![Policy::new("keep_all", Rule::AlwaysSample)];
+                // A sampler that is named and not defined has been refused.
+                if way.sampler.is_none() {
+                    self.note(first.line, &first.key, "has no tail_sampling processor, so every trace is kept");
+                }
+            }
         }
     }
 
@@ -237,7 +301,10 @@ impl Importer<'_> {
                     ));
                     walk::exporter(self, &key, &part.id, &entry, tables::EXPORTER_HTTP);
                 }
-                "file" => walk::file_exporter(self, &key, &entry),
+                "file" => {
+                    self.layers.draft.file_signals = signals;
+                    walk::file_exporter(self, &key, &entry);
+                }
                 "debug" | "logging" | "nop" => {
                     self.note_all(entry.line, &key, &entry.node, "prints or discards only, is not used here");
                 }

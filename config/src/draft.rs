@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use crate::catalogue::Which;
 use crate::sampling::Sampling;
-use crate::settings::{Ack, Config, FileExporter, GIB, Memory, OtlpExporter, Receiver, Receivers, Wal};
+use crate::settings::{
+    Ack, Config, FileExporter, GIB, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Signals, Wal,
+};
 
 /// A receiver and whether it listens.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub(crate) struct Draft {
     pub(crate) file_path: Option<PathBuf>,
     /// Where the embedded exporter's file is begun anew.
     pub(crate) file_bytes_max: u64,
+    /// What is written there.
+    pub(crate) file_signals: Signals,
 }
 
 impl Draft {
@@ -50,6 +54,7 @@ impl Draft {
             exporters: Vec::new(),
             file_path: None,
             file_bytes_max: GIB,
+            file_signals: Signals::ALL,
         }
     }
 
@@ -79,6 +84,7 @@ impl Draft {
         if let Some(file) = &config.exporters.file {
             draft.file_path = Some(file.path.clone());
             draft.file_bytes_max = file.bytes_max;
+            draft.file_signals = file.signals;
         }
         draft
     }
@@ -101,6 +107,18 @@ impl Draft {
         &mut self.exporters[index]
     }
 
+    /// The pipeline of that name, added when it is not there: as `sampling` says, until it says otherwise.
+    pub(crate) fn pipeline_mut(&mut self, name: &str) -> &mut Pipeline {
+        let Config { pipelines, sampling, .. } = &mut self.config;
+        let position = pipelines.iter().position(|pipeline| pipeline.name == name);
+        let index = position.unwrap_or_else(|| {
+            let (name, sampling) = (name.to_string(), sampling.clone());
+            pipelines.push(Pipeline { name, exporters: Vec::new(), sampling });
+            pipelines.len() - 1
+        });
+        &mut pipelines[index]
+    }
+
     /// The configuration with its receivers and exporters in place.
     pub(crate) fn into_config(self) -> Config {
         let mut config = self.config;
@@ -111,9 +129,9 @@ impl Draft {
         };
         config.receivers =
             Receivers { grpc: open(self.grpc), http: open(self.http), signals: config.receivers.signals };
+        let (bytes_max, signals) = (self.file_bytes_max, self.file_signals);
         let file_default = self.exporters.is_empty().then(|| config.node.data_directory.join("kept.jsonl"));
-        config.exporters.file =
-            self.file_path.or(file_default).map(|path| FileExporter { path, bytes_max: self.file_bytes_max });
+        config.exporters.file = self.file_path.or(file_default).map(|path| FileExporter { path, bytes_max, signals });
         config.exporters.otlp = self.exporters;
         config
     }

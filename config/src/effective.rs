@@ -13,6 +13,7 @@ use crate::policies::percent_of;
 use crate::problem::Source;
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Rule};
+use crate::settings::{FILE_EXPORTER, NO_EXPORTER};
 use crate::yaml::{Resolved, Scalar, Style};
 
 /// What stands for a secret.
@@ -23,8 +24,16 @@ const REDACTED: &str = "[redacted]";
 pub fn effective(loaded: &Loaded) -> String {
     let mut draft = Draft::of(&loaded.config);
     let names: Vec<String> = draft.exporters.iter().map(|exporter| exporter.name.clone()).collect();
+    let pipelines: Vec<String> = draft.config.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+    for pipeline in &mut draft.config.pipelines {
+        for name in &mut pipeline.exporters {
+            if name != FILE_EXPORTER && name != NO_EXPORTER {
+                *name = catalogue::native_exporter_name(name);
+            }
+        }
+    }
     let mut writer = Writer { out: String::new(), open: Vec::new() };
-    for row in catalogue::rows(&names) {
+    for row in catalogue::rows(&names, &pipelines) {
         let target = &row.target;
         let source = loaded.sources.get(&row.path);
         writer.key(&row.segments, target.kind(), &target.slot(&mut draft), source);
@@ -58,7 +67,7 @@ impl Writer {
         let Some(lines) = written(kind, slot, sections.len()) else { return };
         let common = self.open.iter().zip(sections).take_while(|(one, other)| one == other).count();
         for (level, section) in sections.iter().enumerate().skip(common) {
-            self.line(level, &format!("{section}:"), None);
+            self.line(level, &format!("{}:", text(section)), None);
         }
         self.open = sections.to_vec();
         match lines {

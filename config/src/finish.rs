@@ -1,13 +1,13 @@
 //! The last step: what is worked out from other values, and the checks that look at more than one key.
 
+mod sampling;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::draft::Draft;
 use crate::problem::{Fault, Findings, Source, shown};
-use crate::sampling::{Rule, Sampling, Strategy, Thresholds};
-use crate::settings::{Ack, Config, MIB, OtlpExporter, Wal};
-use crate::value::show_duration;
+use crate::settings::{Ack, Config, FILE_EXPORTER, MIB, NO_EXPORTER, OtlpExporter, Wal};
+use crate::suggest;
 
 /// Share of the machine's memory taken when nothing is written, percent. The rest is the kernel's, for sockets and the
 /// page cache under the log.
@@ -16,8 +16,6 @@ const MEMORY_PERCENT: u64 = 60;
 const RECEIVE_SHARE: u64 = 8;
 /// Part of the memory for the log's buffers when nothing is written.
 const WAL_BUFFER_SHARE: u64 = 16;
-/// Longest time from the first span to the verdict when traces end by inactivity and nothing is written.
-const TRACE_DURATION_DEFAULT: Duration = Duration::from_secs(3600);
 /// Taken when the caller cannot tell the machine's memory.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * MIB;
 
@@ -59,16 +57,16 @@ pub(crate) fn finish(
         let remedy = "enable otlp.grpc or otlp.http; in a Collector file use the otlp receiver in a pipeline";
         checks.refuse("otlp", None, "no receiver is enabled, so nothing could arrive", remedy);
     }
-    waits(&mut draft, &mut checks);
-    strategy(&draft.config.sampling, &mut checks);
-    thresholds(&draft.config.sampling, &mut checks);
-    rules(&mut draft.config.sampling, &mut checks);
     wal(&mut draft, &mut checks);
+    samplings(&mut draft, &mut checks);
+    pipeline_exporters(&draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);
     }
     findings.problems.is_empty().then(|| draft.into_config())
 }
+
+use sampling::{prefix, samplings};
 
 fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     let machine = if machine == 0 { MEMORY_BYTES_UNKNOWN } else { machine };
@@ -92,106 +90,6 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     }
 }
 
-/// How a trace ends when it ends by inactivity.
-fn waits(draft: &mut Draft, checks: &mut Checks<'_>) {
-    let sampling = &mut draft.config.sampling;
-    let key = "sampling.max_trace_duration";
-    if sampling.inactivity_timeout.is_zero() {
-        if !sampling.max_trace_duration.is_zero() {
-            let text =
-                "has no effect without sampling.inactivity_timeout: sampling.decision_wait bounds a trace's life";
-            checks.findings.note(checks.source(key), key, text);
-        }
-        return;
-    }
-    if sampling.max_trace_duration.is_zero() {
-        if checks.sources.contains_key(key) {
-            let cause = "a trace that goes on for ever would never be judged";
-            checks.refuse(key, Some("0s".to_string()), cause, "write how long a trace may last, such as 1h");
-            return;
-        }
-        sampling.max_trace_duration = TRACE_DURATION_DEFAULT.max(sampling.inactivity_timeout);
-    }
-    if sampling.inactivity_timeout > sampling.max_trace_duration {
-        let value = Some(show_duration(sampling.inactivity_timeout));
-        let remedy = "lower it, or raise sampling.max_trace_duration";
-        checks.refuse("sampling.inactivity_timeout", value, "is longer than sampling.max_trace_duration", remedy);
-    }
-}
-
-/// What cannot be evaluated on a piece of a trace.
-fn strategy(sampling: &Sampling, checks: &mut Checks<'_>) {
-    if sampling.strategy != Strategy::SpanIngest {
-        return;
-    }
-    let key = "sampling.policies";
-    for policy in sampling.policies.iter().filter(|policy| policy.rule.is_stateful()) {
-        let source = match checks.source(key) {
-            Source::File { name, .. } if policy.line > 0 => Source::File { name, line: policy.line },
-            other => other,
-        };
-        let cause = format!(
-            "sampling_strategy \"span-ingest\" requires all policies to be stateless, but policy \"{}\" is stateful",
-            shown(&policy.name)
-        );
-        let remedy = "remove the policy or its upper bound, or write trace-complete";
-        checks.findings.problem(source, key, None, Fault::new(cause, remedy));
-    }
-    if sampling.policies.iter().any(|policy| matches!(policy.rule, Rule::Drop(_))) {
-        let text = "with span-ingest and a drop policy no trace is ever sampled, as in the Collector: a later span might \
-                    still have it dropped";
-        checks.findings.note(checks.source(key), key, text);
-    }
-}
-
-/// A Collector's file has the Collector's verdicts, which is worth a word as long as nobody has chosen them.
-fn rules(sampling: &mut Sampling, checks: &mut Checks<'_>) {
-    let key = "sampling.rules";
-    let (spans, bytes) = (sampling.budget_spans_per_second, sampling.budget_bytes_per_second);
-    if sampling.rules.is_empty() {
-        if spans > 0 || bytes > 0 {
-            let key = if spans > 0 { "sampling.budget.spans_per_second" } else { "sampling.budget.bytes_per_second" };
-            checks.findings.note(checks.source(key), key, "has no effect without sampling.rules");
-        }
-        if sampling.policies.is_empty() {
-            let key = "sampling.policies";
-            checks.findings.note(checks.source(key), key, "no policies: every trace is dropped");
-        }
-        return;
-    }
-    if checks.sources.contains_key("sampling.policies") && !sampling.policies.is_empty() {
-        checks.refuse(key, None, "there are both sampling.policies and sampling.rules", "keep one of the two");
-    }
-    sampling.policies.clear();
-    if sampling.thresholds == Thresholds::Collector {
-        let remedy = "write sampling.thresholds: otep235, or policies in place of the rules";
-        checks.refuse(key, None, "rules need thresholds, and sampling.thresholds is collector", remedy);
-    }
-    if sampling.strategy == Strategy::SpanIngest {
-        let remedy = "write sampling.strategy: trace-complete";
-        checks.refuse(key, None, "rules judge whole traces, and sampling.strategy is span-ingest", remedy);
-    }
-    if spans > 0 && bytes > 0 {
-        checks.refuse(key, None, "there are budgets in spans and in bytes", "keep one of the two");
-    }
-    let promised = sampling.rules.iter().map(|rule| rule.budget_minimum_per_second);
-    let promised = promised.fold(0u64, u64::saturating_add);
-    if promised > spans.max(bytes) {
-        let cause = format!("the rules' budget_minimum_per_second sum to {promised}, more than the budget");
-        checks.refuse(key, None, cause, "raise sampling.budget, or lower them");
-    }
-}
-
-fn thresholds(sampling: &Sampling, checks: &mut Checks<'_>) {
-    let chosen = checks.sources.contains_key("sampling.thresholds");
-    if chosen || sampling.thresholds != Thresholds::Collector || !checks.sources.contains_key("sampling") {
-        return;
-    }
-    let text = "verdicts are the Collector's, and tracestate is left as it came; for thresholds that downstream can count \
-                with (OTEP 235) use --sampling-thresholds=otep235 or TAILWATER_SAMPLING_THRESHOLDS=otep235";
-    checks.findings.note(checks.source("sampling"), "sampling.thresholds", text);
-}
-
 fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
     let config = &mut draft.config;
     if config.wal.buffer_bytes_max == 0 {
@@ -205,15 +103,43 @@ fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
     let value = Some("true".to_string());
     if config.wal.keep_pending_at_shutdown && !is_logged {
         let cause = "there is no log to keep pending traces in: every receiver answers with `received`";
-        checks.refuse(key, value, cause, "remove it, or set ack to written or synced");
-    } else if config.wal.keep_pending_at_shutdown && config.sampling.drop_pending_traces_on_shutdown {
-        let cause = "contradicts sampling.drop_pending_traces_on_shutdown";
-        checks.refuse(key, value, cause, "write one of them");
+        checks.refuse(key, value.clone(), cause, "remove it, or set ack to written or synced");
     }
-    if !config.sampling.cold_after.is_zero() && !is_logged {
-        let key = "sampling.cold_after";
-        let text = "has no effect without the log: every receiver answers with `received`";
-        checks.findings.note(checks.source(key), key, text);
+    let keeps = config.wal.keep_pending_at_shutdown && is_logged;
+    for (name, sampling) in config.samplings() {
+        let prefix = prefix(name);
+        if keeps && sampling.drop_pending_traces_on_shutdown {
+            let cause = format!("contradicts {prefix}.drop_pending_traces_on_shutdown");
+            checks.refuse(key, value.clone(), cause, "write one of them");
+        }
+        if !sampling.cold_after.is_zero() && !is_logged {
+            let key = format!("{prefix}.cold_after");
+            let text = "has no effect without the log: every receiver answers with `received`";
+            checks.findings.note(checks.source(&key), &key, text);
+        }
+    }
+}
+
+/// Each pipeline's exporters are there.
+fn pipeline_exporters(draft: &Draft, checks: &mut Checks<'_>) {
+    let mut known: Vec<&str> = draft.exporters.iter().map(|exporter| exporter.name.as_str()).collect();
+    if known.is_empty() || draft.file_path.is_some() {
+        known.push(FILE_EXPORTER);
+    }
+    known.push(NO_EXPORTER);
+    for pipeline in &draft.config.pipelines {
+        let key = format!("{}.exporters", prefix(&pipeline.name));
+        for name in pipeline.exporters.iter().filter(|name| !known.contains(&name.as_str())) {
+            let near = suggest::nearest(name, known.iter().copied());
+            let remedy = near.map_or_else(
+                || format!("the exporters here are {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            checks.refuse(&key, Some(shown(name)), "there is no exporter of this name", remedy);
+        }
+        if pipeline.exporters.len() > 1 && pipeline.exporters.iter().any(|name| name == NO_EXPORTER) {
+            checks.refuse(&key, None, "has exporters and `none`", "write one or the other");
+        }
     }
 }
 

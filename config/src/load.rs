@@ -13,6 +13,9 @@ use crate::settings::Config;
 use crate::suggest;
 use crate::yaml::{self, Node, Value};
 
+/// The section of the native file for several ways of traces.
+const PIPELINES: &str = "pipelines";
+
 /// All that a configuration is made of. The caller reads files and the environment; nothing here does.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
@@ -111,7 +114,10 @@ impl Layers {
             self.findings.problem(at(root.line), "", None, fault);
             return Form::Native;
         }
-        self.section("", &root, name);
+        // What `sampling` says holds in every pipeline that does not say otherwise, wherever it stands in the file.
+        let (pipelines, others) = apart(&root);
+        self.section("", &others, name);
+        self.section("", &pipelines, name);
         Form::Native
     }
 
@@ -121,7 +127,10 @@ impl Layers {
         for entry in entries {
             let path = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
             let source = Source::File { name: file.to_string(), line: entry.line };
-            if let Some(target) = Target::find(&path) {
+            if prefix == PIPELINES && !catalogue::is_pipeline_name(&entry.key) {
+                let remedy = "give it a name of at most 80 characters, without a dot";
+                self.findings.problem(source, &path, None, Fault::new("not the name of a pipeline", remedy));
+            } else if let Some(target) = Target::find(&path) {
                 if !entry.node.is_null() {
                     self.set_node(&target, &path, &entry.node, file, source);
                 }
@@ -130,6 +139,9 @@ impl Layers {
             } else if matches!(entry.node.value, Value::Map(_)) {
                 if is_exporter_section(&path) {
                     self.draft.exporter_mut(&entry.key);
+                    self.sources.insert(path.clone(), source);
+                } else if is_pipeline_section(&path) {
+                    self.draft.pipeline_mut(&entry.key);
                     self.sources.insert(path.clone(), source);
                 }
                 self.section(&path, &entry.node, file);
@@ -150,8 +162,20 @@ impl Layers {
     pub(crate) fn set_text(&mut self, path: &str, text: &str, source: Source) {
         let (path, target) = self.only_exporter(path).unwrap_or_else(|| (path.to_string(), Target::find(path)));
         let Some(target) = target else { return };
-        self.sources.insert(path.clone(), source.clone());
-        let place = Place { key: &path, file: "", source };
+        self.assign_text(&path, &target, text, source.clone());
+        let Some(rest) = path.strip_prefix("sampling.").filter(|_| self.findings.problems.is_empty()) else { return };
+        // Variables and flags are above the file, so that what they say of sampling holds in every pipeline.
+        let names: Vec<String> = self.draft.config.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+        for name in names {
+            if let Some(target) = Target::pipeline(&name, rest) {
+                self.assign_text(&format!("pipelines.{name}.{rest}"), &target, text, source.clone());
+            }
+        }
+    }
+
+    fn assign_text(&mut self, path: &str, target: &Target, text: &str, source: Source) {
+        self.sources.insert(path.to_string(), source.clone());
+        let place = Place { key: path, file: "", source };
         assign::from_text(&place, target.kind(), target.slot(&mut self.draft), text, &mut self.findings);
     }
 
@@ -198,8 +222,23 @@ fn is_service_link(name: &str) -> bool {
         || name.ends_with("_PORT")
 }
 
+/// The section of pipelines, and all the others.
+fn apart(root: &Node) -> (Node, Node) {
+    let Value::Map(entries) = &root.value else { return (root.clone(), root.clone()) };
+    let (pipelines, others) = entries.iter().cloned().partition(|entry| entry.key == PIPELINES);
+    let with = |entries| Node { line: root.line, value: Value::Map(entries) };
+    (with(pipelines), with(others))
+}
+
 /// Whether `path` is a section of the native file.
 fn is_section(path: &str) -> bool {
+    if let Some(rest) = path.strip_prefix("pipelines.") {
+        let (name, inner) = rest.split_once('.').unwrap_or((rest, ""));
+        return catalogue::is_pipeline_name(name) && (inner.is_empty() || is_section(&format!("sampling.{inner}")));
+    }
+    if path == PIPELINES {
+        return true;
+    }
     let as_unnamed = match path.strip_prefix("exporters.").map(|rest| rest.split_once('.').unwrap_or((rest, ""))) {
         Some((name, rest)) if catalogue::is_exporter_name(name) => format!("exporters.otlp.{rest}"),
         _ => format!("{path}."),
@@ -208,11 +247,24 @@ fn is_section(path: &str) -> bool {
     catalogue::knobs().iter().any(|knob| knob.path.starts_with(&prefix))
 }
 
+fn is_pipeline_section(path: &str) -> bool {
+    path.strip_prefix("pipelines.").is_some_and(catalogue::is_pipeline_name)
+}
+
 fn is_exporter_section(path: &str) -> bool {
     path.strip_prefix("exporters.").is_some_and(catalogue::is_exporter_name)
 }
 
 fn unknown_remedy(path: &str) -> String {
+    let in_pipeline = path.strip_prefix("pipelines.").map(|rest| rest.split_once('.').unwrap_or((rest, "")));
+    if let Some((_, rest)) = in_pipeline {
+        let keys = ["exporters".to_string()].into_iter().chain(sampling_keys());
+        let keys: Vec<String> = keys.collect();
+        return match suggest::nearest(rest, keys.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "remove it; the keys of a pipeline are those of sampling, and exporters".to_string(),
+        };
+    }
     let knobs = catalogue::knobs();
     let mut known: Vec<&str> = knobs.iter().map(|knob| knob.path.as_str()).collect();
     // Sections may be misspelt, too.
@@ -225,4 +277,9 @@ fn unknown_remedy(path: &str) -> String {
         Some(near) => format!("did you mean `{near}`?"),
         None => "remove it; docs/configuration.md lists every key".to_string(),
     }
+}
+
+/// The keys below `sampling`.
+fn sampling_keys() -> impl Iterator<Item = String> {
+    catalogue::knobs().into_iter().filter_map(|knob| knob.path.strip_prefix("sampling.").map(ToString::to_string))
 }

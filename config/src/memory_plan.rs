@@ -25,6 +25,8 @@ pub struct MemoryPlan {
     pub total: u64,
     /// Bytes for pending traces on the node, their tables included.
     pub pending_bytes: u64,
+    /// The part of each pipeline, by how many traces it may hold; one for a node without pipelines.
+    pub pending_bytes_by_pipeline: Vec<u64>,
 }
 
 /// Bytes of an open connection besides its windows: TLS and HTTP/2 state, task, socket buffers in user space.
@@ -52,7 +54,8 @@ pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Pro
     let fixed = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.bytes));
     let total = config.memory.bytes_max;
     let pending_bytes = total.saturating_sub(fixed);
-    if pending_bytes < PENDING_BYTES_MIN {
+    let ways = u64::try_from(config.ways()).unwrap_or(u64::MAX);
+    if pending_bytes < PENDING_BYTES_MIN.saturating_mul(ways) {
         return Err(Box::new(refused(&rows, total, fixed)));
     }
     rows.push(MemoryRow {
@@ -60,22 +63,38 @@ pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Pro
         bytes: pending_bytes,
         reason: format!(
             "what is left of memory.bytes_max; at most {} traces (sampling.num_traces)",
-            config.sampling.traces_max
+            config.samplings().fold(0_u64, |sum, (_, sampling)| sum.saturating_add(sampling.traces_max))
         ),
     });
-    Ok(MemoryPlan { rows, total, pending_bytes })
+    let pending_bytes_by_pipeline = divided(config, pending_bytes, PENDING_BYTES_MIN);
+    Ok(MemoryPlan { rows, total, pending_bytes, pending_bytes_by_pipeline })
+}
+
+/// Divides `bytes` among the pipelines: each gets `least`, and of the rest as much as it may hold traces.
+fn divided(config: &Config, bytes: u64, least: u64) -> Vec<u64> {
+    let traces: Vec<u128> = config.samplings().map(|(_, sampling)| u128::from(sampling.traces_max.max(1))).collect();
+    let all: u128 = traces.iter().sum();
+    let ways = u64::try_from(traces.len()).unwrap_or(u64::MAX);
+    let rest = bytes.saturating_sub(least.saturating_mul(ways));
+    let part = |traces: u128| u64::try_from(u128::from(rest) * traces / all.max(1)).unwrap_or(rest);
+    traces.into_iter().map(|traces| least.min(bytes / ways.max(1)) + part(traces)).collect()
 }
 
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
     let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
-    // Where a cache is off as many verdicts are remembered as traces are held.
-    let of = |cache_size: u64| if cache_size == 0 { config.sampling.traces_max } else { cache_size };
-    let verdicts = of(config.sampling.sampled_cache_size).saturating_add(of(config.sampling.non_sampled_cache_size));
+    let verdicts = config.samplings().fold(0_u64, |sum, (_, sampling)| {
+        // Where a cache is off as many verdicts are remembered as traces are held.
+        let of = |cache_size: u64| if cache_size == 0 { sampling.traces_max } else { cache_size };
+        sum.saturating_add(of(sampling.sampled_cache_size)).saturating_add(of(sampling.non_sampled_cache_size))
+    });
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
-    let batch = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
-    let mesh = shards.saturating_mul(shards - 1).saturating_mul(config.mesh.queue_length);
+    let pipelines = config.by_pipeline();
+    let exporters = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp);
+    let batch = exporters.fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
+    let ways = u64::try_from(pipelines.len()).unwrap_or(u64::MAX);
+    let mesh = shards.saturating_mul(shards - 1).saturating_mul(config.mesh.queue_length).saturating_mul(ways);
     let row = |name, bytes, reason: String| MemoryRow { name, bytes, reason };
     vec![
         row("process", PROCESS_BYTES, "program, side thread, allocator".to_string()),
@@ -98,7 +117,11 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         row(
             "mesh",
             mesh.saturating_mul(MESSAGE_BYTES),
-            format!("{} messages (mesh.queue_length) between each two of {shards} cores", config.mesh.queue_length),
+            format!(
+                "{} messages (mesh.queue_length) between each two of {shards} cores{}",
+                config.mesh.queue_length,
+                if ways > 1 { ", for each pipeline" } else { "" }
+            ),
         ),
         row(
             "verdict caches",

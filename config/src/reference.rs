@@ -58,6 +58,29 @@ Retries begin sooner than the Collector's (after 1 s, not 5 s): most restarts of
 queue needs less memory. A Collector file keeps the Collector's waits.
 ";
 
+const PIPELINES: &str = "\
+Traces may go several ways through one node, each with policies of its own: the file then has `pipelines.NAME`, with the
+keys below for each (`pipelines.errors.decision_wait`), and `exporters`, a list of names: those of the OTLP exporters,
+`file` for the embedded one, `none` for none; left out, all that take traces. What a pipeline does not say is as
+`sampling` says. Every pipeline gets every span, judges it by itself, has a log of its own (`log-NAME` in the data
+directory), and a part of the memory for pending traces as it may hold traces (`num_traces`); the disk of the log and
+`explain.verdicts_max` are divided equally. A sender is answered when all have taken over what it sent. Metrics and logs
+take the first pipeline. Flags and variables for `sampling` hold in every pipeline.
+
+```yaml
+pipelines:
+  errors:
+    exporters: [otlp/pager]
+    policies:
+      - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
+  baseline:
+    exporters: [otlp/archive]
+    decision_wait: 30s
+    policies:
+      - {name: sample, type: probabilistic, probabilistic: {sampling_percentage: 1}}
+```
+";
+
 const WAL: &str = "\
 Where a receiver's `ack` is `written` or `synced`, what it takes is written to the log in `data_directory` before the
 sender is answered, and stays there until it has been dropped or delivered. What exporters cannot deliver now waits there,
@@ -70,7 +93,8 @@ const COLLECTOR: &str = "\
 A file with `receivers`, `processors` or `service` is read as the OpenTelemetry Collector's. The parts that its traces,
 metrics and logs pipelines name are taken; the Collector's defaults hold (`decision_wait` 30s, `num_traces` 50000, no
 decision caches, first retry after 5s), except that a request may have 64 MiB unless the file says less. Flags and
-`TAILWATER_` variables stand above it. `${env:NAME}`, `${NAME}`, `${env:NAME:-default}` and `$$` are expanded.
+`TAILWATER_` variables stand above it. Pipelines of traces with different samplers, or with and without one, are
+different ways through the node (see `pipelines` above), named as the first pipeline with that sampler. `${env:NAME}`, `${NAME}`, `${env:NAME:-default}` and `$$` are expanded.
 
 What has no effect is named at start, key by key with its line. What would change what is received, kept or sent if it
 were passed over is refused in the same way: other receivers and exporters, connectors, processors besides
@@ -93,7 +117,7 @@ pub fn reference_page() -> String {
         ("Receivers", "The keys of `otlp.http` are those of `otlp.grpc`; its endpoint is 127.0.0.1:4318.\n", |path| {
             path.starts_with("otlp.") && !path.starts_with("otlp.http.")
         }),
-        ("Sampling", "", |path| path.starts_with("sampling.")),
+        ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),
         ("Embedded exporter", "", |path| path.starts_with("exporters.file.")),

@@ -4,6 +4,7 @@
 mod exporter;
 #[macro_use]
 pub(crate) mod choices;
+mod pipeline;
 mod wal;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::sampling::Sampling;
 
 pub use exporter::{Batch, Breaker, ClientTls, OtlpExporter, Retry};
+pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
 pub use wal::{Wal, WalFull};
 
 /// Bytes in a kibibyte.
@@ -31,8 +33,10 @@ pub struct Config {
     pub receivers: Receivers,
     /// Metrics, health and status over HTTP.
     pub admin: Admin,
-    /// How traces are held and judged.
+    /// How traces are held and judged, unless there are `pipelines`.
     pub sampling: Sampling,
+    /// Where there are several ways for traces, each; in the order written.
+    pub pipelines: Vec<Pipeline>,
     /// Memory bounds of the whole process.
     pub memory: Memory,
     /// Queues between cores.
@@ -351,6 +355,8 @@ pub struct FileExporter {
     pub path: PathBuf,
     /// The file is replaced when it would grow past this; zero for no limit.
     pub bytes_max: u64,
+    /// Signals that are written there.
+    pub signals: Signals,
 }
 
 /// Which signals an exporter takes.

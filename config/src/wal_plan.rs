@@ -44,12 +44,14 @@ const RECORD_EXTRA_BYTES: u64 = 3 * BLOCK_BYTES;
 /// Least memory of a shard's buffers: two flushes of several requests each.
 const BUFFER_BYTES_MIN: u64 = 256 * KIB;
 
-/// Spreads the log over that many shards. Meaningful where `Config::needs_wal` says so.
+/// Spreads the log over that many shards, and for each of those over the pipelines, which have logs of their own.
+/// Meaningful where `Config::needs_wal` says so.
 ///
 /// # Errors
 /// When the budget of disk or memory is too small for so many shards: the key, its value, and how much it must be.
 pub fn wal_plan(config: &Config, shards: usize) -> Result<WalPlan, Box<Problem>> {
     let shards = u64::try_from(shards).unwrap_or(u64::MAX).max(1);
+    let shards = shards.saturating_mul(u64::try_from(config.ways()).unwrap_or(u64::MAX));
     let logged = config.receivers.open().filter(|receiver| receiver.ack != Ack::Received);
     let largest_request = logged.map(|receiver| receiver.limits.request_bytes_max).max().unwrap_or(0);
     let largest = blocks_up(largest_request.saturating_add(RECORD_EXTRA_BYTES));
@@ -98,11 +100,19 @@ fn too_little_disk(config: &Config, shards: u64, largest: u64) -> Problem {
         source: Source::Default,
         key: "wal.bytes_max".to_string(),
         value: Some(show_bytes(config.wal.bytes_max)),
-        cause: format!("each of {shards} shards would have too little of it for a request of the largest size"),
+        cause: format!("{} would have too little of it for a request of the largest size", sharers(config, shards)),
         remedy: format!(
             "raise it to {needed}MiB, or lower request_bytes_max of the receivers or shards, or set ack to received, \
              which needs no log"
         ),
+    }
+}
+
+/// Who shares the log.
+fn sharers(config: &Config, logs: u64) -> String {
+    match config.pipelines.len() {
+        0 | 1 => format!("each of {logs} shards"),
+        pipelines => format!("each of {logs} logs ({pipelines} pipelines on each shard)"),
     }
 }
 
@@ -111,7 +121,7 @@ fn too_little_memory(config: &Config, shards: u64) -> Problem {
         source: Source::Default,
         key: "wal.buffer_bytes_max".to_string(),
         value: Some(show_bytes(config.wal.buffer_bytes_max)),
-        cause: format!("each of {shards} shards would have less than {} of it", show_bytes(BUFFER_BYTES_MIN)),
+        cause: format!("{} would have less than {} of it", sharers(config, shards), show_bytes(BUFFER_BYTES_MIN)),
         remedy: format!(
             "raise it to {}, or lower shards, or set ack to received, which needs no log",
             show_bytes(shards.saturating_mul(BUFFER_BYTES_MIN))

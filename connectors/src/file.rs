@@ -204,6 +204,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use tailwater_config::Signals;
     use tailwater_engine::vocabulary::Destinations;
     use tailwater_proto::otlp::Signal;
 
@@ -218,7 +219,7 @@ mod tests {
     }
 
     fn writer(path: PathBuf, bytes_max: u64) -> FileWriter {
-        FileWriter::open(&FileExporter { path, bytes_max }).unwrap()
+        FileWriter::open(&FileExporter { path, bytes_max, signals: Signals::ALL }).unwrap()
     }
 
     fn names(path: &Path) -> Vec<String> {
@@ -272,7 +273,7 @@ mod tests {
         torn.write(&request("a")).unwrap();
         std::fs::write(&path, "{\"resou").unwrap();
         // As a start finds it after a loss of power: the next line begins on a line of its own.
-        let mut torn = FileWriter::open(&FileExporter { path: path.clone(), bytes_max: 0 }).unwrap();
+        let mut torn = FileWriter::open(&FileExporter { path: path.clone(), bytes_max: 0, signals: Signals::ALL }).unwrap();
         torn.write(&request("b")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("{\"resou\n{\"resourceSpans") && text.ends_with("}\n"), "{text}");

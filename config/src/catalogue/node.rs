@@ -1,31 +1,28 @@
-//! The knobs of the node: process, admin, sampling, memory, mesh, embedded exporter.
+//! The knobs of the node: process, admin, memory, mesh, embedded exporter.
 
 use std::time::Duration;
 
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
-use crate::sampling::{RandomnessSource, Strategy, Thresholds};
 use crate::settings::{Ack, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
 
 /// The receivers' knobs stand after this many keys on the reference page.
 pub(super) const KEYS_BEFORE_RECEIVERS: usize = 15;
 
 /// Longest wait anyone can mean; also keeps sums of durations far from overflow.
-const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Longest life of a trace that anyone can mean.
-const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Most entries of a table: a trace costs about a hundred bytes, so this is terabytes.
-const ENTRIES_MAX: u64 = 10_000_000_000;
+pub(super) const ENTRIES_MAX: u64 = 10_000_000_000;
 
-const fn up_to(max: Duration) -> Kind {
+pub(super) const fn up_to(max: Duration) -> Kind {
     Kind::Duration { min: Duration::ZERO, max }
 }
 
-const fn from_to(min: u64, max: u64) -> Kind {
+pub(super) const fn from_to(min: u64, max: u64) -> Kind {
     Kind::Count { min, max }
 }
 
-const ENTRIES: Kind = from_to(0, ENTRIES_MAX);
+pub(super) const ENTRIES: Kind = from_to(0, ENTRIES_MAX);
 
 /// The knobs in the order of the reference page.
 pub(super) const KEYS: &[Key<Draft>] = &[
@@ -124,136 +121,6 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "Take logs. A sender of a signal that is not taken is told UNIMPLEMENTED or 404.",
     ),
     Key::<Draft>::new(
-        "sampling.decision_wait",
-        up_to(DAY),
-        |d| Slot::Duration(&mut d.config.sampling.decision_wait),
-        "Time from a trace's first span to its verdict. Longer catches later spans and needs more memory.",
-    ),
-    Key::<Draft>::new(
-        "sampling.inactivity_timeout",
-        up_to(DAY),
-        |d| Slot::Duration(&mut d.config.sampling.inactivity_timeout),
-        "For traces of unforeseeable length: judge a trace when no span of it has come for this long, in place of `decision_wait` after its first span. `decision_wait_after_root_received` holds as before. `0s` switches it off.",
-    ),
-    Key::<Draft>::new(
-        "sampling.max_trace_duration",
-        up_to(MONTH),
-        |d| Slot::Duration(&mut d.config.sampling.max_trace_duration),
-        "With `inactivity_timeout`: longest time from a trace's first span to its verdict, however often spans come. It can't be `0s` then and is `1h` when not written; without `inactivity_timeout` it has no effect.",
-    ),
-    Key::<Draft>::new(
-        "sampling.cold_after",
-        up_to(DAY),
-        |d| Slot::Duration(&mut d.config.sampling.cold_after),
-        "Age past which the spans of an undecided trace are given up in memory, and read from the log again if the trace is kept. `0s` does so only when the memory for pending traces is used up. What is not in the log stays in memory.",
-    )
-    .flag("cold-after"),
-    Key::<Draft>::new(
-        "sampling.decision_wait_after_root_received",
-        up_to(DAY),
-        |d| Slot::Duration(&mut d.config.sampling.decision_wait_after_root_received),
-        "Time from the arrival of a root span to the verdict, when that comes first. `0s` switches it off.",
-    ),
-    Key::<Draft>::new(
-        "sampling.num_traces",
-        from_to(1, ENTRIES_MAX),
-        |d| Slot::Count(&mut d.config.sampling.traces_max),
-        "Most traces held undecided on this node.",
-    ),
-    Key::<Draft>::new(
-        "sampling.block_on_overflow",
-        Kind::Bool,
-        |d| Slot::Bool(&mut d.config.sampling.block_on_overflow),
-        "With `num_traces` undecided traces: stop reading from senders (`true`), or decide the oldest trace early on what has arrived (`false`).",
-    ),
-    Key::<Draft>::new(
-        "sampling.decision_cache.sampled_cache_size",
-        ENTRIES,
-        |d| Slot::Count(&mut d.config.sampling.sampled_cache_size),
-        "Verdicts remembered for late spans of kept traces.",
-    ),
-    Key::<Draft>::new(
-        "sampling.decision_cache.non_sampled_cache_size",
-        ENTRIES,
-        |d| Slot::Count(&mut d.config.sampling.non_sampled_cache_size),
-        "Verdicts remembered for late spans of dropped traces.",
-    ),
-    Key::<Draft>::new(
-        "sampling.sample_on_first_match",
-        Kind::Bool,
-        |d| Slot::Bool(&mut d.config.sampling.sample_on_first_match),
-        "Stop at the first policy that samples.",
-    ),
-    Key::<Draft>::new(
-        "sampling.maximum_trace_size_bytes",
-        Kind::Bytes { min: 0, max: 1024 * GIB },
-        |d| Slot::Count(&mut d.config.sampling.trace_bytes_max),
-        "A trace that grows past this before its verdict is dropped. `0` switches it off.",
-    ),
-    Key::<Draft>::new(
-        "sampling.drop_pending_traces_on_shutdown",
-        Kind::Bool,
-        |d| Slot::Bool(&mut d.config.sampling.drop_pending_traces_on_shutdown),
-        "On shutdown: discard what is undecided (`true`), or decide it on what has arrived (`false`).",
-    ),
-    Key::<Draft>::new(
-        "sampling.strategy",
-        Kind::Choice(Strategy::CHOICES),
-        |d| Slot::Choice(&mut d.config.sampling.strategy),
-        "When policies are evaluated: `trace-complete` once a trace, when its wait is over; `span-ingest` on every piece of a trace as it comes, where the first piece that is sampled decides.",
-    ),
-    Key::<Draft>::new(
-        "sampling.thresholds",
-        Kind::Choice(Thresholds::CHOICES),
-        |d| Slot::Choice(&mut d.config.sampling.thresholds),
-        "Whose idea of a probability holds. `otep235`: a trace is kept by its own randomness (`rv`, or the last 7 bytes of its id), limits keep the traces of highest randomness, and kept spans leave with the threshold (`th`) of the rule that kept them, so that counts downstream add up. `collector`: what the Collector does, a hash of its own, limits in order of arrival, the tracestate as it came.",
-    )
-    .default("otep235; collector for a Collector's file"),
-    Key::<Draft>::new(
-        "sampling.randomness",
-        Kind::Choice(RandomnessSource::CHOICES),
-        |d| Slot::Choice(&mut d.config.sampling.randomness),
-        "With `thresholds: otep235`, where the randomness of a trace without `rv` comes from. `trace_id`: the last 7 bytes of its id. `hashed`: a hash of its id, unless its sender sets the random flag or writes `ot`; the hash is written as `rv`. `auto`: the id, and the hash where so many ids have the same byte 8 that a head sampler must have chosen them by it.",
-    ),
-    Key::<Draft>::new(
-        "sampling.write_threshold_zero",
-        Kind::Bool,
-        |d| Slot::Bool(&mut d.config.sampling.writes_threshold_zero),
-        "With `thresholds: otep235`: write `th:0` into spans that came without a threshold and were kept for certain. OTEP 235 leaves them as they came; set this when senders are known not to sample.",
-    ),
-    Key::<Draft>::new(
-        "sampling.record_policy",
-        Kind::Bool,
-        |d| Slot::Bool(&mut d.config.sampling.record_policy),
-        "Write the name of the policy that kept a trace into the attributes of its spans' scopes, as `tailsampling.policy`.",
-    ),
-    Key::<Draft>::new(
-        "sampling.policies",
-        Kind::Policies,
-        |d| Slot::Policies(&mut d.config.sampling.policies),
-        "What to keep, in the shape of the Collector's `tail_sampling` processor. A list here replaces the default one. A policy with `shadow: true` beside its `name` and `type` is evaluated and counted, and has no effect.",
-    )
-    .default("errors, traces longer than 1000 ms, and 5 % of the rest"),
-    Key::<Draft>::new(
-        "sampling.rules",
-        Kind::Rules,
-        |d| Slot::Rules(&mut d.config.sampling.rules),
-        "What to keep, in place of `policies`: an ordered list of which the first rule that matches a trace decides with which probability it is kept. See [docs/rules.md](rules.md).",
-    )
-    .default("none, policies are used"),
-    Key::<Draft>::new(
-        "sampling.budget.spans_per_second",
-        Kind::Count { min: 0, max: 1 << 40 },
-        |d| Slot::Count(&mut d.config.sampling.budget_spans_per_second),
-        "With `rules`: most spans a second that they keep together, on this node. Each rule gets its `budget_minimum_per_second` first, then all get equal parts, and what one does not use goes to the others. `0` for no bound.",
-    ),
-    Key::<Draft>::new(
-        "sampling.budget.bytes_per_second",
-        Kind::Bytes { min: 0, max: 1024 * GIB },
-        |d| Slot::Count(&mut d.config.sampling.budget_bytes_per_second),
-        "With `rules`: as `budget.spans_per_second`, in bytes of spans a second. At most one of the two.",
-    ),
-    Key::<Draft>::new(
         "memory.bytes_max",
         Kind::Bytes { min: 0, max: 1024 * 1024 * GIB },
         |d| Slot::Count(&mut d.config.memory.bytes_max),
@@ -285,6 +152,24 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         Kind::Bytes { min: 0, max: 1024 * GIB },
         |d| Slot::Count(&mut d.file_bytes_max),
         "The file is moved to a name ending in `.1` and begun anew before it grows past this. `0` for no limit.",
+    ),
+    Key::<Draft>::new(
+        "exporters.file.signals.traces",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.file_signals.traces),
+        "Write kept traces there.",
+    ),
+    Key::<Draft>::new(
+        "exporters.file.signals.metrics",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.file_signals.metrics),
+        "Write metrics there.",
+    ),
+    Key::<Draft>::new(
+        "exporters.file.signals.logs",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.file_signals.logs),
+        "Write logs there.",
     ),
 ];
 

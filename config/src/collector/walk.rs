@@ -51,7 +51,8 @@ pub(super) enum Convert {
 #[derive(Debug, Clone, Copy)]
 enum Home<'a> {
     Receiver(Which),
-    Sampling,
+    /// Of the pipeline of that name, or of the only way.
+    Sampling(Option<&'a str>),
     Exporter(&'a str),
     Node,
 }
@@ -62,7 +63,8 @@ impl Home<'_> {
         match self {
             Self::Receiver(Which::Grpc) => format!("otlp.grpc.{rest}"),
             Self::Receiver(Which::Http) => format!("otlp.http.{rest}"),
-            Self::Sampling => format!("sampling.{rest}"),
+            Self::Sampling(None) => format!("sampling.{rest}"),
+            Self::Sampling(Some(name)) => format!("pipelines.{name}.{rest}"),
             Self::Exporter(name) => format!("exporters.{name}.{rest}"),
             Self::Node => rest.to_string(),
         }
@@ -71,6 +73,7 @@ impl Home<'_> {
     fn target(self, rest: &str) -> Option<Target> {
         match self {
             Self::Exporter(name) => Target::exporter(name, rest),
+            Self::Sampling(Some(name)) => Target::pipeline(name, rest),
             _ => Target::find(&self.path(rest)),
         }
     }
@@ -105,11 +108,12 @@ pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
     }
 }
 
-/// `processors.tail_sampling`.
-pub(super) fn tail_sampling(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+/// `processors.tail_sampling`, of the pipeline of that name where there are several.
+pub(super) fn tail_sampling(importer: &mut Importer<'_>, key: &str, pipeline: Option<&str>, entry: &Entry) {
     let source = importer.source(entry.line);
-    importer.layers.sources.insert("sampling".to_string(), source);
-    section(importer, Home::Sampling, key, &entry.node, tables::TAIL_SAMPLING);
+    let home = pipeline.map_or_else(|| "sampling".to_string(), |name| format!("pipelines.{name}"));
+    importer.layers.sources.insert(home, source);
+    section(importer, Home::Sampling(pipeline), key, &entry.node, tables::TAIL_SAMPLING);
     if entry.node.get("policies").is_none_or(|policies| policies.node.is_null()) {
         importer.note(entry.line, &format!("{key}.policies"), "no policies: every trace is dropped");
     }

@@ -1,0 +1,191 @@
+//! Several ways of traces through one node: from the native file and from the Collector's, and what each gets of the
+//! node's bounds.
+
+use crate::support::{again, loaded, problems, refused_with};
+use std::time::Duration;
+use tailwater_config::sampling::Rule;
+use tailwater_config::{Config, MIB, effective, memory_plan, wal_plan};
+
+const TWO: &str = "\
+sampling: {decision_wait: 3s}
+pipelines:
+  errors:
+    exporters: [otlp/a, file]
+    policies: [{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}]
+  rest:
+    num_traces: 3000000
+    decision_wait: 9s
+exporters:
+  otlp/a: {endpoints: ['http://a:1']}
+  otlp/b: {endpoints: ['http://b:1'], queue_bytes_max: 64MiB}
+  file: {path: kept.jsonl}
+";
+
+fn names(config: &Config) -> Vec<&str> {
+    config.exporters.otlp.iter().map(|exporter| exporter.name.as_str()).collect()
+}
+
+#[test]
+fn a_pipeline_is_as_sampling_says_unless_it_says_otherwise() {
+    let config = loaded(TWO, &[], &[]).config;
+    let samplings: Vec<_> = config.samplings().collect();
+    assert_eq!((samplings[0].0, samplings[1].0), ("errors", "rest"));
+    let waits = samplings.iter().map(|(_, sampling)| sampling.decision_wait.as_secs()).collect::<Vec<_>>();
+    assert_eq!(waits, [3, 9]);
+    let policies = samplings.iter().map(|(_, sampling)| sampling.policies.len()).collect::<Vec<_>>();
+    assert_eq!(policies, [1, 3], "the second has the default ones");
+    // The order of sections makes no difference.
+    let (sampling, others) = TWO.split_once('\n').unwrap();
+    let mut swapped = loaded(&format!("{others}{sampling}\n"), &[], &[]).config;
+    swapped.pipelines[0].sampling.policies[0].line += 1;
+    assert_eq!(swapped, config);
+}
+
+#[test]
+fn variables_and_flags_hold_in_every_pipeline() {
+    let variable = [("TAILWATER_SAMPLING_DECISION_WAIT", "4s")];
+    let config = loaded(TWO, &variable, &[("sampling.num_traces", "7")]).config;
+    for (_, sampling) in config.samplings() {
+        assert_eq!((sampling.decision_wait, sampling.traces_max), (Duration::from_secs(4), 7));
+    }
+    let told = problems(TWO, &[("TAILWATER_SAMPLING_DECISION_WAIT", "soon")], &[]);
+    assert_eq!(told.len(), 1, "said once, not for each: {told:?}");
+}
+
+#[test]
+fn each_gets_its_exporters_and_metrics_take_the_first() {
+    let config = loaded(TWO, &[], &[]).config;
+    let each = config.by_pipeline();
+    let (first, second) = (&each[0].1, &each[1].1);
+    assert_eq!(names(first), ["otlp/a", "otlp/b"]);
+    let b = &first.exporters.otlp[1];
+    assert!(!b.signals.traces && b.signals.metrics && b.signals.logs, "the first has the way of metrics");
+    assert_eq!(names(second), ["otlp/a", "otlp/b"], "no list: all that take traces");
+    assert!(second.exporters.otlp.iter().all(|e| e.signals.traces && !e.signals.metrics && !e.signals.logs));
+    assert_eq!(second.exporters.otlp[1].queue_bytes_max, 32 * MIB, "two send through it");
+    assert!(first.exporters.file.is_some() && second.exporters.file.as_ref().is_some_and(|f| !f.signals.metrics));
+    assert_eq!(first.admin.explained_verdicts_max * 2, config.admin.explained_verdicts_max);
+
+    let none = TWO.replace("[otlp/a, file]", "[none]").replace("  rest:", "  rest:\n    exporters: [otlp/b]");
+    let config = loaded(&none, &[], &[]).config;
+    let each = config.by_pipeline();
+    assert!(each[0].1.exporters.otlp.iter().all(|exporter| !exporter.signals.traces));
+    assert_eq!(names(&each[1].1), ["otlp/b"]);
+    assert!(each[1].1.exporters.file.is_none());
+}
+
+#[test]
+fn memory_and_disk_are_divided() {
+    let config = loaded(TWO, &[], &[]).config;
+    let plan = memory_plan(&config, 2).unwrap();
+    let (first, second) = (plan.pending_bytes_by_pipeline[0], plan.pending_bytes_by_pipeline[1]);
+    assert!(first + second <= plan.pending_bytes && first + second + 2 >= plan.pending_bytes);
+    let ratio = (second - 16 * MIB) / (first - 16 * MIB);
+    assert!((2..=3).contains(&ratio), "three times as many traces: {first} {second}");
+    assert_eq!(plan.rows.iter().map(|row| row.bytes).sum::<u64>(), plan.total);
+
+    let single = loaded("", &[], &[]).config;
+    let (one, two) = (wal_plan(&single, 2).unwrap(), wal_plan(&config, 2).unwrap());
+    assert!(two.requests_bytes <= one.requests_bytes / 2 && two.buffer_bytes <= one.buffer_bytes / 2);
+    let small = TWO.replace("sampling:", "wal: {bytes_max: 200MiB}\nsampling:");
+    let problem = wal_plan(&loaded(&small, &[], &[]).config, 2).unwrap_err().to_string();
+    assert!(problem.contains("each of 4 logs (2 pipelines on each shard)"), "{problem}");
+}
+
+#[test]
+fn what_is_in_effect_loads_again() {
+    let loaded_once = loaded(TWO, &[], &[]);
+    let text = effective(&loaded_once);
+    assert!(!text.contains("\nsampling:"), "each pipeline has said it: {text}");
+    let mut reloaded = again(&loaded_once.config, &text, &[]);
+    reloaded.sampling = loaded_once.config.sampling.clone();
+    for (new, old) in reloaded.pipelines.iter_mut().zip(&loaded_once.config.pipelines) {
+        for (policy, original) in new.sampling.policies.iter_mut().zip(&old.sampling.policies) {
+            policy.line = original.line;
+        }
+    }
+    assert_eq!(reloaded.pipelines, loaded_once.config.pipelines);
+}
+
+#[test]
+fn wrong_pipelines_are_refused_with_their_line() {
+    let refused = |from: &str, to: &str, line: u32, cause: &str| {
+        let file = TWO.replacen(from, to, 1);
+        assert_ne!(file, TWO);
+        refused_with(&file, line, cause);
+    };
+    refused("decision_wait: 9s", "decision_wat: 9s", 8, "did you mean `decision_wait`?");
+    refused("decision_wait: 9s", "decision_wait: soon", 8, "decision_wait");
+    refused("[otlp/a, file]", "[otlp/aa]", 4, "there is no exporter of this name; did you mean `otlp/a`?");
+    refused("[otlp/a, file]", "[otlp/a, none]", 4, "write one or the other");
+    refused("  rest:", "  re.st:", 6, "without a dot");
+    refused("  rest:", &format!("  {}:", "x".repeat(81)), 6, "at most 80 characters");
+    refused(
+        "num_traces: 3000000",
+        "strategy: span-ingest\n    rules: [{name: a, sampler: {always_on: }}]",
+        8,
+        "whole traces",
+    );
+}
+
+const COLLECTOR: &str = "\
+receivers: {otlp: {protocols: {grpc: }}}
+processors:
+  batch:
+  tail_sampling/errors:
+    decision_wait: 5s
+    policies: [{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}]
+  tail_sampling/some:
+    policies: [{name: some, type: probabilistic, probabilistic: {sampling_percentage: 10}}]
+exporters:
+  otlp/a: {endpoint: 'a:1', tls: {insecure: true}}
+  otlphttp/b: {endpoint: 'http://b:1'}
+  file: {path: all.jsonl}
+  debug:
+service:
+  pipelines:
+    traces/errors: {receivers: [otlp], processors: [tail_sampling/errors, batch], exporters: [otlp/a]}
+    traces/errors_too: {receivers: [otlp], processors: [tail_sampling/errors], exporters: [otlphttp/b]}
+    traces/some: {receivers: [otlp], processors: [batch, tail_sampling/some], exporters: [debug]}
+    traces/all: {receivers: [otlp], exporters: [file]}
+";
+
+#[test]
+fn each_sampler_of_a_collectors_file_is_a_way_of_its_own() {
+    let loaded_once = loaded(COLLECTOR, &[], &[]);
+    let config = &loaded_once.config;
+    let told: Vec<_> = config.pipelines.iter().map(|p| (p.name.as_str(), p.exporters.join(" "))).collect();
+    let wanted = [
+        ("traces/errors", "otlp/a otlphttp/b".to_string()),
+        ("traces/some", "none".to_string()),
+        ("traces/all", "file".to_string()),
+    ];
+    assert_eq!(told, wanted);
+    let waits: Vec<u64> = config.samplings().map(|(_, sampling)| sampling.decision_wait.as_secs()).collect();
+    assert_eq!(waits, [5, 30, 30], "the Collector's default holds where nothing is written");
+    assert_eq!(config.pipelines[2].sampling.policies[0].rule, Rule::AlwaysSample);
+    assert!(!config.exporters.file.as_ref().unwrap().signals.metrics, "it stands in a pipeline of traces only");
+    let all = &config.by_pipeline()[2].1;
+    assert!(all.exporters.otlp.is_empty() && all.exporters.file.is_some());
+
+    let text = effective(&loaded_once);
+    let reloaded = again(config, &text, &[]);
+    let exporters: Vec<_> = reloaded.pipelines.iter().map(|p| p.exporters.join(" ")).collect();
+    assert_eq!(exporters, ["otlp/a otlp/otlphttp-b", "none", "file"]);
+    assert_eq!(reloaded.pipelines[0].sampling.decision_wait, Duration::from_secs(5));
+    assert_eq!(memory_plan(config, 1).unwrap().pending_bytes_by_pipeline.len(), 3);
+}
+
+#[test]
+fn the_collectors_defaults_hold_in_each_way_and_problems_name_their_line() {
+    let wrong = COLLECTOR.replace("decision_wait: 5s", "decision_wait: soon");
+    refused_with(&wrong, 5, "decision_wait");
+    let two = COLLECTOR.replace("[tail_sampling/errors, batch]", "[tail_sampling/errors, tail_sampling/some]");
+    refused_with(&two, 16, "a second tail_sampling processor in the same pipeline");
+    let missing = COLLECTOR.replace("processors: [tail_sampling/errors]", "processors: [tail_sampling/error]");
+    refused_with(&missing, 17, "did you mean `tail_sampling/errors`?");
+    let metrics = format!(
+        "{COLLECTOR}    metrics: {{receivers: [otlp], processors: [tail_sampling/some], exporters: [otlp/a]}}\n"
+    );
+    refused_with(&metrics, 20, "tail_sampling takes traces only");
+}
