@@ -273,7 +273,8 @@ mod tests {
         torn.write(&request("a")).unwrap();
         std::fs::write(&path, "{\"resou").unwrap();
         // As a start finds it after a loss of power: the next line begins on a line of its own.
-        let mut torn = FileWriter::open(&FileExporter { path: path.clone(), bytes_max: 0, signals: Signals::ALL }).unwrap();
+        let mut torn =
+            FileWriter::open(&FileExporter { path: path.clone(), bytes_max: 0, signals: Signals::ALL }).unwrap();
         torn.write(&request("b")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("{\"resou\n{\"resourceSpans") && text.ends_with("}\n"), "{text}");

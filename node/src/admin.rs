@@ -12,7 +12,7 @@
 
 use crate::control::{Control, Cores, Explained};
 use crate::explain;
-use crate::metrics::{Exposition, Facts, expose};
+use crate::metrics::{Exposition, Facts, PipelineFacts, expose};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
 use bytes::Bytes;
@@ -66,14 +66,17 @@ impl State {
         let exposition = Exposition::accepted(accept);
         let snapshots = self.cores.snapshots().await;
         let state = self.reloader.state();
-        let names = (0..).zip(state.rules.policy_names());
-        let policies: Vec<(String, bool)> =
-            names.map(|(number, name)| (name.to_string(), state.rules.is_shadow(number))).collect();
+        let pipelines = state.pipelines.iter().map(|pipeline| {
+            let names = (0..).zip(pipeline.rules.policy_names());
+            let policies = names.map(|(number, name)| (name.to_string(), pipeline.rules.is_shadow(number))).collect();
+            PipelineFacts { name: pipeline.name.clone(), policies }
+        });
+        let pipelines: Vec<PipelineFacts> = pipelines.collect();
         let last = state.last.as_ref();
         let facts = Facts {
-            policies: &policies,
+            pipelines: &pipelines,
             reloads: std::array::from_fn(|number| (Outcome::ALL[number].label(), state.attempts[number])),
-            generation: state.rules.generation(),
+            generation: state.generation(),
             last_reload: last.map_or((true, self.started_unix_seconds), |attempt| {
                 (attempt.outcome != Outcome::Refused, attempt.unix_seconds())
             }),
@@ -92,15 +95,25 @@ impl State {
             return answer(StatusCode::BAD_REQUEST, &said);
         };
         let known = self.cores.ask(|answer| Control::Explain(trace_id, answer)).await;
-        let known: Vec<Explained> = known.into_iter().flatten().collect();
         let state = self.reloader.state();
         let now = tailwater_runtime::clock::unix_nanos();
-        match explain::answer(id, &known, &*state, now) {
-            Some(said) => answer(StatusCode::OK, &said),
-            None => {
-                let verdicts_max = state.config.admin.explained_verdicts_max;
-                answer(StatusCode::NOT_FOUND, &explain::unknown(id, verdicts_max))
+        // Every pipeline has judged it by itself.
+        let each = known.chunks(self.cores.shards).zip(&state.pipelines).filter_map(|(known, pipeline)| {
+            let known: Vec<&Explained> = known.iter().flatten().collect();
+            let mut said = explain::answer(id, &known, pipeline, now)?;
+            if !pipeline.name.is_empty() {
+                said["pipeline"] = pipeline.name.as_str().into();
             }
+            Some(said)
+        });
+        let mut each: Vec<Value> = each.collect();
+        if each.is_empty() {
+            let verdicts_max = state.config.admin.explained_verdicts_max;
+            return answer(StatusCode::NOT_FOUND, &explain::unknown(id, verdicts_max));
+        }
+        match each.first() {
+            Some(first) if first["pipeline"].is_null() => answer(StatusCode::OK, &each.swap_remove(0)),
+            _ => answer(StatusCode::OK, &json!({ "trace_id": id, "pipelines": each })),
         }
     }
 

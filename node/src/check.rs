@@ -9,7 +9,12 @@ use tailwater_config::{Loaded, effective, explain};
 /// language.
 pub fn run(loaded: &Loaded, explains: bool) -> ExitCode {
     if explains {
-        print(&explain(&loaded.config.sampling));
+        for (name, sampling) in loaded.config.samplings() {
+            if !name.is_empty() {
+                print(&format!("# Pipeline {name}\n"));
+            }
+            print(&explain(sampling));
+        }
         return ExitCode::SUCCESS;
     }
     let blueprint = match blueprint(&loaded.config) {

@@ -57,6 +57,10 @@ pub struct Change {
 /// One core's books and gauges at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
+    /// Number of the pipeline.
+    pub pipeline: usize,
+    /// Number of the shard.
+    pub shard: usize,
     /// The shard's books.
     pub ledger: Ledger,
     /// What became of the tracestates of kept spans.
@@ -131,8 +135,10 @@ pub struct ReceiverSnapshot {
 /// The side thread's ends of the cores' control channels.
 #[derive(Clone)]
 pub struct Cores {
-    /// One a core.
+    /// Those of the first pipeline's cores, then those of the next.
     pub channels: Vec<Sender<Control>>,
+    /// Cores of each pipeline.
+    pub shards: usize,
 }
 
 /// Requests that may wait for one core. The side thread waits for answers, and settlements come one for each file
@@ -140,10 +146,22 @@ pub struct Cores {
 pub const CONTROL_QUEUE_LENGTH: usize = 1024;
 
 impl Cores {
-    /// Asks every core and collects the answers in the order of the cores; a core that has ended gives none.
+    /// Asks every core of every pipeline and collects the answers in the order of the channels; a core that has ended gives
+    /// none.
     pub async fn ask<T>(&self, request: impl Fn(Sender<T>) -> Control) -> Vec<Option<T>> {
-        let mut waiting: Vec<Option<Receiver<T>>> = Vec::with_capacity(self.channels.len());
-        for channel in &self.channels {
+        Self::ask_these(&self.channels, request).await
+    }
+
+    /// As `ask`, of the cores of one pipeline.
+    pub async fn ask_pipeline<T>(&self, pipeline: usize, request: impl Fn(Sender<T>) -> Control) -> Vec<Option<T>> {
+        let first = pipeline * self.shards;
+        let channels = self.channels.get(first..first + self.shards).unwrap_or_default();
+        Self::ask_these(channels, request).await
+    }
+
+    async fn ask_these<T>(channels: &[Sender<Control>], request: impl Fn(Sender<T>) -> Control) -> Vec<Option<T>> {
+        let mut waiting: Vec<Option<Receiver<T>>> = Vec::with_capacity(channels.len());
+        for channel in channels {
             let (answer, receiver) = bounded(1);
             let sent = channel.send(request(answer)).await;
             waiting.push(sent.ok().map(|()| receiver));

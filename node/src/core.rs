@@ -1,5 +1,5 @@
-//! One core: its shard, its way to the other cores, its exporters, and the loops that drive them. Everything here
-//! runs on one executor; borrows never cross an await.
+//! One core of one pipeline: its shard, its way to the other cores, its exporters, and the loops that drive them. Everything
+//! here runs on one executor; borrows never cross an await.
 
 pub mod log;
 mod port;
@@ -95,6 +95,8 @@ pub struct Core {
 /// What a core needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Number of the pipeline.
+    pub pipeline: usize,
     /// Whether a full buffer holds back senders, instead of deciding early, at first.
     pub blocks_on_overflow: bool,
     /// Whether a full log has traces judged early, instead of holding back senders.
@@ -615,6 +617,8 @@ impl Core {
             counters: exporter.counters.list(),
         });
         Snapshot {
+            pipeline: self.settings.pipeline,
+            shard: self.index,
             ledger: shard.ledger().clone(),
             marks: shard.mark_counts(),
             unreachable_traces: shard.unreachable_traces(),

@@ -31,8 +31,8 @@ pub fn trace_id(text: &str) -> Option<TraceId> {
     Some(id)
 }
 
-/// What one of the cores knows, if any does. `unix_nano` is the time of the answers.
-pub fn answer(id: &str, explained: &[Explained], names: &impl Names, unix_nano: u64) -> Option<Value> {
+/// What one of a pipeline's cores knows, if any does. `unix_nano` is the time of the answers.
+pub fn answer(id: &str, explained: &[&Explained], names: &impl Names, unix_nano: u64) -> Option<Value> {
     // A trace has one owner.
     let known = explained.iter().enumerate().find_map(|(shard, one)| Some((shard, one, one.explanation.as_ref()?)));
     let (shard, Explained { now, .. }, explanation) = known?;
@@ -184,7 +184,7 @@ mod tests {
             root_seen: true,
         };
         let known = Explained { now: Nanos(5_000_000_000), explanation: Some(Explanation::Judged(reason)) };
-        let cores = [Explained { now: Nanos(0), explanation: None }, known];
+        let cores = [&Explained { now: Nanos(0), explanation: None }, &known];
         let said = answer("x", &cores, &Numbers, 1_700_000_003_000_000_000).unwrap();
         assert_eq!((&said["state"], &said["shard"], &said["policy"]), (&json!("kept"), &json!(1), &json!("p3")));
         assert_eq!((&said["threshold"], &said["probability"]), (&json!("8"), &json!(0.5)));

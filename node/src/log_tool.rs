@@ -9,6 +9,7 @@ pub use dump::run as dump;
 pub use verify::run as verify;
 
 use crate::cli::say;
+use crate::survey::log_directories;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -20,9 +21,6 @@ const EXIT_NO_INPUT: u8 = 66;
 /// Largest file that is read: far above any segment, so that a wrong path does not take all memory.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
-/// Where the log is below a data directory.
-const LOG_DIRECTORY: &str = "log";
-
 /// A file of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Listed {
@@ -30,19 +28,26 @@ struct Listed {
     name: FileName,
 }
 
-/// The segments of the log in a directory, by number. A data directory is taken for the log's directory in it.
+/// The directories of logs that a path means: those of a data directory, one a pipeline, or else itself.
+fn logs_of(path: &Path) -> Vec<PathBuf> {
+    // What cannot be read is told when it is read as a log.
+    let found = log_directories(path).unwrap_or_default();
+    if found.is_empty() { vec![path.to_path_buf()] } else { found }
+}
+
+/// The segments of the log in a directory, by number. A data directory is taken for the log's directory in it, the first
+/// where there are several: each pipeline has logged the same requests.
 ///
 /// # Errors
 /// When the directory cannot be read.
 pub fn segments_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let is_segment = |file: &Listed| matches!(file.name, FileName::Segment { .. });
-    Ok(list(directory)?.into_iter().filter(is_segment).map(|file| file.path).collect())
+    let Some(directory) = logs_of(directory).into_iter().next() else { return Ok(Vec::new()) };
+    Ok(list(&directory)?.into_iter().filter(is_segment).map(|file| file.path).collect())
 }
 
-/// The files of the log in a directory, by number. A data directory is taken for the log's directory in it.
+/// The files of the log in its directory, by number.
 fn list(directory: &Path) -> io::Result<Vec<Listed>> {
-    let inner = directory.join(LOG_DIRECTORY);
-    let directory = if inner.is_dir() { &inner } else { directory };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
@@ -75,6 +80,12 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Says that a path cannot be read.
 fn unreadable(path: &Path, error: &io::Error) {
     say(&format!("{}: {error}; give a segment file, the log's directory or the data directory", path.display()));
+}
+
+/// The name of a pipeline's log, to show before the names of its files; none of the only one.
+fn within(directory: &Path) -> String {
+    let name = shown(directory);
+    if name.starts_with("log-") { format!("{name}/") } else { String::new() }
 }
 
 /// The file's name, to show.

@@ -8,6 +8,7 @@ mod control;
 mod core;
 mod doctor;
 mod explain;
+mod launch;
 mod log_tool;
 mod logging;
 mod machine;

@@ -8,12 +8,12 @@ use crate::control::Snapshot;
 use crate::machine;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use tailwater_engine::ledger::{Account, DropReason, Ledger};
+use tailwater_engine::ledger::{Account, DropReason, Ledger, PolicyCounts, TraceCounts};
 
 /// What the exposition needs besides the cores' books.
 pub struct Facts<'a> {
-    /// Policies by their numbers, those that have gone included: their counts stay. With each, whether it is a shadow.
-    pub policies: &'a [(String, bool)],
+    /// Each way of traces.
+    pub pipelines: &'a [PipelineFacts],
     /// Attempts to change the configuration, by outcome.
     pub reloads: [(&'static str, u64); 3],
     /// Generation of the rules.
@@ -28,6 +28,45 @@ pub struct Facts<'a> {
     pub task_panics: u64,
     /// Whether the node accepts, decides and exports.
     pub ready: bool,
+}
+
+/// One way of traces.
+pub struct PipelineFacts {
+    /// Its name; none when it is the only one.
+    pub name: String,
+    /// Policies by their numbers, those that have gone included: their counts stay. With each, whether it is a shadow.
+    pub policies: Vec<(String, bool)>,
+}
+
+/// A pipeline with the books of its cores.
+struct Books<'a> {
+    facts: &'a PipelineFacts,
+    sum: Ledger,
+    snapshots: Vec<&'a Snapshot>,
+}
+
+impl<'a> Books<'a> {
+    fn of(facts: &'a PipelineFacts, number: usize, snapshots: &'a [Snapshot]) -> Self {
+        let snapshots: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.pipeline == number).collect();
+        let mut sum = Ledger { policies: vec![Default::default(); facts.policies.len()], ..Ledger::default() };
+        snapshots.iter().for_each(|snapshot| sum.add(&snapshot.ledger));
+        Self { facts, sum, snapshots }
+    }
+
+    /// Labels of a sample of this pipeline: the only one needs no name.
+    fn labels(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Vec<(&'static str, String)> {
+        let own = (!self.facts.name.is_empty()).then(|| ("pipeline", self.facts.name.clone()));
+        own.into_iter().chain(others).collect()
+    }
+
+    fn policies(&self) -> impl Iterator<Item = (&(String, bool), &PolicyCounts)> {
+        self.facts.policies.iter().zip(&self.sum.policies)
+    }
+
+    /// The sum of a number over the cores.
+    fn total(&self, read: fn(&Snapshot) -> u64) -> f64 {
+        number(self.snapshots.iter().map(|snapshot| read(snapshot)).sum())
+    }
 }
 
 /// Which text is asked for.
@@ -57,18 +96,16 @@ impl Exposition {
 /// Writes everything.
 pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition) -> String {
     let mut page = Page { text: String::with_capacity(16 << 10), exposition };
-    let mut sum = Ledger { policies: vec![Default::default(); facts.policies.len()], ..Ledger::default() };
-    for snapshot in snapshots {
-        sum.add(&snapshot.ledger);
-    }
-    items(&mut page, &sum);
-    traces(&mut page, &sum);
-    policies(&mut page, &sum, facts.policies);
-    cores(&mut page, snapshots);
+    let books: Vec<Books<'_>> =
+        facts.pipelines.iter().enumerate().map(|(number, facts)| Books::of(facts, number, snapshots)).collect();
+    items(&mut page, &books);
+    traces(&mut page, &books);
+    policies(&mut page, &books);
+    cores(&mut page, &books);
     exporters(&mut page, snapshots);
     receivers(&mut page, snapshots);
-    wal::wal(&mut page, snapshots);
-    rules::rules(&mut page, snapshots, &sum);
+    wal::wal(&mut page, &books);
+    rules::rules(&mut page, &books);
     configuration(&mut page, facts);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {
@@ -117,6 +154,11 @@ impl Page {
     fn single(&mut self, name: &str, kind: Type, help: &str, value: f64) {
         self.family(name, kind, help, [(Vec::new(), value)]);
     }
+
+    /// A family with one sample a pipeline.
+    fn each(&mut self, name: &str, kind: Type, help: &str, books: &[Books<'_>], read: impl Fn(&Books<'_>) -> f64) {
+        self.family(name, kind, help, books.iter().map(|books| (books.labels([]), read(books))));
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -138,18 +180,29 @@ fn signed(value: i64) -> f64 {
 /// A stage of pending items and how to read it off an account.
 type Stage = (&'static str, fn(&Account) -> f64);
 
-fn items(page: &mut Page, sum: &Ledger) {
-    let signals = [("spans", &sum.spans), ("metric_points", &sum.metrics), ("log_records", &sum.logs)];
+/// A signal's name and its account.
+type Signal = (&'static str, fn(&Ledger) -> &Account);
+
+const SIGNALS: [Signal; 3] = [
+    ("spans", |ledger| &ledger.spans),
+    ("metric_points", |ledger| &ledger.metrics),
+    ("log_records", |ledger| &ledger.logs),
+];
+
+fn items(page: &mut Page, books: &[Books<'_>]) {
+    let signals = || books.iter().flat_map(|books| SIGNALS.map(|(signal, read)| (books, signal, read(&books.sum))));
+    let label = |signal: &str| ("signal", signal.to_string());
     let each = |read: fn(&Account) -> f64| {
-        signals.map(|(signal, account)| (vec![("signal", signal.to_string())], read(account)))
+        signals().map(move |(books, signal, account)| (books.labels([label(signal)]), read(account)))
     };
     let received = "Items accepted from senders. received = exported + dropped + pending, by signal.";
     page.family("tailwater_items_received_total", Type::Counter, received, each(|account| number(account.received)));
     let exported = "Items that the next hop took over.";
     page.family("tailwater_items_exported_total", Type::Counter, exported, each(|account| number(account.exported)));
-    let dropped = signals.iter().flat_map(|(signal, account)| {
-        DropReason::ALL.into_iter().zip(account.dropped).map(|(reason, count)| {
-            (vec![("signal", (*signal).to_string()), ("reason", reason.label().to_string())], number(count))
+    let dropped = signals().flat_map(|(books, signal, account)| {
+        let reasons = DropReason::ALL.into_iter().zip(account.dropped);
+        reasons.map(move |(reason, count)| {
+            (books.labels([label(signal), ("reason", reason.label().to_string())]), number(count))
         })
     });
     page.family("tailwater_items_dropped_total", Type::Counter, "Items that were not exported, by reason.", dropped);
@@ -159,63 +212,71 @@ fn items(page: &mut Page, sum: &Ledger) {
         ("parked", |account| signed(account.parked)),
         ("between_cores", |account| number(account.handed_over) - number(account.taken_over)),
     ];
-    let pending = signals.iter().flat_map(|(signal, account)| {
-        stages
-            .map(|(stage, read)| (vec![("signal", (*signal).to_string()), ("stage", stage.to_string())], read(account)))
+    let pending = signals().flat_map(|(books, signal, account)| {
+        stages.map(move |(stage, read)| (books.labels([label(signal), ("stage", stage.to_string())]), read(account)))
     });
     page.family("tailwater_items_pending", Type::Gauge, "Items held, by stage.", pending);
     let refused = "Requests refused whole, and spans refused in sound requests; the sender was told.";
-    let samples = [("requests", sum.refused.requests), ("spans", sum.refused.spans)];
+    // Every pipeline scans the same, and what is refused reaches none: it is counted once.
+    let counts = books.first().map(|books| &books.sum.refused).cloned().unwrap_or_default();
+    let samples = [("requests", counts.requests), ("spans", counts.spans)];
     let samples = samples.map(|(what, count)| (vec![("what", what.to_string())], number(count)));
     page.family("tailwater_refused_total", Type::Counter, refused, samples);
 }
 
-fn traces(page: &mut Page, sum: &Ledger) {
-    let counts = &sum.traces;
-    let counters = [
-        ("tailwater_traces_started_total", "Traces whose first span came.", counts.started),
-        ("tailwater_traces_kept_total", "Traces judged and kept.", counts.kept),
-        ("tailwater_traces_dropped_total", "Traces judged and dropped.", counts.dropped),
-        (
-            "tailwater_traces_decided_early_total",
-            "Traces judged before their time: a bound was reached.",
-            counts.decided_early,
-        ),
-        (
-            "tailwater_traces_decided_at_drain_total",
-            "Traces judged because the node was stopping.",
-            counts.decided_at_drain,
-        ),
-    ];
-    for (name, help, count) in counters {
-        page.single(name, Type::Counter, help, number(count));
+/// A counter of traces, its help, and how to read it off the books.
+type TraceCounter = (&'static str, &'static str, fn(&TraceCounts) -> u64);
+
+const TRACE_COUNTERS: [TraceCounter; 7] = [
+    ("tailwater_traces_started_total", "Traces whose first span came.", |counts| counts.started),
+    ("tailwater_traces_kept_total", "Traces judged and kept.", |counts| counts.kept),
+    ("tailwater_traces_dropped_total", "Traces judged and dropped.", |counts| counts.dropped),
+    ("tailwater_traces_decided_early_total", "Traces judged before their time: a bound was reached.", |counts| {
+        counts.decided_early
+    }),
+    ("tailwater_traces_decided_at_drain_total", "Traces judged because the node was stopping.", |counts| {
+        counts.decided_at_drain
+    }),
+    (
+        "tailwater_cold_spans_total",
+        "Spans of undecided traces whose bytes were given up in memory, to be read from the log if they are kept.",
+        |counts| counts.cold_spans,
+    ),
+    ("tailwater_traces_scanned_again_total", "Traces scanned again because the rules had changed.", |counts| {
+        counts.scanned_again
+    }),
+];
+
+fn traces(page: &mut Page, books: &[Books<'_>]) {
+    for (name, help, read) in TRACE_COUNTERS {
+        page.each(name, Type::Counter, help, books, |books| number(read(&books.sum.traces)));
     }
-    page.single("tailwater_traces_pending", Type::Gauge, "Traces not yet judged.", number(counts.pending));
-    let late = [("kept", counts.late_kept_spans), ("dropped", counts.late_dropped_spans)];
-    let late = late.map(|(verdict, count)| (vec![("verdict", verdict.to_string())], number(count)));
-    let help =
-        "Spans of undecided traces whose bytes were given up in memory, to be read from the log if they are kept.";
-    page.single("tailwater_cold_spans_total", Type::Counter, help, number(counts.cold_spans));
-    let help = "Traces scanned again because the rules had changed.";
-    page.single("tailwater_traces_scanned_again_total", Type::Counter, help, number(counts.scanned_again));
+    let help = "Traces not yet judged.";
+    page.each("tailwater_traces_pending", Type::Gauge, help, books, |books| number(books.sum.traces.pending));
+    let late = books.iter().flat_map(|books| {
+        let counts = &books.sum.traces;
+        let late = [("kept", counts.late_kept_spans), ("dropped", counts.late_dropped_spans)];
+        late.map(|(verdict, count)| (books.labels([("verdict", verdict.to_string())]), number(count)))
+    });
     page.family("tailwater_late_spans_total", Type::Counter, "Spans that came after their trace's verdict.", late);
 }
 
-fn policies(page: &mut Page, sum: &Ledger, names: &[(String, bool)]) {
+fn policies(page: &mut Page, books: &[Books<'_>]) {
     // Only shadows have the label, so that a query without it finds the policies that have an effect.
-    let labels = |(name, is_shadow): &(String, bool)| {
+    let labels = |books: &Books<'_>, (name, is_shadow): &(String, bool), more: Option<(&'static str, String)>| {
         let shadow = is_shadow.then(|| ("shadow", "true".to_string()));
-        std::iter::once(("policy", name.clone())).chain(shadow).collect::<Vec<_>>()
+        books.labels(std::iter::once(("policy", name.clone())).chain(shadow).chain(more))
     };
-    let by_policy = |read: fn(&tailwater_engine::ledger::PolicyCounts) -> u64| {
-        names.iter().zip(&sum.policies).map(move |(name, counts)| (labels(name), number(read(counts))))
+    let each = || {
+        let named = |books| -> Vec<_> { Books::policies(books).map(|(name, counts)| (books, name, counts)).collect() };
+        books.iter().flat_map(named)
     };
-    let votes = names.iter().zip(&sum.policies).flat_map(|(name, counts)| {
-        [("true", counts.matched), ("false", counts.unmatched)].map(|(matched, count)| {
-            let mut labels = labels(name);
-            labels.push(("matched", matched.to_string()));
-            (labels, number(count))
-        })
+    let by_policy = |read: fn(&PolicyCounts) -> u64| {
+        each().map(move |(books, name, counts)| (labels(books, name, None), number(read(counts))))
+    };
+    let votes = each().flat_map(|(books, name, counts)| {
+        [("true", counts.matched), ("false", counts.unmatched)]
+            .map(|(matched, count)| (labels(books, name, Some(("matched", matched.to_string()))), number(count)))
     });
     page.family("tailwater_policy_votes_total", Type::Counter, "Votes of each policy on judged traces.", votes);
     let help = "Traces on which a policy had no vote, because a condition could not be evaluated.";
@@ -226,12 +287,13 @@ fn policies(page: &mut Page, sum: &Ledger, names: &[(String, bool)]) {
     page.family("tailwater_policy_spans_kept_total", Type::Counter, help, by_policy(|counts| counts.decided_spans));
 }
 
-fn cores(page: &mut Page, snapshots: &[Snapshot]) {
+fn cores(page: &mut Page, books: &[Books<'_>]) {
     let each = |read: fn(&Snapshot) -> u64| {
-        snapshots
-            .iter()
-            .enumerate()
-            .map(move |(core, snapshot)| (vec![("shard", core.to_string())], number(read(snapshot))))
+        books.iter().flat_map(move |books| {
+            let cores = books.snapshots.iter();
+            let samples = cores.map(|core| (books.labels([("shard", core.shard.to_string())]), number(read(core))));
+            samples.collect::<Vec<_>>()
+        })
     };
     let help = "Bytes of pending spans and their resources.";
     page.family("tailwater_buffer_bytes", Type::Gauge, help, each(|snapshot| snapshot.buffer_bytes));
@@ -327,9 +389,8 @@ fn process(page: &mut Page, facts: &Facts<'_>) {
 mod tests {
     use super::*;
     use crate::control::ExporterSnapshot;
-    use tailwater_engine::ledger::PolicyCounts;
 
-    fn page(exposition: Exposition) -> String {
+    fn page(exposition: Exposition, names: &[&str]) -> String {
         let mut snapshot = Snapshot::default();
         snapshot.ledger.spans.received = 5;
         snapshot.ledger.spans.drop_items(DropReason::NotSampled, 3);
@@ -338,8 +399,11 @@ mod tests {
             ExporterSnapshot { name: "otlp".into(), queue_bytes: 7, breaker: 2, counters: vec![("retries", 2)] };
         snapshot.exporters = vec![exporter];
         let policies = vec![("quoted \"name\"".to_string(), false), ("tried".to_string(), true)];
+        let first = PipelineFacts { name: names[0].to_string(), policies };
+        let others = names[1..].iter().map(|name| PipelineFacts { name: (*name).to_string(), policies: Vec::new() });
+        let pipelines: Vec<PipelineFacts> = std::iter::once(first).chain(others).collect();
         let facts = Facts {
-            policies: &policies,
+            pipelines: &pipelines,
             reloads: [("applied", 1), ("unchanged", 0), ("refused", 0)],
             generation: 1,
             last_reload: (true, 2.5),
@@ -348,12 +412,28 @@ mod tests {
             task_panics: 0,
             ready: true,
         };
-        expose(&[snapshot.clone(), snapshot], &facts, exposition)
+        let other = Snapshot { pipeline: 1, shard: 3, exporters: Vec::new(), ..snapshot.clone() };
+        expose(&[snapshot.clone(), snapshot, other], &facts, exposition)
+    }
+
+    #[test]
+    fn several_pipelines_are_told_apart() {
+        let text = page(Exposition::Prometheus, &["errors", "rest"]);
+        for line in [
+            "tailwater_items_received_total{pipeline=\"errors\",signal=\"spans\"} 10",
+            "tailwater_items_received_total{pipeline=\"rest\",signal=\"spans\"} 5",
+            "tailwater_policy_votes_total{pipeline=\"errors\",policy=\"tried\",shadow=\"true\",matched=\"true\"} 4",
+            "tailwater_traces_pending{pipeline=\"rest\"} 0",
+            "tailwater_buffer_bytes{pipeline=\"rest\",shard=\"3\"} 0",
+            "tailwater_refused_total{what=\"spans\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]
     fn cores_are_summed_and_labels_escaped() {
-        let text = page(Exposition::Prometheus);
+        let text = page(Exposition::Prometheus, &[""]);
         for line in [
             "tailwater_items_received_total{signal=\"spans\"} 10",
             "tailwater_items_dropped_total{signal=\"spans\",reason=\"not_sampled\"} 6",
@@ -371,7 +451,7 @@ mod tests {
     #[test]
     fn each_family_appears_once_and_open_metrics_ends() {
         for exposition in [Exposition::Prometheus, Exposition::OpenMetrics] {
-            let text = page(exposition);
+            let text = page(exposition, &["", "more"]);
             let mut types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
             let count = types.len();
             types.sort_unstable();
@@ -379,6 +459,6 @@ mod tests {
             assert_eq!(types.len(), count);
             assert_eq!(text.ends_with("# EOF\n"), exposition == Exposition::OpenMetrics);
         }
-        assert!(page(Exposition::OpenMetrics).contains("# TYPE tailwater_items_received counter"));
+        assert!(page(Exposition::OpenMetrics, &[""]).contains("# TYPE tailwater_items_received counter"));
     }
 }

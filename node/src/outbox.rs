@@ -6,17 +6,19 @@ use async_channel::Sender;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
+use tailwater_config::Signals;
 use tailwater_connectors::delivery::{Delivery, Settlement};
 use tailwater_connectors::file::FileGate;
 use tailwater_connectors::otlp::SIGNALS;
 use tailwater_connectors::otlp::exporter::{BreakerState, Exporter};
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Unit};
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
 
 /// A request for the embedded file's thread.
 pub struct FileJob {
-    /// The core that is to be told.
+    /// The control channel of the core that is to be told.
     pub core: usize,
     /// By which the core knows the request.
     pub ticket: u64,
@@ -33,12 +35,22 @@ pub struct FileQueue {
     waiting: HashMap<u64, Rc<Delivery>>,
     /// Whether the file takes anything.
     gate: FileGate,
+    /// What it takes at all.
+    signals: Signals,
 }
 
 impl FileQueue {
-    /// The end of core number `core`.
-    pub fn new(jobs: Sender<FileJob>, core: usize) -> Self {
-        Self { jobs, core, next_ticket: 0, waiting: HashMap::new(), gate: FileGate::default() }
+    /// The end of the core behind that control channel.
+    pub fn new(jobs: Sender<FileJob>, core: usize, signals: Signals) -> Self {
+        Self { jobs, core, next_ticket: 0, waiting: HashMap::new(), gate: FileGate::default(), signals }
+    }
+
+    fn takes(&self, signal: Signal) -> bool {
+        match signal {
+            Signal::Traces => self.signals.traces,
+            Signal::Metrics => self.signals.metrics,
+            Signal::Logs => self.signals.logs,
+        }
     }
 
     /// Whether a parked request may be offered again.
@@ -178,7 +190,8 @@ impl Host for Outbox {
         let numbered = self.exporters.iter().cloned().enumerate();
         let takers: Vec<_> = numbered.filter(|(number, exporter)| takes(*number, exporter)).collect();
         let file_number = self.exporters.len();
-        let file = self.file.as_mut().filter(|_| request.destinations.has(file_number));
+        let takes = |file: &FileQueue| request.destinations.has(file_number) && file.takes(request.signal);
+        let file = self.file.as_mut().filter(|file| takes(file));
         let count = takers.len() + usize::from(file.is_some());
         if count == 0 {
             // Nothing is configured to take this signal: it ends here, and the books say so.

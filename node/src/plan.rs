@@ -1,7 +1,7 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
 use tailwater_config::sampling::Strategy;
-use tailwater_config::{Batch, Config, EXPLAINED_VERDICT_BYTES, MemoryPlan};
+use tailwater_config::{Batch, Config, EXPLAINED_VERDICT_BYTES};
 use tailwater_engine::buffer::traces;
 use tailwater_engine::explain::REASON_BYTES;
 use tailwater_engine::export::BatchLimits;
@@ -21,10 +21,11 @@ const TRACE_BYTES: u64 = traces::TRACE_BYTES as u64 + 12;
 /// Bytes of 64 policy leaves of a trace, past the first 64.
 const LEAF_WORD_BYTES: u64 = 8;
 
-/// The plan of shard `shard` of `shards`, whose rules have that many words of leaves.
+/// The plan of shard `shard` of `shards`, whose rules have that many words of leaves. `pending_bytes` are for the pending
+/// traces of all of them.
 pub fn shard_plan(
     config: &Config,
-    memory: &MemoryPlan,
+    pending_bytes: u64,
     hash_seed: [u64; 4],
     (shard, shards): (u16, u16),
     leaf_words: usize,
@@ -37,7 +38,7 @@ pub fn shard_plan(
         let wanted = if configured == 0 { sampling.traces_max } else { configured };
         size(each(wanted).min(u64::from(POSITION_MAX)))
     };
-    let arena = memory.pending_bytes / u64::from(shards);
+    let arena = pending_bytes / u64::from(shards);
     // Tables are paid for as they fill; never more than a third of the share goes to them.
     let leaf_bytes = u64::try_from(leaf_words.saturating_sub(1)).unwrap_or(u64::MAX).saturating_mul(LEAF_WORD_BYTES);
     let trace_bytes = leaf_bytes.saturating_add(TRACE_BYTES);

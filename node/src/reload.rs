@@ -2,7 +2,7 @@
 //! is asked to. It is read, checked and compiled on a thread of its own; each core swaps its rules between two verdicts.
 //! What is wrong leaves everything as it was.
 
-use crate::boot::blueprint_after;
+use crate::boot::{Pipeline, blueprint, blueprint_after};
 use crate::control::{Change, Control, Cores};
 use crate::explain::Names;
 use crate::plan::shard_plan;
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{Config, is_same, memory_plan, needs_restart, with_changes};
+use tailwater_config::{Config, is_same, needs_restart, with_changes};
 use tailwater_engine::rules::Rules;
 use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
@@ -104,26 +104,58 @@ impl Attempt {
 pub struct State {
     /// What the node does.
     pub config: Config,
-    /// The rules in force.
-    pub rules: Arc<Rules>,
+    /// Each way of traces, in the order of the configuration the node was started with.
+    pub pipelines: Vec<PipelineState>,
     /// Attempts by outcome.
     pub attempts: [u64; Outcome::ALL.len()],
     /// The last attempt.
     pub last: Option<Attempt>,
+}
+
+/// What is in force in one pipeline.
+#[derive(Debug)]
+pub struct PipelineState {
+    /// Its name; none when it is the only one.
+    pub name: String,
+    /// The rules in force.
+    pub rules: Arc<Rules>,
     /// Names of sub-policies of recent generations, which have numbers of their own.
     sub_policies: VecDeque<(u32, Vec<String>)>,
 }
 
 impl State {
+    /// Generation of the rules: all pipelines change at once.
+    pub fn generation(&self) -> u32 {
+        self.pipelines.first().map_or(0, |pipeline| pipeline.rules.generation())
+    }
+
+    fn former(&self) -> Vec<(String, Arc<Rules>)> {
+        self.pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.rules.clone())).collect()
+    }
+}
+
+impl PipelineState {
+    fn new(name: String, rules: Arc<Rules>) -> Self {
+        let mut state = Self { name, rules, sub_policies: VecDeque::new() };
+        state.note_sub_policies();
+        state
+    }
+
     fn note_sub_policies(&mut self) {
         if self.sub_policies.len() >= GENERATIONS_NAMED_MAX {
             self.sub_policies.pop_front();
         }
         self.sub_policies.push_back((self.rules.generation(), self.rules.sub_policy_names().to_vec()));
     }
+
+    /// Names of the policies in force.
+    fn in_force(&self) -> Vec<&str> {
+        let names: Vec<&str> = self.rules.policy_names().collect();
+        self.rules.in_force().map(|number| names[usize::from(number)]).collect()
+    }
 }
 
-impl Names for State {
+impl Names for PipelineState {
     fn policy(&self, policy: u16) -> String {
         self.rules.policy_names().nth(usize::from(policy)).unwrap_or_default().to_string()
     }
@@ -151,22 +183,24 @@ type Wish = (Trigger, Option<Sender<Value>>);
 /// A configuration that was read and checked.
 enum Prepared {
     Unchanged,
-    Changed(Box<Config>, Arc<Change>),
+    /// With a change for each pipeline.
+    Changed(Box<Config>, Vec<Arc<Change>>),
 }
 
 impl Reloader {
-    /// For a node that was started with `config` and runs `rules`. `known` is the file's state before it was read.
+    /// For a node that was started with `config` and runs `rules`, one a pipeline. `known` is the file's state before it was
+    /// read.
     pub fn new(
         source: ConfigurationSource,
         known: Option<Stamp>,
         config: Config,
-        rules: Arc<Rules>,
+        rules: Vec<(String, Arc<Rules>)>,
         cores: Cores,
     ) -> Rc<Self> {
         let (wish, wishes) = bounded(WISHES_MAX);
         let attempts = [0; Outcome::ALL.len()];
-        let mut state = State { config, rules, attempts, last: None, sub_policies: VecDeque::new() };
-        state.note_sub_policies();
+        let pipelines = rules.into_iter().map(|(name, rules)| PipelineState::new(name, rules)).collect();
+        let state = State { config, pipelines, attempts, last: None };
         Rc::new(Self {
             source: Arc::new(source),
             cores,
@@ -213,18 +247,25 @@ impl Reloader {
     /// The status as JSON.
     pub fn status(&self) -> Value {
         let state = self.state.borrow();
-        let names: Vec<&str> = state.rules.policy_names().collect();
-        let in_force: Vec<&str> = state.rules.in_force().map(|number| names[usize::from(number)]).collect();
         let attempts = Outcome::ALL.iter().zip(state.attempts).map(|(outcome, count)| (outcome.label(), count));
         let attempts: serde_json::Map<_, _> =
             attempts.map(|(label, count)| (label.to_string(), count.into())).collect();
-        json!({
+        let mut said = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "generation": state.rules.generation(),
-            "policies": in_force,
+            "generation": state.generation(),
             "reloads": attempts,
             "last_reload": state.last.as_ref().map(Attempt::json),
-        })
+        });
+        match state.pipelines.as_slice() {
+            [only] if only.name.is_empty() => said["policies"] = only.in_force().into(),
+            pipelines => {
+                let each = pipelines
+                    .iter()
+                    .map(|pipeline| json!({ "pipeline": pipeline.name, "policies": pipeline.in_force() }));
+                said["pipelines"] = each.collect();
+            }
+        }
+        said
     }
 
     async fn watch(self: Rc<Self>) {
@@ -255,9 +296,9 @@ impl Reloader {
         self.known.set(self.source.stamp());
         let (running, rules) = {
             let state = self.state.borrow();
-            (state.config.clone(), state.rules.clone())
+            (state.config.clone(), state.former())
         };
-        let (source, shards) = (self.source.clone(), self.cores.channels.len());
+        let (source, shards) = (self.source.clone(), self.cores.shards);
         let (done, prepared) = bounded(1);
         let body = move || done.send_blocking(prepare(&source, &running, &rules, shards));
         let thread = std::thread::Builder::new().name("configuration".into()).spawn(body);
@@ -271,11 +312,16 @@ impl Reloader {
         };
         let (outcome, problems) = match prepared {
             Ok(Prepared::Unchanged) => (Outcome::Unchanged, Vec::new()),
-            Ok(Prepared::Changed(config, change)) => {
-                self.cores.ask(|answer| Control::Reload(change.clone(), answer)).await;
+            Ok(Prepared::Changed(config, changes)) => {
+                for (number, change) in changes.iter().enumerate() {
+                    self.cores.ask_pipeline(number, |answer| Control::Reload(change.clone(), answer)).await;
+                }
                 let mut state = self.state.borrow_mut();
-                (state.config, state.rules) = (*config, change.rules.clone());
-                state.note_sub_policies();
+                state.config = *config;
+                for (pipeline, change) in state.pipelines.iter_mut().zip(changes) {
+                    pipeline.rules = change.rules.clone();
+                    pipeline.note_sub_policies();
+                }
                 (Outcome::Applied, Vec::new())
             }
             Err(problems) => (Outcome::Refused, problems),
@@ -285,7 +331,7 @@ impl Reloader {
 
     /// Tells of an attempt and remembers it.
     fn close(&self, mut attempt: Attempt) -> Value {
-        let generation = self.state.borrow().rules.generation();
+        let generation = self.state.borrow().generation();
         let trigger = attempt.trigger.label();
         match attempt.outcome {
             Outcome::Applied => tracing::info!(generation, trigger, "the configuration was read again and is in force"),
@@ -324,11 +370,14 @@ impl Attempt {
     }
 }
 
+/// Rules by the name of their pipeline.
+type Former = [(String, Arc<Rules>)];
+
 /// Reads and checks the configuration: what can change, and notes on what cannot.
 fn prepare(
     source: &ConfigurationSource,
     running: &Config,
-    rules: &Rules,
+    former: &Former,
     shards: usize,
 ) -> (Result<Prepared, Vec<String>>, Vec<String>) {
     let loaded = match source.load() {
@@ -338,20 +387,23 @@ fn prepare(
     let restart = needs_restart(running, &loaded.config);
     let restart = restart.iter().map(|path| format!("{path} is different: it takes effect at the next start"));
     let notes: Vec<String> = loaded.notes.iter().map(ToString::to_string).chain(restart).collect();
-    (changed(&loaded.config, running, rules, shards).map_err(|problem| vec![problem]), notes)
+    (changed(&loaded.config, running, former, shards).map_err(|problem| vec![problem]), notes)
 }
 
-fn changed(wanted: &Config, running: &Config, rules: &Rules, shards: usize) -> Result<Prepared, String> {
+fn changed(wanted: &Config, running: &Config, former: &Former, shards: usize) -> Result<Prepared, String> {
     let config = with_changes(running, wanted);
     // The whole must be fit to be started, too: a node that comes back must not find itself without a configuration.
-    let blueprint = blueprint_after(wanted, Some(rules))?;
+    blueprint(wanted)?;
     if is_same(&config, running) {
         return Ok(Prepared::Unchanged);
     }
-    let memory = memory_plan(&config, shards).map_err(|problem| problem.to_string())?;
+    let named = |name: &str| former.iter().find(|(known, _)| known == name).map(|(_, rules)| rules.clone());
     let count = u16::try_from(shards).map_err(|error| error.to_string())?;
-    // Of the plan only what may change is looked at, so that the seed does not matter.
-    let plan = shard_plan(&config, &memory, [0; 4], (0, count), blueprint.rules.leaf_words());
-    let change = Change { rules: blueprint.rules, plan, blocks_on_overflow: config.sampling.block_on_overflow };
-    Ok(Prepared::Changed(Box::new(config), Arc::new(change)))
+    let changes = blueprint_after(&config, named)?.pipelines.into_iter().map(|pipeline| {
+        let Pipeline { config, pending_bytes, rules, .. } = pipeline;
+        // Of the plan only what may change is looked at, so that the seed does not matter.
+        let plan = shard_plan(&config, pending_bytes, [0; 4], (0, count), rules.leaf_words());
+        Arc::new(Change { rules, plan, blocks_on_overflow: config.sampling.block_on_overflow })
+    });
+    Ok(Prepared::Changed(Box::new(config.clone()), changes.collect()))
 }

@@ -2,8 +2,9 @@
 //! supervisor starts it again; a node with a dead shard would silently lose its share of the traces.
 
 use crate::admin;
-use crate::boot::CoreHandle;
+
 use crate::control::{Control, Cores, Snapshot};
+use crate::launch::CoreHandle;
 use crate::reload::{Reloader, Trigger};
 use crate::sockets::Addresses;
 use crate::source::{ConfigurationSource, Stamp};
@@ -37,8 +38,8 @@ pub struct Node {
     pub cores: Cores,
     /// Their threads.
     pub handles: Vec<CoreHandle>,
-    /// The rules at the start.
-    pub rules: Arc<Rules>,
+    /// The rules of each pipeline at the start, by its name.
+    pub rules: Vec<(String, Arc<Rules>)>,
     /// What the cores run on.
     pub backend: Backend,
     /// Where the side thread runs.
@@ -94,7 +95,7 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
         });
     }
     let (event, events) = bounded(2);
-    spawn(tell_opened(cores.clone(), handles.len(), event.clone()));
+    spawn(tell_opened(cores.clone(), event.clone()));
     let reloading = reloader.clone();
     spawn(async move {
         wait_for_end(&mut signals, Some(&reloading)).await;
@@ -141,7 +142,8 @@ enum Event {
     End(Signals),
 }
 
-async fn tell_opened(cores: Cores, count: usize, event: Sender<Event>) {
+async fn tell_opened(cores: Cores, event: Sender<Event>) {
+    let count = cores.channels.len();
     let opened = cores.ask(Control::Opened).await.into_iter().flatten().count();
     // The receiver lives until the process ends.
     _ = event.send(if opened == count { Event::Opened } else { Event::Failed }).await;

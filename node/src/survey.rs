@@ -2,6 +2,7 @@
 //! say, and files that may be recycled. Nothing found here keeps the node from starting, save a format that only a
 //! newer release can read.
 
+use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,12 @@ use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::{Found, Records};
 use thiserror::Error;
 
-/// The log's directory inside the data directory.
-pub const LOG_DIRECTORY: &str = "log";
+/// The log's directory inside the data directory, of a node with one way for traces.
+const LOG_DIRECTORY: &str = "log";
+/// What the name of a pipeline's log begins with.
+const PIPELINE_LOG_PREFIX: &str = "log-";
+/// What stands before the name of a log that was set aside.
+const ASIDE_PREFIX: &str = "aside-";
 
 /// A file to be recycled.
 #[derive(Debug, Clone)]
@@ -79,20 +84,107 @@ pub enum SurveyError {
         /// Its version.
         version: u8,
     },
+    /// No pipeline of the configuration reads it.
+    #[error(
+        "{path} has data that was acknowledged and not delivered, of a pipeline that the configuration does not have; \
+         start with the former configuration and let it drain, or start with --repair, which sets the log aside"
+    )]
+    Unclaimed {
+        /// The log's directory.
+        path: PathBuf,
+    },
 }
 
 /// Where files go that can't be read, with `--repair`.
 pub const ASIDE_DIRECTORY: &str = "aside";
 
-/// Looks at `data_directory`. With `repair`, files that can't be read are moved aside.
+/// The name of a pipeline's log below the data directory: letters, digits, `-` and `_` stand for themselves, other bytes
+/// as `%` and two hexadecimal digits.
+pub fn log_directory(pipeline: &str) -> String {
+    if pipeline.is_empty() {
+        return LOG_DIRECTORY.to_string();
+    }
+    pipeline.bytes().fold(PIPELINE_LOG_PREFIX.to_string(), |mut name, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            // Writing to a String can't fail.
+            _ => _ = write!(name, "%{byte:02x}"),
+        }
+        name
+    })
+}
+
+/// The logs below a data directory, by name.
+///
+/// # Errors
+/// `Directory`.
+pub fn log_directories(data_directory: &Path) -> Result<Vec<PathBuf>, SurveyError> {
+    let fail = |source| SurveyError::Directory { path: data_directory.to_owned(), source };
+    let entries = match std::fs::read_dir(data_directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fail(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(fail)?.path();
+        let is_log = |name: &str| name == LOG_DIRECTORY || name.starts_with(PIPELINE_LOG_PREFIX);
+        if path.is_dir() && path.file_name().and_then(|name| name.to_str()).is_some_and(is_log) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a log has anything that a start would read.
+pub fn holds_segments(directory: &Path) -> bool {
+    let is_segment =
+        |(_, name, _): &(String, FileName, u64)| matches!(name, FileName::Segment { kind: SegmentKind::Requests, .. });
+    list(directory).is_ok_and(|files| files.iter().any(is_segment))
+}
+
+/// Sees to it that every log with data in it has a pipeline that reads it. When a node gets pipelines, the first takes
+/// over the log that there was. With `repair`, what no pipeline reads is set aside.
+///
+/// # Errors
+/// `Directory`, `Unclaimed`.
+pub fn claim(data_directory: &Path, pipelines: &[&str], repair: bool) -> Result<(), SurveyError> {
+    let (former, fail) = (data_directory.join(LOG_DIRECTORY), |path: &Path| {
+        let path = path.to_owned();
+        move |source| SurveyError::Directory { path, source }
+    });
+    if let Some(first) = pipelines.first().filter(|name| !name.is_empty()) {
+        let own = data_directory.join(log_directory(first));
+        if former.is_dir() && !own.exists() {
+            tracing::info!(from = %former.display(), to = %own.display(), "the first pipeline takes over the log");
+            std::fs::rename(&former, &own).map_err(fail(&former))?;
+        }
+    }
+    let claimed: Vec<PathBuf> = pipelines.iter().map(|name| data_directory.join(log_directory(name))).collect();
+    for path in log_directories(data_directory)?.into_iter().filter(|path| !claimed.contains(path)) {
+        if !holds_segments(&path) {
+            continue;
+        }
+        if !repair {
+            return Err(SurveyError::Unclaimed { path });
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let aside = data_directory.join(format!("{ASIDE_PREFIX}{name}"));
+        std::fs::rename(&path, &aside).map_err(fail(&path))?;
+        tracing::warn!(log = %path.display(), to = %aside.display(), "set aside: no pipeline reads it");
+    }
+    Ok(())
+}
+
+/// Looks at the log in `directory`. With `repair`, files that can't be read are moved aside.
 ///
 /// # Errors
 /// `SurveyError`.
-pub fn survey(data_directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
-    let directory = data_directory.join(LOG_DIRECTORY);
+pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
     let mut found = Survey { next_number: 1, ..Survey::default() };
     let mut recovered = Recovered::default();
-    let mut files = list(&directory)?;
+    let mut files = list(directory)?;
     files.sort();
     for (name, file_name, bytes) in files {
         let path = directory.join(&name);
@@ -115,7 +207,7 @@ pub fn survey(data_directory: &Path, repair: bool) -> Result<Survey, SurveyError
                 return Err(SurveyError::Newer { path, version });
             }
             Err(error) => {
-                set_aside(&directory, &name, repair, &error.to_string(), &mut found);
+                set_aside(directory, &name, repair, &error.to_string(), &mut found);
                 continue;
             }
         }
@@ -128,7 +220,7 @@ pub fn survey(data_directory: &Path, repair: bool) -> Result<Survey, SurveyError
                 read_journal(&path, &content, &mut recovered);
                 found.journals.push(name);
             }
-            Err(error) => set_aside(&directory, &name, repair, &error.to_string(), &mut found),
+            Err(error) => set_aside(directory, &name, repair, &error.to_string(), &mut found),
         }
     }
     found.segments.sort_by_key(|segment| segment.number);
@@ -222,5 +314,38 @@ impl Survey {
     /// The name of a segment's file.
     pub fn name(segment: &OldSegment) -> String {
         file_name(SegmentKind::Requests, segment.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_with_a_segment(path: &Path) {
+        std::fs::create_dir_all(path).unwrap();
+        std::fs::write(path.join(file_name(SegmentKind::Requests, 1)), b"").unwrap();
+    }
+
+    #[test]
+    fn names_of_logs_are_one_to_one() {
+        assert_eq!(log_directory(""), "log");
+        assert_eq!(log_directory("traces/a_b-1"), "log-traces%2fa_b-1");
+        assert_ne!(log_directory("a%2fb"), log_directory("a/b"));
+    }
+
+    #[test]
+    fn no_log_is_forgotten_when_pipelines_change() {
+        let data = std::env::temp_dir().join(format!("tailwater-claim-{}", std::process::id()));
+        log_with_a_segment(&data.join("log"));
+        claim(&data, &["a", "b"], false).unwrap();
+        assert!(data.join("log-a").is_dir() && !data.join("log").exists(), "the first takes it over");
+        claim(&data, &["b", "a"], false).unwrap();
+        let unclaimed = claim(&data, &["b", "c"], false).unwrap_err().to_string();
+        assert!(unclaimed.contains("log-a") && unclaimed.contains("--repair"), "{unclaimed}");
+        assert!(claim(&data, &[""], false).is_err(), "a node without pipelines does not read it either");
+        claim(&data, &["b", "c"], true).unwrap();
+        assert!(data.join("aside-log-a").is_dir());
+        claim(&data, &["b", "c"], false).unwrap();
+        std::fs::remove_dir_all(&data).unwrap();
     }
 }

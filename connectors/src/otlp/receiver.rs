@@ -60,7 +60,7 @@ pub enum PortError {
 }
 
 /// What the engine made of a sound request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Spans refused for a fault of their own.
     pub refused: u32,

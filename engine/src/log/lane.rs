@@ -141,6 +141,12 @@ impl<P> Lane<P> {
         }
     }
 
+    /// Whether a request of so many bytes finds room, if the disk keeps up: in what is there or in a segment to come.
+    #[must_use]
+    pub fn has_room(&self, body_bytes: usize) -> bool {
+        !self.is_full() || self.requests.has_room(request_bytes(body_bytes))
+    }
+
     fn place(&mut self, request: &NewRequest<'_>, sync: bool) -> Result<(u64, Origin), AppendError> {
         let NewRequest { signal, encoding, format, body, units, arrived_unix_nano } = *request;
         let segments = &self.segments;

@@ -285,6 +285,21 @@ impl Stream {
         Ok(Appended { position: self.position, number: segment.number, flush_offset })
     }
 
+    fn current_with_room(&self, bytes: usize) -> Option<u64> {
+        let current = self.current?;
+        let open = self.chunks.back().filter(|chunk| chunk.number == current.number);
+        let end = open.map_or(current.next_offset, |chunk| chunk.offset + chunk.bytes.len() as u64);
+        (end + bytes as u64 + BLOCK_BYTES as u64 <= current.bytes).then_some(current.number)
+    }
+
+    /// Whether a record of `bytes` framed bytes fits a segment that is there already.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let largest = bytes as u64 + 2 * BLOCK_BYTES as u64;
+        self.current_with_room(bytes).is_some()
+            || self.prepared.as_ref().is_some_and(|prepared| largest <= prepared.bytes)
+    }
+
     /// The segment that a record of `bytes` framed bytes will go to: the current one, or the prepared one in its place.
     ///
     /// # Errors
@@ -294,12 +309,8 @@ impl Stream {
         if largest > SEGMENT_BYTES_MAX {
             return Err(AppendError::TooLarge);
         }
-        if let Some(current) = self.current {
-            let open = self.chunks.back().filter(|chunk| chunk.number == current.number);
-            let end = open.map_or(current.next_offset, |chunk| chunk.offset + chunk.bytes.len() as u64);
-            if end + bytes as u64 + BLOCK_BYTES as u64 <= current.bytes {
-                return Ok(current.number);
-            }
+        if let Some(number) = self.current_with_room(bytes) {
+            return Ok(number);
         }
         match self.prepared.take() {
             Some(prepared) if largest <= prepared.bytes => {

@@ -182,6 +182,12 @@ impl CoreLog {
         self.is_failing.get()
     }
 
+    /// Why a request of so many bytes would be refused now: counted as one that was.
+    pub fn refusal(&self, body_bytes: usize) -> Option<PortError> {
+        let is_refused = self.is_failing.get() || !self.lane.borrow().has_room(body_bytes);
+        is_refused.then(|| self.refuse(AppendError::NoSegment))
+    }
+
     /// Logs a request and returns once its level is reached and it was handed on.
     pub async fn accept(
         &self,

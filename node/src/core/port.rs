@@ -1,7 +1,8 @@
-//! What the outside sees of a core: the receivers' port into it, and what exporters need of it.
+//! What the outside sees of the cores: the receivers' port into them, and what exporters need of one.
 
 use super::log::Payload;
 use super::{Core, PRESSURE_RECHECK};
+use futures_util::future::join_all;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_config::Ack;
@@ -21,28 +22,38 @@ const PRESSED_MAX: Nanos = Nanos::from_millis(4000);
 /// How long they are then asked to stay away.
 const PRESSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The receiver's port into a core.
+/// The receivers' port into the cores of one executor, one a pipeline. Each gets what comes, and judges it by itself.
 pub struct CorePort {
-    /// The core.
-    pub core: Rc<Core>,
+    /// The cores; the first takes metrics and logs, and stands for all where something is counted once.
+    pub cores: Rc<[Rc<Core>]>,
     /// What has happened before a sender is answered.
     pub ack: Ack,
 }
 
 impl CorePort {
     fn is_logged(&self) -> bool {
-        self.ack != Ack::Received && self.core.log.is_some()
+        self.ack != Ack::Received && self.cores.iter().all(|core| core.log.is_some())
     }
 
-    async fn accept(&self, received: &Received, units: u32, payload: Payload) -> Result<(), PortError> {
-        let arrived = self.core.now();
-        if let Some(log) = self.core.log.as_ref().filter(|_| self.ack != Ack::Received) {
+    fn first(&self) -> Option<&Rc<Core>> {
+        self.cores.first()
+    }
+
+    async fn accept(
+        &self,
+        core: &Rc<Core>,
+        received: &Received,
+        units: u32,
+        payload: Payload,
+    ) -> Result<(), PortError> {
+        let arrived = core.now();
+        if let Some(log) = core.log.as_ref().filter(|_| self.ack != Ack::Received) {
             return log.accept(received, units, payload, arrived, self.ack == Ack::Synced).await;
         }
         let waiting = match payload {
-            Payload::Traces(scanned) => self.core.admit_spans(scanned, Origin::NONE, arrived),
+            Payload::Traces(scanned) => core.admit_spans(scanned, Origin::NONE, arrived),
             forward @ Payload::Forward(..) => {
-                self.core.admit(forward, Origin::NONE, arrived, None);
+                core.admit(forward, Origin::NONE, arrived, None);
                 Vec::new()
             }
         };
@@ -53,44 +64,79 @@ impl CorePort {
         Ok(())
     }
 
-    /// How long senders have been held back.
+    /// Has every pipeline take the request, all at once, and returns when all have. Where one refuses, the sender sends it
+    /// again, and the others get it twice: so a pipeline that would refuse is asked before any takes it.
+    async fn accept_by_all(&self, received: &Received) -> Result<Accepted, PortError> {
+        if self.is_logged() {
+            let refusal = self.cores.iter().find_map(|core| core.log.as_ref()?.refusal(received.raw.len()));
+            refusal.map_or(Ok(()), Err)?;
+        }
+        let mut told = None;
+        let mut taking = Vec::with_capacity(self.cores.len());
+        for core in &*self.cores {
+            let scanned = core.shard.borrow_mut().scan(&received.body)?;
+            // All scan alike, only their policies differ.
+            told.get_or_insert(Accepted { refused: scanned.refused, fault: scanned.fault });
+            if scanned.accepted > 0 {
+                taking.push(self.accept(core, received, scanned.units(), Payload::Traces(scanned)));
+            }
+        }
+        join_all(taking).await.into_iter().collect::<Result<(), PortError>>()?;
+        Ok(told.unwrap_or_default())
+    }
+
+    /// Since when senders have been held back, if long.
     fn is_pressed_long(&self) -> bool {
-        let since = self.core.pressed_since.get();
-        since.is_some_and(|since| self.core.now() > since.plus(PRESSED_MAX))
+        let is_long =
+            |core: &Rc<Core>| core.pressed_since.get().is_some_and(|since| core.now() > since.plus(PRESSED_MAX));
+        self.cores.iter().any(is_long)
+    }
+
+    fn is_pressed(&self) -> bool {
+        let is_logged = self.is_logged();
+        self.cores.iter().any(|core| core.is_pressed(is_logged))
+    }
+
+    fn is_closed(&self) -> bool {
+        // The receivers belong to the first, which is closed when they are.
+        self.first().is_none_or(|core| core.is_closed.get())
     }
 }
 
 impl Port for CorePort {
     async fn traces(&self, received: Received) -> Result<Accepted, PortError> {
-        let scanned = self.core.shard.borrow_mut().scan(&received.body)?;
+        let [core] = &*self.cores else { return self.accept_by_all(&received).await };
+        let scanned = core.shard.borrow_mut().scan(&received.body)?;
         let accepted = Accepted { refused: scanned.refused, fault: scanned.fault };
         if scanned.accepted > 0 {
-            self.accept(&received, scanned.units(), Payload::Traces(scanned)).await?;
+            self.accept(core, &received, scanned.units(), Payload::Traces(scanned)).await?;
         }
         Ok(accepted)
     }
 
     async fn forward(&self, received: Received, items: u32) -> Result<(), PortError> {
+        let Some(core) = self.first() else { return Ok(()) };
         let payload = Payload::Forward(received.signal, received.body.clone(), items);
-        self.accept(&received, 1, payload).await
+        self.accept(core, &received, 1, payload).await
     }
 
     fn refused(&self) {
-        self.core.shard.borrow_mut().refuse_request();
+        if let Some(core) = self.first() {
+            core.shard.borrow_mut().refuse_request();
+        }
     }
 
     async fn ready(&self) {
-        let core = &self.core;
-        while core.is_pressed(self.is_logged()) && !core.is_closed.get() && !self.is_pressed_long() {
+        while self.is_pressed() && !self.is_closed() && !self.is_pressed_long() {
             sleep(PRESSURE_RECHECK).await;
         }
     }
 
     fn closed(&self) -> Option<(&'static str, Duration)> {
-        if self.core.is_closed.get() {
+        if self.is_closed() {
             return Some(("the node is stopping", CLOSED_RETRY_AFTER));
         }
-        let is_stuck = self.is_pressed_long() && self.core.is_pressed(self.is_logged());
+        let is_stuck = self.is_pressed_long() && self.is_pressed();
         is_stuck.then_some(("the node has more than it can take", PRESSED_RETRY_AFTER))
     }
 }

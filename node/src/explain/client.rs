@@ -55,7 +55,11 @@ pub fn run(id: &str, endpoint: &str, json: bool) -> ExitCode {
         return ExitCode::from(EXIT_UNKNOWN);
     }
     if !json {
-        print(&for_people(&said));
+        // With several pipelines, one after the other.
+        match said["pipelines"].as_array() {
+            Some(each) => each.iter().for_each(|said| print(&for_people(said))),
+            None => print(&for_people(&said)),
+        }
     }
     ExitCode::SUCCESS
 }
@@ -125,7 +129,8 @@ fn for_people(said: &Value) -> String {
         let part = |key: &str| vote[key].as_str().unwrap_or_default();
         row("vote", format!("{:<9} {}", part("says"), part("policy")));
     }
-    format!("trace {}: {}\n{out}", text("trace_id"), text("state"))
+    let within = said["pipeline"].as_str().map(|name| format!(" by pipeline {name}")).unwrap_or_default();
+    format!("trace {}: {}{within}\n{out}", text("trace_id"), text("state"))
 }
 
 #[cfg(test)]
@@ -146,5 +151,8 @@ mod tests {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         assert!(!text.contains("vote"));
+        let mut said = said;
+        said["pipeline"] = "errors".into();
+        assert!(for_people(&said).starts_with("trace 0102: kept by pipeline errors\n"));
     }
 }

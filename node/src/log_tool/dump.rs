@@ -1,7 +1,7 @@
 //! `tailwater log dump`: a segment's header and records, as text or as one JSON object a line.
 
 use super::moment::rfc3339;
-use super::{EXIT_NO_INPUT, list, read, shown, unreadable};
+use super::{EXIT_NO_INPUT, list, logs_of, read, shown, unreadable, within};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
@@ -15,23 +15,26 @@ use tailwater_proto::otlp::Signal;
 
 /// Prints the segment file at `path`, or all segments of that directory by number.
 pub fn run(path: &Path, json: bool) -> ExitCode {
-    let paths = if path.is_dir() {
-        match list(path) {
-            Ok(files) => segments(files),
-            Err(error) => {
-                unreadable(path, &error);
-                return ExitCode::from(EXIT_NO_INPUT);
+    let mut paths = Vec::new();
+    if path.is_dir() {
+        for directory in logs_of(path) {
+            match list(&directory) {
+                Ok(files) => paths.extend(segments(files).into_iter().map(|file| (within(&directory), file))),
+                Err(error) => {
+                    unreadable(&directory, &error);
+                    return ExitCode::from(EXIT_NO_INPUT);
+                }
             }
         }
     } else {
-        vec![path.to_path_buf()]
-    };
+        paths.push((String::new(), path.to_path_buf()));
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = ExitCode::SUCCESS;
-    for path in paths {
+    for (within, path) in paths {
         match read(&path) {
             // A closed pipe is no failure.
-            Ok(file) => match dump(&mut out, &shown(&path), &file, json) {
+            Ok(file) => match dump(&mut out, &format!("{within}{}", shown(&path)), &file, json) {
                 Ok(true) => {}
                 Ok(false) => code = ExitCode::FAILURE,
                 Err(_) => return code,

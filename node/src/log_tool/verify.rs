@@ -1,7 +1,7 @@
 //! `tailwater log verify`: goes through all segments of a directory and says what is wrong. Exit code 0 when nothing
 //! accepted is missing, 1 when something is or cannot be read.
 
-use super::{EXIT_NO_INPUT, list, read, shown, unreadable};
+use super::{EXIT_NO_INPUT, list, logs_of, read, shown, unreadable, within};
 use crate::cli::print;
 use std::collections::BTreeMap;
 use std::io;
@@ -44,19 +44,26 @@ const OLDER_RELEASE: &str = "start the release that wrote it and let it drain";
 const BY_HAND: &str = "files were renamed, copied or restored by hand: put back the directory as one node left it";
 const REPORT: &str = "no node writes this: keep a copy and report it";
 
-/// Checks a directory of the log, or the one in a data directory.
-pub fn run(directory: &Path) -> ExitCode {
-    match checked(directory) {
-        Ok((segments, spares)) => {
-            print(&report(&segments, spares));
-            let is_sound = segments.iter().all(|segment| segment.faults.is_empty());
-            if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err((path, error)) => {
-            unreadable(&path, &error);
-            ExitCode::from(EXIT_NO_INPUT)
+/// Checks a directory of the log, or all in a data directory.
+pub fn run(path: &Path) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for directory in logs_of(path) {
+        match checked(&directory) {
+            Ok((segments, spares)) => {
+                let name = within(&directory);
+                let head = if name.is_empty() { String::new() } else { format!("{name}\n") };
+                print(&format!("{head}{}", report(&segments, spares)));
+                if segments.iter().any(|segment| !segment.faults.is_empty()) {
+                    code = ExitCode::FAILURE;
+                }
+            }
+            Err((path, error)) => {
+                unreadable(&path, &error);
+                return ExitCode::from(EXIT_NO_INPUT);
+            }
         }
     }
+    code
 }
 
 /// The segments of a directory and the number of spare files, or what could not be read.

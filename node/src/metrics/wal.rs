@@ -1,7 +1,7 @@
 //! The write-ahead log in the exposition.
 
-use super::{Page, Type, by_owner, number, summed};
-use crate::control::{LogSnapshot, Snapshot};
+use super::{Books, Page, Type, by_owner, number, summed};
+use crate::control::LogSnapshot;
 use tailwater_runtime::clock::unix_nanos;
 
 const NANOS_PER_SECOND: f64 = 1e9;
@@ -28,14 +28,16 @@ const GAUGES: [Gauge; 7] = [
 ];
 
 /// The families of the log, where there is one.
-pub(super) fn wal(page: &mut Page, snapshots: &[Snapshot]) {
-    let logs: Vec<(usize, &LogSnapshot)> =
-        snapshots.iter().enumerate().filter_map(|(core, snapshot)| Some((core, snapshot.log.as_ref()?))).collect();
+pub(super) fn wal(page: &mut Page, books: &[Books<'_>]) {
+    let cores = books.iter().flat_map(|books| books.snapshots.iter().map(move |core| (books, core)));
+    let labelled =
+        cores.filter_map(|(books, core)| Some((books.labels([("shard", core.shard.to_string())]), core.log.as_ref()?)));
+    let logs: Vec<(Vec<(&'static str, String)>, &LogSnapshot)> = labelled.collect();
     if logs.is_empty() {
         return;
     }
     for (name, help, read) in GAUGES {
-        let each = logs.iter().map(|(core, log)| (vec![("shard", core.to_string())], number(read(log))));
+        let each = logs.iter().map(|(labels, log)| (labels.clone(), number(read(log))));
         page.family(name, Type::Gauge, help, each);
     }
     let oldest = logs.iter().map(|(_, log)| log.parked_since_unix_nano).filter(|since| *since > 0).min();

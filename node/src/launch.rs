@@ -1,0 +1,317 @@
+//! From a blueprint to running cores: on each executor one core a pipeline, all fed by the same receivers; beside them the
+//! embedded file's thread.
+
+use crate::boot::{Blueprint, Pipeline};
+use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
+use crate::core::log::CoreLog;
+use crate::core::replay::{Barrier, Common, Share};
+use crate::core::{Core, CorePort, HISTORY, Message, Settings};
+use crate::outbox::{FileJob, FileQueue, Outbox};
+use crate::plan;
+use crate::sockets::{Addresses, CoreListeners};
+use crate::supervise::Node;
+use crate::survey::{OldSegment, Spare, Survey, log_directory};
+use async_channel::{Receiver, Sender, bounded};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use tailwater_config::{Config, WalFull};
+use tailwater_connectors::file::FileWriter;
+use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
+use tailwater_engine::host::ExportFate;
+use tailwater_engine::log::lane::{Lane, LanePlan};
+use tailwater_engine::route::Route;
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
+use tailwater_runtime::files::Directory;
+use tailwater_runtime::mesh::{Mesh, MeshPort};
+use tailwater_runtime::{Backend, clock};
+
+/// Requests waiting for the embedded file's thread. Each is a batch of at most a few MiB.
+const FILE_QUEUE_LENGTH: usize = 64;
+
+/// Starts the cores and the file's thread. There is a survey for each pipeline.
+pub fn launch(
+    config: &Config,
+    blueprint: &Blueprint,
+    backend: Backend,
+    file: Option<FileWriter>,
+    surveys: Vec<Survey>,
+) -> Result<Node, String> {
+    let shards = blueprint.placement.cores.len();
+    let pipelines = &blueprint.pipelines;
+    // The past of the engine's clock is where a former run's requests lie.
+    let origin = clock::monotonic_nanos().wrapping_sub(HISTORY.0);
+    let (channels, controls): (Vec<_>, Vec<_>) =
+        (0..shards * pipelines.len()).map(|_| bounded(CONTROL_QUEUE_LENGTH)).unzip();
+    let file = file.map(|writer| start_file(writer, config.needs_wal(), &channels)).transpose()?;
+    let cores = Cores { channels, shards };
+    let mut controls = controls.into_iter();
+    let mut seats: Vec<Vec<Seat>> = (0..shards).map(|_| Vec::new()).collect();
+    for ((number, pipeline), survey) in pipelines.iter().enumerate().zip(surveys) {
+        let controls: Vec<_> = controls.by_ref().take(shards).collect();
+        let share = Outline { blueprint, pipeline, number, origin, file: file.clone() };
+        for (seats, seat) in seats.iter_mut().zip(share.seats(config, survey, controls)?) {
+            seats.push(seat);
+        }
+    }
+    let shared = Arc::new(config.clone());
+    let (addresses, ports) = Addresses::settle(config)?;
+    let listeners = CoreListeners::for_cores(addresses, shards);
+    let mut handles = Vec::with_capacity(shards);
+    for (((number, seats), listeners), core) in
+        seats.into_iter().enumerate().zip(listeners).zip(&blueprint.placement.cores)
+    {
+        let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
+        let place = Place { seats, config: shared.clone(), shards, listeners };
+        handles.push(start(options, move || place.run()).map_err(|error| error.to_string())?);
+    }
+    let rules = pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.rules.clone())).collect();
+    Ok(Node { cores, handles, rules, backend, gossip_core: blueprint.placement.gossip_core, addresses, ports })
+}
+
+/// What all seats of one pipeline have in common.
+struct Outline<'a> {
+    blueprint: &'a Blueprint,
+    pipeline: &'a Pipeline,
+    number: usize,
+    origin: u64,
+    file: Option<Sender<FileJob>>,
+}
+
+impl Outline<'_> {
+    /// One seat for each core.
+    fn seats(&self, node: &Config, survey: Survey, controls: Vec<Receiver<Control>>) -> Result<Vec<Seat>, String> {
+        let Pipeline { name, config, pending_bytes, rules } = self.pipeline;
+        let cores = controls.len();
+        let count = u16::try_from(cores).map_err(|error| error.to_string())?;
+        let seed = hash_seed();
+        let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
+        let mesh = Mesh::<Message>::new(cores, queue_length);
+        let plan = |shard| plan::shard_plan(config, *pending_bytes, seed, (shard, count), rules.leaf_words());
+        let verdicts_max = plan(0).kept_verdicts_max + plan(0).dropped_verdicts_max;
+        let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), cores, verdicts_max);
+        let file = self.file.clone().filter(|_| config.exporters.file.is_some());
+        let numbered = (0..count).zip(mesh).zip(controls);
+        let seats = numbered.map(|((number, mesh), control)| Seat {
+            index: usize::from(number),
+            pipeline: self.number,
+            channel: self.number * cores + usize::from(number),
+            plan: plan(number),
+            rules: rules.clone(),
+            config: config.clone(),
+            mesh,
+            control,
+            origin: self.origin,
+            file: file.clone(),
+            log: logs.pop_front(),
+            log_directory: node.node.data_directory.join(log_directory(name)),
+        });
+        Ok(seats.collect())
+    }
+}
+
+/// All that one executor needs; sent to its thread.
+struct Place {
+    /// One a pipeline.
+    seats: Vec<Seat>,
+    config: Arc<Config>,
+    shards: usize,
+    listeners: CoreListeners,
+}
+
+/// All that one pipeline's core needs.
+struct Seat {
+    index: usize,
+    pipeline: usize,
+    /// Its number among the control channels of all.
+    channel: usize,
+    plan: ShardPlan,
+    rules: Arc<Rules>,
+    config: Arc<Config>,
+    mesh: MeshPort<Message>,
+    control: Receiver<Control>,
+    origin: u64,
+    file: Option<Sender<FileJob>>,
+    log: Option<LogSeat>,
+    log_directory: PathBuf,
+}
+
+/// What one core needs for its log.
+struct LogSeat {
+    plan: LanePlan,
+    spares: Vec<Spare>,
+    share: Share,
+}
+
+/// Files kept by a core to be recycled: the next segment of requests and the next of the journal.
+const SPARES_MAX: usize = 2;
+
+/// One seat a core where there is a log, none otherwise.
+fn log_seats(
+    blueprint: &Blueprint,
+    mut survey: Survey,
+    route: Route,
+    cores: usize,
+    verdicts_max: usize,
+) -> VecDeque<LogSeat> {
+    let Some(wal) = &blueprint.wal else { return VecDeque::new() };
+    let common = Common::new(&mut survey, clock::unix_nanos());
+    let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
+    let mut read = Barrier::for_cores(cores);
+    let mut restated = Barrier::for_cores(cores);
+    let nonce_seed = hash_seed()[0];
+    let count = u16::try_from(cores).unwrap_or(u16::MAX);
+    let mut journals = survey.journals;
+    let mut spares = survey.spares;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let barriers = read.drain(..).zip(restated.drain(..));
+    let seats = (0u16..).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
+        plan: LanePlan {
+            core,
+            cores: count,
+            first_number: survey.next_number,
+            nonce_seed,
+            segment_bytes: wal.segment_bytes,
+            requests_bytes_max: wal.requests_bytes,
+            journal_segment_bytes: wal.journal_segment_bytes,
+            journal_segments_max: size(wal.journal_bytes / wal.journal_segment_bytes.max(1)),
+            buffer_bytes_max: size(wal.buffer_bytes),
+            verdicts_max,
+        },
+        spares: if core == 0 { std::mem::take(&mut spares) } else { Vec::new() },
+        share: Share {
+            common: common.clone(),
+            segments,
+            read,
+            restated,
+            route: route.clone(),
+            journals: if core == 0 { std::mem::take(&mut journals) } else { Vec::new() },
+        },
+    });
+    seats.collect()
+}
+
+impl Place {
+    async fn run(self) -> Result<(), String> {
+        let (ended, wait) = bounded(1);
+        let mut cores = Vec::with_capacity(self.seats.len());
+        let mut shares = Vec::new();
+        for seat in self.seats {
+            let (core, share) = seat.core(ended.clone()).await?;
+            shares.extend(share.map(|share| (core.clone(), share)));
+            cores.push(core);
+        }
+        drop(ended);
+        for (core, share) in shares {
+            core.replay(share).await;
+        }
+        let cores: Rc<[Rc<Core>]> = cores.into();
+        let port = |ack| CorePort { cores: cores.clone(), ack };
+        let mut receivers = self.listeners.open(&self.config, self.shards, port)?;
+        for core in &*cores {
+            // The first has them; the others are open as soon as it is.
+            core.set_receivers(std::mem::take(&mut receivers));
+        }
+        // Closing is the signal; nothing is ever sent.
+        _ = wait.recv().await;
+        Ok(())
+    }
+}
+
+impl Seat {
+    /// The core at work, save for its receivers, and what it has to read of the last run's log. `ended` is dropped at its end.
+    async fn core(self, ended: Sender<()>) -> Result<(Rc<Core>, Option<Share>), String> {
+        let shards = usize::from(self.plan.shards);
+        let mut exporters = Vec::new();
+        for settings in &self.config.exporters.otlp {
+            let endpoints = Endpoints::new(settings).map_err(|error| error.to_string())?;
+            exporters.push(Rc::new(Exporter::new(settings, endpoints, shards)));
+        }
+        let reasons_max = plan::reasons_max(&self.config, self.plan.shards);
+        let mut shard = Shard::new(self.plan, self.rules);
+        shard.keep_reasons(reasons_max);
+        let signals = self.config.exporters.file.as_ref().map(|file| file.signals);
+        let file = self.file.zip(signals).map(|(jobs, signals)| FileQueue::new(jobs, self.channel, signals));
+        let outbox = Outbox::new(exporters, file, self.log.is_some());
+        let settings = settings(&self.config, self.pipeline);
+        let (log, share) = match self.log {
+            Some(LogSeat { plan, spares, share }) => {
+                let directory = Directory::open(&self.log_directory).await.map_err(|error| error.to_string())?;
+                (Some(CoreLog::new(Lane::new(plan), directory, spares, SPARES_MAX)), Some(share))
+            }
+            None => (None, None),
+        };
+        let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, settings);
+        core.start_inside();
+        core.start(self.control, ended);
+        Ok((core, share))
+    }
+}
+
+fn settings(config: &Config, pipeline: usize) -> Settings {
+    let receivers = [&config.receivers.grpc, &config.receivers.http];
+    let largest = receivers.into_iter().flatten().map(|receiver| receiver.limits.request_bytes_max).max();
+    Settings {
+        pipeline,
+        blocks_on_overflow: config.sampling.block_on_overflow,
+        decides_early: config.wal.on_full == WalFull::DecideEarly,
+        journal_interval: config.wal.journal_interval,
+        retention: config.wal.retention,
+        request_bytes_max: usize::try_from(largest.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
+    }
+}
+
+/// A core's thread.
+pub type CoreHandle = ExecutorHandle<Result<(), String>>;
+
+/// The embedded file's thread: it ends when the last core has. Where there is a log, what is written is synced before the
+/// log may forget it, all that waits at once.
+fn start_file(mut writer: FileWriter, syncs: bool, cores: &[Sender<Control>]) -> Result<Sender<FileJob>, String> {
+    let (sender, jobs) = bounded::<FileJob>(FILE_QUEUE_LENGTH);
+    let cores = cores.to_vec();
+    let body = move || {
+        while let Ok(first) = jobs.recv_blocking() {
+            let mut written = vec![write_job(&mut writer, first)];
+            while syncs
+                && written.len() < FILE_QUEUE_LENGTH
+                && let Ok(job) = jobs.try_recv()
+            {
+                written.push(write_job(&mut writer, job));
+            }
+            let failure = if syncs { writer.sync().err() } else { None };
+            if let Some(error) = &failure {
+                tracing::error!(%error, requests = written.len(), "kept items may not be on the disk");
+            }
+            for (core, ticket, fate) in written {
+                let failed = failure.as_ref().filter(|_| fate == ExportFate::Delivered);
+                let fate = failed.map_or(fate, |error| error.fate());
+                // A core that has ended has closed its books.
+                _ = cores[core].send_blocking(Control::Written(ticket, fate));
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("kept-file".into()).spawn(body);
+    thread.map(|_| sender).map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+/// Writes a job and says whom to tell what.
+fn write_job(writer: &mut FileWriter, job: FileJob) -> (usize, u64, ExportFate) {
+    let FileJob { core, ticket, request } = job;
+    let fate = match writer.write(&request) {
+        Ok(()) => ExportFate::Delivered,
+        Err(error) => {
+            tracing::error!(%error, items = request.items, "kept items are not written");
+            error.fate()
+        }
+    };
+    (core, ticket, fate)
+}
+
+/// Keys of this process's hashes, from the operating system's randomness.
+fn hash_seed() -> [u64; 4] {
+    std::array::from_fn(|position| RandomState::new().hash_one(position))
+}
