@@ -575,6 +575,10 @@ impl Core {
             while self.log_all(log).await && self.has_units_to_send() {
                 sleep(PRESSURE_RECHECK).await;
             }
+            // The journal says nothing of a segment in which all is done with: the next start would read it if it stayed.
+            while !log.has_retired_all() {
+                sleep(PRESSURE_RECHECK).await;
+            }
         }
         _ = answer.try_send(());
     }

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::bitmap::Bitmap;
 use tailwater_engine::log::format::{
-    BLOCK_BYTES, FileName, HeaderError, SegmentHeader, SegmentKind, VerdictEntry, file_name, parse_file_name,
+    BLOCK_BYTES, FileName, HeaderError, Record, SegmentHeader, SegmentKind, VerdictEntry, file_name, parse_file_name,
 };
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::{Found, Records};
@@ -144,11 +144,11 @@ pub fn holds_segments(directory: &Path) -> bool {
     list(directory).is_ok_and(|files| files.iter().any(is_segment))
 }
 
-/// Sees to it that every log with data in it has a pipeline that reads it. When a node gets pipelines, the first takes
-/// over the log that there was. With `repair`, what no pipeline reads is set aside.
+/// Sees to it that every log with undelivered data in it has a pipeline that reads it. When a node gets pipelines, the
+/// first takes over the log that there was. With `repair`, what no pipeline reads is set aside.
 ///
 /// # Errors
-/// `Directory`, `Unclaimed`.
+/// `Directory`, `Newer`, `Unclaimed`.
 pub fn claim(data_directory: &Path, pipelines: &[&str], repair: bool) -> Result<(), SurveyError> {
     let (former, fail) = (data_directory.join(LOG_DIRECTORY), |path: &Path| {
         let path = path.to_owned();
@@ -163,11 +163,12 @@ pub fn claim(data_directory: &Path, pipelines: &[&str], repair: bool) -> Result<
     }
     let claimed: Vec<PathBuf> = pipelines.iter().map(|name| data_directory.join(log_directory(name))).collect();
     for path in log_directories(data_directory)?.into_iter().filter(|path| !claimed.contains(path)) {
-        if !holds_segments(&path) {
-            continue;
+        if !repair && holds_unresolved(&path)? {
+            return Err(SurveyError::Unclaimed { path });
         }
         if !repair {
-            return Err(SurveyError::Unclaimed { path });
+            tracing::info!(log = %path.display(), "no pipeline reads this log; all in it is delivered, it can be removed");
+            continue;
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = data_directory.join(format!("{ASIDE_PREFIX}{name}"));
@@ -175,6 +176,26 @@ pub fn claim(data_directory: &Path, pipelines: &[&str], repair: bool) -> Result<
         tracing::warn!(log = %path.display(), to = %aside.display(), "set aside: no pipeline reads it");
     }
     Ok(())
+}
+
+/// Whether a log has requests that are not done with, or that cannot be read.
+fn holds_unresolved(directory: &Path) -> Result<bool, SurveyError> {
+    let found = survey(directory, false)?;
+    if !found.unreadable.is_empty() {
+        return Ok(true);
+    }
+    let is_unresolved = |segment: &OldSegment| {
+        let Ok(content) = std::fs::read(directory.join(Survey::name(segment))) else { return true };
+        let Ok((_, records)) = Records::open(&content) else { return true };
+        records.into_iter().any(|found| match found {
+            Found::Record { record: Record::Request(request), .. } => {
+                (0..request.units).any(|at| !segment.resolved.has(request.first_unit + at))
+            }
+            Found::Record { .. } => false,
+            Found::Skipped { .. } => true,
+        })
+    };
+    Ok(found.segments.iter().any(is_unresolved))
 }
 
 /// Looks at the log in `directory`. With `repair`, files that can't be read are moved aside.
@@ -321,9 +342,10 @@ impl Survey {
 mod tests {
     use super::*;
 
+    /// A log with a segment of which nobody can say that all in it was delivered.
     fn log_with_a_segment(path: &Path) {
         std::fs::create_dir_all(path).unwrap();
-        std::fs::write(path.join(file_name(SegmentKind::Requests, 1)), b"").unwrap();
+        std::fs::write(path.join(file_name(SegmentKind::Requests, 1)), [7; BLOCK_BYTES]).unwrap();
     }
 
     #[test]
@@ -345,6 +367,7 @@ mod tests {
         assert!(claim(&data, &[""], false).is_err(), "a node without pipelines does not read it either");
         claim(&data, &["b", "c"], true).unwrap();
         assert!(data.join("aside-log-a").is_dir());
+        std::fs::create_dir_all(data.join("log-empty")).unwrap();
         claim(&data, &["b", "c"], false).unwrap();
         std::fs::remove_dir_all(&data).unwrap();
     }
