@@ -19,6 +19,9 @@ const WAL_BUFFER_SHARE: u64 = 16;
 /// Taken when the caller cannot tell the machine's memory.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * MIB;
 
+/// Ways of traces through a node. Each judges all that comes, so that a node with more does little else.
+const PIPELINES_MAX: usize = 64;
+
 /// What the checks need.
 struct Checks<'a> {
     sources: &'a BTreeMap<String, Source>,
@@ -122,12 +125,18 @@ fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
 
 /// Each pipeline's exporters are there.
 fn pipeline_exporters(draft: &Draft, checks: &mut Checks<'_>) {
+    let pipelines = &draft.config.pipelines;
+    if pipelines.len() > PIPELINES_MAX {
+        let value = Some(pipelines.len().to_string());
+        let remedy = format!("give several the same sampler, or run several instances; {PIPELINES_MAX} are the most");
+        checks.refuse("pipelines", value, "more ways for traces than a node can have", remedy);
+    }
     let mut known: Vec<&str> = draft.exporters.iter().map(|exporter| exporter.name.as_str()).collect();
     if known.is_empty() || draft.file_path.is_some() {
         known.push(FILE_EXPORTER);
     }
     known.push(NO_EXPORTER);
-    for pipeline in &draft.config.pipelines {
+    for pipeline in pipelines {
         let key = format!("{}.exporters", prefix(&pipeline.name));
         for name in pipeline.exporters.iter().filter(|name| !known.contains(&name.as_str())) {
             let near = suggest::nearest(name, known.iter().copied());

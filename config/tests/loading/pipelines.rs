@@ -128,6 +128,14 @@ fn wrong_pipelines_are_refused_with_their_line() {
     );
 }
 
+#[test]
+fn there_is_a_bound() {
+    let pipelines = |count: u32| (0..count).map(|number| format!("  p{number}: {{}}\n")).collect::<String>();
+    assert_eq!(loaded(&format!("pipelines:\n{}", pipelines(64)), &[], &[]).config.pipelines.len(), 64);
+    let told = problems(&format!("pipelines:\n{}", pipelines(65)), &[], &[]);
+    assert!(told[0].contains("64 are the most"), "{told:?}");
+}
+
 const COLLECTOR: &str = "\
 receivers: {otlp: {protocols: {grpc: }}}
 processors:
