@@ -38,7 +38,10 @@ pub use changed::{is_same, needs_restart, with_changes};
 pub use effective::effective;
 pub use explain::explain;
 pub use load::{Form, Inputs, Loaded, load};
-pub use memory_plan::{EXPLAINED_VERDICT_BYTES, MemoryPlan, MemoryRow, memory_plan};
+pub use memory_plan::{
+    EXPLAINED_VERDICT_BYTES, MemoryPlan, MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
+    memory_plan,
+};
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;
 pub use settings::*;

@@ -2,6 +2,7 @@
 //! that does not fit is refused.
 
 use crate::problem::{Problem, Source};
+use crate::sampling::Tables;
 use crate::settings::{Config, KIB, MIB};
 use crate::value::show_bytes;
 
@@ -35,6 +36,12 @@ const CONNECTION_BYTES: u64 = 32 * KIB;
 const VERDICT_BYTES: u64 = 42;
 /// Bytes of a verdict with its reason.
 pub const EXPLAINED_VERDICT_BYTES: u64 = 80;
+/// Bytes of what is known of the durations of each kind of trace, for one relative latency on one shard.
+pub const RELATIVE_LATENCY_BYTES: u64 = 5 * MIB;
+/// Bytes of the traces that a shard ranks for its limits in a second, with former generations of the rules.
+pub const RANKED_BYTES: u64 = 3 * MIB;
+/// Bytes of the keys of those traces besides, where a limit has keys.
+pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -62,7 +69,8 @@ pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Pro
         name: "pending traces",
         bytes: pending_bytes,
         reason: format!(
-            "what is left of memory.bytes_max; at most {} traces (sampling.num_traces)",
+            "what is left of memory.bytes_max; at most {} traces (sampling.num_traces), of their spans' room at most a \
+             quarter for evidence by threshold",
             config.samplings().fold(0_u64, |sum, (_, sampling)| sum.saturating_add(sampling.traces_max))
         ),
     });
@@ -96,7 +104,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let ways = u64::try_from(pipelines.len()).unwrap_or(u64::MAX);
     let mesh = shards.saturating_mul(shards - 1).saturating_mul(config.mesh.queue_length).saturating_mul(ways);
     let row = |name, bytes, reason: String| MemoryRow { name, bytes, reason };
-    vec![
+    let mut rows = vec![
         row("process", PROCESS_BYTES, "program, side thread, allocator".to_string()),
         row("shards", shards.saturating_mul(SHARD_BYTES), format!("{shards} executors of {}", show_bytes(SHARD_BYTES))),
         row(
@@ -142,7 +150,42 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             batch.saturating_mul(2).saturating_mul(shards),
             "two of batch.bytes_max for each exporter and shard".to_string(),
         ),
-    ]
+    ];
+    rows.extend(rules_rows(config, shards));
+    rows
+}
+
+/// What the rules remember from trace to trace; nothing for those that remember nothing.
+fn rules_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
+    let tables: Vec<Tables> = config.samplings().map(|(_, sampling)| sampling.tables()).collect();
+    let relative = tables.iter().fold(0_u64, |sum, tables| sum.saturating_add(tables.relative_latencies));
+    let ranked = tables
+        .iter()
+        .filter(|tables| tables.has_windows)
+        .map(|tables| if tables.has_keys { RANKED_BYTES + RANKED_KEYS_BYTES } else { RANKED_BYTES });
+    let ranked = ranked.fold(0_u64, u64::saturating_add);
+    let mut rows = Vec::new();
+    if relative > 0 {
+        rows.push(MemoryRow {
+            name: "relative latencies",
+            bytes: relative.saturating_mul(shards).saturating_mul(RELATIVE_LATENCY_BYTES),
+            reason: format!(
+                "{relative} of {} on each of {shards} shards (shards); use fewer of them, or fewer shards",
+                show_bytes(RELATIVE_LATENCY_BYTES)
+            ),
+        });
+    }
+    if ranked > 0 {
+        rows.push(MemoryRow {
+            name: "limits",
+            bytes: shards.saturating_mul(ranked),
+            reason: format!(
+                "traces ranked in a second, and their keys, {} on each of {shards} shards (shards); former rules included",
+                show_bytes(ranked)
+            ),
+        });
+    }
+    rows
 }
 
 fn refused(rows: &[MemoryRow], total: u64, fixed: u64) -> Problem {

@@ -157,6 +157,32 @@ impl Default for Sampling {
     }
 }
 
+/// What a sampling section has that takes memory whatever comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Durations relative to their kind's, each with a table of kinds.
+    pub relative_latencies: u64,
+    /// Whether traces are ranked for a limit.
+    pub has_windows: bool,
+    /// Whether a limit has keys.
+    pub has_keys: bool,
+}
+
+impl Sampling {
+    /// The tables that the policies and rules need.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        let mut tables = Tables::default();
+        self.policies.iter().for_each(|policy| policy.rule.count(&mut tables));
+        self.rules.iter().for_each(|rule| rule.count(&mut tables));
+        tables.has_windows |= self.budget_spans_per_second > 0 || self.budget_bytes_per_second > 0;
+        // In order of arrival nothing waits for a window's end.
+        tables.has_windows &= self.thresholds == Thresholds::Otep235;
+        tables.has_keys &= tables.has_windows;
+        tables
+    }
+}
+
 /// One policy: a name and the rule it votes by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -321,6 +347,22 @@ impl Rule {
             Self::Not(policy) => policy.rule.is_stateful(),
             Self::Composite { policies, .. } => policies.iter().any(|(policy, _)| policy.rule.is_stateful()),
             _ => false,
+        }
+    }
+
+    fn count(&self, tables: &mut Tables) {
+        match self {
+            Self::RelativeLatency { .. } => tables.relative_latencies += 1,
+            Self::RateLimiting { .. } | Self::BytesLimiting { .. } => tables.has_windows = true,
+            Self::Composite { policies, .. } => {
+                tables.has_windows = true;
+                policies.iter().for_each(|(policy, _)| policy.rule.count(tables));
+            }
+            Self::And(policies) | Self::Any(policies) | Self::Drop(policies) => {
+                policies.iter().for_each(|policy| policy.rule.count(tables));
+            }
+            Self::Not(policy) => policy.rule.count(tables),
+            _ => {}
         }
     }
 }

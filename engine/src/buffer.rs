@@ -56,7 +56,7 @@ impl Buffer {
     #[inline]
     pub fn append(&mut self, trace: u32, scope: ScopeHandle, unit: Unit, bytes: &[u8]) -> Result<(), ArenaFull> {
         let older = self.traces.get(trace).newest;
-        self.arena.charge(self.cold.bytes());
+        self.arena.charge(self.cold.bytes() + self.heads.bytes());
         let reference = self.arena.append(scope, unit, older, bytes, &mut self.envelopes)?;
         let entry = self.traces.get_mut(trace);
         entry.newest = reference;
@@ -108,7 +108,9 @@ impl Buffer {
         };
         // At its full width: rows are as wide as what they are made of.
         let (_, more) = self.traces.evidence_mut(trace);
-        self.heads.get_mut(listed).absorb(rules, span, &seen, more, randomness)
+        self.heads.change(listed, self.arena.bytes_max(), |head, has_room| {
+            head.absorb(rules, span, &seen, more, (randomness, has_room))
+        })
     }
 
     /// What is known of a trace.
@@ -126,11 +128,9 @@ impl Buffer {
         seen.set_leaf(more, leaf, &holds);
         let head = self.traces.get(trace).head;
         if head != NONE {
-            self.heads
-                .get_mut(head)
-                .rows_mut()
-                .iter_mut()
-                .for_each(|row| row.seen.set_leaf(&mut row.more, leaf, &holds));
+            self.heads.change(head, 0, |head, _| {
+                head.rows_mut().iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf, &holds));
+            });
         }
     }
 
@@ -236,9 +236,9 @@ impl Buffer {
         }
     }
 
-    /// Bytes held now: the arena's chunks, the cold table and the interned envelopes.
+    /// Bytes held now: the arena's chunks, the cold table, what tracestates say, and the interned envelopes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.arena.bytes() + self.cold.bytes() + self.envelopes.bytes()
+        self.arena.bytes() + self.cold.bytes() + self.heads.bytes() + self.envelopes.bytes()
     }
 }

@@ -120,6 +120,13 @@ pub struct TraceHead {
 const ROWS_MAX: usize = 8;
 
 impl TraceHead {
+    /// Bytes of its rows.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        let more = self.rows.first().map_or(0, |row| size_of_val(&*row.more));
+        self.rows.capacity() * size_of::<Row>() + self.rows.len() * more
+    }
+
     /// The rows of a trace whose spans have several thresholds, lowest first; empty when they have one.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
@@ -144,14 +151,15 @@ impl TraceHead {
     }
 
     /// Merges a span before the trace's own summary takes it in. `seen` and `more` are those of the trace before it,
-    /// `randomness` the one of its id. False when its threshold had to be counted as another.
+    /// `randomness` the one of its id. Without `has_room` no row is added. False when its threshold had to be counted as
+    /// another.
     pub fn absorb(
         &mut self,
         rules: &Rules,
         span: (&SpanRecord, &[u64], Option<&SpanHead>),
         seen: &Summary,
         more: &[u64],
-        randomness: u64,
+        (randomness, has_room): (u64, bool),
     ) -> bool {
         let (record, record_more, head) = span;
         self.randomness = self.randomness.or(head.and_then(|head| head.randomness));
@@ -165,11 +173,14 @@ impl TraceHead {
                 self.level = level;
                 return true;
             }
+            if !has_room {
+                return false;
+            }
             self.rows.push(Row { level: self.level, seen: *seen, more: more.into() });
         }
         let at = self.rows.partition_point(|row| row.level < level);
         let is_known = self.rows.get(at).is_some_and(|row| row.level == level);
-        let is_counted_elsewhere = !is_known && self.rows.len() >= ROWS_MAX;
+        let is_counted_elsewhere = !is_known && (!has_room || self.rows.len() >= ROWS_MAX);
         let mut first = at;
         if is_counted_elsewhere {
             first = at.min(self.rows.len() - 1);

@@ -33,6 +33,8 @@ use bytes::Bytes;
 use generation::Generations;
 use outgoing::OpenLabel;
 use std::sync::Arc;
+
+pub use generation::FORMER_MAX;
 use tailwater_config::sampling::{RandomnessSource, Strategy};
 
 /// The bounds and waits of one shard, from the configuration and the memory plan.
@@ -265,6 +267,12 @@ impl Shard {
     #[must_use]
     pub fn quantile_keys_refused(&self) -> u64 {
         self.quantiles.keys_refused()
+    }
+
+    /// Traces of a second that were too many to be ranked for a limit: they counted as rejected.
+    #[must_use]
+    pub fn unranked_traces(&self) -> u64 {
+        self.limits.unranked()
     }
 
     /// What wanted to pass each limit since the last call; the shards of a node divide the limits by it.

@@ -113,7 +113,7 @@ impl Trial {
         if told.is_some() || head.is_some() {
             let new = || Box::new(TraceHead::new(head.filter(|_| seen.spans == 0)));
             let told = told.get_or_insert_with(new);
-            told.absorb(&self.rules, (record, leaves_more, head), seen, more, randomness_of(id));
+            told.absorb(&self.rules, (record, leaves_more, head), seen, more, (randomness_of(id), true));
         }
         seen.absorb(&self.rules, record, more, leaves_more);
     }

@@ -67,6 +67,8 @@ pub struct Snapshot {
     pub marks: MarkCounts,
     /// Traces too large to pass a limit ever.
     pub unreachable_traces: u64,
+    /// Traces of a second that were too many to be ranked for a limit.
+    pub unranked_traces: u64,
     /// Traces whose key of a relative latency had no place.
     pub quantile_keys_refused: u64,
     /// Bytes of spans and envelopes held.

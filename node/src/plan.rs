@@ -1,12 +1,15 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
 use tailwater_config::sampling::Strategy;
-use tailwater_config::{Batch, Config, EXPLAINED_VERDICT_BYTES};
+use tailwater_config::{
+    Batch, Config, EXPLAINED_VERDICT_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
+};
 use tailwater_engine::buffer::traces;
 use tailwater_engine::explain::REASON_BYTES;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::index::POSITION_MAX;
-use tailwater_engine::shard::ShardPlan;
+use tailwater_engine::rules::{limit, quantile};
+use tailwater_engine::shard::{FORMER_MAX, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, ShardIndex};
 
 /// Bytes of an arena chunk: large enough that the last, partly filled one weighs little, small enough that a few
@@ -16,8 +19,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 const CHUNKS_MIN: usize = 16;
 /// Largest span accepted. A larger one could not be exported in a request of the size that receivers accept.
 const SPAN_BYTES_MAX: u32 = 4 << 20;
-/// Bytes of an undecided trace in the tables: its entry and its slot in the index at two thirds' load.
-const TRACE_BYTES: u64 = traces::TRACE_BYTES as u64 + 12;
+/// Bytes of an undecided trace in the tables: its entry, its slot in the index at two thirds' load, and its number while
+/// limits are set by what is due.
+const TRACE_BYTES: u64 = traces::TRACE_BYTES as u64 + 12 + 4;
 /// Bytes of 64 policy leaves of a trace, past the first 64.
 const LEAF_WORD_BYTES: u64 = 8;
 
@@ -80,6 +84,9 @@ pub fn reasons_max(config: &Config, shards: u16) -> usize {
     size(config.admin.explained_verdicts_max.div_ceil(u64::from(shards.max(1))))
 }
 
+const _: () = assert!(quantile::LEAF_BYTES_MAX as u64 <= RELATIVE_LATENCY_BYTES, "the memory plan counts no less");
+const _: () = assert!(limit::candidate_bytes_max(FORMER_MAX) as u64 <= RANKED_BYTES, "the memory plan counts no less");
+const _: () = assert!(limit::group_bytes_max(FORMER_MAX) as u64 <= RANKED_KEYS_BYTES, "the memory plan counts no less");
 const _: () = assert!(REASON_BYTES as u64 <= EXPLAINED_VERDICT_BYTES, "the memory plan counts no less");
 
 /// One batch goes to all exporters, so it keeps the bounds of each.

@@ -5,13 +5,15 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::bitmap::Bitmap;
 use tailwater_engine::log::format::{
     BLOCK_BYTES, FileName, HeaderError, Record, SegmentHeader, SegmentKind, VerdictEntry, file_name, parse_file_name,
 };
 use tailwater_engine::log::journal::Recovered;
-use tailwater_engine::log::read::{Found, Records};
+use tailwater_engine::log::read::Found;
+use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use thiserror::Error;
 
 /// The log's directory inside the data directory, of a node with one way for traces.
@@ -236,11 +238,8 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
             found.segments.push(OldSegment { number, bytes, resolved: Bitmap::default() });
             continue;
         }
-        match std::fs::read(&path) {
-            Ok(content) => {
-                read_journal(&path, &content, &mut recovered);
-                found.journals.push(name);
-            }
+        match read_journal(&path, &mut recovered) {
+            Ok(()) => found.journals.push(name),
             Err(error) => set_aside(directory, &name, repair, &error.to_string(), &mut found),
         }
     }
@@ -271,11 +270,13 @@ fn list(directory: &Path) -> Result<Vec<(String, FileName, u64)>, SurveyError> {
     Ok(files)
 }
 
-/// Why a file's header can't be used.
+/// Why a file can't be used. Nothing was changed.
 #[derive(Debug, Error)]
-enum Unreadable {
+pub enum Unreadable {
+    /// The system's answer.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// What it begins with.
     #[error(transparent)]
     Header(#[from] HeaderError),
 }
@@ -302,14 +303,36 @@ fn set_aside(directory: &Path, name: &str, repair: bool, why: &str, found: &mut 
     found.unreadable.push((path, why.to_string()));
 }
 
-fn read_journal(path: &Path, content: &[u8], recovered: &mut Recovered) {
-    let Ok((_, records)) = Records::open(content) else { return };
-    for found in records {
-        match found {
-            Found::Record { record, .. } => recovered.take(&record),
-            Found::Skipped { offset, bytes, sequences } => {
-                let file = file_of(path);
-                tracing::warn!(file, offset, bytes, records = sequences, "damage in the journal was skipped");
+fn read_journal(path: &Path, recovered: &mut Recovered) -> Result<(), Unreadable> {
+    read_segment(path, |found| match found {
+        Found::Record { record, .. } => recovered.take(&record),
+        Found::Skipped { offset, bytes, sequences } => {
+            let file = file_of(path);
+            tracing::warn!(file, offset, bytes, records = sequences, "damage in the journal was skipped");
+        }
+    })
+}
+
+/// Gives what a segment file holds to `take`, a piece of the file at a time.
+///
+/// # Errors
+/// `Unreadable`: the file does not begin with a header, or the system does not give it all; then what was given already
+/// is what it holds up to there.
+pub fn read_segment(path: &Path, mut take: impl FnMut(Found<'_>)) -> Result<(), Unreadable> {
+    let header = header(path)?;
+    let file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let (mut cursor, mut pieces) = (Cursor::new(&header, length, PIECE_BYTES), Pieces::default());
+    loop {
+        match cursor.next(pieces.window()) {
+            Ok(Some(found)) => take(found),
+            Ok(None) => return Ok(()),
+            Err(wanted) => {
+                let mut bytes = vec![0; wanted.length()];
+                file.read_exact_at(&mut bytes, wanted.range.start)?;
+                if !pieces.put(&wanted, bytes) {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                }
             }
         }
     }

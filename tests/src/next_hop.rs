@@ -15,6 +15,7 @@ use tailwater_engine::vocabulary::{Destinations, KeptUnit, SegmentHandle, Unit};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{self, ExecutorOptions};
 use tailwater_runtime::{Backend, clock, probe};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Bytes of a request's body: too few to be compressed.
@@ -131,10 +132,15 @@ impl Server {
 }
 
 /// What an exporter tells and asks.
-pub struct Host(UnboundedSender<Settlement>);
+pub struct Host {
+    told: UnboundedSender<Settlement>,
+    /// Told when a worker begins to wait: what it has done before can be seen then.
+    waits: Notify,
+}
 
 impl Environment for Host {
     async fn sleep(&self, duration: Duration) {
+        self.waits.notify_waiters();
         executor::sleep(duration).await;
     }
 
@@ -143,7 +149,7 @@ impl Environment for Host {
     }
 
     fn settled(&self, settlement: Settlement) {
-        self.0.send(settlement).unwrap();
+        self.told.send(settlement).unwrap();
     }
 }
 
@@ -161,7 +167,7 @@ impl Bench {
     #[must_use]
     pub fn new(settings: &OtlpExporter, has_workers: bool) -> Self {
         let (sender, receiver) = unbounded_channel();
-        let host = Rc::new(Host(sender));
+        let host = Rc::new(Host { told: sender, waits: Notify::new() });
         let exporter = Rc::new(Exporter::new(settings, Endpoints::new(settings).unwrap(), 1));
         if has_workers {
             for worker in 0..exporter.workers() {
@@ -191,12 +197,17 @@ impl Bench {
         next.unwrap().unwrap()
     }
 
-    /// Looks again and again until it is so.
+    /// Looks whenever a worker has done something and begins to wait, until it is so.
     pub async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !is_so() {
-            assert!(Instant::now() < end, "never {what}: {:?}", self.exporter.counters);
-            executor::sleep(Duration::from_millis(1)).await;
+        loop {
+            // Asked for before looking, so that nothing that happens in between is missed.
+            let changed = self.host.waits.notified();
+            if is_so() {
+                return;
+            }
+            let is_in_time = executor::timeout(end.saturating_duration_since(Instant::now()), changed).await;
+            assert!(is_in_time.is_ok(), "never {what}: {:?}", self.exporter.counters);
         }
     }
 }

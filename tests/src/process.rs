@@ -6,12 +6,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a start, a stop or a client may take on a slow, busy machine before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a node is left alone that is to be nudged.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where the programs are: `TAILWATER_BIN_DIR`, or beside the test's own binary.
 #[must_use]
@@ -141,15 +144,14 @@ impl Tailwater {
             .collect()
     }
 
-    /// Calls `nudge` with the process id, again and again, until the node has ended.
+    /// Calls `nudge` with the process id, again and again, until the node has ended: then its log ends.
     pub fn end_by(mut self, nudge: impl Fn(u32)) -> ExitStatus {
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
             nudge(self.child.id());
-            // Not to wait for anything: only so that the nudges leave the node some of the processor.
-            std::thread::sleep(Duration::from_millis(20));
+            // Between nudges the node has the processor for itself.
+            if self.log.recv_timeout(NUDGE_INTERVAL) == Err(RecvTimeoutError::Disconnected) {
+                return wait(&mut self.child);
+            }
         }
     }
 
@@ -206,7 +208,7 @@ pub fn wait(child: &mut Child) -> ExitStatus {
     let (done, waiting) = channel::<()>();
     let process = child.id();
     let guard = std::thread::spawn(move || {
-        if waiting.recv_timeout(PATIENCE).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if waiting.recv_timeout(PATIENCE).is_err_and(|error| error == RecvTimeoutError::Timeout) {
             signal(process, "KILL");
         }
     });

@@ -406,3 +406,19 @@ fn a_segment_without_its_header_is_left_alone_and_told() {
     let line = line_about(&log, &segment);
     assert!(line["message"].as_str().unwrap().contains("left alone"), "{line:?}");
 }
+
+/// Leans on `Core::replay_segment`, which reads a piece at a time: what is in memory does not follow the file's length.
+#[test]
+fn a_large_segment_is_taken_over_in_little_memory() {
+    const BYTES: u64 = 768 << 20;
+    let directory = killed();
+    let (segment, _) = place(directory.path(), 12);
+    // Zeros behind its records take no room on the disk.
+    File::options().write(true).open(&segment).unwrap().set_len(BYTES).unwrap();
+    let node = collecting(directory);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let highest_kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(highest_kib < BYTES / 1024 / 2, "{highest_kib} KiB at most");
+    delivered(node.crash(), &(1..=20).collect());
+}

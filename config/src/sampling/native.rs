@@ -1,7 +1,7 @@
 //! Our own rules: an ordered list of which the first that matches a trace decides with which threshold it is kept. The
 //! samplers are those of OTEP 250, which compose thresholds, applied to whole traces.
 
-use super::Policy;
+use super::{Policy, Tables};
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,4 +71,27 @@ pub enum Amount {
     BytesPerSecond(u64),
     /// One of so many traces.
     OneIn(f64),
+}
+
+impl NativeRule {
+    pub(super) fn count(&self, tables: &mut Tables) {
+        self.when.iter().for_each(|policy| policy.rule.count(tables));
+        self.sampler.count(tables);
+    }
+}
+
+impl Sampler {
+    fn count(&self, tables: &mut Tables) {
+        match self {
+            Self::AlwaysOn | Self::AlwaysOff | Self::Probability(_) => {}
+            Self::ParentThreshold(sampler) | Self::Annotating { sampler, .. } => sampler.count(tables),
+            Self::RuleBased(rules) => rules.iter().for_each(|rule| rule.count(tables)),
+            Self::AnyOf(samplers) => samplers.iter().for_each(|sampler| sampler.count(tables)),
+            Self::Limited { sampler, limit } => {
+                tables.has_windows = true;
+                tables.has_keys |= !limit.by.is_empty();
+                sampler.count(tables);
+            }
+        }
+    }
 }

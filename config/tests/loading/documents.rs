@@ -162,3 +162,32 @@ fn the_smallest_machine_with_the_defaults_is_512_mib() {
     assert!(plan(512 * MIB).is_ok(), "{}", plan(512 * MIB).unwrap_err());
     assert!(plan(384 * MIB).is_err());
 }
+
+#[test]
+fn what_rules_remember_is_in_the_memory_plan() {
+    let row = |yaml: &str, name: &str| {
+        let config = loaded(yaml, &[], &[]).config;
+        let plan = memory_plan(&config, 4).unwrap();
+        assert_eq!(plan.rows.iter().map(|row| row.bytes).sum::<u64>(), plan.total);
+        plan.rows.iter().find(|row| row.name == name).map(|row| row.bytes)
+    };
+    let memory = "memory: {bytes_max: 2GiB}\n";
+    let rules = |rule: &str| format!("{memory}sampling:\n  rules:\n    - {{name: a, {rule}}}\n");
+    let relative = "{relative_latency: {quantile: 0.99, by: [service.name]}}";
+    let slow = format!("when: [{relative}]");
+    let nested = format!("when: [{{any: [{relative}, {{not: {relative}}}]}}]");
+    assert_eq!(row(&rules("sampler: always_on"), "relative latencies"), None);
+    assert_eq!(row(&rules(&slow), "relative latencies"), Some(4 * 5 * MIB));
+    assert_eq!(row(&rules(&nested), "relative latencies"), Some(2 * 4 * 5 * MIB));
+    assert_eq!(row(&rules("sampler: always_on"), "limits"), None);
+    assert_eq!(row(&rules("limit: {spans_per_second: 9}"), "limits"), Some(4 * 3 * MIB));
+    assert_eq!(row(&rules("limit: {spans_per_second: 9, by: [a]}"), "limits"), Some(4 * 15 * MIB));
+    let policy = "sampling: {policies: [{name: a, type: rate_limiting, rate_limiting: {spans_per_second: 9}}]";
+    assert_eq!(row(&format!("{memory}{policy}}}\n"), "limits"), Some(4 * 3 * MIB));
+    let collector = format!("{memory}{policy}, thresholds: collector}}\n");
+    assert_eq!(row(&collector, "limits"), None, "in order of arrival nothing is ranked");
+    let config = loaded(&format!("{}memory: {{bytes_max: 512MiB}}\n", &rules(&slow)[memory.len()..]), &[], &[]).config;
+    assert!(memory_plan(&config, 2).is_ok());
+    let problem = memory_plan(&config, 64).unwrap_err().to_string();
+    assert!(problem.contains("relative latencies 320MiB") && problem.contains("fewer shards"), "{problem}");
+}

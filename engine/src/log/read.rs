@@ -12,16 +12,13 @@
 //! overlap at every block; after the first of them that fails, the checksum of any range is put together from
 //! checksums of the file's prefixes (`sums`), in the same time for every range.
 
+pub mod cursor;
 pub mod pieces;
 
 mod sums;
 
 use super::format::{BLOCK_BYTES, Head, HeaderError, RECORD_HEADER_BYTES, Record, SegmentHeader};
-use sums::PrefixSums;
-
-/// Ranges of up to two blocks are checked byte by byte; for longer ones two ends of a block each and the prefix sums
-/// are less work.
-const DIRECT_BYTES_MAX: usize = 2 * BLOCK_BYTES;
+use cursor::{Cursor, Window};
 
 /// What comes next in a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,29 +109,7 @@ fn seed(nonce: u64) -> u32 {
 #[derive(Debug)]
 pub struct Records<'a> {
     file: &'a [u8],
-    /// The checksum of the nonce, from which those of the records go on.
-    seed: u32,
-    /// Behind the last record and its flush's padding: where the next is expected.
-    at: usize,
-    /// The sequence that is expected there.
-    sequence: u64,
-    /// Where the last flush starts.
-    last_flush: usize,
-    /// The record behind a gap that has just been told.
-    waiting: Option<Found<'a>>,
-    /// Made when the first long record fails.
-    sums: Option<PrefixSums>,
-    has_ended: bool,
-    /// Bytes that went into checksums.
-    #[cfg(test)]
-    checked_bytes: usize,
-}
-
-/// A place where a sound record is.
-struct Place<'a> {
-    at: usize,
-    head: Head,
-    record: Record<'a>,
+    cursor: Cursor,
 }
 
 impl<'a> Records<'a> {
@@ -150,113 +125,24 @@ impl<'a> Records<'a> {
     /// Reads a whole segment file whose header is known. The file may be shorter or longer than the header says.
     #[must_use]
     pub fn new(file: &'a [u8], header: &SegmentHeader) -> Self {
-        Self {
-            file,
-            seed: seed(header.nonce),
-            at: BLOCK_BYTES.min(file.len()),
-            sequence: header.first_sequence,
-            last_flush: BLOCK_BYTES,
-            waiting: None,
-            sums: None,
-            has_ended: false,
-            #[cfg(test)]
-            checked_bytes: 0,
-        }
+        Self { file, cursor: Cursor::new(header, file.len(), file.len()) }
     }
 
     /// Where the records end. Asked before the iterator has ended, where those returned so far do.
     #[must_use]
     pub fn tail(&self) -> Tail {
-        let rest = self.file.get(self.at..).unwrap_or_default();
-        let stands_there = || rest.get(8..16).is_some_and(|sequence| *sequence == self.sequence.to_le_bytes());
+        let Cursor { at, sequence, last_flush, .. } = self.cursor;
+        let rest = self.file.get(at..).unwrap_or_default();
+        let stands_there = || rest.get(8..16).is_some_and(|found| *found == sequence.to_le_bytes());
         let behind = if rest.iter().all(|byte| *byte == 0) {
             Behind::Nothing
-        } else if !self.at.is_multiple_of(BLOCK_BYTES) || stands_there() {
+        } else if !at.is_multiple_of(BLOCK_BYTES) || stands_there() {
             // Within a block only this use of the file has written.
             Behind::Torn
         } else {
             Behind::Former
         };
-        Tail { offset: offset(self.at), sequence: self.sequence, behind, last_flush: offset(self.last_flush) }
-    }
-
-    /// The start of the next block if only padding stands before it, else `at` itself.
-    fn behind_padding(&self, at: usize) -> usize {
-        let block_end = at.next_multiple_of(BLOCK_BYTES).min(self.file.len());
-        match self.file.get(at..block_end) {
-            Some(padding) if padding.iter().all(|byte| *byte == 0) => block_end,
-            _ => at,
-        }
-    }
-
-    /// The record at `at`, if it is sound and not older than the one expected.
-    fn sound_at(&mut self, at: usize) -> Option<Place<'a>> {
-        let bytes = self.file.get(at..)?;
-        let head = Head::read(bytes)?;
-        // The last sequence is never used, so that there is always a next one.
-        if head.sequence < self.sequence || head.sequence == u64::MAX {
-            return None;
-        }
-        if !self.has_right_checksum(at, &head) {
-            return None;
-        }
-        Some(Place { at, head, record: head.record(bytes)? })
-    }
-
-    fn has_right_checksum(&mut self, at: usize, head: &Head) -> bool {
-        let range = at + 4..at + RECORD_HEADER_BYTES + head.payload_bytes;
-        let is_long = range.len() > DIRECT_BYTES_MAX;
-        #[cfg(test)]
-        {
-            let is_direct = !is_long || self.sums.is_none();
-            self.checked_bytes += if is_direct { range.len() } else { DIRECT_BYTES_MAX };
-        }
-        if let (true, Some(sums)) = (is_long, &self.sums) {
-            return sums.checksum(self.file, self.seed, range) == head.checksum;
-        }
-        let is_right = crc32c::crc32c_append(self.seed, &self.file[range]) == head.checksum;
-        if is_long && !is_right {
-            self.sums = Some(PrefixSums::new(self.file));
-        }
-        is_right
-    }
-
-    /// The first sound record behind `from`, where there is none.
-    fn search(&mut self, from: usize) -> Option<Place<'a>> {
-        // Where the lengths of damaged records lead. One such chain at a time: its steps do not overlap.
-        let mut chain = self.next_by_length(from);
-        let mut block = (from + 1).next_multiple_of(BLOCK_BYTES);
-        loop {
-            let at = chain.map_or(block, |chain| chain.min(block));
-            if at >= self.file.len() {
-                return None;
-            }
-            if let Some(place) = self.sound_at(at) {
-                return Some(place);
-            }
-            if chain.is_none_or(|chain| chain == at) {
-                chain = self.next_by_length(at);
-            }
-            if block == at {
-                block += BLOCK_BYTES;
-            }
-        }
-    }
-
-    /// Where the record at `at` says that the next one starts, if its header can be one.
-    fn next_by_length(&self, at: usize) -> Option<usize> {
-        self.file.get(at..).and_then(Head::read).map(|head| at + head.framed_bytes())
-    }
-
-    /// Goes on behind a record, and returns it.
-    fn take(&mut self, place: Place<'a>) -> Found<'a> {
-        let Place { at, head, record } = place;
-        if head.is_flush_start {
-            self.last_flush = at;
-        }
-        self.sequence = head.sequence + 1;
-        self.at = self.behind_padding((at + head.framed_bytes()).min(self.file.len()));
-        Found::Record { offset: offset(at), sequence: head.sequence, record }
+        Tail { offset: offset(at), sequence, behind, last_flush: offset(last_flush) }
     }
 }
 
@@ -264,26 +150,8 @@ impl<'a> Iterator for Records<'a> {
     type Item = Found<'a>;
 
     fn next(&mut self) -> Option<Found<'a>> {
-        if self.waiting.is_some() {
-            return self.waiting.take();
-        }
-        if self.has_ended {
-            return None;
-        }
-        let (expected_at, expected) = (self.at, self.sequence);
-        let place = self.sound_at(expected_at).or_else(|| self.search(expected_at));
-        let Some(place) = place else {
-            self.has_ended = true;
-            return None;
-        };
-        let is_next = place.at == expected_at && place.head.sequence == expected;
-        let (bytes, sequences) = (offset(place.at - expected_at), place.head.sequence - expected);
-        let found = self.take(place);
-        if is_next {
-            return Some(found);
-        }
-        self.waiting = Some(found);
-        Some(Found::Skipped { offset: offset(expected_at), bytes, sequences })
+        // Of a whole file nothing is wanted that is not there.
+        self.cursor.next(Window::whole(self.file)).ok().flatten()
     }
 }
 

@@ -83,6 +83,29 @@ fn tokens(number: i64) -> f64 {
     to_float(u64::try_from(number).unwrap_or(0))
 }
 
+/// Candidates of all limits of a shard in one window: more than a shard judges in a second where each trace wants to pass
+/// one limit. At the bound the limit with the most gives up a quarter of them, those of lowest randomness: they count as
+/// rejected, as if its budget had been spent above them.
+const CANDIDATES_MAX: usize = 1 << 16;
+/// Of these, those of rules that are not in force any more: they have few traces left.
+const CANDIDATES_OF_FORMER_MAX: usize = CANDIDATES_MAX / 8;
+/// Bytes of candidates, of which a quarter more may be reserved than there are.
+const fn candidate_bytes(candidates: usize) -> usize {
+    (candidates + candidates / 4) * size_of::<Candidate>()
+}
+/// Bytes of the candidates of a shard, with so many former generations of rules: what the memory plan counts.
+#[must_use]
+pub const fn candidate_bytes_max(former: usize) -> usize {
+    candidate_bytes(CANDIDATES_MAX) + former * candidate_bytes(CANDIDATES_OF_FORMER_MAX)
+}
+/// Bytes of the groups of a shard's limits besides: while thresholds are set four words of each and a reference, and by
+/// group a table of thresholds that is half empty; a former generation goes on with those that it had.
+#[must_use]
+pub const fn group_bytes_max(former: usize) -> usize {
+    CANDIDATES_MAX * (size_of::<&[Candidate]>() + 4 * size_of::<u64>())
+        + (1 + former) * 2 * CANDIDATES_MAX * (size_of::<(u64, u64)>() + 1)
+}
+
 /// A trace that wants to pass a limit.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
@@ -109,6 +132,10 @@ struct Bucket {
     /// The largest cost that wanted to pass of late: a part of the burst must hold it, or it could never pass.
     largest: f64,
     candidates: Vec<Candidate>,
+    /// Candidates below this randomness were too many; 0 where there were not.
+    floor: u64,
+    /// What they would cost.
+    below_floor: u64,
     /// Cost of what wanted to pass between windows since the last cut.
     between: u64,
     /// What traces that are judged early need besides, from the last window.
@@ -123,6 +150,8 @@ struct Bucket {
 const REFILL_SLACK_SECONDS: f64 = 1e-9;
 /// The share of `largest` that is forgotten with each window.
 const LARGEST_DECAY: f64 = 0.9;
+/// Candidates for which room is reserved at least.
+const CANDIDATES_STEP: usize = 64;
 
 impl Bucket {
     fn new(limit: Limit, share: f64, now: Nanos) -> Self {
@@ -136,6 +165,8 @@ impl Bucket {
             thresholds: HashMap::with_hasher(ahash::RandomState::with_seeds(9, 10, 11, 12)),
             largest: 0.0,
             candidates: Vec::new(),
+            floor: 0,
+            below_floor: 0,
             between: 0,
             early_threshold: 0,
             demand: 0,
@@ -176,25 +207,67 @@ impl Bucket {
         passes
     }
 
+    /// Adds a candidate of this window, if it is not below those that were given up already. Their memory grows in small
+    /// steps, so that little of it is never used.
+    fn push(&mut self, candidate: Candidate) -> bool {
+        if candidate.randomness < self.floor {
+            self.below_floor = self.below_floor.saturating_add(candidate.cost);
+            return false;
+        }
+        if self.candidates.len() == self.candidates.capacity() {
+            self.candidates.reserve_exact((self.candidates.len() / 4).max(CANDIDATES_STEP));
+        }
+        self.candidates.push(candidate);
+        true
+    }
+
+    /// Gives up the quarter of the candidates that has the lowest randomness. Whether a trace is among them depends on the
+    /// others and not on what its own randomness is above theirs, so that counts stay unbiased. Returns how many it were.
+    fn give_up_lowest(&mut self) -> usize {
+        let given_up = (self.candidates.len() / 4).max(1).min(self.candidates.len());
+        let kept = self.candidates.len() - given_up;
+        if given_up > 0 {
+            self.candidates.select_nth_unstable_by_key(kept, |candidate| Reverse(candidate.randomness));
+        }
+        for candidate in self.candidates.drain(kept..) {
+            self.floor = self.floor.max(candidate.randomness + 1);
+            self.below_floor = self.below_floor.saturating_add(candidate.cost);
+        }
+        self.candidates.shrink_to(kept + kept / 4);
+        given_up
+    }
+
     /// The threshold that the budget allows over the candidates of a window; they are gone then.
     fn cut(&mut self, now: Nanos) {
+        let (floor, mut below_floor) = (std::mem::take(&mut self.floor), std::mem::take(&mut self.below_floor));
+        // Those that tie with one that was given up can't be told from it.
+        self.candidates.retain(|candidate| {
+            let is_above = candidate.randomness >= floor;
+            below_floor = below_floor.saturating_add(if is_above { 0 } else { candidate.cost });
+            is_above
+        });
+        let below_floor = to_float(below_floor);
         self.largest *= LARGEST_DECAY;
         let largest = self.candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
         self.largest = self.largest.max(to_float(largest));
         self.refill(now);
+        let demand: f64 = self.candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
         if let Some(one_in) = self.limit.one_in {
-            let total: f64 = self.candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
-            self.tokens = total / one_in;
+            self.tokens = (demand + below_floor) / one_in;
         }
         // By group, and in each the highest randomness first.
         self.candidates.sort_unstable_by_key(|candidate| (candidate.group, Reverse(candidate.randomness)));
         let parts: Vec<&[Candidate]> = self.candidates.chunk_by(|one, other| one.group == other.group).collect();
         let budgets = self.budgets(&parts);
-        self.thresholds.clear();
+        // As large as this window needs and no larger.
+        let groups = if self.limit.is_grouped { parts.len() } else { 0 };
+        self.thresholds = HashMap::with_capacity_and_hasher(groups, self.thresholds.hasher().clone());
         let mut spent = 0.0;
-        let mut single = 0;
+        let mut single = floor;
         for (part, budget) in parts.iter().zip(budgets) {
-            let (threshold, cost) = threshold_or_chance(part, budget);
+            // What was given up wanted its part as well.
+            let (threshold, cost) = threshold_or_chance(part, budget, below_floor / demand);
+            let threshold = threshold.max(floor);
             spent += cost;
             if self.limit.is_grouped {
                 self.thresholds.insert(part[0].group, threshold);
@@ -204,7 +277,7 @@ impl Bucket {
         }
         self.threshold = single;
         self.tokens -= spent;
-        self.candidates.clear();
+        self.candidates = Vec::new();
         self.early_threshold = self.threshold_early();
     }
 
@@ -267,10 +340,11 @@ fn threshold_within(candidates: &[Candidate], budget: f64) -> (u64, f64) {
     (if kept == 0 { NEVER } else { first_rejected + 1 }, spent)
 }
 
-/// As `threshold_within`; where the budget may not hold one trace, the chance that spends it in the mean.
-fn threshold_or_chance(candidates: &[Candidate], budget: f64) -> (u64, f64) {
+/// As `threshold_within`; where the budget may not hold one trace, the chance that spends it in the mean. `besides`: what
+/// wants to pass besides these, as a part of what they cost.
+fn threshold_or_chance(candidates: &[Candidate], budget: f64, besides: f64) -> (u64, f64) {
     let largest = candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
-    let demand: f64 = candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
+    let demand: f64 = candidates.iter().map(|candidate| to_float(candidate.cost)).sum::<f64>() * (1.0 + besides);
     if budget >= to_float(largest) || budget >= demand {
         return threshold_within(candidates, budget);
     }
@@ -287,6 +361,11 @@ fn seconds(nanos: u64) -> f64 {
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     buckets: Vec<Bucket>,
+    /// Candidates of all of them, and the most there may be.
+    candidates: usize,
+    candidates_max: usize,
+    /// Candidates that were given up since there were too many.
+    unranked: u64,
     /// What former limits have counted.
     unreachable_before: u64,
     /// The trace under way is judged early.
@@ -299,12 +378,18 @@ impl Limits {
     pub fn new(limits: &[Limit], shards: u16, now: Nanos) -> Self {
         let share = 1.0 / f64::from(shards.max(1));
         let buckets = limits.iter().map(|limit| Bucket::new(limit.clone(), share, now)).collect();
-        Self { buckets, unreachable_before: 0, is_early: false }
+        Self { buckets, candidates_max: CANDIDATES_MAX, ..Self::default() }
+    }
+
+    /// From now on these are the limits of rules that are not in force any more.
+    pub fn retire(&mut self) {
+        self.candidates_max = CANDIDATES_OF_FORMER_MAX;
     }
 
     /// Takes over the state of the limits that `before` had under the same number in `pairs` (new number, old number).
     pub fn inherit(&mut self, before: &mut Self, pairs: &[(usize, usize)]) {
         self.unreachable_before = before.unreachable();
+        self.unranked = before.unranked;
         for (new, old) in pairs {
             if let (Some(mine), Some(theirs)) = (self.buckets.get_mut(*new), before.buckets.get_mut(*old)) {
                 mine.tokens = theirs.tokens.min(mine.burst());
@@ -344,8 +429,21 @@ impl Limits {
         if to_float(cost) > bucket.limit.burst {
             bucket.unreachable += 1;
         } else {
-            bucket.candidates.push(Candidate { group, randomness, cost });
+            let is_ranked = bucket.push(Candidate { group, randomness, cost });
+            self.candidates += usize::from(is_ranked);
+            self.unranked += u64::from(!is_ranked);
+            if self.candidates > self.candidates_max {
+                self.give_up_lowest();
+            }
         }
+    }
+
+    #[cold]
+    fn give_up_lowest(&mut self) {
+        let largest = self.buckets.iter_mut().max_by_key(|bucket| bucket.candidates.len());
+        let given_up = largest.map_or(0, Bucket::give_up_lowest);
+        self.candidates -= given_up;
+        self.unranked += given_up as u64;
     }
 
     /// By randomness: whether the trace that is asked about next is judged early, to make room.
@@ -374,6 +472,7 @@ impl Limits {
                 bucket.threshold = 0;
                 bucket.thresholds.clear();
             } else {
+                self.candidates -= bucket.candidates.len();
                 bucket.cut(now);
             }
         }
@@ -382,6 +481,7 @@ impl Limits {
     /// By randomness: sets the threshold of `budget`, after those of the others.
     pub fn cut_budget(&mut self, now: Nanos, budget: Option<u16>) {
         if let Some(bucket) = budget.and_then(|number| self.buckets.get_mut(usize::from(number))) {
+            self.candidates -= bucket.candidates.len();
             bucket.cut(now);
         }
     }
@@ -396,6 +496,12 @@ impl Limits {
         for (bucket, share) in self.buckets.iter_mut().zip(shares) {
             bucket.share = share.clamp(0.0, 1.0);
         }
+    }
+
+    /// Traces of a window that were too many to be ranked, over all limits and those before them: they counted as rejected.
+    #[must_use]
+    pub fn unranked(&self) -> u64 {
+        self.unranked
     }
 
     /// Traces too large to pass a limit ever, over all limits and those before them.

@@ -30,6 +30,13 @@ pub struct RelativeLeaf {
 const PERIOD: Nanos = Nanos(60 * Nanos::PER_SECOND);
 /// Keys of one leaf on one shard. Traces of further keys are never slow for their kind; they are counted.
 const KEYS_MAX: usize = 4096;
+/// Bytes of all counts of one leaf on one shard: what as many keys need whose durations are within a factor of a
+/// thousand. At the bound durations that need a new bucket are not counted, and those traces are.
+const COUNTS_BYTES_MAX: usize = 3 << 20;
+/// Bytes of a leaf's durations on one shard at most: its counts, and a table of keys that is half empty.
+pub const LEAF_BYTES_MAX: usize = COUNTS_BYTES_MAX + 2 * KEYS_MAX * (size_of::<(u64, Kind)>() + 1);
+/// Buckets by which a sketch grows at least: durations within a factor of two.
+const GROWTH_BUCKETS: usize = 1 << FINE_BITS;
 /// Bits of a duration below its highest that tell buckets apart.
 const FINE_BITS: u32 = 3;
 /// Traces of a key after which its bound is worked out anew.
@@ -44,23 +51,36 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// Counts a duration.
-    pub fn add(&mut self, nanos: u64) {
+    /// Counts a duration. False, and it is not counted, when this takes more than `room` bytes; else they are taken from
+    /// it.
+    pub fn add(&mut self, nanos: u64, room: &mut usize) -> bool {
         let bucket = bucket_of(nanos);
         if self.counts.is_empty() {
             self.first = bucket;
         }
-        if bucket < self.first {
-            let missing = self.first - bucket;
-            self.counts.splice(0..0, std::iter::repeat_n(0, missing));
-            self.first = bucket;
+        let (first, end) = (self.first.min(bucket), self.end().max(bucket + 1));
+        let before = self.bytes();
+        let missing = (end - first).saturating_sub(self.counts.capacity());
+        if missing > 0 {
+            let growth = (end - first).next_multiple_of(GROWTH_BUCKETS) - self.counts.len();
+            if (self.counts.len() + growth) * size_of::<u32>() > before.saturating_add(*room) {
+                return false;
+            }
+            self.counts.reserve_exact(growth);
+            *room = room.saturating_sub(self.bytes() - before);
         }
-        let place = bucket - self.first;
-        if place >= self.counts.len() {
-            self.counts.resize(place + 1, 0);
-        }
-        self.counts[place] = self.counts[place].saturating_add(1);
+        self.counts.splice(0..0, std::iter::repeat_n(0, self.first - first));
+        self.first = first;
+        self.counts.resize(end - first, 0);
+        let count = &mut self.counts[bucket - first];
+        *count = count.saturating_add(1);
         self.total += 1;
+        true
+    }
+
+    /// Bytes of its counts.
+    fn bytes(&self) -> usize {
+        self.counts.capacity() * size_of::<u32>()
     }
 
     /// Durations counted.
@@ -125,18 +145,31 @@ struct Kind {
 /// The durations by key of every relative leaf of a rule set, on one shard.
 #[derive(Debug, Default)]
 pub struct Quantiles {
-    leaves: Vec<HashMap<u64, Kind, ahash::RandomState>>,
+    leaves: Vec<Kinds>,
     period_ends: Nanos,
-    /// Traces whose key had no place.
+    /// Traces whose key, or duration, had no place.
     keys_refused: u64,
+}
+
+/// One leaf's durations.
+#[derive(Debug)]
+struct Kinds {
+    by_key: HashMap<u64, Kind, ahash::RandomState>,
+    /// Bytes that its counts may still take.
+    room: usize,
+}
+
+impl Kinds {
+    fn new() -> Self {
+        Self { by_key: HashMap::with_hasher(ahash::RandomState::with_seeds(5, 6, 7, 8)), room: COUNTS_BYTES_MAX }
+    }
 }
 
 impl Quantiles {
     /// Nothing seen yet, for so many leaves.
     #[must_use]
     pub fn new(leaves: usize) -> Self {
-        let empty = || HashMap::with_hasher(ahash::RandomState::with_seeds(5, 6, 7, 8));
-        Self { leaves: (0..leaves).map(|_| empty()).collect(), period_ends: Nanos::default(), keys_refused: 0 }
+        Self { leaves: (0..leaves).map(|_| Kinds::new()).collect(), period_ends: Nanos::default(), keys_refused: 0 }
     }
 
     /// Takes over what `before` has seen, for leaves that go by the same attributes: `pairs` of (number here, number there).
@@ -155,7 +188,7 @@ impl Quantiles {
             std::mem::swap(mine, theirs);
             let quantile = |leaves: &[RelativeLeaf], number: usize| leaves.get(number).map(|leaf| leaf.quantile);
             if quantile(leaves, *number) != quantile(old, *place) {
-                mine.values_mut().for_each(|kind| kind.bound = None);
+                mine.by_key.values_mut().for_each(|kind| kind.bound = None);
             }
         }
     }
@@ -163,7 +196,7 @@ impl Quantiles {
     /// Whether a trace of that key and duration is slow for its kind, by leaf `number`.
     #[must_use]
     pub fn is_slow(&self, number: usize, leaf: &RelativeLeaf, key: u64, duration_nanos: u64) -> bool {
-        let Some(kind) = self.leaves.get(number).and_then(|kinds| kinds.get(&key)) else { return false };
+        let Some(kind) = self.leaves.get(number).and_then(|kinds| kinds.by_key.get(&key)) else { return false };
         let seen = kind.present.total() + kind.before.total();
         seen >= leaf.traces_min
             && duration_nanos >= leaf.at_least_nanos
@@ -173,12 +206,15 @@ impl Quantiles {
     /// Counts a judged trace.
     pub fn add(&mut self, number: usize, leaf: &RelativeLeaf, key: u64, duration_nanos: u64) {
         let Some(kinds) = self.leaves.get_mut(number) else { return };
-        if kinds.len() >= KEYS_MAX && !kinds.contains_key(&key) {
+        if kinds.by_key.len() >= KEYS_MAX && !kinds.by_key.contains_key(&key) {
             self.keys_refused += 1;
             return;
         }
-        let kind = kinds.entry(key).or_default();
-        kind.present.add(duration_nanos);
+        let kind = kinds.by_key.entry(key).or_default();
+        if !kind.present.add(duration_nanos, &mut kinds.room) {
+            self.keys_refused += 1;
+            return;
+        }
         kind.since += 1;
         if kind.bound.is_none() || kind.since >= BOUND_EVERY {
             kind.since = 0;
@@ -193,14 +229,17 @@ impl Quantiles {
         }
         self.period_ends = now.plus(PERIOD);
         for kinds in &mut self.leaves {
-            kinds.retain(|_, kind| {
+            let mut bytes = 0;
+            kinds.by_key.retain(|_, kind| {
                 kind.before = std::mem::take(&mut kind.present);
+                bytes += kind.before.bytes();
                 kind.before.total() > 0
             });
+            kinds.room = COUNTS_BYTES_MAX.saturating_sub(bytes);
         }
     }
 
-    /// Traces whose key had no place.
+    /// Traces whose key, or duration, had no place.
     #[must_use]
     pub fn keys_refused(&self) -> u64 {
         self.keys_refused
@@ -216,7 +255,7 @@ mod tests {
         let (mut one, mut other) = (Sketch::default(), Sketch::default());
         for duration in 1..=10_000u64 {
             let sketch = if duration % 3 == 0 { &mut one } else { &mut other };
-            sketch.add(duration * 1000);
+            assert!(sketch.add(duration * 1000, &mut usize::MAX.clone()));
         }
         for (quantile, exact) in [(0.5, 5_000_000.0), (0.9, 9_000_000.0), (0.99, 9_900_000.0)] {
             let found = quantile_of(&one, &other, quantile).unwrap() as f64;
@@ -256,6 +295,35 @@ mod tests {
             quantiles.add(0, &LEAF, key, 1);
         }
         assert_eq!(quantiles.keys_refused(), 10);
+    }
+
+    #[test]
+    fn counts_take_no_more_than_the_memory_plan_says() {
+        let mut quantiles = Quantiles::new(1);
+        quantiles.turn(Nanos(1));
+        let bytes = |quantiles: &Quantiles| -> usize {
+            quantiles.leaves[0].by_key.values().map(|kind| kind.present.bytes() + kind.before.bytes()).sum()
+        };
+        // Every key has every duration there is.
+        for period in 1..4 {
+            for key in 0..KEYS_MAX as u64 {
+                (0..64).for_each(|bit| quantiles.add(0, &LEAF, key, 1 << bit));
+            }
+            assert!(bytes(&quantiles) <= COUNTS_BYTES_MAX && bytes(&quantiles) > COUNTS_BYTES_MAX / 4 * 3);
+            assert!(quantiles.leaves[0].by_key.allocation_size() + COUNTS_BYTES_MAX <= LEAF_BYTES_MAX + 64);
+            assert!(quantiles.keys_refused() > 0);
+            quantiles.turn(Nanos(1).plus(Nanos(period * PERIOD.0)));
+        }
+        // What is usual has room.
+        let mut usual = Quantiles::new(1);
+        usual.turn(Nanos(1));
+        for period in 1..4 {
+            for key in 0..KEYS_MAX as u64 {
+                (0..70).for_each(|step| usual.add(0, &LEAF, key, 1_000_000 + 10_000_000 * step));
+            }
+            usual.turn(Nanos(1).plus(Nanos(period * PERIOD.0)));
+        }
+        assert_eq!(usual.keys_refused(), 0);
     }
 
     #[test]

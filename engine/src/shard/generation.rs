@@ -23,7 +23,7 @@ use tailwater_proto::otlp::wire::{field_length, put_header};
 
 /// Former generations kept for traces whose bytes are only in the log. With more changes than that within the life of a
 /// trace the oldest such traces are judged early.
-const FORMER_MAX: usize = 3;
+pub const FORMER_MAX: usize = 3;
 /// Entries looked at in one call for traces of a generation that has to go.
 const SWEEP_ENTRIES_MAX: usize = 1 << 16;
 /// Traces judged in one such call.
@@ -117,13 +117,14 @@ impl Shard {
         let before = (&mut self.quantiles, self.rules.relative());
         quantiles.inherit(before, rules.relative(), &rules.same_kinds(&self.rules));
         self.quantiles = quantiles;
-        let former = Former {
+        let mut former = Former {
             rules: std::mem::replace(&mut self.rules, rules.clone()),
             intake: std::mem::replace(&mut self.intake, intake),
             limits: std::mem::replace(&mut self.limits, limits),
             pinned: std::mem::take(&mut self.generations.pinned),
         };
         if former.pinned > 0 {
+            former.limits.retire();
             self.generations.former.push(former);
         }
         self.buffer.traces.widen_leaves(rules.leaf_words() - 1);

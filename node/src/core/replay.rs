@@ -13,8 +13,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tailwater_connectors::otlp::body::BodyReader;
 use tailwater_engine::decide::KeptBy;
-use tailwater_engine::log::format::{Record, Request, VerdictEntry};
-use tailwater_engine::log::read::{Found, Records};
+use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader, VerdictEntry};
+use tailwater_engine::log::read::Found;
+use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
 use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle, ShardIndex};
 use tailwater_proto::otlp::{Signal, check};
@@ -208,13 +209,13 @@ impl Core {
         let name = Survey::name(&old);
         let file = log.directory().open_file(&name).await.map_err(|error| error.to_string())?;
         let length = usize::try_from(file.bytes()).map_err(|_| format!("{name} is too large"))?;
-        let content = file.read_at(0, length).await.map_err(|error| error.to_string())?;
+        let block = file.read_at(0, BLOCK_BYTES).await.map_err(|error| error.to_string())?;
         let handle = log.lane.borrow_mut().segments.add(old.number, file.bytes());
         let handle = handle.ok_or("there are more segments than can be entered")?;
-        log.adopt(old.number, file);
+        log.adopt(old.number, file.clone());
         log.lane.borrow_mut().segments.restore(handle, old.resolved);
-        let (header, mut records) = Records::open(&content).map_err(|error| format!("{name}: {error}"))?;
-        let bytes = content.len() as u64;
+        let header = SegmentHeader::decode(&block).map_err(|error| format!("{name}: {error}"))?;
+        let bytes = file.bytes();
         if bytes < header.bytes {
             // It had its whole length before its header was written.
             tracing::error!(
@@ -224,24 +225,34 @@ impl Core {
                 "a segment of the log is shorter than it was made; what stood behind its end is lost"
             );
         }
+        // A segment is as large as it is configured to be; what is in memory of it is not.
+        let (mut cursor, mut pieces) = (Cursor::new(&header, length, PIECE_BYTES), Pieces::default());
         let mut in_a_row = 0;
-        for found in records.by_ref() {
-            match found {
-                Found::Record { offset, record: Record::Request(request), .. } => {
+        loop {
+            match cursor.next(pieces.window()) {
+                Err(wanted) => {
+                    let (from, length) = (wanted.range.start, wanted.length());
+                    let read = file.read_at(from, length).await.map_err(|error| error.to_string())?;
+                    if !pieces.put(&wanted, read) {
+                        return Err(format!("{name} has become shorter while it was read"));
+                    }
+                }
+                Ok(Some(Found::Record { offset, record: Record::Request(request), .. })) => {
                     self.replay_request(log, common, reader, handle, offset, &request).await;
                 }
-                Found::Record { .. } => {}
-                Found::Skipped { offset, bytes, sequences } => {
+                Ok(Some(Found::Record { .. })) => {}
+                Ok(Some(Found::Skipped { offset, bytes, sequences })) => {
                     tracing::warn!(file = name, offset, bytes, records = sequences, "unreadable bytes were skipped");
                 }
+                Ok(None) => break,
             }
             in_a_row += 1;
             if in_a_row % REQUESTS_IN_A_ROW == 0 {
                 yield_now().await;
             }
         }
-        tracing::debug!(file = name, tail = ?records.tail(), "replayed");
-        common.read.fetch_add(content.len() as u64, Ordering::Relaxed);
+        tracing::debug!(file = name, end = cursor.end(), "replayed");
+        common.read.fetch_add(bytes, Ordering::Relaxed);
         log.lane.borrow_mut().segments.close(old.number);
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(super) fn rules(page: &mut Page, books: &[Books<'_>]) {
     page.each(
         "tailwater_threshold_levels_folded_spans_total",
         Type::Counter,
-        "Spans of traces with more different thresholds than are told apart: counted as their neighbours.",
+        "Spans of traces with more different thresholds than are told apart, or have room: counted as their neighbours.",
         books,
         |books| number(books.sum.traces.threshold_levels_folded),
     );
@@ -35,7 +35,7 @@ pub(super) fn rules(page: &mut Page, books: &[Books<'_>]) {
     page.each(
         "tailwater_quantile_keys_refused_traces_total",
         Type::Counter,
-        "Judged traces whose duration was not counted for their kind, because too many kinds are told apart already.",
+        "Judged traces whose duration was not counted for their kind, because too many kinds or durations are told apart already.",
         books,
         |books| books.total(|snapshot| snapshot.quantile_keys_refused),
     );
@@ -45,6 +45,13 @@ pub(super) fn rules(page: &mut Page, books: &[Books<'_>]) {
         "Errors in the evaluation of OTTL conditions with error_mode ignore.",
         books,
         |books| number(books.sum.traces.condition_errors),
+    );
+    page.each(
+        "tailwater_limit_unranked_traces_total",
+        Type::Counter,
+        "Traces of low randomness that counted as rejected by a limit, because a shard ranks no more in a second.",
+        books,
+        |books| books.total(|snapshot| snapshot.unranked_traces),
     );
     page.each(
         "tailwater_limit_unreachable_traces_total",

@@ -2,6 +2,7 @@
 
 use crate::core::logged_body;
 use crate::log_tool::segments_of;
+use crate::survey::{Unreadable, read_segment};
 use bytes::Bytes;
 use std::fmt::Display;
 use std::fs::File;
@@ -11,7 +12,7 @@ use tailwater_connectors::otlp::body::BodyReader;
 use tailwater_connectors::otlp::receiver::Format;
 use tailwater_engine::intake::IntakeError;
 use tailwater_engine::log::format::{Record, parse_file_name};
-use tailwater_engine::log::read::{Found, Records};
+use tailwater_engine::log::read::Found;
 use tailwater_engine::trial::Taken;
 use tailwater_net::compression::Encoding;
 use tailwater_proto::otlp::Signal;
@@ -130,31 +131,26 @@ impl Capture {
     }
 
     fn segment(&mut self, path: &Path, take: &mut Take<'_>) -> io::Result<()> {
-        let content = std::fs::read(path)?;
         let place = path.display();
         let mut bodies = BodyReader::new(REQUEST_BYTES_MAX);
-        let (_, mut records) = match Records::open(&content) {
-            Ok(opened) => opened,
-            Err(error) => {
+        let outcome = read_segment(path, |found| match found {
+            Found::Record { offset, record: Record::Request(request), .. } if request.signal == Signal::Traces => {
+                match logged_body(&mut bodies, &request) {
+                    Some(body) => self.give(&place, &body, take),
+                    None => self.fault(&place, &format!("the request at {offset} cannot be read")),
+                }
+            }
+            Found::Record { .. } => {}
+            Found::Skipped { offset, bytes, .. } => self.fault(&place, &format!("{bytes} damaged bytes at {offset}")),
+        });
+        match outcome {
+            Err(Unreadable::Io(error)) => Err(error),
+            Err(Unreadable::Header(error)) => {
                 self.fault(&place, &error);
-                return Ok(());
+                Ok(())
             }
-        };
-        for found in records.by_ref() {
-            match found {
-                Found::Record { offset, record: Record::Request(request), .. } if request.signal == Signal::Traces => {
-                    match logged_body(&mut bodies, &request) {
-                        Some(body) => self.give(&place, &body, take),
-                        None => self.fault(&place, &format!("the request at {offset} cannot be read")),
-                    }
-                }
-                Found::Record { .. } => {}
-                Found::Skipped { offset, bytes, .. } => {
-                    self.fault(&place, &format!("{bytes} damaged bytes at {offset}"))
-                }
-            }
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 }
 

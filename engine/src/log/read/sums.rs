@@ -2,45 +2,36 @@
 //! those of the two prefixes that end where it starts and ends.
 
 use crate::log::format::BLOCK_BYTES;
-use std::ops::Range;
 
 /// The checksum of the file up to each block's start: 1/1024 of the file's length.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PrefixSums {
     before_block: Vec<u32>,
+    /// The checksum of what was gone through, and how many bytes that is.
+    so_far: u32,
+    bytes: usize,
 }
 
 impl PrefixSums {
-    /// Goes through the file once.
-    pub fn new(file: &[u8]) -> Self {
-        let mut so_far = 0;
-        let before_block = file.chunks(BLOCK_BYTES).map(|block| {
-            let before = so_far;
-            so_far = crc32c::crc32c_append(so_far, block);
-            before
-        });
-        Self { before_block: before_block.collect() }
-    }
-
-    /// The checksum of the part `range` of the file these sums were made of, going on from `seed`.
-    pub fn checksum(&self, file: &[u8], seed: u32, range: Range<usize>) -> u32 {
-        let (start, end) = (self.prefix(file, range.start), self.prefix(file, range.end));
-        // The checksum is linear: prefix(end) = shifted(prefix(start)) ^ checksum(range), and what is asked for is
-        // shifted(seed) ^ checksum(range), where both are shifted by the range's length.
-        shifted(seed ^ start, range.len()) ^ end
-    }
-
-    /// The checksum of the file's first `end` bytes.
-    fn prefix(&self, file: &[u8], end: usize) -> u32 {
-        match self.before_block.get(end / BLOCK_BYTES) {
-            Some(before) => crc32c::crc32c_append(*before, &file[end - end % BLOCK_BYTES..end]),
-            // The end of a file of whole blocks.
-            None => {
-                let last = self.before_block.len().saturating_sub(1);
-                let before = self.before_block.last().copied().unwrap_or(0);
-                crc32c::crc32c_append(before, &file[last * BLOCK_BYTES..end])
-            }
+    /// Goes through the next bytes of the file: whole blocks, unless they are the last.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        for block in bytes.chunks(BLOCK_BYTES) {
+            self.before_block.push(self.so_far);
+            self.so_far = crc32c::crc32c_append(self.so_far, block);
+            self.bytes += block.len();
         }
+    }
+
+    /// Bytes gone through.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A place at most a block before `end`, and the checksum of the file up to it.
+    pub fn before(&self, end: usize) -> (usize, u32) {
+        // Behind a file of whole blocks no block starts.
+        let block = (end / BLOCK_BYTES).min(self.before_block.len().saturating_sub(1));
+        (block * BLOCK_BYTES, self.before_block.get(block).copied().unwrap_or(0))
     }
 }
 
@@ -74,7 +65,7 @@ const fn product(one: u32, mut other: u32) -> u32 {
 
 /// What a checksum becomes by `bytes` more bytes, apart from what those add. A sixtieth of the time that
 /// `crc32c_combine` takes, which squares matrices; after damage there may be one of these for every block.
-fn shifted(mut checksum: u32, bytes: usize) -> u32 {
+pub fn shifted(mut checksum: u32, bytes: usize) -> u32 {
     for (power, shift) in SHIFTS.into_iter().enumerate() {
         if bytes >> power == 0 {
             break;
@@ -94,12 +85,19 @@ mod tests {
     fn a_range_has_the_checksum_of_its_bytes() {
         for length in [0, 1, 4095, 4096, 4097, 12_288, 20_000] {
             let file: Vec<u8> = (0..length).map(|at| (at * 7 + at / 251) as u8).collect();
-            let sums = PrefixSums::new(&file);
+            let mut sums = PrefixSums::default();
+            file.chunks(2 * BLOCK_BYTES).for_each(|piece| sums.extend(piece));
+            assert_eq!(sums.bytes(), length);
+            let prefix = |end: usize| {
+                let (from, before) = sums.before(end);
+                crc32c::crc32c_append(before, &file[from..end])
+            };
             let edges = [0, 1, 4, 4095, 4096, 4097, 8192, 12_287, 12_288, 19_999, 20_000];
             for start in edges.into_iter().filter(|edge| *edge <= length) {
                 for end in edges.into_iter().filter(|edge| (start..=length).contains(edge)) {
                     let expected = crc32c::crc32c_append(0xabcd, &file[start..end]);
-                    assert_eq!(sums.checksum(&file, 0xabcd, start..end), expected, "{start}..{end} of {length}");
+                    let found = shifted(0xabcd ^ prefix(start), end - start) ^ prefix(end);
+                    assert_eq!(found, expected, "{start}..{end} of {length}");
                 }
             }
         }

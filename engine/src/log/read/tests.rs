@@ -1,6 +1,7 @@
 //! Segments are written as a node writes them, then harmed: cut, flipped, overwritten, recycled, made up. What is
 //! returned must be what was written, and all that can be known to have been written must be returned.
 
+use super::cursor::{DIRECT_BYTES_MAX, Pieces};
 use super::*;
 use crate::log::format::{
     BodyEncoding, BodyFormat, Request, SegmentKind, VerdictEntry, pad_to_block, put_request, put_resolved, put_verdicts,
@@ -124,8 +125,17 @@ fn put(out: &mut Vec<u8>, kind: usize, random: &mut Random, nonce: u64, sequence
 /// A gap: where, how long, how many records.
 type Gap = (u64, u64, u64);
 
-/// Reads a file: the records by sequence and place, the gaps, the tail. Checks what holds for any file.
-fn read<'a>(header: &SegmentHeader, file: &'a [u8]) -> (Vec<(u64, u64, Record<'a>)>, Vec<Gap>, Tail) {
+/// What a file holds: the records by place and sequence, the gaps, the tail.
+type Content<'a> = (Vec<(u64, u64, Record<'a>)>, Vec<Gap>, Tail);
+
+/// Reads a file. Checks what holds for any file, and that in pieces the same is found.
+fn read<'a>(header: &SegmentHeader, file: &'a [u8]) -> Content<'a> {
+    let content = read_whole(header, file);
+    check_in_pieces(header, file, &content);
+    content
+}
+
+fn read_whole<'a>(header: &SegmentHeader, file: &'a [u8]) -> Content<'a> {
     let mut reader = Records::new(file, header);
     let (mut records, mut gaps) = (Vec::new(), Vec::new());
     let mut expected = header.first_sequence;
@@ -147,12 +157,67 @@ fn read<'a>(header: &SegmentHeader, file: &'a [u8]) -> (Vec<(u64, u64, Record<'a
             }
         }
     }
-    assert!(reader.checked_bytes <= 8 * file.len(), "{} of {}", reader.checked_bytes, file.len());
+    assert!(reader.cursor.checked_bytes <= 8 * file.len(), "{} of {}", reader.cursor.checked_bytes, file.len());
     let tail = reader.tail();
     assert_eq!(tail.sequence, expected);
     assert!(tail.offset <= file.len() as u64);
     assert!(reader.next().is_none());
     (records, gaps, tail)
+}
+
+fn check_in_pieces(header: &SegmentHeader, file: &[u8], (records, gaps, tail): &Content<'_>) {
+    for blocks in [2, 7] {
+        let (found, end) = read_in_pieces(header, file, blocks * BLOCK_BYTES);
+        let places = records.iter().map(|(offset, sequence, _)| (*offset, *sequence));
+        assert!(
+            found.records.iter().map(|(offset, sequence, _)| (*offset, *sequence)).eq(places),
+            "of {blocks} blocks"
+        );
+        assert!(found.records.iter().zip(records).all(|(one, other)| one.2 == checksum_of(&other.2)));
+        assert_eq!((&found.gaps, end), (gaps, tail.offset), "in pieces of {blocks} blocks");
+    }
+}
+
+/// What was found in pieces: the records' places with checksums of what they say, and the gaps.
+#[derive(Default)]
+struct FoundInPieces {
+    records: Vec<(u64, u64, u32)>,
+    gaps: Vec<Gap>,
+}
+
+fn checksum_of(record: &Record<'_>) -> u32 {
+    match record {
+        Record::Request(request) => crc32c::crc32c(request.body),
+        other => crc32c::crc32c(format!("{other:?}").as_bytes()),
+    }
+}
+
+/// Reads a file as a node does, a piece at a time. Checks that no more of it is wanted at once than a piece or a sound
+/// record, and in sum not more than some times the file.
+fn read_in_pieces(header: &SegmentHeader, file: &[u8], piece_bytes: usize) -> (FoundInPieces, u64) {
+    let (mut cursor, mut pieces) = (Cursor::new(header, file.len(), piece_bytes), Pieces::default());
+    let (mut found, mut longest, mut read, mut longest_record) = (FoundInPieces::default(), 0, 0, 0);
+    loop {
+        match cursor.next(pieces.window()) {
+            Err(wanted) => {
+                let (start, end) = (wanted.range.start as usize, wanted.range.end as usize);
+                assert!(start.is_multiple_of(BLOCK_BYTES) && (end.is_multiple_of(BLOCK_BYTES) || end == file.len()));
+                (longest, read) = (longest.max(end - start), read + end - start);
+                assert!(pieces.put(&wanted, file[start..end].to_vec()));
+            }
+            Ok(Some(Found::Record { offset, sequence, record })) => {
+                let framed = record_at(&file[offset as usize..], header.nonce).unwrap();
+                longest_record = longest_record.max(framed.bytes);
+                found.records.push((offset, sequence, checksum_of(&record)));
+            }
+            Ok(Some(Found::Skipped { offset, bytes, sequences })) => found.gaps.push((offset, bytes, sequences)),
+            Ok(None) => break,
+        }
+    }
+    assert!(longest <= piece_bytes.max(longest_record) + 2 * BLOCK_BYTES, "{longest} bytes at once");
+    assert!(read <= 12 * file.len(), "{read} bytes read of {}", file.len());
+    assert!(cursor.checked_bytes <= 8 * file.len(), "{} of {}", cursor.checked_bytes, file.len());
+    (found, cursor.end())
 }
 
 /// The records of an unharmed segment, which are those that were written.
@@ -230,7 +295,12 @@ fn segment_without_file(segment: &Segment) -> Segment {
 
 /// What is read of `segment`, in which the byte `at` is wrong; `all` is what was written.
 fn check_flip(segment: &Segment, all: &[(u64, u64, Record<'_>)], at: usize) {
-    let (records, gaps, tail) = read(&segment.header, &segment.file);
+    let content = read_whole(&segment.header, &segment.file);
+    // Reading each of these in pieces too would take a minute.
+    if at.is_multiple_of(16) {
+        check_in_pieces(&segment.header, &segment.file, &content);
+    }
+    let (records, gaps, tail) = content;
     let flush = segment.flushes.iter().position(|range| range.contains(&at)).unwrap();
     let is_last_flush = flush + 1 == segment.flushes.len();
     let hit = segment.records.iter().position(|written| written.range.contains(&at));

@@ -211,3 +211,66 @@ fn a_window_is_not_cut_as_early_because_the_trace_before_it_was() {
     limits.judge_early(true);
     assert!(limits.threshold(0, 0, 1) > 0, "a thousand spans wanted to pass early");
 }
+
+/// Bytes that the candidates of all limits have reserved.
+fn candidate_bytes_of(limits: &Limits) -> usize {
+    limits.buckets.iter().map(|bucket| bucket.candidates.capacity() * size_of::<Candidate>()).sum()
+}
+
+#[test]
+fn more_candidates_than_are_ranked_take_no_more_memory_and_bias_nothing() {
+    const TRACES: u64 = 4 * CANDIDATES_MAX as u64;
+    for is_grouped in [false, true] {
+        // More than can be ranked would fit: the bound takes the budget's place.
+        let wide = Limit { is_grouped, ..Limit::bucket(Cost::Spans, 1 << 40, 0) };
+        let narrow = Limit::bucket(Cost::Spans, 1000, 1000);
+        let mut limits = Limits::new(&[wide, narrow], 1, at(0));
+        let mut all = Vec::new();
+        let mut state = 7u64;
+        for number in 0..TRACES {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (group, randomness) = (if is_grouped { number % 50 } else { 0 }, state >> 8);
+            limits.offer(0, group, randomness, 1);
+            limits.offer(1, 0, randomness, 1);
+            all.push((group, randomness));
+            assert!(candidate_bytes_of(&limits) <= candidate_bytes_max(0), "{}", candidate_bytes_of(&limits));
+        }
+        assert!(limits.unranked() > TRACES);
+        limits.cut(at(1), None);
+        assert_eq!(candidate_bytes_of(&limits), 0, "the next window needs other rooms");
+        for (limit, expected) in [(0, None), (1, Some(1000.0))] {
+            let (mut kept, mut estimate) = (0.0, 0.0);
+            for (group, randomness) in &all {
+                let threshold = limits.threshold(limit, if limit == 0 { *group } else { 0 }, 1);
+                if *randomness >= threshold {
+                    kept += 1.0;
+                    estimate += 1.0 / (1.0 - threshold as f64 / NEVER as f64);
+                }
+            }
+            let spread = 4.0 / f64::sqrt(kept);
+            assert!((estimate / TRACES as f64 - 1.0).abs() < spread, "{estimate} of {TRACES}, {kept} kept");
+            assert!(expected.is_none_or(|expected| kept == expected), "a budget that holds fewer is spent: {kept}");
+        }
+        let unknown = limits.threshold(0, 1 << 40, 1);
+        assert!(unknown > 0, "a group of which nothing was ranked is rejected as far as others were");
+    }
+}
+
+#[test]
+fn one_of_so_many_counts_those_that_were_too_many_to_be_ranked() {
+    let mut limits = one(Limit::one_in(20.0));
+    let traces = 3 * CANDIDATES_MAX as u64;
+    (0..traces).for_each(|number| limits.offer(0, 0, number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8, 1));
+    limits.cut(at(1), None);
+    let threshold = limits.threshold(0, 0, 1);
+    let kept = (0..traces).filter(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8 >= threshold).count();
+    assert!((0.99..1.01).contains(&(kept as f64 / (traces as f64 / 20.0))), "{kept}");
+}
+
+#[test]
+fn limits_of_former_rules_take_less() {
+    let mut limits = one(Limit::bucket(Cost::Spans, 1 << 40, 0));
+    limits.retire();
+    (0..CANDIDATES_MAX as u64).for_each(|number| limits.offer(0, 0, number, 1));
+    assert!(candidate_bytes_of(&limits) <= candidate_bytes(CANDIDATES_OF_FORMER_MAX));
+}

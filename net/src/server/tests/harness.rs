@@ -32,7 +32,8 @@ pub(super) struct Echo {
     released: async_channel::Receiver<()>,
     /// Told when a request waits.
     waiting: async_channel::Sender<()>,
-    ready: async_channel::Receiver<()>,
+    /// Holds one thing while the service is ready; see `TestServer::shut`.
+    open: (async_channel::Sender<()>, async_channel::Receiver<()>),
 }
 
 impl Service for Echo {
@@ -58,9 +59,10 @@ impl Service for Echo {
     }
 
     async fn ready(&self) {
-        // Open is an open or closed channel with nothing in it; see `TestServer::shut`.
-        while !self.ready.is_closed() && self.ready.is_full() {
-            tailwater_runtime::executor::sleep(Duration::from_millis(1)).await;
+        let (back, open) = &self.open;
+        // Passed on at once to whoever waits next. Closed when the test is over.
+        if open.recv().await.is_ok() {
+            let _closed = back.try_send(());
         }
     }
 
@@ -96,8 +98,7 @@ pub(super) struct TestServer {
     release: async_channel::Sender<()>,
     /// A request that was asked to wait does so.
     pub(super) waiting: async_channel::Receiver<()>,
-    shut: async_channel::Sender<()>,
-    shut_end: async_channel::Receiver<()>,
+    open: (async_channel::Sender<()>, async_channel::Receiver<()>),
     executor: Option<ExecutorHandle<()>>,
 }
 
@@ -114,10 +115,11 @@ impl TestServer {
             let (commands, received) = async_channel::unbounded::<Command>();
             let (release, released) = async_channel::unbounded();
             let (tell, waiting) = async_channel::unbounded();
-            let (shut, ready) = async_channel::bounded(1);
+            let open = async_channel::bounded(1);
+            open.0.try_send(()).unwrap();
             let (bound, addresses_bound) = async_channel::bounded(1);
             let limits = limits.clone();
-            let service = Echo { released, waiting: tell, ready: ready.clone() };
+            let service = Echo { released, waiting: tell, open: open.clone() };
             let options = ExecutorOptions { name: "server".to_owned(), core: None, backend: *backend };
             let executor = start(options, move || async move {
                 let listeners = addresses.map(|address| TcpListener::bind(address, SharedPort::Yes).unwrap());
@@ -144,8 +146,7 @@ impl TestServer {
                 commands: Some(commands),
                 release,
                 waiting,
-                shut,
-                shut_end: ready,
+                open,
                 executor: Some(executor),
             });
         }
@@ -185,9 +186,9 @@ impl TestServer {
     /// Makes the service not ready, or ready again.
     pub(super) fn shut(&self, shut: bool) {
         if shut {
-            self.shut.try_send(()).unwrap();
+            self.open.1.recv_blocking().unwrap();
         } else {
-            self.shut_end.try_recv().unwrap();
+            self.open.0.try_send(()).unwrap();
         }
     }
 }
@@ -196,6 +197,7 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         self.commands = None;
         self.release.close();
+        self.open.0.close();
         if let Some(executor) = self.executor.take() {
             let ended = executor.join();
             if !std::thread::panicking() {
