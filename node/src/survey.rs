@@ -187,15 +187,16 @@ fn holds_unresolved(directory: &Path) -> Result<bool, SurveyError> {
         return Ok(true);
     }
     let is_unresolved = |segment: &OldSegment| {
-        let Ok(content) = std::fs::read(directory.join(Survey::name(segment))) else { return true };
-        let Ok((_, records)) = Records::open(&content) else { return true };
-        records.into_iter().any(|found| match found {
+        let mut is_unresolved = false;
+        let outcome = read_segment(&directory.join(Survey::name(segment)), |found| match found {
             Found::Record { record: Record::Request(request), .. } => {
-                (0..request.units).any(|at| !segment.resolved.has(request.first_unit + at))
+                let mut units = (0..request.units).map(|at| request.first_unit + at);
+                is_unresolved |= units.any(|unit| !segment.resolved.has(unit));
             }
-            Found::Record { .. } => false,
-            Found::Skipped { .. } => true,
-        })
+            Found::Record { .. } => {}
+            Found::Skipped { .. } => is_unresolved = true,
+        });
+        is_unresolved || outcome.is_err()
     };
     Ok(found.segments.iter().any(is_unresolved))
 }
