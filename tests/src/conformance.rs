@@ -11,6 +11,7 @@ pub mod collector;
 pub mod conditions;
 pub mod engine;
 pub mod limits;
+pub mod pipelines;
 pub mod policies;
 pub mod program;
 pub mod recorded;

@@ -9,12 +9,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the command line")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use tailwater_tests::conformance::recorded::{self, Recorded};
 use tailwater_tests::conformance::{
-    KeptSpan, Mode, Scenario, cases, collector, difference, engine, limits, program, refusals, scenario, spans_of,
+    KeptSpan, Mode, Scenario, cases, collector, difference, engine, limits, pipelines, program, refusals, scenario,
+    spans_of,
 };
 
 /// Differences that are printed; the count is of all.
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     let through_program = arguments.number("program", 10) as usize;
     let some: Vec<_> = played.iter().rev().take(through_program).cloned().collect();
     sound &= report("program", &some, |scenario| engine::play(scenario, 1).map(|_| program::play(scenario)));
+    sound &= report_pipelines(&binary, &scenarios[by_hand..], arguments.number("pipelines", 10) as usize);
     if let Some(directory) = arguments.0.get("record").map(PathBuf::from) {
         std::fs::create_dir_all(&directory).unwrap();
         let sure = |(scenario, kept): &(Scenario, Option<Vec<_>>)| {
@@ -95,6 +97,27 @@ fn main() -> ExitCode {
         sound &= report_limits(&theirs);
     }
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plays pairs of scenarios as two samplers of one file, and prints what agrees.
+fn report_pipelines(binary: &Path, scenarios: &[Scenario], pairs: usize) -> bool {
+    let mut comparable = scenarios.iter().filter(|scenario| engine::play(scenario, 1).is_ok()).cloned();
+    let (mut agree, mut differ, mut kept_spans) = (0, 0, 0);
+    for _ in 0..pairs {
+        let (Some(first), Some(second)) = (comparable.next(), comparable.next()) else { break };
+        let pair = [first, second];
+        let (theirs, ours) = (pipelines::play_collector(binary, &pair), pipelines::play(&pair));
+        kept_spans += theirs.iter().map(Vec::len).sum::<usize>();
+        let lines: Vec<String> = theirs.iter().zip(&ours).flat_map(|(theirs, ours)| difference(theirs, ours)).collect();
+        if lines.is_empty() {
+            agree += 1;
+            continue;
+        }
+        differ += 1;
+        println!("pipelines: {} and {} differ:\n  {}", pair[0].name, pair[1].name, lines.join("\n  "));
+    }
+    println!("pipelines: {agree} pairs of samplers agree, {differ} differ; {kept_spans} spans kept");
+    differ == 0
 }
 
 /// Prints how much each limiter let through, here and there.

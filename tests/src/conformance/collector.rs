@@ -56,19 +56,44 @@ impl Collector {
 
     fn start_with(binary: &Path, processors: &[&serde_json::Value], arguments: &[&str]) -> Self {
         let mut collector = Self::spawn(binary, processors, arguments);
-        let addresses: Vec<SocketAddr> = collector.receivers.iter().copied().chain([collector.metrics]).collect();
-        for address in addresses {
-            collector.until(|_| TcpStream::connect(address).is_ok());
-        }
+        collector.until_listening();
         collector
+    }
+
+    /// Starts a Collector with the file that is written for a receiver and an address for metrics, and waits until it
+    /// listens. What it keeps goes where the file says.
+    pub(super) fn start_on(binary: &Path, file: impl Fn(SocketAddr, SocketAddr) -> String) -> Self {
+        let (receiver, metrics) = (address(), address());
+        let text = file(receiver, metrics);
+        let mut collector = Self::spawn_on(binary, &text, vec![receiver], metrics, Server::collecting(), &[]);
+        collector.until_listening();
+        collector
+    }
+
+    fn until_listening(&mut self) {
+        let addresses: Vec<SocketAddr> = self.receivers.iter().copied().chain([self.metrics]).collect();
+        for address in addresses {
+            self.until(|_| TcpStream::connect(address).is_ok());
+        }
     }
 
     fn spawn(binary: &Path, processors: &[&serde_json::Value], arguments: &[&str]) -> Self {
         let receivers: Vec<SocketAddr> = processors.iter().map(|_| address()).collect();
         let (metrics, sink) = (address(), Server::collecting());
+        let text = file(processors, &receivers, metrics, sink.address);
+        Self::spawn_on(binary, &text, receivers, metrics, sink, arguments)
+    }
+
+    fn spawn_on(
+        binary: &Path,
+        text: &str,
+        receivers: Vec<SocketAddr>,
+        metrics: SocketAddr,
+        sink: Server,
+        arguments: &[&str],
+    ) -> Self {
         let directory = TempDir::new().unwrap();
-        std::fs::write(directory.path().join("file.yaml"), file(processors, &receivers, metrics, sink.address))
-            .unwrap();
+        std::fs::write(directory.path().join("file.yaml"), text).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
         let mut command = Command::new(binary);
         command.arg("--config").arg(directory.path().join("file.yaml")).args(arguments);
@@ -211,15 +236,27 @@ fn file(processors: &[&serde_json::Value], receivers: &[SocketAddr], metrics: So
             "    traces/{number}: {{receivers: [otlp/{number}], processors: [tail_sampling/{number}], exporters: [otlp_http]}}"
         );
     }
-    let (host, port) = (metrics.ip(), metrics.port());
-    // Nothing waits in the exporter: what was judged has been sent when the counter says so.
-    let exporter = format!(
-        "{{endpoint: \"http://{sink}\", compression: none, sending_queue: {{enabled: false}}, retry_on_failure: {{enabled: false}}}}"
-    );
+    let (exporter, telemetry) = (exporter(sink), telemetry(metrics));
     format!(
-        "receivers:\n{sources}processors:\n{samplers}exporters:\n  otlp_http: {exporter}\nservice:\n  telemetry:\n    \
-         logs: {{level: error}}\n    metrics: {{level: normal, readers: [{{pull: {{exporter: {{prometheus: \
-         {{host: {host}, port: {port}}}}}}}}}]}}\n  pipelines:\n{pipelines}"
+        "receivers:\n{sources}processors:\n{samplers}exporters:\n  otlp_http: {exporter}\n\
+         service:\n  telemetry: {telemetry}\n  pipelines:\n{pipelines}"
+    )
+}
+
+/// Nothing waits in the exporter: what was judged has been sent when the counter says so.
+pub(super) fn exporter(sink: SocketAddr) -> String {
+    format!(
+        "{{endpoint: \"http://{sink}\", compression: none, sending_queue: {{enabled: false}}, \
+         retry_on_failure: {{enabled: false}}}}"
+    )
+}
+
+/// The Collector's own telemetry: its metrics at that address.
+pub(super) fn telemetry(metrics: SocketAddr) -> String {
+    let (host, port) = (metrics.ip(), metrics.port());
+    format!(
+        "{{logs: {{level: error}}, metrics: {{level: normal, readers: [{{pull: {{exporter: {{prometheus: \
+         {{host: {host}, port: {port}}}}}}}}}]}}}}"
     )
 }
 
