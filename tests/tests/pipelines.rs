@@ -1,11 +1,11 @@
 //! Several samplers of a Collector's file in the real program: each gets every span, keeps what its policies say, sends it
 //! where its pipelines say, and loses nothing of it in a crash.
 
-#![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use tailwater_tests::conformance::spans_of;
@@ -38,6 +38,8 @@ service:
     )
 }
 
+/// More than the log of the last test holds.
+const REQUESTS_MAX: u64 = 200;
 const ERRORS: &str = "{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}";
 const MANY: &str = "{name: many, type: span_count, span_count: {min_spans: 3}}";
 
@@ -229,4 +231,45 @@ fn a_pipeline_that_is_gone_does_not_take_its_data_along() {
     // And then nothing keeps another configuration from starting.
     let (status, log, _) = Tailwater::start_in(data, &[]).stop();
     assert!(status.success(), "{}", log.join("\n"));
+}
+
+#[test]
+fn what_one_pipeline_has_no_room_for_none_takes() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("ways.yaml");
+    // Nobody listens there: what is kept stays in the log, until it is full.
+    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!(
+        "pipelines:
+  kept: {{exporters: [otlp], policies: [{{name: all, type: always_sample}}]}}
+  dropped: {{exporters: [none], policies: [{MANY}]}}
+sampling: {{decision_wait: 1s, decision_wait_after_root_received: 0s}}
+exporters: {{otlp: {{endpoints: ['http://{nowhere}'], queue_bytes_max: 2MiB, batch: {{bytes_max: 1MiB}}}}}}
+otlp: {{http: {{request_bytes_max: 1MiB}}, grpc: {{request_bytes_max: 1MiB}}}}
+wal: {{bytes_max: 40MiB}}
+"
+    );
+    std::fs::write(&path, text).unwrap();
+    let node = Tailwater::start(&["--config", path.to_str().unwrap(), "--shards", "1"]);
+    let mut refused = 0;
+    for number in 1..=REQUESTS_MAX {
+        let filler = "x".repeat(700_000);
+        let span = json!({ "traceId": format!("{number:032x}"), "spanId": format!("{number:016x}"), "name": filler });
+        let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
+        let (status, _) = post(node.http, "/v1/traces", &[("content-type", "application/json")], body.as_bytes());
+        match status {
+            200 => {}
+            503 => refused += 1,
+            other => panic!("{other}"),
+        }
+        if refused >= 10 {
+            break;
+        }
+    }
+    assert_eq!(refused, 10, "the log is smaller than what was sent");
+    let metrics = node.metrics();
+    let received = |pipeline: &str| of(&metrics, "tailwater_items_received_total", pipeline);
+    assert!(received("kept") > 10.0);
+    assert_eq!(received("kept"), received("dropped"), "what was refused, and sent again, came to none");
+    drop(node);
 }
