@@ -242,7 +242,7 @@ fn what_one_pipeline_has_no_room_for_none_takes() {
     let text = format!(
         "pipelines:
   kept: {{exporters: [otlp], policies: [{{name: all, type: always_sample}}]}}
-  dropped: {{exporters: [none], policies: [{MANY}]}}
+  dropped: {{exporters: [none], decision_wait: 1ms, policies: [{MANY}]}}
 sampling: {{decision_wait: 1s, decision_wait_after_root_received: 0s}}
 exporters: {{otlp: {{endpoints: ['http://{nowhere}'], queue_bytes_max: 2MiB, batch: {{bytes_max: 1MiB}}}}}}
 otlp: {{http: {{request_bytes_max: 1MiB}}, grpc: {{request_bytes_max: 1MiB}}}}
@@ -251,22 +251,20 @@ wal: {{bytes_max: 40MiB}}
     );
     std::fs::write(&path, text).unwrap();
     let node = Tailwater::start(&["--config", path.to_str().unwrap(), "--shards", "1"]);
-    let mut refused = 0;
-    for number in 1..=REQUESTS_MAX {
+    let send = |number: u64| {
         let filler = "x".repeat(700_000);
         let span = json!({ "traceId": format!("{number:032x}"), "spanId": format!("{number:016x}"), "name": filler });
         let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] }).to_string();
-        let (status, _) = post(node.http, "/v1/traces", &[("content-type", "application/json")], body.as_bytes());
-        match status {
-            200 => {}
-            503 => refused += 1,
-            other => panic!("{other}"),
-        }
-        if refused >= 10 {
-            break;
-        }
+        post(node.http, "/v1/traces", &[("content-type", "application/json")], body.as_bytes()).0
+    };
+    let first_refused = (1..=REQUESTS_MAX).find(|number| send(*number) == 503);
+    assert!(first_refused.is_some(), "the log is smaller than what was sent");
+    // The other pipeline has judged all it has, and room for more.
+    let unresolved = "tailwater_wal_unresolved_units{pipeline=\"dropped\",shard=\"0\"}";
+    node.until(|metrics| metrics[unresolved] == 0.0);
+    for number in 0..10 {
+        assert_eq!(send(REQUESTS_MAX + 1 + number), 503);
     }
-    assert_eq!(refused, 10, "the log is smaller than what was sent");
     let metrics = node.metrics();
     let received = |pipeline: &str| of(&metrics, "tailwater_items_received_total", pipeline);
     assert!(received("kept") > 10.0);
