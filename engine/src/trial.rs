@@ -1,5 +1,8 @@
 //! Rules tried on captured traces: every trace is judged on all of its captured spans, at the time its last one ended, so
-//! that limits meet the pace of the capture. Only summaries are held, so that a capture may be larger than memory.
+//! that limits meet the pace of the capture; with the strategy `span-ingest` piece by piece, in the order of the capture.
+//! Only summaries are held, so that a capture may be larger than memory.
+
+mod ingest;
 
 use crate::evidence::{Summary, TraceHead};
 use crate::intake::{Intake, IntakeError};
@@ -12,8 +15,9 @@ use crate::rules::{Ballot, Evidence, Rules};
 use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId};
 use bytes::Bytes;
 use hashbrown::HashMap;
+use ingest::Ingest;
 use std::sync::Arc;
-use tailwater_config::sampling::RandomnessSource;
+use tailwater_config::sampling::{RandomnessSource, Sampling, Strategy};
 use tailwater_proto::consistent::randomness_of;
 
 /// Keys of the hashes: nothing hostile is tried, and results are to be the same each time.
@@ -26,6 +30,9 @@ pub struct Trial {
     intake: Intake,
     by_id: HashMap<TraceId, usize, ahash::RandomState>,
     traces: Vec<Held>,
+    source: RandomnessSource,
+    /// With `span-ingest`, in place of `traces`.
+    ingest: Option<Ingest>,
 }
 
 #[derive(Debug)]
@@ -61,12 +68,14 @@ pub struct Judgement<'a> {
 }
 
 impl Trial {
-    /// A trial with nothing taken yet.
+    /// A trial with nothing taken yet, of the rules that `sampling` was compiled to.
     #[must_use]
-    pub fn new(rules: Arc<Rules>) -> Self {
+    pub fn new(rules: Arc<Rules>, sampling: &Sampling) -> Self {
         let [first, second, third, fourth] = SEED;
         Self {
             intake: Intake::new(Route::new(SEED, 1), u32::MAX, &rules),
+            source: sampling.randomness,
+            ingest: (sampling.strategy == Strategy::SpanIngest).then(|| Ingest::new(&rules, sampling)),
             rules,
             by_id: HashMap::with_hasher(ahash::RandomState::with_seeds(first, second, third, fourth)),
             traces: Vec::new(),
@@ -87,7 +96,10 @@ impl Trial {
         let scanned = self.intake.scan(body, &self.rules)?;
         let taken = Taken { spans: u64::from(scanned.accepted), refused: u64::from(scanned.refused) };
         for (shard, batch) in scanned.batches {
-            self.take_batch(&batch);
+            match &mut self.ingest {
+                Some(ingest) => ingest.take(&self.rules, &batch),
+                None => self.take_batch(&batch),
+            }
             self.intake.recycle(shard, batch);
         }
         Ok(taken)
@@ -118,10 +130,13 @@ impl Trial {
         seen.absorb(&self.rules, record, more, leaves_more);
     }
 
-    /// Judges all traces in the order of their ends, and tells `told` of each. `source` says where the randomness of
-    /// traces without `rv` comes from.
-    pub fn finish(self, source: RandomnessSource, mut told: impl FnMut(&Judgement<'_>)) {
-        let Self { rules, mut traces, .. } = self;
+    /// Judges all traces in the order of their ends, and tells `told` of each; with `span-ingest` they were judged when they
+    /// came, and one that was forgotten meanwhile is told twice.
+    pub fn finish(self, mut told: impl FnMut(&Judgement<'_>)) {
+        let Self { rules, mut traces, source, ingest, .. } = self;
+        if let Some(ingest) = ingest {
+            return ingest.finish(told);
+        }
         // A stable sort: traces that end together stay in the order they came in.
         traces.sort_by_key(|held| held.seen.end_unix_nano);
         let begin = traces.first().map_or(0, |held| held.seen.end_unix_nano);

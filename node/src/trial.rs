@@ -11,7 +11,6 @@ use report::{Comparison, Report};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tailwater_config::sampling::RandomnessSource;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::trial::Trial;
 
@@ -29,12 +28,6 @@ pub struct Request {
     pub files: Vec<PathBuf>,
     /// Whether to print one JSON object.
     pub json: bool,
-}
-
-/// One configuration's side.
-struct Side {
-    trial: Trial,
-    randomness: RandomnessSource,
 }
 
 /// Tries it.
@@ -55,7 +48,7 @@ pub fn run(request: &Request) -> ExitCode {
         let outcome = capture.read(path, &mut |body| {
             let mut taken = Ok(Default::default());
             for side in &mut sides {
-                taken = side.trial.take(body);
+                taken = side.take(body);
             }
             taken
         });
@@ -71,7 +64,7 @@ pub fn run(request: &Request) -> ExitCode {
         say("no span was found in what was given: is it a capture of traces?");
         return ExitCode::from(EXIT_NO_INPUT);
     }
-    let mut reports = sides.into_iter().map(|Side { trial, randomness }| Report::of(trial, randomness));
+    let mut reports = sides.into_iter().map(Report::of);
     let Some(report) = reports.next() else { return ExitCode::from(EXIT_CONFIGURATION) };
     let comparison = reports.next().map(|other| Comparison::of(&report, other));
     if request.json {
@@ -82,9 +75,9 @@ pub fn run(request: &Request) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn side(path: &Path) -> Result<Side, Vec<String>> {
+fn side(path: &Path) -> Result<Trial, Vec<String>> {
     let loaded = ConfigurationSource::of_file(path).load()?;
     let sampling = &loaded.config.sampling;
     let rules = Rules::compile(sampling).map_err(|error| vec![format!("{}: {error}", path.display())])?;
-    Ok(Side { trial: Trial::new(Arc::new(rules)), randomness: sampling.randomness })
+    Ok(Trial::new(Arc::new(rules), sampling))
 }

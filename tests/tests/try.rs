@@ -217,3 +217,30 @@ fn a_shadow_is_counted_and_has_no_effect() {
     assert_eq!(of("votes_total", ",matched=\"true\""), 4.0);
     assert_eq!((of("traces_kept_total", ""), of("spans_kept_total", "")), (2.0, 2.0), "what it would have kept more");
 }
+
+/// Leans on `Trial::new`, which asks about pieces where the node would.
+#[test]
+fn span_ingest_is_tried_piece_by_piece() {
+    let directory = TempDir::new().unwrap();
+    // One trace in two requests, of which neither has both an error and a second span.
+    let pieces = [(1, true), (2, false)].map(|(place, is_error): (u64, bool)| {
+        let status = if is_error { json!({ "code": 2 }) } else { json!({}) };
+        let (trace, span) = (format!("{:032x}", 7), format!("{place:016x}"));
+        let span = json!({ "traceId": trace, "spanId": span, "name": "x", "status": status, "endTimeUnixNano": "9" });
+        let resource = json!({ "attributes": [{ "key": "service.name", "value": { "stringValue": "s" } }] });
+        json!({ "resourceSpans": [{ "resource": resource, "scopeSpans": [{ "spans": [span] }] }] }).to_string() + "\n"
+    });
+    let capture = directory.path().join("capture.jsonl");
+    std::fs::write(&capture, pieces.concat()).unwrap();
+    let both = "[{name: both, type: and, and: {and_sub_policy: [{name: e, type: status_code, status_code: {status_codes: \
+                [ERROR]}}, {name: two, type: span_count, span_count: {min_spans: 2}}]}}]";
+    for (strategy, kept) in [("trace-complete", 1), ("span-ingest", 0)] {
+        let config = directory.path().join(strategy);
+        std::fs::write(&config, format!("sampling:\n  strategy: {strategy}\n  policies: {both}\n")).unwrap();
+        let (status, said) = tried(&["--json", "--config", config.to_str().unwrap(), capture.to_str().unwrap()]);
+        assert_eq!(status, Some(0), "{said}");
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["seen"]["spans"], 2, "{said}");
+        assert_eq!(said["kept"]["traces"], kept, "{said}");
+    }
+}

@@ -4,7 +4,6 @@ use super::capture::Capture;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use tailwater_config::sampling::RandomnessSource;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::trial::{Judgement, Trial};
 use tailwater_engine::vocabulary::{TraceId, Verdict};
@@ -77,7 +76,7 @@ pub struct Report {
 
 impl Report {
     /// Judges everything.
-    pub fn of(trial: Trial, randomness: RandomnessSource) -> Self {
+    pub fn of(trial: Trial) -> Self {
         let kind = |number: u16| match (trial.rules().is_shadow(number), trial.rules().is_drop(number)) {
             (true, _) => PolicyKind::Shadow,
             (false, true) => PolicyKind::Drops,
@@ -88,7 +87,7 @@ impl Report {
             .map(|(number, name)| PolicyReport { name: name.to_string(), kind: kind(number), ..Default::default() })
             .collect();
         let mut report = Self { seen: Sum::default(), kept: Sum::default(), policies, fates: HashMap::new() };
-        trial.finish(randomness, |judgement| report.note(judgement));
+        trial.finish(|judgement| report.note(judgement));
         report
     }
 
@@ -98,7 +97,11 @@ impl Report {
             Verdict::Keep(policy) => Ok(policy),
             Verdict::Drop => Err(judgement.ballot.drop_reason),
         };
-        self.fates.insert(*judgement.trace_id, fate);
+        // A trace that was forgotten while nothing decided it may be kept when it comes again.
+        let known = self.fates.entry(*judgement.trace_id).or_insert(fate);
+        if fate.is_ok() {
+            *known = fate;
+        }
         let keepers = self.policies.iter().zip(judgement.votes);
         let keepers = keepers.filter(|(policy, vote)| policy.kind == PolicyKind::Keeps && vote.matched > 0).count();
         for (policy, vote) in self.policies.iter_mut().zip(judgement.votes) {
