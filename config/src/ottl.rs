@@ -13,6 +13,7 @@ mod error;
 mod field;
 mod function;
 mod syntax;
+pub mod time_format;
 mod token;
 mod tree;
 

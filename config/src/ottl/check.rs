@@ -5,6 +5,7 @@ use super::error::OttlError;
 use super::field::{self, Field};
 use super::function::{self, Function, ParameterKind, Signature};
 use super::syntax::{self, Node, NodeKind};
+use super::time_format;
 use super::tree::{Argument, Condition, Expression, Key, Predicate};
 use crate::pattern;
 use std::net::IpAddr;
@@ -388,6 +389,26 @@ fn check_values(offset: usize, signature: &Signature, values: &[Option<Argument>
         Function::Sort => one_of(text("order"), &["asc", "desc"]),
         Function::Decode => one_of(text("encoding"), DECODINGS),
         Function::Base64Encode => one_of(text("variant"), &DECODINGS[..4]),
+        Function::ParseCSV => {
+            one_of(text("mode"), &["strict", "lazyQuotes", "ignoreQuotes"])?;
+            match ["delimiter", "header_delimiter"]
+                .into_iter()
+                .find(|name| text(name).is_some_and(|t| t.chars().count() != 1))
+            {
+                Some(name) => Err(OttlError::new(offset, format!("ParseCSV: {name} must be one character"))),
+                None => Ok(()),
+            }
+        }
+        Function::FormatTime | Function::Time => {
+            let named = |reason: String| OttlError::new(offset, format!("{}: {reason}", signature.name));
+            time_format::check(text("format").unwrap_or_default()).map_err(named)?;
+            match text("location") {
+                Some(name) if time_format::location(name).is_none() => {
+                    Err(named(format!("there is no time zone {name:?}")))
+                }
+                _ => Ok(()),
+            }
+        }
         Function::Coalesce if matches!(values, [Some(Argument::Many(list))] if list.is_empty()) => {
             Err(OttlError::new(offset, "Coalesce needs one value at least"))
         }

@@ -1,6 +1,6 @@
 //! Converters that read texts: numbers, JSON, key-value pairs, named groups of expressions; and the logarithm.
 
-use super::{Arguments, text};
+use super::{Arguments, put, text};
 use crate::rules::ottl::Failure;
 use crate::rules::ottl::convert::double_like;
 use crate::rules::ottl::value::{Entry, List, ListKind, Map, Value};
@@ -40,14 +40,6 @@ pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failu
 
 /// Bytes that reading one byte of JSON or pairs may build, at most: an element of a list of digits.
 const BUILT_PER_READ: usize = 32;
-
-/// Sets a key: the last value of a key counts, in the place of its first.
-fn put<'a>(entries: &mut Vec<Entry<'a>>, key: &[u8], value: Value<'a>) {
-    match entries.iter_mut().find(|(known, _)| **known == *key) {
-        Some((_, known)) => *known = value,
-        None => entries.push((Cow::Owned(key.to_vec()), value)),
-    }
-}
 
 /// Go's `strconv.ParseInt`: base 0 takes the base from a prefix and allows underscores.
 fn integer(text: &[u8], base: i64) -> Result<i64, Failure> {
