@@ -98,7 +98,7 @@ functions! {
     Decode(needed target Any, needed encoding LiteralText);
     Double(needed target DoubleLike);
     Duration(needed duration Text);
-    ExtractGrokPatterns(needed target Text, needed pattern Text, optional named_captures_only LiteralBoolean, optional pattern_definitions LiteralTexts);
+    ExtractGrokPatterns(needed target Text, needed pattern LiteralText, optional named_captures_only LiteralBoolean, optional pattern_definitions LiteralTexts);
     ExtractPatterns(needed target Text, needed pattern Pattern);
     FNV(needed target Text);
     Format(needed format LiteralText, needed vals ManyAny);

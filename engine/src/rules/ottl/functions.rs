@@ -26,9 +26,9 @@ use super::program::{Call, Given, Node};
 use super::scalar::{Scalar, scalar};
 use super::target::Target;
 use super::value::{Chars, Entry, List, Map, Value};
-use regex::bytes::Regex;
 use std::borrow::Cow;
 use tailwater_config::ottl::Function;
+use tailwater_config::pattern::Pattern;
 
 /// What a converter was called with.
 struct Arguments<'a, 't> {
@@ -78,6 +78,10 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
         }
         F::ExtractPatterns | F::Log | F::ParseInt | F::ParseJSON | F::ParseKeyValue => parse::make(&arguments),
         F::CommunityID => community::id(&arguments),
+        F::ExtractGrokPatterns => match &call.prepared {
+            Prepared::Grok(grok) => parse::grok(&arguments, grok),
+            _ => Err(Failure::Value),
+        },
         F::Format => format::text(&arguments),
         F::FormatTime => layout::format::text(&arguments),
         F::ParseCSV => csv::map(&arguments),
@@ -97,7 +101,6 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
         | F::ParseSimplifiedXML
         | F::ParseXML
         | F::RemoveXML
-        | F::ExtractGrokPatterns
         | F::UserAgent => Err(Failure::Missing),
         F::Duration
         | F::Hours
@@ -245,7 +248,7 @@ impl<'a> Arguments<'a, '_> {
         }
     }
 
-    fn pattern(&self) -> Result<&'a Regex, Failure> {
+    fn pattern(&self) -> Result<&'a Pattern, Failure> {
         match &self.call.prepared {
             Prepared::Pattern(pattern) => Ok(pattern),
             _ => Err(Failure::Value),

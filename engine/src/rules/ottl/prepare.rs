@@ -6,21 +6,19 @@ use super::functions::{Levels, Zone};
 use super::program::{Node, ProgramError};
 use super::target::Target;
 use super::value::Value;
-use regex::bytes::{Regex, RegexBuilder};
-use tailwater_config::ottl::{Argument, Expression, Function, time_format};
-use tailwater_config::pattern;
+use tailwater_config::ottl::grok::Grok;
+use tailwater_config::ottl::{Argument, Expression, Function, grok_of, time_format};
+use tailwater_config::pattern::{self, Pattern};
 
 /// What a call needs besides its arguments.
 #[derive(Debug)]
 pub(super) enum Prepared {
     Nothing,
-    Pattern(Regex),
+    Pattern(Pattern),
+    Grok(Box<Grok>),
     Levels(Result<Levels, Failure>),
     Zone(Zone),
 }
-
-/// Largest program of an expression, bytes: the bound that the configuration's check has.
-const PROGRAM_BYTES_MAX: usize = 10 << 20;
 
 impl Prepared {
     pub(super) fn of(function: Function, arguments: &[Option<Argument>]) -> Result<Self, ProgramError> {
@@ -32,8 +30,14 @@ impl Prepared {
             Some(Expression::Text(text)) => Some(text.as_str()),
             _ => None,
         };
+        let failed = |text: &str, reason| ProgramError::Pattern(text.to_string(), reason);
         Ok(match (function, text(1)) {
-            (Function::IsMatch | Function::ExtractPatterns, Some(text)) => Self::Pattern(regex(text)?),
+            (Function::IsMatch | Function::ExtractPatterns, Some(text)) => {
+                Self::Pattern(pattern::compile(text).map_err(|reason| failed(text, reason))?)
+            }
+            (Function::ExtractGrokPatterns, Some(text)) => {
+                Self::Grok(Box::new(grok_of(arguments).map_err(|reason| failed(text, reason))?))
+            }
             // A mapping with anything of a span in it is none, as in the reference.
             (Function::ParseSeverity, _) => Self::Levels(literal(1).ok_or(Failure::Value).and_then(levels)),
             (Function::Time, _) => {
@@ -53,14 +57,6 @@ pub(super) fn depends_on_span(function: Function, arguments: &[Option<Argument>]
         (Function::Time, Some(Some(Argument::One(Expression::Text(format))))) => !time_format::has_year(format),
         _ => false,
     }
-}
-
-fn regex(text: &str) -> Result<Regex, ProgramError> {
-    let failed = |reason| ProgramError::Pattern(text.to_string(), reason);
-    let translated = pattern::compile(text).map_err(failed)?;
-    // The same expression over bytes: texts may be cut anywhere.
-    let compiled = RegexBuilder::new(translated.as_str()).size_limit(PROGRAM_BYTES_MAX).build();
-    compiled.map_err(|error| failed(error.to_string()))
 }
 
 fn levels(mapping: &Expression) -> Result<Levels, Failure> {
