@@ -12,10 +12,13 @@ mod check;
 mod error;
 mod field;
 mod function;
+pub mod grok;
 mod syntax;
+pub mod time_format;
 mod token;
 mod tree;
 
+pub use check::grok as grok_of;
 pub use error::OttlError;
 pub use field::Field;
 pub use function::{Function, Parameter, ParameterKind, Signature};

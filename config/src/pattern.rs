@@ -7,55 +7,167 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 
 /// Bytes a compiled expression may take: ten times `regex`'s lazy cache, far above any expression written by hand.
 const COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
 
-/// Compiles an expression written for Go's `regexp` package. It is unanchored.
+/// Bytes that an expression with named groups of any number may take: patterns of grok are built of dozens of others.
+const NESTED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// An expression over texts as they lie in telemetry: bytes, nearly always UTF-8. It is unanchored.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    regex: Regex,
+    /// Whether it may match the nothing between two bytes of one character, which is no place for Go.
+    may_split: bool,
+}
+
+impl Pattern {
+    /// The expression as it was rewritten.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.regex.as_str()
+    }
+
+    /// Whether it matches anywhere in a text.
+    #[inline]
+    #[must_use]
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        if self.may_split { self.captures(text).is_some() } else { self.regex.is_match(text) }
+    }
+
+    /// The groups of its first match.
+    #[must_use]
+    pub fn captures<'t>(&self, text: &'t [u8]) -> Option<Captures<'t>> {
+        if !self.may_split {
+            return self.regex.captures(text);
+        }
+        let is_start = |at: usize| text.get(at).is_none_or(|byte| byte & 0xc0 != 0x80);
+        let is_whole =
+            |captures: &Captures<'t>| captures.get(0).is_some_and(|found| !found.is_empty() || is_start(found.start()));
+        self.regex.captures_iter(text).find(is_whole)
+    }
+
+    /// The names of its groups.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.regex.capture_names().flatten()
+    }
+}
+
+/// Compiles an expression written for Go's `regexp` package.
 ///
 /// # Errors
 /// The compiler's words, in one line, when the expression is not valid.
-pub fn compile(pattern: &str) -> Result<Regex, String> {
-    let translated = translate(pattern)?;
-    let built = RegexBuilder::new(&translated).size_limit(COMPILED_BYTES_MAX).build();
+pub fn compile(pattern: &str) -> Result<Pattern, String> {
+    let (compiled, _) = build(Translation::of(pattern, false)?, COMPILED_BYTES_MAX)?;
+    let wrong = compiled.names().find(|name| !is_word(name)).map(str::to_string);
+    match wrong {
+        Some(name) => Err(format!("invalid name of a group: {name}")),
+        None => Ok(compiled),
+    }
+}
+
+/// Compiles an expression whose groups may share names, as Go lets them: the groups that have one, by number.
+///
+/// # Errors
+/// As `compile`.
+pub fn compile_groups(pattern: &str) -> Result<(Pattern, Vec<(usize, String)>), String> {
+    let (compiled, groups) = build(Translation::of(pattern, true)?, NESTED_BYTES_MAX)?;
+    match groups.iter().find(|(_, name)| !is_word(name)) {
+        Some((_, name)) => Err(format!("invalid name of a group: {name:?}")),
+        None => Ok((compiled, groups)),
+    }
+}
+
+/// The same expression for Rust's `regex` over text.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn translate(pattern: &str) -> Result<String, String> {
+    Translation::of(pattern, false).map(|translation| translation.out)
+}
+
+fn build(translation: Translation, bytes_max: usize) -> Result<(Pattern, Vec<(usize, String)>), String> {
+    let built = RegexBuilder::new(&translation.out).size_limit(bytes_max).build();
     let regex = built.map_err(|error| match error {
         // The full text draws the expression over several lines; its last line is the cause.
         regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string(),
         other => other.to_string(),
     })?;
-    let is_word = |name: &str| name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
-    match regex.capture_names().flatten().find(|name| !is_word(name)) {
-        Some(name) => Err(format!("invalid name of a group: {name}")),
-        None => Ok(regex),
+    Ok((Pattern { regex, may_split: translation.has_inside }, translation.groups))
+}
+
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
+}
+
+/// An expression rewritten.
+struct Translation {
+    out: String,
+    /// Whether it asks for a place that is no word boundary.
+    has_inside: bool,
+    /// How many groups have been opened.
+    opened: usize,
+    /// Whether names are taken off the groups.
+    takes_names: bool,
+    /// The names that were taken off.
+    groups: Vec<(usize, String)>,
+}
+
+impl Translation {
+    fn of(pattern: &str, takes_names: bool) -> Result<Self, String> {
+        let out = String::with_capacity(pattern.len() + 16);
+        let mut translation = Self { out, has_inside: false, opened: 0, takes_names, groups: Vec::new() };
+        translation.read(pattern)?;
+        Ok(translation)
+    }
+
+    fn read(&mut self, pattern: &str) -> Result<(), String> {
+        let out = &mut self.out;
+        let mut rest = pattern.chars().peekable();
+        let mut repeated = Repeated::No;
+        while let Some(character) = rest.next() {
+            let repeats = matches!(character, '*' | '+' | '?') || character == '{' && is_repetition(rest.clone());
+            repeated = match repeated {
+                _ if !repeats => Repeated::No,
+                Repeated::No => Repeated::Once,
+                Repeated::Once if character == '?' => Repeated::Lazily,
+                Repeated::Once | Repeated::Lazily => return Err("invalid nested repetition operator".to_string()),
+            };
+            match character {
+                '{' if repeats => {
+                    out.push(character);
+                    out.extend(rest.by_ref().take_while(|inside| *inside != '}'));
+                    out.push('}');
+                }
+                '\\' if rest.next_if_eq(&'B').is_some() => {
+                    self.has_inside = true;
+                    out.push_str(r"(?-u:\B)");
+                }
+                '\\' => escape(&mut rest, out, false)?,
+                '[' => class(&mut rest, out)?,
+                '{' => out.push_str(r"\{"),
+                '(' if self.takes_names => {
+                    out.push('(');
+                    let is_plain = rest.peek() != Some(&'?');
+                    let name = group_name(&mut rest);
+                    self.opened += usize::from(is_plain || name.is_some());
+                    self.groups.extend(name.map(|name| (self.opened, name)));
+                }
+                other => out.push(other),
+            }
+        }
+        Ok(())
     }
 }
 
-fn translate(pattern: &str) -> Result<String, String> {
-    let mut out = String::with_capacity(pattern.len() + 16);
-    let mut rest = pattern.chars().peekable();
-    let mut repeated = Repeated::No;
-    while let Some(character) = rest.next() {
-        let repeats = matches!(character, '*' | '+' | '?') || character == '{' && is_repetition(rest.clone());
-        repeated = match repeated {
-            _ if !repeats => Repeated::No,
-            Repeated::No => Repeated::Once,
-            Repeated::Once if character == '?' => Repeated::Lazily,
-            Repeated::Once | Repeated::Lazily => return Err("invalid nested repetition operator".to_string()),
-        };
-        match character {
-            '{' if repeats => {
-                out.push(character);
-                out.extend(rest.by_ref().take_while(|inside| *inside != '}'));
-                out.push('}');
-            }
-            '\\' => escape(&mut rest, &mut out, false)?,
-            '[' => class(&mut rest, &mut out)?,
-            '{' => out.push_str(r"\{"),
-            other => out.push(other),
-        }
-    }
-    Ok(out)
+/// The name of a group whose parenthesis is taken, as in `?P<name>` or `?<name>`.
+fn group_name(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
+    let ahead: String = rest.clone().take(3).collect();
+    let opening = ["?P<", "?<"].into_iter().find(|opening| ahead.starts_with(opening))?;
+    rest.nth(opening.len() - 1);
+    Some(rest.by_ref().take_while(|character| *character != '>').collect())
 }
 
 /// What the last character did to what is before it.
@@ -95,7 +207,11 @@ fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String, in_class: bool) -> R
         's' => out.push_str(r"[\t\n\f\r ]"),
         'S' => out.push_str(r"[^\t\n\f\r ]"),
         'b' if !in_class => out.push_str(r"(?-u:\b)"),
-        'b' | '<' | '>' => return Err(format!("invalid escape sequence \\{character}")),
+        'b' | 'B' => return Err(format!("invalid escape sequence \\{character}")),
+        // Itself, whatever it may mean to the other language.
+        other if other.is_ascii() && !other.is_ascii_alphanumeric() => {
+            out.push_str(&format!("\\x{{{:x}}}", u32::from(other)));
+        }
         'Q' if !in_class => quoted(rest, out),
         '0'..='7' => octal(character, rest, out)?,
         other => {
@@ -197,7 +313,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> bool {
-        compile(pattern).unwrap().is_match(text)
+        compile(pattern).unwrap().is_match(text.as_bytes())
     }
 
     #[test]
@@ -241,6 +357,35 @@ mod tests {
         assert!(matches(r"\bfoo\b", "a foo b"));
         assert!(matches(r"\bfoo\b", "\u{e9}foo"));
         assert!(!matches(r"^\s$", "\u{b}"));
+    }
+
+    #[test]
+    fn what_is_no_word_boundary_is_ascii_and_between_characters() {
+        for (pattern, text, expected) in [
+            (r"\B", "\u{e9}", true),
+            (r"\B", "a\u{e9}b", false),
+            (r"\B", "a", false),
+            (r"\B", "", true),
+            (r"\B\x{e9}", "a\u{e9}", false),
+            (r"\B\x{e9}", "\u{e9}\u{e9}", true),
+            (r"\x{e9}\B", "\u{e9}a", false),
+            (r"a\B", "a\u{e9}", false),
+            (r"a\B", "ab", true),
+            (r"\B\z", "a\u{e9}", true),
+            (r"\By\B", "xyz", true),
+            (r"\B|b\z", "a\u{e9}b", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text:?}");
+        }
+        assert!(compile(r"[\B]").is_err());
+    }
+
+    #[test]
+    fn groups_may_share_a_name() {
+        let (pattern, groups) = compile_groups(r"(?P<a>x)([(])(?:\()(?<b>y)|(?P<a>z)[^](?P<c>]").unwrap();
+        assert_eq!(groups, [(1, "a".to_string()), (3, "b".to_string()), (4, "a".to_string())]);
+        assert_eq!(pattern.captures(b"x((y").unwrap().get(3).unwrap().as_bytes(), b"y");
+        assert!(compile_groups("(?P<a.b>x)").is_err() && compile_groups("(?P<>x)").is_err());
     }
 
     #[test]

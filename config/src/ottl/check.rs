@@ -4,7 +4,9 @@ use super::Context;
 use super::error::OttlError;
 use super::field::{self, Field};
 use super::function::{self, Function, ParameterKind, Signature};
+use super::grok::{self, Grok};
 use super::syntax::{self, Node, NodeKind};
+use super::time_format;
 use super::tree::{Argument, Condition, Expression, Key, Predicate};
 use crate::pattern;
 use std::net::IpAddr;
@@ -388,6 +390,30 @@ fn check_values(offset: usize, signature: &Signature, values: &[Option<Argument>
         Function::Sort => one_of(text("order"), &["asc", "desc"]),
         Function::Decode => one_of(text("encoding"), DECODINGS),
         Function::Base64Encode => one_of(text("variant"), &DECODINGS[..4]),
+        Function::ParseCSV => {
+            one_of(text("mode"), &["strict", "lazyQuotes", "ignoreQuotes"])?;
+            match ["delimiter", "header_delimiter"]
+                .into_iter()
+                .find(|name| text(name).is_some_and(|t| t.chars().count() != 1))
+            {
+                Some(name) => Err(OttlError::new(offset, format!("ParseCSV: {name} must be one character"))),
+                None => Ok(()),
+            }
+        }
+        Function::ExtractGrokPatterns => match grok(values) {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(OttlError::new(offset, format!("ExtractGrokPatterns: {reason}"))),
+        },
+        Function::FormatTime | Function::Time => {
+            let named = |reason: String| OttlError::new(offset, format!("{}: {reason}", signature.name));
+            time_format::check(text("format").unwrap_or_default()).map_err(named)?;
+            match text("location") {
+                Some(name) if time_format::location(name).is_none() => {
+                    Err(named(format!("there is no time zone {name:?}")))
+                }
+                _ => Ok(()),
+            }
+        }
         Function::Coalesce if matches!(values, [Some(Argument::Many(list))] if list.is_empty()) => {
             Err(OttlError::new(offset, "Coalesce needs one value at least"))
         }
@@ -400,6 +426,29 @@ fn check_values(offset: usize, signature: &Signature, values: &[Option<Argument>
         }
         _ => Ok(()),
     }
+}
+
+/// The pattern that the arguments of `ExtractGrokPatterns` are about.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn grok(arguments: &[Option<Argument>]) -> Result<Grok, String> {
+    let pattern = match arguments.get(1) {
+        Some(Some(Argument::One(Expression::Text(pattern)))) => pattern,
+        _ => return Err("a pattern in double quotes is needed".to_string()),
+    };
+    let named_only = matches!(arguments.get(2), Some(Some(Argument::One(Expression::Boolean(true)))));
+    let definitions: Vec<&str> = match arguments.get(3) {
+        Some(Some(Argument::Many(definitions))) => definitions
+            .iter()
+            .filter_map(|definition| match definition {
+                Expression::Text(definition) => Some(definition.as_str()),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    grok::compile(pattern, named_only, &definitions)
 }
 
 /// What `Decode` reads: the four alphabets of base64, and the texts that need no table.

@@ -88,21 +88,29 @@ functions! {
     Base64Encode(needed target Text, optional variant Text);
     Bool(needed target BooleanLike);
     Coalesce(needed values ManyAny);
+    CommunityID(needed source_ip Text, needed source_port Integer, needed destination_ip Text, needed destination_port Integer, optional protocol Text, optional seed Integer);
     Concat(needed vals Texts, needed delimiter Text);
     ContainsValue(needed target List, needed item Any);
+    ConvertAttributesToElementsXML(needed target Text, optional xpath LiteralText);
     ConvertCase(needed target Text, needed to_case LiteralText);
+    ConvertTextToElementsXML(needed target Text, optional xpath LiteralText, optional element_name LiteralText);
     Day(needed time Time);
     Decode(needed target Any, needed encoding LiteralText);
     Double(needed target DoubleLike);
     Duration(needed duration Text);
+    ExtractGrokPatterns(needed target Text, needed pattern LiteralText, optional named_captures_only LiteralBoolean, optional pattern_definitions LiteralTexts);
     ExtractPatterns(needed target Text, needed pattern Pattern);
     FNV(needed target Text);
+    Format(needed format LiteralText, needed vals ManyAny);
+    FormatTime(needed time Time, needed format LiteralText);
+    GetXML(needed target Text, needed xpath LiteralText);
     HasPrefix(needed target Text, needed prefix Text);
     HasSuffix(needed target Text, needed suffix Text);
     Hex(needed target BytesLike);
     Hour(needed time Time);
     Hours(needed duration Duration);
     Index(needed target Any, needed value Any);
+    InsertXML(needed target Text, needed xpath LiteralText, needed sub_document Text);
     Int(needed target IntegerLike);
     IsBool(needed target Boolean);
     IsDouble(needed target Double);
@@ -128,10 +136,15 @@ functions! {
     Murmur3Hash128(needed target Text);
     Nanosecond(needed time Time);
     Nanoseconds(needed duration Duration);
+    ParseCSV(needed target Text, needed header Text, optional delimiter LiteralText, optional header_delimiter LiteralText, optional mode LiteralText);
     ParseInt(needed target Text, needed base Integer);
     ParseJSON(needed target Text);
     ParseKeyValue(needed target Text, optional delimiter LiteralText, optional pair_delimiter LiteralText);
+    ParseSeverity(needed target Any, needed mapping Map);
+    ParseSimplifiedXML(needed target Text);
+    ParseXML(needed target Text);
     ProfileID(needed target BytesLike);
+    RemoveXML(needed target Text, needed xpath LiteralText);
     SHA1(needed target Text);
     SHA256(needed target Text);
     SHA512(needed target Text);
@@ -143,6 +156,7 @@ functions! {
     Split(needed target Text, needed delimiter Text);
     String(needed target TextLike);
     Substring(needed target Text, needed start Integer, needed length Integer, optional utf8_safe LiteralBoolean);
+    Time(needed time Text, needed format LiteralText, optional location LiteralText, optional locale LiteralText);
     ToCamelCase(needed target Text);
     ToKeyValueString(needed target Map, optional delimiter LiteralText, optional pair_delimiter LiteralText, optional sort_output LiteralBoolean);
     ToLowerCase(needed target Text);
@@ -153,11 +167,13 @@ functions! {
     TrimPrefix(needed target Text, needed prefix Text);
     TrimSuffix(needed target Text, needed suffix Text);
     TruncateTime(needed time Time, needed duration Duration);
+    URL(needed uri Text);
     Unix(needed seconds Integer, optional nanoseconds Integer);
     UnixMicro(needed time Time);
     UnixMilli(needed time Time);
     UnixNano(needed time Time);
     UnixSeconds(needed time Time);
+    UserAgent(needed user_agent Text);
     Values(needed target Map);
     Weekday(needed time Time);
     XXH128(needed target Text);
@@ -175,32 +191,6 @@ const REFUSED: &[(&[&str], &str)] = &[
     (
         &["Now", "UUID", "UUIDv7"],
         "has another value each time; a verdict must come out the same when it is reached again",
-    ),
-    (
-        &[
-            "ConvertAttributesToElementsXML",
-            "ConvertTextToElementsXML",
-            "GetXML",
-            "InsertXML",
-            "ParseSimplifiedXML",
-            "ParseXML",
-            "RemoveXML",
-        ],
-        "reads XML, which is not supported",
-    ),
-    (
-        &[
-            "CommunityID",
-            "ExtractGrokPatterns",
-            "Format",
-            "FormatTime",
-            "ParseCSV",
-            "ParseSeverity",
-            "Time",
-            "URL",
-            "UserAgent",
-        ],
-        "is not supported",
     ),
 ];
 

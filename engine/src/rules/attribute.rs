@@ -1,7 +1,7 @@
 //! Leaves on attributes. One look-up by length, first and last byte finds whether any policy asks for a key; only
 //! then is the value looked at. Of duplicate keys the first occurrence counts, as in the reference.
 
-use regex::bytes::Regex;
+use tailwater_config::pattern::Pattern;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
 /// Where an attribute stands. The reference treats an empty string differently on the two.
@@ -20,7 +20,7 @@ pub enum Test {
     TextAmong(Vec<Box<[u8]>>),
     /// The text matches the expression; other types read as the empty text.
     /// The number is its place among the expressions of the rules.
-    TextMatches(Regex, u16),
+    TextMatches(Pattern, u16),
     /// The integer is within bounds, inclusive; other types read as 0.
     IntegerWithin(i64, i64),
     /// The truth value is this one; other types read as false.
@@ -223,7 +223,7 @@ impl Answers {
     }
 
     #[inline]
-    fn matches(&mut self, pattern: &Regex, text: &[u8]) -> bool {
+    fn matches(&mut self, pattern: &Pattern, text: &[u8]) -> bool {
         let search = || pattern.is_match(text);
         let (Ok(length), [first, .., last]) = (u8::try_from(text.len()), text) else { return search() };
         if text.len() > ANSWER_TEXT_MAX {
@@ -284,7 +284,7 @@ impl AttributeRules {
     }
 
     /// The test for an expression, under the next number.
-    pub(super) fn pattern(&mut self, pattern: Regex) -> Test {
+    pub(super) fn pattern(&mut self, pattern: Pattern) -> Test {
         let number = self.patterns;
         self.patterns = number.saturating_add(1);
         Test::TextMatches(pattern, number)

@@ -6,7 +6,6 @@ use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
 use super::quantile::RelativeLeaf;
 use super::tree::{Class, FNV_BASIS, Group, LimitNumber, Node, fnv_1a};
 use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf, native};
-use regex::bytes::RegexBuilder;
 use tailwater_config::pattern;
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};
@@ -41,9 +40,6 @@ pub enum RulesError {
     #[error("more than {0} policies or conditions; split the set over several nodes or simplify it")]
     TooMany(u16),
 }
-
-/// Largest program of an expression, bytes: the bound that the configuration's check has.
-const PROGRAM_BYTES_MAX: usize = 10 << 20;
 
 /// A key and its value must be shorter than this together (the Collector's bound).
 const MEMBER_BYTES_MAX: usize = 256;
@@ -285,10 +281,8 @@ impl Compiler {
         }
         let joined = values.iter().map(|value| format!("(?:{value})")).collect::<Vec<_>>().join("|");
         let expression = if values.len() == 1 { &values[0] } else { &joined };
-        let translated = pattern::compile(expression).map_err(|reason| error(expression, reason))?;
-        // The same expression over bytes: what it looks at is known to be UTF-8.
-        let compiled = RegexBuilder::new(translated.as_str()).size_limit(PROGRAM_BYTES_MAX).build();
-        Ok(self.attributes.pattern(compiled.map_err(|cause| error(expression, cause.to_string()))?))
+        let compiled = pattern::compile(expression).map_err(|reason| error(expression, reason))?;
+        Ok(self.attributes.pattern(compiled))
     }
 
     pub(super) fn next_leaf(&mut self) -> Result<u16, RulesError> {

@@ -9,6 +9,7 @@ mod compare;
 mod convert;
 mod evaluate;
 mod functions;
+mod prepare;
 mod program;
 mod scalar;
 mod target;

@@ -29,6 +29,7 @@ fn compare_rare(left: &Value<'_>, right: &Value<'_>, comparison: Comparison) -> 
         (Value::SpanId(left), Value::SpanId(right)) => equality(left == right),
         (Value::Map(left), Value::Map(right)) => equality(same_maps(left, right)),
         (Value::List(left), Value::List(right)) => equality(same_lists(left, right)),
+        (Value::Port(left), Value::Port(right)) => equality(left == right),
         // The same field of the same span: there is no other here.
         (Value::Messages(left, _), Value::Messages(right, _)) => equality(left == right),
         (Value::Status, Value::Status) => equality(true),

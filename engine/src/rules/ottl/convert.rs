@@ -150,7 +150,9 @@ fn json(value: &Value<'_>, escapes_html: bool, out: &mut Vec<u8>) -> Result<(), 
     match value {
         Value::Nil => out.extend_from_slice(b"null"),
         Value::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Integer(value) | Value::Duration(value) => out.extend_from_slice(value.to_string().as_bytes()),
+        Value::Integer(value) | Value::Port(value) | Value::Duration(value) => {
+            out.extend_from_slice(value.to_string().as_bytes())
+        }
         Value::Double(value) if value.is_finite() => out.extend_from_slice(double(*value).as_bytes()),
         Value::Double(_) => return Err(Failure::Type),
         Value::Messages(..) | Value::Status => out.extend_from_slice(b"{}"),
@@ -158,7 +160,7 @@ fn json(value: &Value<'_>, escapes_html: bool, out: &mut Vec<u8>) -> Result<(), 
         Value::Bytes(bytes) => quoted(STANDARD.encode(bytes).as_bytes(), escapes_html, out),
         Value::TraceId(id) | Value::ProfileId(id) => numbers(id, out),
         Value::SpanId(id) => numbers(id, out),
-        Value::Time(time) => quoted(super::functions::rfc3339(*time).as_bytes(), escapes_html, out),
+        Value::Time(time, zone) => quoted(super::functions::rfc3339(*time, *zone).as_bytes(), escapes_html, out),
         Value::List(list) => json_list(list, escapes_html, out)?,
         Value::Map(map) => json_map(map, escapes_html, out)?,
     }

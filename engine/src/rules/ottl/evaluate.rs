@@ -150,7 +150,10 @@ pub(super) fn value<'a>(node: &'a Node, target: &Target<'a>) -> Result<Value<'a>
             Ok(list(values))
         }
         Node::Entries(entries) => {
-            let entries = entries.iter().map(|(key, node)| Ok((Cow::Borrowed(&**key), value(node, target)?)));
+            let entries = entries.iter().map(|(key, node)| match value(node, target)? {
+                Value::Port(port) => Ok((Cow::Borrowed(&**key), Value::Integer(port))),
+                value => Ok((Cow::Borrowed(&**key), value)),
+            });
             let entries = entries.collect::<Result<Vec<_>, Failure>>()?;
             // What a map can't hold in the reference.
             if entries.iter().any(|(_, value)| !fits_map(value)) {
@@ -168,8 +171,9 @@ pub(super) fn is_plain(value: &Value<'_>) -> bool {
         Value::TraceId(_)
             | Value::SpanId(_)
             | Value::ProfileId(_)
-            | Value::Time(_)
+            | Value::Time(..)
             | Value::Duration(_)
+            | Value::Port(_)
             | Value::Messages(..)
             | Value::Status
     )

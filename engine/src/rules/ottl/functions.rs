@@ -1,24 +1,34 @@
 //! The converters, by what they are about. Each follows the reference's of the same name in `ottlfuncs`.
 
 mod collection;
+mod community;
+mod csv;
+mod format;
 mod hash;
 mod kind;
+mod layout;
 mod parse;
+mod severity;
 mod text;
 mod time;
+mod url;
+mod zone;
 
+pub(super) use severity::Levels;
 pub(super) use time::rfc3339;
+pub use zone::Zone;
 
 use super::Failure;
 use super::convert;
 use super::evaluate;
+use super::prepare::Prepared;
 use super::program::{Call, Given, Node};
 use super::scalar::{Scalar, scalar};
 use super::target::Target;
-use super::value::{Chars, List, Map, Value};
-use regex::bytes::Regex;
+use super::value::{Chars, Entry, List, Map, Value};
 use std::borrow::Cow;
 use tailwater_config::ottl::Function;
+use tailwater_config::pattern::Pattern;
 
 /// What a converter was called with.
 struct Arguments<'a, 't> {
@@ -67,6 +77,31 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
             collection::make(&arguments)
         }
         F::ExtractPatterns | F::Log | F::ParseInt | F::ParseJSON | F::ParseKeyValue => parse::make(&arguments),
+        F::CommunityID => community::id(&arguments),
+        F::ExtractGrokPatterns => match &call.prepared {
+            Prepared::Grok(grok) => parse::grok(&arguments, grok),
+            _ => Err(Failure::Value),
+        },
+        F::Format => format::text(&arguments),
+        F::FormatTime => layout::format::text(&arguments),
+        F::ParseCSV => csv::map(&arguments),
+        F::ParseSeverity => match &call.prepared {
+            Prepared::Levels(levels) => severity::level(&arguments, levels.as_ref().map_err(|failure| *failure)?),
+            _ => Err(Failure::Value),
+        },
+        F::Time => match call.prepared {
+            Prepared::Zone(zone) => layout::format::time(&arguments, zone),
+            _ => Err(Failure::Value),
+        },
+        F::URL => url::map(&arguments),
+        F::ConvertAttributesToElementsXML
+        | F::ConvertTextToElementsXML
+        | F::GetXML
+        | F::InsertXML
+        | F::ParseSimplifiedXML
+        | F::ParseXML
+        | F::RemoveXML
+        | F::UserAgent => Err(Failure::Missing),
         F::Duration
         | F::Hours
         | F::Microseconds
@@ -109,8 +144,8 @@ pub(super) fn quick<'a>(call: &'a Call, target: &Target<'a>) -> Result<Option<bo
             }
             _ => None,
         },
-        Function::IsMatch => match (text(0)?, &call.pattern) {
-            (Scalar::Text(text), Some(pattern)) => {
+        Function::IsMatch => match (text(0)?, &call.prepared) {
+            (Scalar::Text(text), Prepared::Pattern(pattern)) => {
                 target.spend(text.len())?;
                 Some(pattern.is_match(text))
             }
@@ -183,9 +218,9 @@ impl<'a> Arguments<'a, '_> {
         }
     }
 
-    fn time(&self, index: usize) -> Result<i128, Failure> {
+    fn time(&self, index: usize) -> Result<(i128, Zone), Failure> {
         match self.any(index)? {
-            Value::Time(time) => Ok(time),
+            Value::Time(time, zone) => Ok((time, zone)),
             _ => Err(Failure::Type),
         }
     }
@@ -199,6 +234,8 @@ impl<'a> Arguments<'a, '_> {
 
     fn map(&self, index: usize) -> Result<Map<'a>, Failure> {
         match self.any(index)? {
+            // As a map of the telemetry, which has integers of one type.
+            Value::Map(Map::Owned(entries)) => Ok(Map::Owned(entries.into_iter().map(plain_port).collect())),
             Value::Map(map) => Ok(map),
             _ => Err(Failure::Type),
         }
@@ -211,12 +248,30 @@ impl<'a> Arguments<'a, '_> {
         }
     }
 
-    fn pattern(&self) -> Result<&'a Regex, Failure> {
-        self.call.pattern.as_ref().ok_or(Failure::Value)
+    fn pattern(&self) -> Result<&'a Pattern, Failure> {
+        match &self.call.prepared {
+            Prepared::Pattern(pattern) => Ok(pattern),
+            _ => Err(Failure::Value),
+        }
     }
 
     /// Reading a text once costs its length.
     fn read(&self, text: &[u8]) -> Result<(), Failure> {
         self.target.spend(text.len())
+    }
+}
+
+fn plain_port<'a>((key, value): Entry<'a>) -> Entry<'a> {
+    match value {
+        Value::Port(port) => (key, Value::Integer(port)),
+        value => (key, value),
+    }
+}
+
+/// Sets a key: the last value of a key counts, in the place of its first.
+fn put<'a>(entries: &mut Vec<Entry<'a>>, key: &[u8], value: Value<'a>) {
+    match entries.iter_mut().find(|(known, _)| **known == *key) {
+        Some((_, known)) => *known = value,
+        None => entries.push((Cow::Owned(key.to_vec()), value)),
     }
 }

@@ -3,13 +3,12 @@
 use super::Failure;
 use super::compare::compare;
 use super::evaluate;
+use super::prepare::{Prepared, depends_on_span};
 use super::target::Target;
 use super::value::{List, ListKind, Map, Value};
 use crate::rules::attribute::{AttributeRules, Site};
-use regex::bytes::{Regex, RegexBuilder};
 use std::borrow::Cow;
 use tailwater_config::ottl::{Argument, Comparison, Expression, Field, Function, Key, Operator, Predicate};
-use tailwater_config::pattern;
 
 /// A condition or a part of one.
 #[derive(Debug)]
@@ -86,8 +85,8 @@ pub(super) enum Step {
 pub(super) struct Call {
     pub(super) function: Function,
     pub(super) arguments: Box<[Option<Given>]>,
-    /// The regular expression among the arguments.
-    pub(super) pattern: Option<Regex>,
+    /// What was made of the arguments that are written out.
+    pub(super) prepared: Prepared,
     pub(super) keys: Box<[Step]>,
 }
 
@@ -96,9 +95,6 @@ pub(super) enum Given {
     One(Node),
     Many(Box<[Node]>),
 }
-
-/// Largest program of an expression, bytes: the bound that the configuration's check has.
-const PROGRAM_BYTES_MAX: usize = 10 << 20;
 
 /// Why a condition that was checked can't be compiled; said by the caller with the policy's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,11 +240,7 @@ impl Builder<'_> {
         arguments: &[Option<Argument>],
         keys: &[Key],
     ) -> Result<(Node, bool), ProgramError> {
-        let is_pattern = matches!(function, Function::IsMatch | Function::ExtractPatterns);
-        let pattern = match arguments.get(1) {
-            Some(Some(Argument::One(Expression::Text(text)))) if is_pattern => Some(regex(text)?),
-            _ => None,
-        };
+        let prepared = Prepared::of(function, arguments)?;
         let given = arguments.iter().map(|argument| {
             Ok(match argument {
                 None => None,
@@ -258,7 +250,7 @@ impl Builder<'_> {
         });
         let given: Box<[Option<Given>]> = given.collect::<Result<_, ProgramError>>()?;
         let keys = self.steps(keys)?;
-        let is_constant = function != Function::IsRootSpan
+        let is_constant = !depends_on_span(function, arguments)
             && given.iter().flatten().all(|given| match given {
                 Given::One(node) => is_constant(node),
                 Given::Many(nodes) => nodes.iter().all(is_constant),
@@ -267,16 +259,8 @@ impl Builder<'_> {
                 Step::Node(node) => is_constant(node),
                 _ => true,
             });
-        Ok((Node::Call(Box::new(Call { function, arguments: given, pattern, keys })), is_constant))
+        Ok((Node::Call(Box::new(Call { function, arguments: given, prepared, keys })), is_constant))
     }
-}
-
-fn regex(text: &str) -> Result<Regex, ProgramError> {
-    let failed = |reason| ProgramError::Pattern(text.to_string(), reason);
-    let translated = pattern::compile(text).map_err(failed)?;
-    // The same expression over bytes: texts may be cut anywhere.
-    let compiled = RegexBuilder::new(translated.as_str()).size_limit(PROGRAM_BYTES_MAX).build();
-    compiled.map_err(|error| failed(error.to_string()))
 }
 
 fn is_constant(node: &Node) -> bool {

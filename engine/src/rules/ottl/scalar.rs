@@ -1,7 +1,7 @@
 //! Values of one word or two, which most conditions are about: evaluated and compared without anything to give back.
 
 use super::Failure;
-use super::functions;
+use super::functions::{self, Zone};
 use super::program::Node;
 use super::target::Target;
 use super::value::Value;
@@ -16,7 +16,7 @@ pub(super) enum Scalar<'a> {
     Integer(i64),
     Double(f64),
     Text(&'a [u8]),
-    Time(i128),
+    Time(i128, Zone),
     Duration(i64),
     /// A value that is none of these.
     Other,
@@ -31,7 +31,7 @@ impl<'a> Scalar<'a> {
             Value::Integer(value) => Self::Integer(*value),
             Value::Double(value) => Self::Double(*value),
             Value::Text(text) => Self::Text(text),
-            Value::Time(time) => Self::Time(*time),
+            Value::Time(time, zone) => Self::Time(*time, *zone),
             Value::Duration(duration) => Self::Duration(*duration),
             _ => Self::Other,
         }
@@ -45,7 +45,7 @@ impl<'a> Scalar<'a> {
             Self::Integer(value) => Value::Integer(value),
             Self::Double(value) => Value::Double(value),
             Self::Text(text) => Value::text(text),
-            Self::Time(time) => Value::Time(time),
+            Self::Time(time, zone) => Value::Time(time, zone),
             Self::Duration(duration) => Value::Duration(duration),
         }
     }
@@ -97,15 +97,15 @@ pub(super) fn calculate<'a>(operator: Operator, left: Scalar<'_>, right: Scalar<
         (Scalar::Double(left), Scalar::Double(right)) => doubles(operator, left, right)?,
         (Scalar::Integer(left), Scalar::Double(right)) => doubles(operator, left as f64, right)?,
         (Scalar::Double(left), Scalar::Integer(right)) => doubles(operator, left, right as f64)?,
-        (Scalar::Time(time), Scalar::Duration(duration)) => match operator {
-            Operator::Add => Scalar::Time(time.saturating_add(duration.into())),
-            Operator::Subtract => Scalar::Time(time.saturating_sub(duration.into())),
+        (Scalar::Time(time, zone), Scalar::Duration(duration)) => match operator {
+            Operator::Add => Scalar::Time(time.saturating_add(duration.into()), zone),
+            Operator::Subtract => Scalar::Time(time.saturating_sub(duration.into()), zone),
             _ => return Err(Failure::Type),
         },
-        (Scalar::Duration(duration), Scalar::Time(time)) if operator == Operator::Add => {
-            Scalar::Time(time.saturating_add(duration.into()))
+        (Scalar::Duration(duration), Scalar::Time(time, zone)) if operator == Operator::Add => {
+            Scalar::Time(time.saturating_add(duration.into()), zone)
         }
-        (Scalar::Time(left), Scalar::Time(right)) if operator == Operator::Subtract => {
+        (Scalar::Time(left, _), Scalar::Time(right, _)) if operator == Operator::Subtract => {
             let difference = left.saturating_sub(right);
             let limit = if difference < 0 { i64::MIN } else { i64::MAX };
             Scalar::Duration(i64::try_from(difference).unwrap_or(limit))
@@ -145,7 +145,7 @@ pub(super) fn compare_scalars(left: Scalar<'_>, right: Scalar<'_>, comparison: C
         (Scalar::Double(left), Scalar::Double(right)) => left.partial_cmp(&right),
         (Scalar::Integer(left), Scalar::Double(right)) => (left as f64).partial_cmp(&right),
         (Scalar::Double(left), Scalar::Integer(right)) => left.partial_cmp(&(right as f64)),
-        (Scalar::Time(left), Scalar::Time(right)) => Some(left.cmp(&right)),
+        (Scalar::Time(left, _), Scalar::Time(right, _)) => Some(left.cmp(&right)),
         (Scalar::Duration(left), Scalar::Duration(right)) => Some(left.cmp(&right)),
         (Scalar::Nil, Scalar::Nil) => {
             return matches!(comparison, Comparison::Equal | Comparison::LessOrEqual | Comparison::GreaterOrEqual);

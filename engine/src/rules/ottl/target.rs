@@ -1,6 +1,7 @@
 //! What a condition looks at: a span, the event of it if it is about one, its scope and resource, all as wire bytes.
 
 use super::Failure;
+use super::functions::Zone;
 use super::scalar::Scalar;
 use super::tracestate::{Member, member};
 use super::value::{Map, Messages, Value, any_value, fields, last};
@@ -176,9 +177,9 @@ impl<'a> Target<'a> {
             Field::Name => Scalar::Text(facts.name),
             Field::Kind => Scalar::Integer(enumerated(facts.kind)),
             Field::StatusCode => Scalar::Integer(enumerated(facts.status_code)),
-            Field::StartTime => Scalar::Time(facts.start_unix_nano.cast_signed().into()),
+            Field::StartTime => Scalar::Time(facts.start_unix_nano.cast_signed().into(), Zone::Utc),
             Field::StartTimeUnixNano => Scalar::Integer(facts.start_unix_nano.cast_signed()),
-            Field::EndTime => Scalar::Time(facts.end_unix_nano.cast_signed().into()),
+            Field::EndTime => Scalar::Time(facts.end_unix_nano.cast_signed().into(), Zone::Utc),
             Field::EndTimeUnixNano => Scalar::Integer(facts.end_unix_nano.cast_signed()),
             Field::TraceState => Scalar::Text(facts.trace_state),
             Field::Flags => Scalar::Integer(facts.flags.into()),
@@ -251,7 +252,7 @@ impl<'a> Target<'a> {
                 Value::text(facts.bytes.get(start..start + length).unwrap_or_default())
             }
             Field::EventName => Value::text(bytes(self.event, 2)),
-            Field::EventTime => Value::Time(time(self.event).into()),
+            Field::EventTime => Value::Time(time(self.event).into(), Zone::Utc),
             Field::EventTimeUnixNano => Value::Integer(time(self.event)),
             Field::EventDroppedAttributesCount => Value::Integer(count(self.event, 4)),
             Field::EventIndex => return Err(Failure::Missing),

@@ -1,6 +1,7 @@
 //! Values while a condition is evaluated. They borrow from the span's bytes and from the program; only what a
 //! converter builds is owned. Maps and lists of the telemetry stay wire bytes and are read as they are walked.
 
+use super::functions::Zone;
 use std::borrow::Cow;
 use tailwater_proto::otlp::wire::{Field, Reader, Value as Wire};
 
@@ -16,6 +17,8 @@ pub enum Value<'a> {
     Boolean(bool),
     /// An integer.
     Integer(i64),
+    /// A port that `URL` has found: the reference has an integer of another type for it, which equals no other value.
+    Port(i64),
     /// A double.
     Double(f64),
     /// A text.
@@ -28,8 +31,8 @@ pub enum Value<'a> {
     SpanId([u8; 8]),
     /// A profile's id.
     ProfileId([u8; 16]),
-    /// A point in time, nanoseconds since the Unix epoch.
-    Time(i128),
+    /// A point in time, nanoseconds since the Unix epoch, and the zone that its parts are told in.
+    Time(i128, Zone),
     /// A span of time, nanoseconds.
     Duration(i64),
     /// A map.
@@ -107,13 +110,14 @@ impl<'a> Value<'a> {
             Self::Nil => Self::Nil,
             Self::Boolean(value) => Self::Boolean(*value),
             Self::Integer(value) => Self::Integer(*value),
+            Self::Port(value) => Self::Port(*value),
             Self::Double(value) => Self::Double(*value),
             Self::Text(text) => Self::Text(Cow::Borrowed(text)),
             Self::Bytes(bytes) => Self::Bytes(Cow::Borrowed(bytes)),
             Self::TraceId(id) => Self::TraceId(*id),
             Self::SpanId(id) => Self::SpanId(*id),
             Self::ProfileId(id) => Self::ProfileId(*id),
-            Self::Time(time) => Self::Time(*time),
+            Self::Time(time, zone) => Self::Time(*time, *zone),
             Self::Duration(duration) => Self::Duration(*duration),
             Self::Map(map) => Self::Map(map.share()),
             Self::List(list) => Self::List(list.share()),
@@ -129,13 +133,14 @@ impl<'a> Value<'a> {
             Self::Nil => Value::Nil,
             Self::Boolean(value) => Value::Boolean(value),
             Self::Integer(value) => Value::Integer(value),
+            Self::Port(value) => Value::Port(value),
             Self::Double(value) => Value::Double(value),
             Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
             Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
             Self::TraceId(id) => Value::TraceId(id),
             Self::SpanId(id) => Value::SpanId(id),
             Self::ProfileId(id) => Value::ProfileId(id),
-            Self::Time(time) => Value::Time(time),
+            Self::Time(time, zone) => Value::Time(time, zone),
             Self::Duration(duration) => Value::Duration(duration),
             Self::Map(map) => {
                 let entries = map.iter().map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned()));

@@ -37,7 +37,7 @@ fn is_empty(value: &Value<'_>) -> bool {
         Value::SpanId(id) => *id == [0; 8],
         Value::Map(map) => map.is_empty(),
         Value::List(list) => list.is_empty(),
-        Value::Time(_) | Value::Messages(..) | Value::Status => false,
+        Value::Port(_) | Value::Time(..) | Value::Messages(..) | Value::Status => false,
     }
 }
 

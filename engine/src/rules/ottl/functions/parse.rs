@@ -1,11 +1,12 @@
 //! Converters that read texts: numbers, JSON, key-value pairs, named groups of expressions; and the logarithm.
 
-use super::{Arguments, text};
+use super::{Arguments, put, text};
 use crate::rules::ottl::Failure;
-use crate::rules::ottl::convert::double_like;
+use crate::rules::ottl::convert::{boolean_like, double_like, integer_like};
 use crate::rules::ottl::value::{Entry, List, ListKind, Map, Value};
 use std::borrow::Cow;
 use tailwater_config::ottl::Function;
+use tailwater_config::ottl::grok::{Grok, Hint};
 
 pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     let function = arguments.function();
@@ -23,12 +24,12 @@ pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failu
         // ExtractPatterns
         _ => {
             let pattern = arguments.pattern()?;
-            if pattern.capture_names().flatten().next().is_none() {
+            if pattern.names().next().is_none() {
                 return Err(Failure::Value);
             }
             let mut entries: Vec<Entry<'a>> = Vec::new();
             if let Some(captures) = pattern.captures(&source) {
-                for name in pattern.capture_names().flatten() {
+                for name in pattern.names() {
                     let matched = captures.name(name).map_or(&[][..], |group| group.as_bytes());
                     put(&mut entries, name.as_bytes(), Value::built(matched));
                 }
@@ -38,16 +39,33 @@ pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failu
     })
 }
 
+/// The groups of a pattern that have matched something, as what their types say.
+pub(super) fn grok<'a>(arguments: &Arguments<'a, '_>, grok: &'a Grok) -> Result<Value<'a>, Failure> {
+    let source = arguments.text(0)?;
+    arguments.target.spend(source.len().saturating_mul(BUILT_PER_READ))?;
+    let mut entries: Vec<Entry<'a>> = Vec::new();
+    let Some(captures) = grok.pattern.captures(&source) else { return Ok(Value::Map(Map::Owned(entries))) };
+    for group in &grok.groups {
+        let text = captures.get(group.number).map_or(&[][..], |found| found.as_bytes());
+        if text.is_empty() {
+            continue;
+        }
+        arguments.target.spend(text.len().saturating_add(entries.len()))?;
+        let value = Value::text(text);
+        let value = match group.hint {
+            Hint::Text => Value::built(text),
+            Hint::Double => Value::Double(double_like(&value)?.ok_or(Failure::Value)?),
+            Hint::Integer => Value::Integer(integer_like(&value)?.ok_or(Failure::Value)?),
+            Hint::Boolean => Value::Boolean(boolean_like(&value)?.ok_or(Failure::Value)?),
+            Hint::Unknown => return Err(Failure::Value),
+        };
+        put(&mut entries, group.key.as_bytes(), value);
+    }
+    Ok(Value::Map(Map::Owned(entries)))
+}
+
 /// Bytes that reading one byte of JSON or pairs may build, at most: an element of a list of digits.
 const BUILT_PER_READ: usize = 32;
-
-/// Sets a key: the last value of a key counts, in the place of its first.
-fn put<'a>(entries: &mut Vec<Entry<'a>>, key: &[u8], value: Value<'a>) {
-    match entries.iter_mut().find(|(known, _)| **known == *key) {
-        Some((_, known)) => *known = value,
-        None => entries.push((Cow::Owned(key.to_vec()), value)),
-    }
-}
 
 /// Go's `strconv.ParseInt`: base 0 takes the base from a prefix and allows underscores.
 fn integer(text: &[u8], base: i64) -> Result<i64, Failure> {

@@ -1,6 +1,7 @@
-//! Converters about times and durations. Times are UTC.
+//! Converters about times and durations.
 
 use super::Arguments;
+use super::zone::Zone;
 use crate::rules::ottl::Failure;
 use crate::rules::ottl::value::Value;
 use tailwater_config::ottl::Function;
@@ -18,14 +19,14 @@ pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failu
         Function::Microseconds => Value::Integer(arguments.duration(0)? / 1_000),
         Function::Nanoseconds => Value::Integer(arguments.duration(0)?),
         Function::TruncateTime => {
-            let (time, unit) = (arguments.time(0)?, i128::from(arguments.duration(1)?));
-            Value::Time(if unit <= 0 { time } else { time - (time + YEAR_ONE).rem_euclid(unit) })
+            let ((time, zone), unit) = (arguments.time(0)?, i128::from(arguments.duration(1)?));
+            Value::Time(if unit <= 0 { time } else { time - (time + YEAR_ONE).rem_euclid(unit) }, zone)
         }
         // Unix
         _ => {
             let seconds = i128::from(arguments.integer(0)?) * i128::from(NANOS_PER_SECOND);
             let nanos = if arguments.is_given(1) { arguments.integer(1)? } else { 0 };
-            Value::Time(seconds + i128::from(nanos))
+            Value::Time(seconds + i128::from(nanos), Zone::Utc)
         }
     })
 }
@@ -40,8 +41,9 @@ fn in_units(duration: i64, unit: i64) -> f64 {
 }
 
 pub(super) fn part(arguments: &Arguments<'_, '_>) -> Result<i64, Failure> {
-    let time = arguments.time(0)?;
-    let (days, nanos) = (time.div_euclid(NANOS_PER_DAY), time.rem_euclid(NANOS_PER_DAY));
+    let (time, zone) = arguments.time(0)?;
+    let local = time + i128::from(zone.offset(time)) * i128::from(NANOS_PER_SECOND);
+    let (days, nanos) = (local.div_euclid(NANOS_PER_DAY), local.rem_euclid(NANOS_PER_DAY));
     let (year, month, day) = civil(days);
     let second = i128::from(NANOS_PER_SECOND);
     Ok(wrapped(match arguments.function() {
@@ -69,7 +71,7 @@ fn wrapped(number: i128) -> i64 {
 }
 
 /// Year, month and day of a day counted from 1970. Source: Hinnant, chrono-compatible low-level date algorithms.
-fn civil(days: i128) -> (i128, i128, i128) {
+pub(super) fn civil(days: i128) -> (i128, i128, i128) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -82,15 +84,8 @@ fn civil(days: i128) -> (i128, i128, i128) {
 }
 
 /// A time as RFC 3339 has it, with as many digits of the second as it needs.
-pub fn rfc3339(time: i128) -> String {
-    let (days, nanos) = (time.div_euclid(NANOS_PER_DAY), time.rem_euclid(NANOS_PER_DAY));
-    let (year, month, day) = civil(days);
-    let seconds = nanos / i128::from(NANOS_PER_SECOND);
-    let fraction = nanos % i128::from(NANOS_PER_SECOND);
-    let fraction = if fraction == 0 { String::new() } else { format!(".{fraction:09}") };
-    let fraction = fraction.trim_end_matches('0');
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
+pub fn rfc3339(time: i128, zone: Zone) -> String {
+    super::layout::formatted("2006-01-02T15:04:05.999999999Z07:00", time, zone)
 }
 
 /// Go's `time.ParseDuration`: signed decimal numbers with units, such as `1h15m30.918s`.
