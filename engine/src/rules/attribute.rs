@@ -1,6 +1,12 @@
 //! Leaves on attributes. One look-up by length, first and last byte finds whether any policy asks for a key; only
-//! then is the value looked at. Of duplicate keys the first occurrence counts, as in the reference.
+//! then is the value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence
+//! counts, as in the reference.
 
+mod gate;
+
+pub use gate::Need;
+
+use gate::{Gate, Probe};
 use regex::bytes::Regex;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
@@ -73,6 +79,12 @@ struct Key {
     name: Box<[u8]>,
     print: Print,
     leaves: Vec<Leaf>,
+    /// What conditions need of it beyond being there.
+    probes: Vec<Probe>,
+    /// By site: the bits of the conditions' needs that it be there.
+    presence: [u64; 2],
+    /// The values that may satisfy a leaf or a probe.
+    gate: Gate,
     /// A condition asks for the value itself.
     is_noted: bool,
     /// The next key of the same bucket, plus one; 0 ends the chain.
@@ -89,9 +101,15 @@ pub struct AttributeRules {
     lengths: u64,
     /// How many expressions there are.
     patterns: u16,
+    /// How many needs of conditions there are.
+    needs: u32,
     /// Some key's value is noted.
     are_noted: bool,
 }
+
+/// Needs of conditions that are told apart: bits of a word, of which the last is free. Conditions past them are evaluated
+/// on every span.
+const NEEDS_MAX: u32 = 63;
 
 /// Buckets of the key look-up; keys are few, so that most buckets are empty.
 const BUCKETS: usize = 256;
@@ -104,6 +122,8 @@ pub struct Memory {
     seen: u64,
     /// The keys past them.
     seen_more: Vec<u64>,
+    /// The needs of conditions that were met.
+    met: u64,
     /// One list of answers an expression.
     answers: Vec<Answers>,
     /// The values that conditions ask for, by the number of their key; good where the key is marked.
@@ -174,10 +194,18 @@ impl Memory {
         self.notes.get(key)
     }
 
+    /// The bits of those needs of conditions that were met, see `AttributeRules::need`.
+    #[inline]
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        self.met
+    }
+
     /// Forgets the keys; ready for the next span.
     #[inline]
     pub fn clear(&mut self) {
         self.seen = 0;
+        self.met = 0;
         if !self.seen_more.is_empty() {
             self.seen_more.fill(0);
         }
@@ -244,7 +272,7 @@ impl Answers {
 
 impl Default for AttributeRules {
     fn default() -> Self {
-        Self { keys: Vec::new(), buckets: [0; BUCKETS], lengths: 0, patterns: 0, are_noted: false }
+        Self { keys: Vec::new(), buckets: [0; BUCKETS], lengths: 0, patterns: 0, needs: 0, are_noted: false }
     }
 }
 
@@ -252,11 +280,12 @@ impl AttributeRules {
     /// Adds a leaf on `key`, or finds an equal one; returns its bit. `next_bit` is the bit a new leaf gets.
     pub(super) fn leaf(&mut self, key: &str, test: Test, next_bit: u16) -> u16 {
         let position = self.key(key);
-        let leaves = &mut self.keys[position].leaves;
-        if let Some(known) = leaves.iter().find(|known| known.test == test) {
+        let key = &mut self.keys[position];
+        if let Some(known) = key.leaves.iter().find(|known| known.test == test) {
             return known.bit;
         }
-        leaves.push(Leaf { bit: next_bit, test });
+        key.gate.widen(&test);
+        key.leaves.push(Leaf { bit: next_bit, test });
         next_bit
     }
 
@@ -269,7 +298,16 @@ impl AttributeRules {
         let (print, bucket) = (Print::of(name), bucket(name));
         self.lengths |= length_bit(name);
         let next = self.buckets[bucket];
-        self.keys.push(Key { name: name.into(), print, leaves: Vec::new(), is_noted: false, next });
+        self.keys.push(Key {
+            name: name.into(),
+            print,
+            leaves: Vec::new(),
+            probes: Vec::new(),
+            presence: [0; 2],
+            gate: Gate::CLOSED,
+            is_noted: false,
+            next,
+        });
         // The compiler refuses more leaves and conditions' keys than fit.
         self.buckets[bucket] = u16::try_from(self.keys.len()).unwrap_or(u16::MAX);
         self.keys.len() - 1
@@ -281,6 +319,30 @@ impl AttributeRules {
         self.keys[position].is_noted = true;
         self.are_noted = true;
         (self.keys.len() < usize::from(u16::MAX)).then_some(position)
+    }
+
+    /// Adds what a condition needs of the key of that number, or finds an equal need; returns its bit among those that
+    /// `Memory::met` has. None when there are too many.
+    pub(super) fn need(&mut self, key: usize, site: Site, need: Need) -> Option<u64> {
+        let key = self.keys.get_mut(key)?;
+        let presence = &mut key.presence[site as usize];
+        let known = match need {
+            Need::Present => Some(*presence).filter(|bit| *bit != 0),
+            _ => key.probes.iter().find(|probe| probe.site == site && probe.need == need).map(|probe| probe.bit),
+        };
+        if known.is_some() || self.needs >= NEEDS_MAX {
+            return known;
+        }
+        let bit = 1u64 << self.needs;
+        self.needs += 1;
+        if need == Need::Present {
+            *presence = bit;
+        } else {
+            let probe = Probe { site, need, bit };
+            probe.widen(&mut key.gate);
+            key.probes.push(probe);
+        }
+        Some(bit)
     }
 
     /// The test for an expression, under the next number.
@@ -295,7 +357,7 @@ impl AttributeRules {
     pub fn memory(&self) -> Memory {
         let answers = (0..self.patterns).map(|_| Answers::new()).collect();
         let notes = if self.are_noted { vec![Note::Boolean(false); self.keys.len()] } else { Vec::new() };
-        Memory { seen: 0, seen_more: vec![0; self.keys.len().div_ceil(64).saturating_sub(1)], answers, notes }
+        Memory { seen: 0, seen_more: vec![0; self.keys.len().div_ceil(64).saturating_sub(1)], met: 0, answers, notes }
     }
 
     /// Evaluates the leaves on one attribute and sets their bits in `leaves`.
@@ -305,13 +367,16 @@ impl AttributeRules {
             return;
         }
         let mut at = self.buckets[bucket(attribute.key)];
+        if at == 0 {
+            return;
+        }
         let print = Print::of(attribute.key);
         while at != 0 {
             let position = usize::from(at) - 1;
             let key = &self.keys[position];
             if key.print == print && (print.is_whole() || *key.name == *attribute.key) {
                 if memory.first(position) {
-                    evaluate(key, position, attribute, site, memory, leaves);
+                    look_at(key, position, attribute, site, memory, leaves);
                 }
                 return;
             }
@@ -349,12 +414,26 @@ impl Print {
     }
 }
 
+/// Notes what conditions want to know, and asks the leaves only about a value that may satisfy one.
+#[inline(always)]
+fn look_at(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+    if key.is_noted {
+        memory.met |= key.presence[site as usize];
+        if let Some(note) = memory.notes.get_mut(position) {
+            *note = Note::of(attribute);
+        }
+    }
+    if key.gate.admits(&attribute.value) {
+        evaluate(key, attribute, site, memory, leaves);
+    }
+}
+
 #[inline(never)]
-fn evaluate(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
-    if key.is_noted
-        && let Some(note) = memory.notes.get_mut(position)
-    {
-        *note = Note::of(attribute);
+fn evaluate(key: &Key, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+    for probe in &key.probes {
+        if probe.is_met(&attribute.value, site) {
+            memory.met |= probe.bit;
+        }
     }
     for leaf in &key.leaves {
         let (word, bit) = (usize::from(leaf.bit / 64), 1u64 << (leaf.bit % 64));
