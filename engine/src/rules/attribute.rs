@@ -78,6 +78,8 @@ struct Leaf {
 struct Key {
     name: Box<[u8]>,
     print: Print,
+    /// Its bit in the word of keys that it is in.
+    bit: u64,
     leaves: Vec<Leaf>,
     /// What conditions need of it beyond being there.
     probes: Vec<Probe>,
@@ -111,7 +113,7 @@ pub struct AttributeRules {
 /// on every span.
 const NEEDS_MAX: u32 = 63;
 
-/// Buckets of the key look-up; keys are few, so that most buckets are empty.
+/// Buckets of the key look-up, one for each byte; keys are few, so that most buckets are empty.
 const BUCKETS: usize = 256;
 
 /// What one site's evaluation keeps between attributes: which keys the span or resource has shown already, and the
@@ -211,17 +213,17 @@ impl Memory {
         }
     }
 
-    /// Marks `key`; true when it was not marked before.
-    #[inline]
-    fn first(&mut self, key: usize) -> bool {
-        let word = match key / 64 {
-            0 => &mut self.seen,
-            more => match self.seen_more.get_mut(more - 1) {
+    /// Marks the key of that number, `bit` in its word; true when it was not marked before.
+    #[inline(always)]
+    fn first(&mut self, key: usize, bit: u64) -> bool {
+        let word = if key < 64 {
+            &mut self.seen
+        } else {
+            match self.seen_more.get_mut(key / 64 - 1) {
                 Some(word) => word,
                 None => return false,
-            },
+            }
         };
-        let bit = 1u64 << (key % 64);
         let first = *word & bit == 0;
         *word |= bit;
         first
@@ -295,12 +297,14 @@ impl AttributeRules {
         if let Some(position) = self.keys.iter().position(|known| *known.name == *name) {
             return position;
         }
-        let (print, bucket) = (Print::of(name), bucket(name));
+        let print = Print::of(name);
         self.lengths |= length_bit(name);
+        let bucket = print.bucket();
         let next = self.buckets[bucket];
         self.keys.push(Key {
             name: name.into(),
             print,
+            bit: 1 << (self.keys.len() % 64),
             leaves: Vec::new(),
             probes: Vec::new(),
             presence: [0; 2],
@@ -366,16 +370,13 @@ impl AttributeRules {
         if self.lengths & length_bit(attribute.key) == 0 {
             return;
         }
-        let mut at = self.buckets[bucket(attribute.key)];
-        if at == 0 {
-            return;
-        }
         let print = Print::of(attribute.key);
+        let mut at = self.buckets[print.bucket()];
         while at != 0 {
             let position = usize::from(at) - 1;
             let key = &self.keys[position];
-            if key.print == print && (print.is_whole() || *key.name == *attribute.key) {
-                if memory.first(position) {
+            if key.print == print && (print.is_whole() || is_same_within(&key.name, attribute.key)) {
+                if memory.first(position, key.bit) {
                     look_at(key, position, attribute, site, memory, leaves);
                 }
                 return;
@@ -397,21 +398,42 @@ struct Print {
 impl Print {
     #[inline(always)]
     fn of(key: &[u8]) -> Self {
-        match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-            (Some(first), Some(last)) => {
-                Self { length: key.len(), first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) }
-            }
-            _ => {
-                let packed = key.iter().fold(0, |packed, byte| packed << 8 | u64::from(*byte));
-                Self { length: key.len(), first: packed, last: 0 }
-            }
+        let length = key.len();
+        if let (Some(first), Some(last)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            return Self { length, first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) };
         }
+        if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+            return Self { length, first: u32::from_le_bytes(*first).into(), last: u32::from_le_bytes(*last).into() };
+        }
+        let packed = key.iter().fold(0, |packed, byte| packed << 8 | u64::from(*byte));
+        Self { length, first: packed, last: 0 }
     }
 
     #[inline(always)]
     fn is_whole(self) -> bool {
         self.length <= 16
     }
+
+    /// Names are often alike at one end: both ends and the length are mixed.
+    #[inline(always)]
+    fn bucket(self) -> usize {
+        let ends = self.first ^ self.last.rotate_left(29) ^ self.length as u64;
+        // The upper bits of a product depend on all of its factor's.
+        let [.., top] = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        usize::from(top)
+    }
+}
+
+/// Whether two keys of equal prints, longer than 16 bytes, are the same between their ends.
+#[inline(always)]
+fn is_same_within(one: &[u8], other: &[u8]) -> bool {
+    let words = |key: &[u8]| {
+        let first = key.get(8..)?.first_chunk::<8>()?;
+        let last = key.get(..key.len().checked_sub(8)?)?.last_chunk::<8>()?;
+        Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
+    };
+    // Two words cover what is between the ends of a key of up to 32 bytes.
+    words(one) == words(other) && (one.len() <= 32 || one == other)
 }
 
 /// Notes what conditions want to know, and asks the leaves only about a value that may satisfy one.
@@ -446,14 +468,4 @@ fn evaluate(key: &Key, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory
 #[inline(always)]
 fn length_bit(key: &[u8]) -> u64 {
     1 << key.len().min(63)
-}
-
-#[inline(always)]
-fn bucket(key: &[u8]) -> usize {
-    match key {
-        [] => 0,
-        [first, .., last] => (key.len() * 31) ^ (usize::from(*first) * 7) ^ (usize::from(*last) << 2),
-        [only] => usize::from(*only),
-    }
-    .wrapping_rem(BUCKETS)
 }
