@@ -1,6 +1,6 @@
-//! Leaves on attributes. One look-up by length, first and last byte finds whether any policy asks for a key; only
-//! then is the value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence
-//! counts, as in the reference.
+//! Leaves on attributes. One look-up by a key's length and ends finds whether any policy asks for it; only then is the
+//! value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence counts, as
+//! in the reference.
 
 mod gate;
 
@@ -99,8 +99,8 @@ pub struct AttributeRules {
     keys: Vec<Key>,
     /// By `bucket(key)`: the first key of the chain, plus one; 0 for none.
     buckets: [u16; BUCKETS],
-    /// Lengths that keys have: bit n for n bytes, the last bit for all longer ones. Most attributes end here.
-    lengths: u64,
+    /// The `filter_bit` of each key. Most attributes end here.
+    filter: u64,
     /// How many expressions there are.
     patterns: u16,
     /// How many needs of conditions there are.
@@ -274,7 +274,7 @@ impl Answers {
 
 impl Default for AttributeRules {
     fn default() -> Self {
-        Self { keys: Vec::new(), buckets: [0; BUCKETS], lengths: 0, patterns: 0, needs: 0, are_noted: false }
+        Self { keys: Vec::new(), buckets: [0; BUCKETS], filter: 0, patterns: 0, needs: 0, are_noted: false }
     }
 }
 
@@ -298,7 +298,7 @@ impl AttributeRules {
             return position;
         }
         let print = Print::of(name);
-        self.lengths |= length_bit(name);
+        self.filter |= filter_bit(name);
         let bucket = print.bucket();
         let next = self.buckets[bucket];
         self.keys.push(Key {
@@ -367,7 +367,7 @@ impl AttributeRules {
     /// Evaluates the leaves on one attribute and sets their bits in `leaves`.
     #[inline(always)]
     pub fn visit(&self, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
-        if self.lengths & length_bit(attribute.key) == 0 {
+        if self.filter & filter_bit(attribute.key) == 0 {
             return;
         }
         let print = Print::of(attribute.key);
@@ -465,7 +465,8 @@ fn evaluate(key: &Key, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory
     }
 }
 
+/// One of 64 kinds of keys, by their length: what costs least to find out of most that no policy asks for them.
 #[inline(always)]
-fn length_bit(key: &[u8]) -> u64 {
-    1 << key.len().min(63)
+fn filter_bit(key: &[u8]) -> u64 {
+    1 << (key.len() % 64)
 }

@@ -7,7 +7,7 @@ use tailwater_proto::otlp::check::AnyValue;
 /// The values that may satisfy some leaf or probe of a key. Those that it does not admit satisfy none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gate {
-    /// Lengths of texts: bit n for n bytes, the last bit for all longer ones.
+    /// Lengths of texts: bit n for those of n bytes, or n and some times 64.
     texts: u64,
     /// Least and greatest integer; none is admitted while the first is above the second.
     low: i64,
@@ -24,8 +24,12 @@ impl Gate {
 
     #[inline(always)]
     pub(super) fn admits(&self, value: &AnyValue<'_>) -> bool {
+        // The commonest first.
+        if let AnyValue::Text(text) = value {
+            return self.texts & length_bit(text) != 0;
+        }
         match value {
-            AnyValue::Text(text) => self.texts >> text.len().min(63) & 1 == 1,
+            AnyValue::Text(_) => true,
             AnyValue::Integer(value) => self.low <= *value && *value <= self.high,
             AnyValue::Boolean(value) => self.booleans[usize::from(*value)],
             AnyValue::Other(_) => self.others,
@@ -62,8 +66,9 @@ impl Gate {
     }
 }
 
+#[inline(always)]
 fn length_bit(text: &[u8]) -> u64 {
-    1 << text.len().min(63)
+    1 << (text.len() % 64)
 }
 
 /// What a condition needs of an attribute to hold: while no value has satisfied it, the condition does not. A value may
