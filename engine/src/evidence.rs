@@ -20,7 +20,8 @@ pub struct Summary {
     pub leaves: u64,
     /// How many they are.
     pub spans: u32,
-    /// Bytes of their messages; of a whole trace with the framing around them, as `Shard` counts it. Saturates.
+    /// Bytes of their messages; of a whole trace with the framing around them where rules weigh traces, as `Shard` counts
+    /// it. Saturates.
     pub bytes: u32,
     /// Status codes seen.
     pub status: StatusMask,

@@ -20,7 +20,8 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Admits nothing.
-    pub(super) const CLOSED: Self = Self { texts: 0, low: i64::MAX, high: i64::MIN, booleans: [false; 2], others: false };
+    pub(super) const CLOSED: Self =
+        Self { texts: 0, low: i64::MAX, high: i64::MIN, booleans: [false; 2], others: false };
 
     #[inline(always)]
     pub(super) fn admits(&self, value: &AnyValue<'_>) -> bool {
