@@ -4,11 +4,16 @@ The first policy of every set keeps the same traces, a third of those that the g
 set ask for is looked at on every span and never there. So the sets differ in nothing but the looking. The sets take
 turns, round by round, and the medians are compared with those of the set of one: a virtual machine is not equally fast
 from minute to minute.
+
+With `--instructions` the spans go through one shard in a process of its own under `valgrind --tool=callgrind`, and what is
+compared are instructions a span: from the scan to the batches that leave, without sockets. Those are the same each time.
 """
 
 import json
+import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +28,14 @@ WARM = DECISION_WAIT + 2
 POOL = "1GiB"
 # Of the set of one, at most.
 AIMS = {"ten": 1.05, "ten conditions": 1.25}
+# Rounds of 8,000 spans under callgrind: what a start costs is in both counts and not in their difference.
+FEW_ROUNDS, MANY_ROUNDS = 4, 14
+
+
+def add_arguments(group):
+    group.add_argument("--instructions", action="store_true",
+                       help="count the instructions of a shard instead of the time of the process; needs valgrind")
+    group.add_argument("--keep-profiles", metavar="DIRECTORY", help="with --instructions: keep callgrind's files there")
 
 
 def settle(options):
@@ -31,6 +44,10 @@ def settle(options):
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.sizes = [int(size) for size in (options.sizes or "384").split(",")]
     options.compressions = (options.compressions or "none").split(",")
+    if options.instructions:
+        if not shutil.which("valgrind"):
+            sys.exit("perf/run: --instructions needs valgrind: apt-get install valgrind")
+        return
     options.tailwater = binary("TAILWATER_BIN", "tailwater")
     if not options.tailwater:
         sys.exit("perf/run: no tailwater; build it: cargo build --release -p tailwater")
@@ -112,6 +129,8 @@ def configuration(policies):
 
 def run(options):
     """One row for each set."""
+    if options.instructions:
+        return {"rows": [row for size in options.sizes for row in counted(size, options)]}
     rows = []
     for size in options.sizes:
         for compression in options.compressions:
@@ -162,11 +181,44 @@ def measure(name, size, compression, options):
     return row
 
 
+def counted(size, options):
+    """Instructions a span of each set."""
+    counts = {name: instructions(name, size, options) for name in SETS}
+    return [{"span_bytes": size, "policies": name, "instructions_per_span": count,
+             "of_one": count / counts["one"], "more_than_one": count - counts["one"]} for name, count in counts.items()]
+
+
+def instructions(name, size, options):
+    """The difference of two runs by what one has more spans than the other."""
+    directory = Path(options.keep_profiles or tempfile.mkdtemp(prefix="tailwater-perf-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "policies.yaml"
+    config.write_text(configuration(SETS[name]))
+    totals = []
+    for rounds in (FEW_ROUNDS, MANY_ROUNDS):
+        profile = directory / f"callgrind.{name.replace(' ', '-')}.{size}.{rounds}"
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", options.load, "shard", "--config",
+                   str(config), "--rounds", str(rounds), "--span-bytes", str(size), "--json"]
+        child = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        total = re.search(r"Collected : (\d+)", child.stderr)
+        if child.returncode or not total:
+            sys.exit("perf/run: callgrind failed: " + child.stderr[-3000:])
+        totals.append((int(total[1]), json.loads(child.stdout)["spans"]))
+    if not options.keep_profiles:
+        shutil.rmtree(directory, ignore_errors=True)
+    (few, few_spans), (many, many_spans) = totals
+    count = (many - few) / (many_spans - few_spans)
+    note(f"{size} B, {name}: {count:,.0f} instructions a span")
+    return count
+
+
 # -- showing -----------------------------------------------------------------------------------------------------------
 
 
 def print_table(results, facts, options):
     """Shows the ratios, and which aims are missed."""
+    if options.instructions:
+        return print_instructions(results, facts)
     print(f"\n{facts['cpu']}, kernel {facts['kernel']}, one core for the server, generator and sink on another; "
           f"medians of {options.rounds} rounds, window {options.window} s, commit {facts['commit']}\n")
     print("| span | policies | CPU s per million | of one policy | each round |")
@@ -179,3 +231,12 @@ def print_table(results, facts, options):
         aim = AIMS.get(row["policies"])
         if aim and row["of_one"] > aim:
             print(f"\n{row['policies']} cost {row['of_one']:.2f} of one policy; the aim is {aim:.2f}")
+
+
+def print_instructions(results, facts):
+    print(f"\none shard under callgrind, commit {facts['commit']}\n")
+    print("| span | policies | instructions a span | more than one policy |")
+    print("| --- | --- | ---: | ---: |")
+    for row in results["rows"]:
+        print(f"| {row['span_bytes']} B | {row['policies']} | {row['instructions_per_span']:,.0f} | "
+              f"{row['more_than_one']:+,.0f} |")

@@ -3,6 +3,7 @@
 use crate::bare::{self, BareOptions};
 use crate::generate::{self, GenerateOptions};
 use crate::output::Output;
+use crate::shard::{self, ShardOptions};
 use crate::sink::{self, SinkOptions};
 use crate::verify::{self, VerifyOptions};
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ pub enum Command {
     Verify(VerifyOptions),
     /// Receive OTLP/gRPC and only count it: the yardstick for servers
     Bare(BareOptions),
+    /// Run traces through one shard in this process, always the same: for profilers
+    Shard(ShardOptions),
 }
 
 /// Runs the command; the exit status is 0 only if everything came out as it should.
@@ -45,6 +48,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             conclude(output, verify::run(&options, output))
         }
         Command::Bare(options) => run_bare(&options),
+        Command::Shard(options) => run_shard(&options),
     }
 }
 
@@ -67,6 +71,20 @@ fn run_generate(options: &GenerateOptions) -> ExitCode {
 fn run_bare(options: &BareOptions) -> ExitCode {
     let output = Output { json: options.json, quiet: false };
     match bare::run(options, &output) {
+        Ok(summary) => {
+            output.result(&summary);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_shard(options: &ShardOptions) -> ExitCode {
+    let output = Output { json: options.json, quiet: false };
+    match shard::run(options) {
         Ok(summary) => {
             output.result(&summary);
             ExitCode::SUCCESS

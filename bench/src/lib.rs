@@ -15,6 +15,7 @@ pub mod listen;
 pub mod output;
 pub mod process;
 pub mod receiver;
+pub mod shard;
 pub mod sink;
 pub mod verify;
 pub mod walk;

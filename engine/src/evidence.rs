@@ -20,7 +20,8 @@ pub struct Summary {
     pub leaves: u64,
     /// How many they are.
     pub spans: u32,
-    /// Bytes of their messages; of a whole trace with the framing around them, as `Shard` counts it. Saturates.
+    /// Bytes of their messages; of a whole trace with the framing around them where rules weigh traces, as `Shard` counts
+    /// it. Saturates.
     pub bytes: u32,
     /// Status codes seen.
     pub status: StatusMask,
@@ -71,16 +72,21 @@ impl Summary {
         self.is_random |= record.is_random;
         self.spans += 1;
         self.bytes = self.bytes.saturating_add(record.length);
+        let mut is_longer = false;
         if self.start_unix_nano == 0 || record.start_unix_nano < self.start_unix_nano {
             self.start_unix_nano = record.start_unix_nano;
+            is_longer = true;
         }
         if self.end_unix_nano == 0 || record.end_unix_nano > self.end_unix_nano {
             self.end_unix_nano = record.end_unix_nano;
+            is_longer = true;
         }
         for (word, (mine, theirs)) in more.iter_mut().zip(record_more).enumerate().skip(keys) {
             *mine = rules.ottl().join(word + 1, *mine, *theirs);
         }
-        for leaf in rules.latencies() {
+        // A prefix of the same duration as the one before it satisfies no other leaf.
+        let latencies = if is_longer { rules.latencies() } else { &[] };
+        for leaf in latencies {
             if leaf.holds(duration_ms(self.start_unix_nano, self.end_unix_nano)) {
                 let bit = 1u64 << (leaf.leaf % 64);
                 match usize::from(leaf.leaf / 64) {

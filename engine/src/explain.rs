@@ -25,7 +25,7 @@ pub struct Reason {
     pub generation: u32,
     /// Spans that had come.
     pub spans: u32,
-    /// Bytes of their messages; saturates.
+    /// Bytes of their messages, where rules weigh traces with what was around them; saturates.
     pub bytes: u32,
     /// From the first start to the last end, nanoseconds; 0 when they are the wrong way round.
     pub duration_nanos: u64,

@@ -341,7 +341,7 @@ impl TraceVisitor for Walk<'_> {
         let hash = intake.route.hash(&facts.trace_id);
         let shard = intake.route.shard(hash);
         let staged = &mut intake.staged[usize::from(shard.0)];
-        if facts.flags != 0 || !facts.trace_state.is_empty() {
+        if self.rules.reads_context() {
             self.rules.visit_context(facts.flags, facts.trace_state, &mut intake.span_leaves);
         }
         let head = if facts.trace_state.is_empty() { 0 } else { staged.note_head(facts.trace_state) };

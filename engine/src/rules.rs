@@ -38,6 +38,7 @@ pub struct Rules {
     trace_states: Vec<TraceStateLeaf>,
     /// The leaf on the sampled flag, if a policy asks for it.
     sampled_flag: Option<u16>,
+    reads_context: bool,
     limits: Vec<Limit>,
     /// The number of the limit over all rules.
     budget: Option<u16>,
@@ -166,6 +167,19 @@ impl Rules {
     #[must_use]
     pub fn latencies(&self) -> &[LatencyLeaf] {
         &self.latencies
+    }
+
+    /// Whether there are leaves on a span's flags or tracestate.
+    #[inline]
+    #[must_use]
+    pub fn reads_context(&self) -> bool {
+        self.reads_context
+    }
+
+    /// Whether a limit counts bytes.
+    #[must_use]
+    pub fn weighs_traces(&self) -> bool {
+        self.limits.iter().any(|limit| limit.cost == limit::Cost::Bytes)
     }
 
     /// Evaluates the leaves on a span's flags and tracestate and sets their bits in `leaves`.

@@ -30,6 +30,7 @@ use crate::rules::limit::Limits;
 use crate::rules::quantile::Quantiles;
 use crate::vocabulary::{KeptUnit, Nanos, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
+use framing::Framing;
 use generation::Generations;
 use outgoing::OpenLabel;
 use std::sync::Arc;
@@ -139,6 +140,7 @@ pub struct Shard {
     scopes: Vec<Option<ScopeHandle>>,
     /// The number of the batch's first scope among all that were taken; see `framing`.
     scope_base: u16,
+    framing: Framing,
 }
 
 impl Shard {
@@ -179,6 +181,7 @@ impl Shard {
             scope_base: 0,
             generations: Generations::default(),
             explanations: Explanations::new(0),
+            framing: Framing::Ignored.under(&plan, &rules, false),
             plan,
             rules,
         }
@@ -405,7 +408,9 @@ impl Shard {
         let arrived = batch.arrived;
         self.ledger.spans.buffered += 1;
         self.merge_evidence(entry, batch, record, leaves_more);
-        self.count_framing(entry, batch, record);
+        if self.framing != Framing::Ignored {
+            self.count_framing(entry, batch, record);
+        }
         if record.is_root {
             self.root_came(arrived, entry);
         }

@@ -1,6 +1,12 @@
-//! Leaves on attributes. One look-up by length, first and last byte finds whether any policy asks for a key; only
-//! then is the value looked at. Of duplicate keys the first occurrence counts, as in the reference.
+//! Leaves on attributes. One look-up by a key's length and ends finds whether any policy asks for it; only then is the
+//! value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence counts, as
+//! in the reference.
 
+mod gate;
+
+pub use gate::Need;
+
+use gate::{Gate, Probe};
 use tailwater_config::pattern::Pattern;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
@@ -72,7 +78,15 @@ struct Leaf {
 struct Key {
     name: Box<[u8]>,
     print: Print,
+    /// Its bit in the word of keys that it is in.
+    bit: u64,
     leaves: Vec<Leaf>,
+    /// What conditions need of it beyond being there.
+    probes: Vec<Probe>,
+    /// By site: the bits of the conditions' needs that it be there.
+    presence: [u64; 2],
+    /// The values that may satisfy a leaf or a probe.
+    gate: Gate,
     /// A condition asks for the value itself.
     is_noted: bool,
     /// The next key of the same bucket, plus one; 0 ends the chain.
@@ -85,15 +99,21 @@ pub struct AttributeRules {
     keys: Vec<Key>,
     /// By `bucket(key)`: the first key of the chain, plus one; 0 for none.
     buckets: [u16; BUCKETS],
-    /// Lengths that keys have: bit n for n bytes, the last bit for all longer ones. Most attributes end here.
-    lengths: u64,
+    /// The `filter_bit` of each key. Most attributes end here.
+    filter: u64,
     /// How many expressions there are.
     patterns: u16,
+    /// How many needs of conditions there are.
+    needs: u32,
     /// Some key's value is noted.
     are_noted: bool,
 }
 
-/// Buckets of the key look-up; keys are few, so that most buckets are empty.
+/// Needs of conditions that are told apart: bits of a word, of which the last is free. Conditions past them are evaluated
+/// on every span.
+const NEEDS_MAX: u32 = 63;
+
+/// Buckets of the key look-up, one for each byte; keys are few, so that most buckets are empty.
 const BUCKETS: usize = 256;
 
 /// What one site's evaluation keeps between attributes: which keys the span or resource has shown already, and the
@@ -104,6 +124,8 @@ pub struct Memory {
     seen: u64,
     /// The keys past them.
     seen_more: Vec<u64>,
+    /// The needs of conditions that were met.
+    met: u64,
     /// One list of answers an expression.
     answers: Vec<Answers>,
     /// The values that conditions ask for, by the number of their key; good where the key is marked.
@@ -174,26 +196,34 @@ impl Memory {
         self.notes.get(key)
     }
 
+    /// The bits of those needs of conditions that were met, see `AttributeRules::need`.
+    #[inline]
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        self.met
+    }
+
     /// Forgets the keys; ready for the next span.
     #[inline]
     pub fn clear(&mut self) {
         self.seen = 0;
+        self.met = 0;
         if !self.seen_more.is_empty() {
             self.seen_more.fill(0);
         }
     }
 
-    /// Marks `key`; true when it was not marked before.
-    #[inline]
-    fn first(&mut self, key: usize) -> bool {
-        let word = match key / 64 {
-            0 => &mut self.seen,
-            more => match self.seen_more.get_mut(more - 1) {
+    /// Marks the key of that number, `bit` in its word; true when it was not marked before.
+    #[inline(always)]
+    fn first(&mut self, key: usize, bit: u64) -> bool {
+        let word = if key < 64 {
+            &mut self.seen
+        } else {
+            match self.seen_more.get_mut(key / 64 - 1) {
                 Some(word) => word,
                 None => return false,
-            },
+            }
         };
-        let bit = 1u64 << (key % 64);
         let first = *word & bit == 0;
         *word |= bit;
         first
@@ -244,7 +274,7 @@ impl Answers {
 
 impl Default for AttributeRules {
     fn default() -> Self {
-        Self { keys: Vec::new(), buckets: [0; BUCKETS], lengths: 0, patterns: 0, are_noted: false }
+        Self { keys: Vec::new(), buckets: [0; BUCKETS], filter: 0, patterns: 0, needs: 0, are_noted: false }
     }
 }
 
@@ -252,11 +282,12 @@ impl AttributeRules {
     /// Adds a leaf on `key`, or finds an equal one; returns its bit. `next_bit` is the bit a new leaf gets.
     pub(super) fn leaf(&mut self, key: &str, test: Test, next_bit: u16) -> u16 {
         let position = self.key(key);
-        let leaves = &mut self.keys[position].leaves;
-        if let Some(known) = leaves.iter().find(|known| known.test == test) {
+        let key = &mut self.keys[position];
+        if let Some(known) = key.leaves.iter().find(|known| known.test == test) {
             return known.bit;
         }
-        leaves.push(Leaf { bit: next_bit, test });
+        key.gate.widen(&test);
+        key.leaves.push(Leaf { bit: next_bit, test });
         next_bit
     }
 
@@ -266,10 +297,21 @@ impl AttributeRules {
         if let Some(position) = self.keys.iter().position(|known| *known.name == *name) {
             return position;
         }
-        let (print, bucket) = (Print::of(name), bucket(name));
-        self.lengths |= length_bit(name);
+        let print = Print::of(name);
+        self.filter |= filter_bit(name);
+        let bucket = print.bucket();
         let next = self.buckets[bucket];
-        self.keys.push(Key { name: name.into(), print, leaves: Vec::new(), is_noted: false, next });
+        self.keys.push(Key {
+            name: name.into(),
+            print,
+            bit: 1 << (self.keys.len() % 64),
+            leaves: Vec::new(),
+            probes: Vec::new(),
+            presence: [0; 2],
+            gate: Gate::CLOSED,
+            is_noted: false,
+            next,
+        });
         // The compiler refuses more leaves and conditions' keys than fit.
         self.buckets[bucket] = u16::try_from(self.keys.len()).unwrap_or(u16::MAX);
         self.keys.len() - 1
@@ -281,6 +323,30 @@ impl AttributeRules {
         self.keys[position].is_noted = true;
         self.are_noted = true;
         (self.keys.len() < usize::from(u16::MAX)).then_some(position)
+    }
+
+    /// Adds what a condition needs of the key of that number, or finds an equal need; returns its bit among those that
+    /// `Memory::met` has. None when there are too many.
+    pub(super) fn need(&mut self, key: usize, site: Site, need: Need) -> Option<u64> {
+        let key = self.keys.get_mut(key)?;
+        let presence = &mut key.presence[site as usize];
+        let known = match need {
+            Need::Present => Some(*presence).filter(|bit| *bit != 0),
+            _ => key.probes.iter().find(|probe| probe.site == site && probe.need == need).map(|probe| probe.bit),
+        };
+        if known.is_some() || self.needs >= NEEDS_MAX {
+            return known;
+        }
+        let bit = 1u64 << self.needs;
+        self.needs += 1;
+        if need == Need::Present {
+            *presence = bit;
+        } else {
+            let probe = Probe { site, need, bit };
+            probe.widen(&mut key.gate);
+            key.probes.push(probe);
+        }
+        Some(bit)
     }
 
     /// The test for an expression, under the next number.
@@ -295,23 +361,23 @@ impl AttributeRules {
     pub fn memory(&self) -> Memory {
         let answers = (0..self.patterns).map(|_| Answers::new()).collect();
         let notes = if self.are_noted { vec![Note::Boolean(false); self.keys.len()] } else { Vec::new() };
-        Memory { seen: 0, seen_more: vec![0; self.keys.len().div_ceil(64).saturating_sub(1)], answers, notes }
+        Memory { seen: 0, seen_more: vec![0; self.keys.len().div_ceil(64).saturating_sub(1)], met: 0, answers, notes }
     }
 
     /// Evaluates the leaves on one attribute and sets their bits in `leaves`.
     #[inline(always)]
     pub fn visit(&self, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
-        if self.lengths & length_bit(attribute.key) == 0 {
+        if self.filter & filter_bit(attribute.key) == 0 {
             return;
         }
-        let mut at = self.buckets[bucket(attribute.key)];
         let print = Print::of(attribute.key);
+        let mut at = self.buckets[print.bucket()];
         while at != 0 {
             let position = usize::from(at) - 1;
             let key = &self.keys[position];
-            if key.print == print && (print.is_whole() || *key.name == *attribute.key) {
-                if memory.first(position) {
-                    evaluate(key, position, attribute, site, memory, leaves);
+            if key.print == print && (print.is_whole() || is_same_within(&key.name, attribute.key)) {
+                if memory.first(position, key.bit) {
+                    look_at(key, position, attribute, site, memory, leaves);
                 }
                 return;
             }
@@ -332,29 +398,64 @@ struct Print {
 impl Print {
     #[inline(always)]
     fn of(key: &[u8]) -> Self {
-        match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-            (Some(first), Some(last)) => {
-                Self { length: key.len(), first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) }
-            }
-            _ => {
-                let packed = key.iter().fold(0, |packed, byte| packed << 8 | u64::from(*byte));
-                Self { length: key.len(), first: packed, last: 0 }
-            }
+        let length = key.len();
+        if let (Some(first), Some(last)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            return Self { length, first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) };
         }
+        if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+            return Self { length, first: u32::from_le_bytes(*first).into(), last: u32::from_le_bytes(*last).into() };
+        }
+        let packed = key.iter().fold(0, |packed, byte| packed << 8 | u64::from(*byte));
+        Self { length, first: packed, last: 0 }
     }
 
     #[inline(always)]
     fn is_whole(self) -> bool {
         self.length <= 16
     }
+
+    /// Names are often alike at one end: both ends and the length are mixed.
+    #[inline(always)]
+    fn bucket(self) -> usize {
+        let ends = self.first ^ self.last.rotate_left(29) ^ self.length as u64;
+        // The upper bits of a product depend on all of its factor's.
+        let [.., top] = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        usize::from(top)
+    }
+}
+
+/// Whether two keys of equal prints, longer than 16 bytes, are the same between their ends.
+#[inline(always)]
+fn is_same_within(one: &[u8], other: &[u8]) -> bool {
+    let words = |key: &[u8]| {
+        let first = key.get(8..)?.first_chunk::<8>()?;
+        let last = key.get(..key.len().checked_sub(8)?)?.last_chunk::<8>()?;
+        Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
+    };
+    // Two words cover what is between the ends of a key of up to 32 bytes.
+    words(one) == words(other) && (one.len() <= 32 || one == other)
+}
+
+/// Notes what conditions want to know, and asks the leaves only about a value that may satisfy one.
+#[inline(always)]
+fn look_at(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+    if key.is_noted {
+        memory.met |= key.presence[site as usize];
+        if let Some(note) = memory.notes.get_mut(position) {
+            *note = Note::of(attribute);
+        }
+    }
+    if key.gate.admits(&attribute.value) {
+        evaluate(key, attribute, site, memory, leaves);
+    }
 }
 
 #[inline(never)]
-fn evaluate(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
-    if key.is_noted
-        && let Some(note) = memory.notes.get_mut(position)
-    {
-        *note = Note::of(attribute);
+fn evaluate(key: &Key, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+    for probe in &key.probes {
+        if probe.is_met(&attribute.value, site) {
+            memory.met |= probe.bit;
+        }
     }
     for leaf in &key.leaves {
         let (word, bit) = (usize::from(leaf.bit / 64), 1u64 << (leaf.bit % 64));
@@ -364,17 +465,8 @@ fn evaluate(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, me
     }
 }
 
+/// One of 64 kinds of keys, by their length: what costs least to find out of most that no policy asks for them.
 #[inline(always)]
-fn length_bit(key: &[u8]) -> u64 {
-    1 << key.len().min(63)
-}
-
-#[inline(always)]
-fn bucket(key: &[u8]) -> usize {
-    match key {
-        [] => 0,
-        [first, .., last] => (key.len() * 31) ^ (usize::from(*first) * 7) ^ (usize::from(*last) << 2),
-        [only] => usize::from(*only),
-    }
-    .wrapping_rem(BUCKETS)
+fn filter_bit(key: &[u8]) -> u64 {
+    1 << (key.len() % 64)
 }

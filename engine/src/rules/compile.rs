@@ -77,6 +77,7 @@ impl Rules {
             attributes: compiler.attributes,
             ottl: compiler.ottl,
             latencies: compiler.latencies,
+            reads_context: compiler.sampled_flag.is_some() || !compiler.trace_states.is_empty(),
             trace_states: compiler.trace_states,
             sampled_flag: compiler.sampled_flag,
             limits: compiler.limits,

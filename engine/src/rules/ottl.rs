@@ -9,6 +9,7 @@ mod compare;
 mod convert;
 mod evaluate;
 mod functions;
+mod need;
 mod prepare;
 mod program;
 mod scalar;
@@ -19,7 +20,8 @@ mod value;
 pub use target::{Scope, Target, WORK_BYTES, WORK_BYTES_PER_BYTE};
 pub use value::Value;
 
-use super::attribute::AttributeRules;
+use super::attribute::{AttributeRules, Memory};
+use need::Needs;
 use program::{Builder, Check, ProgramError};
 use tailwater_config::ottl::{Context, OttlError, parse};
 use tailwater_config::sampling::ErrorMode;
@@ -97,6 +99,8 @@ struct OttlPolicy {
 #[derive(Debug, Default)]
 pub struct OttlRules {
     policies: Vec<OttlPolicy>,
+    /// What each policy needs of the attributes, while which is not met no condition of it holds or fails.
+    needs: Vec<Needs>,
     /// By word of leaves: the `matched` bits that have a `failed` bit behind them.
     exclusive: Vec<u64>,
     needs_scope: bool,
@@ -131,6 +135,9 @@ impl OttlRules {
             self.exclusive.resize(self.exclusive.len().max(word + 1), 0);
             self.exclusive[word] |= 1 << (leaves.matched % 64);
         }
+        // Attributes of an event are not among those that are scanned.
+        let needs = if event.is_empty() { Needs::of_any(&span, attributes) } else { Needs::NONE };
+        self.needs.push(needs);
         let event_cost = conditions.1.iter().map(String::len).sum();
         self.policies.push(OttlPolicy { span, event, leaves, error_mode, event_cost });
         Ok(())
@@ -165,7 +172,12 @@ impl OttlRules {
     pub fn evaluate(&self, target: &Target<'_>, has_events: bool, leaves: &mut [u64]) -> u32 {
         let mut failures = 0;
         let work = target.grant();
-        for policy in &self.policies {
+        let met = |notes: Option<&Memory>| notes.map_or(0, Memory::met);
+        let met = met(target.span_notes) | met(target.resource_notes);
+        for (policy, needs) in self.policies.iter().zip(&self.needs) {
+            if !needs.are_met(met) {
+                continue;
+            }
             target.work.set(work);
             let leaf = match policy.evaluate(target, has_events, &mut failures) {
                 Outcome::Matched => policy.leaves.matched,
@@ -192,6 +204,9 @@ fn compiled(builder: &mut Builder<'_>, text: &str, context: Context) -> Result<C
 impl OttlPolicy {
     fn evaluate(&self, target: &Target<'_>, has_events: bool, failures: &mut u32) -> Outcome {
         if let ([check], []) = (&*self.span, &*self.event) {
+            if evaluate::is_plainly_false(check, target) {
+                return Outcome::Unmatched;
+            }
             return self.one(check, target, failures);
         }
         match self.any(&self.span, target, failures) {

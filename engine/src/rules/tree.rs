@@ -26,7 +26,7 @@ pub struct Evidence<'a> {
 
 impl Evidence<'_> {
     #[inline]
-    fn leaf(&self, leaf: u16) -> bool {
+    pub(super) fn leaf(&self, leaf: u16) -> bool {
         let word = match usize::from(leaf / 64) {
             0 => self.seen.leaves,
             more => self.more.get(more - 1).copied().unwrap_or(0),

@@ -1,8 +1,10 @@
-//! How much a trace weighs: its spans and what is around them, as limits in bytes and the largest trace count it.
+//! How much a trace weighs: its spans and what is around them, as limits in bytes and the largest trace count it. Where
+//! nothing asks for it, only the spans are counted.
 
-use super::Shard;
+use super::{Shard, ShardPlan};
+use crate::buffer::arena::Reference;
+use crate::rules::Rules;
 use crate::vocabulary::{ScopeEnvelope, SpanBatch, SpanRecord};
-use std::ops::Range;
 use tailwater_proto::otlp::wire::field_length;
 
 /// `ScopeSpans.spans`.
@@ -12,9 +14,29 @@ const MESSAGE_HEAD_BYTES: usize = 3;
 /// What is written at least of a resource or a scope, also when there is none.
 const EMPTY_MESSAGE_BYTES: usize = 2;
 
+/// Since when what is around spans is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// It is not.
+    Ignored,
+    /// Of all spans that came since that generation of the rules came into force.
+    Counted(u32),
+}
+
+impl Framing {
+    /// What `plan` and `rules` need, after `self`. `former` says whether former rules that still have traces weigh them.
+    pub(super) fn under(self, plan: &ShardPlan, rules: &Rules, former: bool) -> Self {
+        match self {
+            _ if plan.trace_bytes_max == 0 && !rules.weighs_traces() && !former => Self::Ignored,
+            Self::Ignored => Self::Counted(rules.generation()),
+            counted => counted,
+        }
+    }
+}
+
 /// Bytes of the message around an envelope, and the envelope.
-fn framed(envelope: &Range<u32>) -> usize {
-    MESSAGE_HEAD_BYTES + (envelope.len()).max(EMPTY_MESSAGE_BYTES)
+fn framed(envelope_bytes: usize) -> usize {
+    MESSAGE_HEAD_BYTES + envelope_bytes.max(EMPTY_MESSAGE_BYTES)
 }
 
 /// A scope's number among all that this shard has taken; it is as good as unique over the life of a trace.
@@ -38,12 +60,33 @@ impl Shard {
             let scopes = &batch.envelopes.scopes;
             let ScopeEnvelope { resource, scope } = &scopes[record.scope as usize];
             let same = scopes.get(usize::from(before.wrapping_sub(self.scope_base)));
-            bytes += framed(scope);
+            bytes += framed(scope.len());
             if is_first || same.is_none_or(|same| same.resource != *resource) {
-                bytes += framed(resource);
+                bytes += framed(resource.len());
             }
         }
         trace.seen.bytes = trace.seen.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// What is around the spans of a trace, as far as it can be told from how they are kept: for traces whose spans came
+    /// before it was counted.
+    pub(super) fn framing_of(&self, fragments: &[Reference]) -> u32 {
+        let mut bytes = 0;
+        let mut before = None;
+        for reference in fragments {
+            let fragment = self.buffer.arena.fragment(*reference);
+            let (resource, resource_envelope, scope_envelope) = self.buffer.envelopes.parts(fragment.scope);
+            let span_bytes = fragment.bytes.len();
+            bytes += field_length(SPANS, span_bytes) - span_bytes;
+            if before != Some((resource, fragment.scope)) {
+                bytes += framed(scope_envelope.len());
+                if before.is_none_or(|(same, _)| same != resource) {
+                    bytes += framed(resource_envelope.len());
+                }
+                before = Some((resource, fragment.scope));
+            }
+        }
+        u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
     /// The scopes of a batch have been taken: the next batch's numbers begin after them.

@@ -7,8 +7,11 @@
 //! - A trace of which bytes are only in the log stays with its generation. Those rules are kept as long as it is.
 //! - A batch that another core has scanned under another generation is scanned again when it is taken.
 
+use super::framing::Framing;
 use super::{Shard, ShardPlan, head_of};
 use crate::buffer::Buffer;
+use crate::buffer::traces::Trace;
+use crate::evidence::Summary;
 use crate::host::Host;
 use crate::intake::Intake;
 use crate::ledger::PolicyCounts;
@@ -127,6 +130,8 @@ impl Shard {
             former.limits.retire();
             self.generations.former.push(former);
         }
+        let former_weigh = self.generations.former.iter().any(|former| former.rules.weighs_traces());
+        self.framing = self.framing.under(&self.plan, rules, former_weigh);
         self.buffer.traces.widen_leaves(rules.leaf_words() - 1);
         let policies = rules.policy_names().len().max(self.ledger.policies.len());
         self.ledger.policies.resize(policies, PolicyCounts::default());
@@ -272,7 +277,7 @@ impl Shard {
     fn scan_trace_again(&mut self, entry: u32) {
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
-        let bytes = self.buffer.traces.get(entry).seen.bytes;
+        let Trace { seen: Summary { bytes, .. }, generation, .. } = *self.buffer.traces.get(entry);
         self.buffer.forget_evidence(entry, self.rules.generation());
         let mut pieces = Pieces::default();
         let mut scanned = 0;
@@ -304,8 +309,15 @@ impl Shard {
             }
         }
         assert_eq!(scanned, fragments.len(), "what was accepted once is accepted again");
-        // What was around the spans when they came is not around them any more.
-        self.buffer.traces.get_mut(entry).seen.bytes = bytes;
+        self.buffer.traces.get_mut(entry).seen.bytes = match self.framing {
+            // Its spans came when nothing asked for it.
+            Framing::Counted(since) if generation < since => {
+                let spans = self.buffer.traces.get(entry).seen.bytes;
+                spans.saturating_add(self.framing_of(&fragments))
+            }
+            // What was around the spans when they came is not around them any more.
+            _ => bytes,
+        };
         self.fragments = fragments;
         self.ledger.traces.scanned_again += 1;
     }

@@ -20,6 +20,17 @@ pub(super) fn check<'a>(check: &'a Check, target: &Target<'a>) -> Result<bool, F
     }
 }
 
+/// Whether a condition is false for a reason that is seen at once: it, or the first of parts that are all to hold, is a
+/// simple one and false.
+#[inline(always)]
+pub(super) fn is_plainly_false<'a>(check: &'a Check, target: &Target<'a>) -> bool {
+    let first = match check {
+        Check::All(parts) => parts.first().unwrap_or(check),
+        check => check,
+    };
+    simple(first, target) == Some(false)
+}
+
 /// The outcome of a condition on what has been read already; none where it takes more.
 #[inline(always)]
 fn simple<'a>(check: &'a Check, target: &Target<'a>) -> Option<bool> {
@@ -47,6 +58,8 @@ fn simple<'a>(check: &'a Check, target: &Target<'a>) -> Option<bool> {
         }
         Check::IsRoot => target.facts?.is_root,
         Check::Name { text, is_equal } => (*target.facts?.name == **text) == *is_equal,
+        Check::NameEnd { text, is_prefix: true } => target.facts?.name.starts_with(text),
+        Check::NameEnd { text, is_prefix: false } => target.facts?.name.ends_with(text),
         _ => return None,
     })
 }
@@ -64,7 +77,8 @@ fn compound<'a>(check_: &'a Check, target: &Target<'a>) -> Result<bool, Failure>
         | Check::Number { .. }
         | Check::Elapsed { .. }
         | Check::IsRoot
-        | Check::Name { .. } => Err(Failure::Missing),
+        | Check::Name { .. }
+        | Check::NameEnd { .. } => Err(Failure::Missing),
         Check::Constant(value) => Ok(*value),
         Check::Failing(failure) => Err(*failure),
         Check::Not(inner) => Ok(!check(inner, target)?),

@@ -50,6 +50,11 @@ pub(super) enum Check {
         text: Box<[u8]>,
         is_equal: bool,
     },
+    /// The span's name begins with a text, or ends with it.
+    NameEnd {
+        text: Box<[u8]>,
+        is_prefix: bool,
+    },
     Holds(Node),
 }
 
@@ -134,6 +139,7 @@ impl Builder<'_> {
                 Node::Call(call) if call.function == Function::IsRootSpan && call.keys.is_empty() => {
                     (Check::IsRoot, false)
                 }
+                Node::Call(call) => (name_end(&call).unwrap_or_else(|| Check::Holds(Node::Call(call))), false),
                 node => (Check::Holds(node), false),
             },
         })
@@ -326,6 +332,27 @@ fn with_constant(comparison: Comparison, node: Node, constant: Value<'static>) -
             Check::Elapsed { comparison, duration }
         }
         (_, _, constant, _) => Check::Compare(comparison, node, Node::Constant(constant)),
+    }
+}
+
+/// Whether what a converter comes to depends on nothing but what it is called with. A time whose year is not told is of
+/// the span's.
+pub(super) fn is_of_its_arguments(function: Function) -> bool {
+    !matches!(function, Function::IsRootSpan | Function::Time)
+}
+
+/// A question about the beginning or end of the span's name.
+fn name_end(call: &Call) -> Option<Check> {
+    let is_prefix = match call.function {
+        Function::HasPrefix => true,
+        Function::HasSuffix => false,
+        _ => return None,
+    };
+    match (&*call.arguments, &*call.keys) {
+        ([Some(Given::One(Node::Field(Field::Name))), Some(Given::One(Node::Constant(Value::Text(text))))], []) => {
+            Some(Check::NameEnd { text: (&**text).into(), is_prefix })
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Conditions on built spans, as the Collector evaluates them.
 
 mod fixture;
+mod needs;
 
 use super::*;
 use crate::intake::Intake;
