@@ -8,6 +8,7 @@ use crate::cli::{EXIT_CONFIGURATION, print, say};
 use crate::source::ConfigurationSource;
 use capture::Capture;
 use report::{Comparison, Report};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ pub fn run(request: &Request) -> ExitCode {
         // A request that one set of rules takes is taken by the other: both scan alike.
         let outcome = capture.read(path, &mut |body| {
             let mut taken = Ok(Default::default());
-            for side in &mut sides {
-                taken = side.take(body);
+            for (_, trial) in sides.iter_mut().flatten() {
+                taken = trial.take(body);
             }
             taken
         });
@@ -64,20 +65,54 @@ pub fn run(request: &Request) -> ExitCode {
         say("no span was found in what was given: is it a capture of traces?");
         return ExitCode::from(EXIT_NO_INPUT);
     }
-    let mut reports = sides.into_iter().map(Report::of);
-    let Some(report) = reports.next() else { return ExitCode::from(EXIT_CONFIGURATION) };
-    let comparison = reports.next().map(|other| Comparison::of(&report, other));
-    if request.json {
-        print(&format!("{}\n", report::json(&capture, &report, comparison.as_ref())));
-    } else {
+    let mut sides = sides.into_iter();
+    let tried = sides.next().unwrap_or_default();
+    let mut against = sides.next().map(Counterparts);
+    let mut said = Vec::new();
+    for (name, trial) in tried {
+        let report = Report::of(trial);
+        let other = against.as_mut().and_then(|against| against.take(&name));
+        let comparison = other.map(|other| Comparison::of(&report, Report::of(other)));
+        if request.json {
+            said.push((name, report::json(&capture, &report, comparison.as_ref())));
+            continue;
+        }
+        if !name.is_empty() {
+            print(&format!("{}pipeline {name}\n\n", if said.is_empty() { "" } else { "\n" }));
+        }
         print(&report::text(&capture, &report, comparison.as_ref()));
+        said.push((name, Value::Null));
+    }
+    if request.json {
+        print(&format!("{}\n", report::of_pipelines(said)));
+    }
+    for (name, _) in against.into_iter().flat_map(|against| against.0) {
+        say(&format!("pipeline {name} is in the other configuration only, and is compared with nothing"));
     }
     ExitCode::SUCCESS
 }
 
-fn side(path: &Path) -> Result<Trial, Vec<String>> {
+/// The trials of the other configuration that nothing was compared with yet.
+struct Counterparts(Side);
+
+impl Counterparts {
+    /// The one of the same name; the only one of a configuration without pipelines is that of the first.
+    fn take(&mut self, name: &str) -> Option<Trial> {
+        let same = self.0.iter().position(|(other, _)| other == name);
+        let only = (self.0.len() == 1 && self.0[0].0.is_empty() || name.is_empty()).then_some(0);
+        let position = same.or(only).filter(|position| *position < self.0.len())?;
+        Some(self.0.remove(position).1)
+    }
+}
+
+/// A configuration's trials, by the names of its pipelines.
+type Side = Vec<(String, Trial)>;
+
+fn side(path: &Path) -> Result<Side, Vec<String>> {
     let loaded = ConfigurationSource::of_file(path).load()?;
-    let sampling = &loaded.config.sampling;
-    let rules = Rules::compile(sampling).map_err(|error| vec![format!("{}: {error}", path.display())])?;
-    Ok(Trial::new(Arc::new(rules), sampling))
+    let trials = loaded.config.samplings().map(|(name, sampling)| {
+        let rules = Rules::compile(sampling).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+        Ok((name.to_string(), Trial::new(Arc::new(rules), sampling)))
+    });
+    trials.collect()
 }

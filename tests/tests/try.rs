@@ -1,6 +1,6 @@
 //! `tailwater try` on captures in every form, and shadow policies, offline and in a running node.
 
-#![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -243,4 +243,38 @@ fn span_ingest_is_tried_piece_by_piece() {
         assert_eq!(said["seen"]["spans"], 2, "{said}");
         assert_eq!(said["kept"]["traces"], kept, "{said}");
     }
+}
+
+#[test]
+fn every_pipeline_is_tried_and_compared_with_its_namesake() {
+    let directory = TempDir::new().unwrap();
+    let request = directory.path().join("request.pb");
+    let all = requests().into_iter().flat_map(|request| request.resource_spans).collect();
+    std::fs::write(&request, ExportTraceServiceRequest { resource_spans: all }.encode_to_vec()).unwrap();
+    let write = |name: &str, first: &str, second: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(
+            &path,
+            format!(
+                "pipelines:
+  {first}: {{policies: [{{name: errors, type: status_code, status_code: {{status_codes: [ERROR]}}}}]}}
+  {second}: {{policies: [{{name: two, type: span_count, span_count: {{min_spans: 2}}}}]}}
+"
+            ),
+        )
+        .unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let (new, old) = (write("new.yaml", "a", "b"), write("old.yaml", "c", "a"));
+    let arguments = ["--config", &new, "--against", &old, request.to_str().unwrap()];
+    let (code, text) = tried(&[&arguments[..], &["--json"]].concat());
+    let (json, told) = text.split_once('\n').unwrap();
+    let said: Value = serde_json::from_str(json).unwrap();
+    let [first, second] = said["pipelines"].as_array().unwrap().as_slice() else { panic!("{text}") };
+    assert_eq!((code, &first["pipeline"], &first["kept"]["traces"]), (Some(0), &json!("a"), &json!(6)), "{text}");
+    assert_eq!((&second["pipeline"], &second["kept"]["traces"]), (&json!("b"), &json!(3)), "{text}");
+    assert_eq!(first["against"]["kept"]["traces"], json!(3), "its namesake counts spans: {text}");
+    assert!(second["against"].is_null() && told.contains("pipeline c is in the other"), "{text}");
+    let (_, text) = tried(&arguments);
+    assert!(text.contains("pipeline a\n") && text.contains("pipeline b\n"), "{text}");
 }

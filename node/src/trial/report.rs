@@ -211,6 +211,20 @@ pub fn json(capture: &Capture, report: &Report, comparison: Option<&Comparison>)
     said
 }
 
+/// The objects of all pipelines as one; that of the only way as it is.
+pub fn of_pipelines(mut said: Vec<(String, Value)>) -> Value {
+    match said.as_slice() {
+        [(name, _)] if name.is_empty() => said.swap_remove(0).1,
+        _ => {
+            let each = said.into_iter().map(|(name, mut said)| {
+                said["pipeline"] = name.into();
+                said
+            });
+            json!({ "pipelines": each.collect::<Vec<_>>() })
+        }
+    }
+}
+
 /// For people.
 pub fn text(capture: &Capture, report: &Report, comparison: Option<&Comparison>) -> String {
     let mut out = String::new();
