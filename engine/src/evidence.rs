@@ -200,6 +200,14 @@ impl TraceHead {
         for row in &mut self.rows[first..] {
             row.seen.absorb(rules, record, &mut row.more, record_more);
         }
+        // The key must not depend on the randomness, or sums by key would not add up: it is that of the spans which are
+        // there at any.
+        if let Some((lowest, others)) = self.rows.split_first_mut() {
+            let keys = rules.key_count();
+            for row in others {
+                row.more[..keys].copy_from_slice(&lowest.more[..keys]);
+            }
+        }
         !is_counted_elsewhere
     }
 }
