@@ -256,6 +256,10 @@ pub struct PolicyCounts {
     pub decided: u64,
     /// Spans of those.
     pub decided_spans: u64,
+    /// Bytes of those spans.
+    pub decided_bytes: u64,
+    /// Traces kept in its name that no other policy sampled.
+    pub alone: u64,
 }
 
 impl PolicyCounts {
@@ -266,10 +270,12 @@ impl PolicyCounts {
         self.unmatched += u64::from(!matched);
     }
 
-    /// Counts a trace of so many spans as kept in the policy's name.
-    pub fn decide(&mut self, spans: u32) {
+    /// Counts a trace of so many spans and bytes as kept in the policy's name; with `is_alone` no other sampled it.
+    pub fn decide(&mut self, spans: u32, bytes: u32, is_alone: bool) {
         self.decided += 1;
         self.decided_spans += u64::from(spans);
+        self.decided_bytes += u64::from(bytes);
+        self.alone += u64::from(is_alone);
     }
 }
 
@@ -301,6 +307,8 @@ impl Ledger {
             mine.failed += theirs.failed;
             mine.decided += theirs.decided;
             mine.decided_spans += theirs.decided_spans;
+            mine.decided_bytes += theirs.decided_bytes;
+            mine.alone += theirs.alone;
         }
         self.refused.requests += other.refused.requests;
         self.refused.spans += other.refused.spans;

@@ -227,7 +227,7 @@ fn items(page: &mut Page, books: &[Books<'_>]) {
 /// A counter of traces, its help, and how to read it off the books.
 type TraceCounter = (&'static str, &'static str, fn(&TraceCounts) -> u64);
 
-const TRACE_COUNTERS: [TraceCounter; 7] = [
+const TRACE_COUNTERS: [TraceCounter; 8] = [
     ("tailwater_traces_started_total", "Traces whose first span came.", |counts| counts.started),
     ("tailwater_traces_kept_total", "Traces judged and kept.", |counts| counts.kept),
     ("tailwater_traces_dropped_total", "Traces judged and dropped.", |counts| counts.dropped),
@@ -237,6 +237,11 @@ const TRACE_COUNTERS: [TraceCounter; 7] = [
     ("tailwater_traces_decided_at_drain_total", "Traces judged because the node was stopping.", |counts| {
         counts.decided_at_drain
     }),
+    (
+        "tailwater_verdicts_forgotten_total",
+        "Remembered verdicts that gave way to newer ones; a later span begins its trace anew.",
+        |counts| counts.verdicts_forgotten,
+    ),
     (
         "tailwater_cold_spans_total",
         "Spans of undecided traces whose bytes were given up in memory, to be read from the log if they are kept.",
@@ -285,6 +290,10 @@ fn policies(page: &mut Page, books: &[Books<'_>]) {
     page.family("tailwater_policy_traces_kept_total", Type::Counter, help, by_policy(|counts| counts.decided));
     let help = "Spans of the traces kept in the name of a policy.";
     page.family("tailwater_policy_spans_kept_total", Type::Counter, help, by_policy(|counts| counts.decided_spans));
+    let help = "Bytes of those spans, as they came.";
+    page.family("tailwater_policy_bytes_kept_total", Type::Counter, help, by_policy(|counts| counts.decided_bytes));
+    let help = "Traces that no other policy would have kept, of those that were asked: none after the first that samples, where sample_on_first_match or span-ingest says so.";
+    page.family("tailwater_policy_traces_kept_alone_total", Type::Counter, help, by_policy(|counts| counts.alone));
 }
 
 fn cores(page: &mut Page, books: &[Books<'_>]) {

@@ -178,3 +178,21 @@ fn a_second_signal_ends_a_drain_that_cannot_end() {
     });
     assert_eq!(status.code(), Some(3));
 }
+
+#[test]
+fn what_is_documented_of_the_metrics_is_exposed_and_the_other_way_round() {
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let node = Tailwater::start(&["--exporters-otlp-endpoints", &format!("http://{nowhere}")]);
+    let (_, text) = node.get("/metrics");
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE tailwater_")?.split(' ').next());
+    let exposed: std::collections::BTreeSet<&str> = families.collect();
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md")).unwrap();
+    let is_name = |character: char| character.is_ascii_lowercase() || character == '_';
+    let words = page.split("tailwater_").skip(1);
+    let documented: std::collections::BTreeSet<&str> =
+        words.map(|rest| rest.split(|character| !is_name(character)).next().unwrap()).collect();
+    let missing: Vec<_> = documented.iter().filter(|name| !exposed.contains(*name)).collect();
+    assert!(missing.is_empty(), "documented and not exposed: {missing:?}");
+    let untold: Vec<_> = exposed.iter().filter(|name| !documented.contains(*name)).collect();
+    assert!(untold.is_empty(), "exposed and not documented: {untold:?}");
+}

@@ -216,6 +216,30 @@ fn a_shadow_is_counted_and_has_no_effect() {
     };
     assert_eq!(of("votes_total", ",matched=\"true\""), 4.0);
     assert_eq!((of("traces_kept_total", ""), of("spans_kept_total", "")), (2.0, 2.0), "what it would have kept more");
+    assert_eq!(of("traces_kept_alone_total", ""), 2.0);
+
+    // The same figures as a trial of the same rules on the same traces.
+    let capture = directory.path().join("request.pb");
+    let all = requests().into_iter().flat_map(|request| request.resource_spans).collect();
+    std::fs::write(&capture, ExportTraceServiceRequest { resource_spans: all }.encode_to_vec()).unwrap();
+    let (code, text) = tried(&["--config", file.to_str().unwrap(), "--json", capture.to_str().unwrap()]);
+    let said: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(code, Some(0), "{text}");
+    for policy in said["policies"].as_array().unwrap() {
+        let name = policy["policy"].as_str().unwrap();
+        let shadow = if policy["kind"] == "shadow" { ",shadow=\"true\"" } else { "" };
+        let live = |family: &str, more: &str| {
+            metrics[&format!("tailwater_policy_{family}{{policy=\"{name}\"{shadow}{more}}}")]
+        };
+        let tried = |pointer: &str| policy.pointer(pointer).and_then(Value::as_f64).unwrap();
+        assert_eq!(live("votes_total", ",matched=\"true\""), tried("/matched"), "{name}");
+        assert_eq!(live("traces_kept_total", ""), tried("/first/traces"), "{name}");
+        assert_eq!(live("spans_kept_total", ""), tried("/first/spans"), "{name}");
+        assert_eq!(live("bytes_kept_total", ""), tried("/first/bytes"), "{name}");
+        if shadow.is_empty() {
+            assert_eq!(live("traces_kept_alone_total", ""), tried("/alone/traces"), "{name}");
+        }
+    }
 }
 
 /// Leans on `Trial::new`, which asks about pieces where the node would.

@@ -54,6 +54,7 @@ impl Rules {
     ) -> Ballot {
         let mut first = None;
         let mut first_class = None;
+        let mut sampled = 0_u32;
         for index in &self.order {
             let policy = &self.policies[usize::from(*index)];
             let mut class = None;
@@ -79,6 +80,7 @@ impl Rules {
             if policy.is_drop {
                 return Ballot::dropped(DropReason::DropPolicy);
             }
+            sampled += 1;
             if first.is_none() {
                 (first, first_class) = (Some(*index), class);
             }
@@ -87,7 +89,7 @@ impl Rules {
             }
         }
         let Some(index) = first else { return Ballot::dropped(DropReason::NotSampled) };
-        counts[usize::from(index)].decide(evidence.seen.spans);
+        counts[usize::from(index)].decide(evidence.seen.spans, evidence.seen.bytes, sampled == 1);
         Ballot::kept(index, first_class, 0)
     }
 
@@ -101,12 +103,15 @@ impl Rules {
         limits: &Limits,
         counts: &mut [PolicyCounts],
     ) -> Ballot {
+        let mut sampled = 0_u32;
         let mut count = |index: u16, threshold: Option<u64>| {
             let count = &mut counts[usize::from(index)];
             match threshold {
                 Some(threshold) => count.vote(threshold <= randomness),
                 None => count.failed += 1,
             }
+            let samples = threshold.is_some_and(|threshold| threshold <= randomness);
+            sampled += u32::from(samples && !self.policies[usize::from(index)].is_drop);
         };
         let outcome = self.outcome(evidence, limits, &mut count);
         if outcome.is_dropped {
@@ -115,7 +120,7 @@ impl Rules {
         let Some(index) = outcome.policy.filter(|_| outcome.threshold <= randomness) else {
             return Ballot::dropped(DropReason::NotSampled);
         };
-        counts[usize::from(index)].decide(evidence.seen.spans);
+        counts[usize::from(index)].decide(evidence.seen.spans, evidence.seen.bytes, sampled == 1);
         let sub_policy = self.policies[usize::from(index)].node.class(evidence, limits, randomness);
         let threshold = self.threshold_over(outcome.threshold, evidence, rows, limits);
         Ballot::kept(index, sub_policy, threshold)
@@ -154,7 +159,8 @@ impl Rules {
                 (true, true) => return Some(Ballot::dropped(DropReason::DropPolicy)),
                 (true, false) => may_be_dropped = true,
                 (false, true) => {
-                    count.decide(evidence.seen.spans);
+                    // The policies after it are not asked.
+                    count.decide(evidence.seen.spans, evidence.seen.bytes, true);
                     return Some(Ballot::kept(*index, None, threshold));
                 }
                 (false, false) => {}

@@ -38,7 +38,7 @@ impl Rules {
             let changes =
                 if policy.is_drop { is_kept } else { ballot.drop_reason == DropReason::NotSampled && !is_kept };
             if matched && changes {
-                count.decide(evidence.seen.spans);
+                count.decide(evidence.seen.spans, evidence.seen.bytes, !policy.is_drop);
             }
         }
     }

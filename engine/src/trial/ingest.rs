@@ -195,7 +195,7 @@ impl Ingest {
         for trace in &self.traces {
             let spans = trace.seen.spans;
             for (vote, flags) in self.votes.iter_mut().zip(&trace.votes) {
-                *vote = counts(*flags, spans);
+                *vote = counts(*flags, spans, trace.seen.bytes);
             }
             let ballot = trace.ballot.unwrap_or(Ballot::dropped(DropReason::NotSampled));
             let Told { id, seen, .. } = trace;
@@ -205,7 +205,7 @@ impl Ingest {
 }
 
 /// The votes on all pieces as one vote on the trace.
-fn counts(flags: u8, spans: u32) -> PolicyCounts {
+fn counts(flags: u8, spans: u32, bytes: u32) -> PolicyCounts {
     let mut counts = PolicyCounts::default();
     if flags & (MATCHED | UNMATCHED) != 0 {
         counts.vote(flags & MATCHED != 0);
@@ -213,7 +213,7 @@ fn counts(flags: u8, spans: u32) -> PolicyCounts {
         counts.failed = u64::from(flags & FAILED != 0);
     }
     if flags & DECIDED != 0 {
-        counts.decide(spans);
+        counts.decide(spans, bytes, true);
     }
     counts
 }
