@@ -22,6 +22,7 @@ pub use value::Value;
 
 use super::attribute::{AttributeRules, Memory};
 use need::Needs;
+use prepare::Shared;
 use program::{Builder, Check, ProgramError};
 use tailwater_config::ottl::{Context, OttlError, parse};
 use tailwater_config::sampling::ErrorMode;
@@ -104,6 +105,7 @@ pub struct OttlRules {
     /// By word of leaves: the `matched` bits that have a `failed` bit behind them.
     exclusive: Vec<u64>,
     needs_scope: bool,
+    shared: Shared,
 }
 
 /// What a policy says of one span.
@@ -123,7 +125,7 @@ impl OttlRules {
         error_mode: ErrorMode,
         leaves: OttlLeaves,
     ) -> Result<(), OttlRulesError> {
-        let mut builder = Builder { attributes, needs_scope: false };
+        let mut builder = Builder { attributes, needs_scope: false, shared: &mut self.shared };
         let mut compile = |texts: &[String], context: Context| -> Result<Vec<Check>, OttlRulesError> {
             texts.iter().map(|text| compiled(&mut builder, text, context)).collect()
         };

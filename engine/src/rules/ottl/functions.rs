@@ -12,10 +12,12 @@ mod severity;
 mod text;
 mod time;
 mod url;
+mod user_agent;
 mod zone;
 
 pub(super) use severity::Levels;
 pub(super) use time::rfc3339;
+pub(super) use user_agent::UserAgents;
 pub use zone::Zone;
 
 use super::Failure;
@@ -94,14 +96,17 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
             _ => Err(Failure::Value),
         },
         F::URL => url::map(&arguments),
+        F::UserAgent => match &call.prepared {
+            Prepared::UserAgents(known) => user_agent::map(&arguments, known),
+            _ => Err(Failure::Value),
+        },
         F::ConvertAttributesToElementsXML
         | F::ConvertTextToElementsXML
         | F::GetXML
         | F::InsertXML
         | F::ParseSimplifiedXML
         | F::ParseXML
-        | F::RemoveXML
-        | F::UserAgent => Err(Failure::Missing),
+        | F::RemoveXML => Err(Failure::Missing),
         F::Duration
         | F::Hours
         | F::Microseconds

@@ -2,13 +2,34 @@
 
 use super::Failure;
 use super::evaluate;
-use super::functions::{Levels, Zone};
+use super::functions::{Levels, UserAgents, Zone};
 use super::program::{Node, ProgramError};
 use super::target::Target;
 use super::value::Value;
+use std::sync::Arc;
 use tailwater_config::ottl::grok::Grok;
 use tailwater_config::ottl::{Argument, Expression, Function, grok_of, time_format};
 use tailwater_config::pattern::{self, Pattern};
+
+/// What the conditions of all policies share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    user_agents: Option<Arc<UserAgents>>,
+}
+
+impl Shared {
+    fn user_agents(&mut self) -> Result<Arc<UserAgents>, ProgramError> {
+        let known = match self.user_agents.take() {
+            Some(known) => known,
+            None => {
+                let compiled = UserAgents::compile();
+                Arc::new(compiled.map_err(|reason| ProgramError::Pattern("UserAgent".to_string(), reason))?)
+            }
+        };
+        self.user_agents = Some(Arc::clone(&known));
+        Ok(known)
+    }
+}
 
 /// What a call needs besides its arguments.
 #[derive(Debug)]
@@ -17,11 +38,16 @@ pub(super) enum Prepared {
     Pattern(Pattern),
     Grok(Box<Grok>),
     Levels(Result<Levels, Failure>),
+    UserAgents(Arc<UserAgents>),
     Zone(Zone),
 }
 
 impl Prepared {
-    pub(super) fn of(function: Function, arguments: &[Option<Argument>]) -> Result<Self, ProgramError> {
+    pub(super) fn of(
+        function: Function,
+        arguments: &[Option<Argument>],
+        shared: &mut Shared,
+    ) -> Result<Self, ProgramError> {
         let literal = |index: usize| match arguments.get(index) {
             Some(Some(Argument::One(expression))) if expression.is_literal() => Some(expression),
             _ => None,
@@ -44,6 +70,7 @@ impl Prepared {
                 let location = text(2).and_then(time_format::location);
                 Self::Zone(location.map_or(Zone::Utc, Zone::from))
             }
+            (Function::UserAgent, _) => Self::UserAgents(shared.user_agents()?),
             _ => Self::Nothing,
         })
     }

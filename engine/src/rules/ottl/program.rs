@@ -3,7 +3,7 @@
 use super::Failure;
 use super::compare::compare;
 use super::evaluate;
-use super::prepare::{Prepared, depends_on_span};
+use super::prepare::{Prepared, Shared, depends_on_span};
 use super::target::Target;
 use super::value::{List, ListKind, Map, Value};
 use crate::rules::attribute::{AttributeRules, Site};
@@ -114,6 +114,7 @@ pub(super) enum ProgramError {
 pub(super) struct Builder<'r> {
     pub(super) attributes: &'r mut AttributeRules,
     pub(super) needs_scope: bool,
+    pub(super) shared: &'r mut Shared,
 }
 
 impl Builder<'_> {
@@ -246,7 +247,7 @@ impl Builder<'_> {
         arguments: &[Option<Argument>],
         keys: &[Key],
     ) -> Result<(Node, bool), ProgramError> {
-        let prepared = Prepared::of(function, arguments)?;
+        let prepared = Prepared::of(function, arguments, self.shared)?;
         let given = arguments.iter().map(|argument| {
             Ok(match argument {
                 None => None,
