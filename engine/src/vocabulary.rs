@@ -176,6 +176,9 @@ impl Unit {
     }
 }
 
+/// The number of a policy of which no name is known: of a verdict of a former run.
+pub const UNKNOWN_POLICY: u16 = u16::MAX;
+
 /// What a kept span leaves with, as much of it as must be known when it is read from the log again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanMark(u64);

@@ -92,6 +92,7 @@ impl Rules {
             relative: compiler.relative,
             annotations: compiler.annotations,
             policies,
+            named_only: Vec::new(),
             order,
             shadows,
             leaf_count,
