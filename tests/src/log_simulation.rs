@@ -26,7 +26,9 @@ use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::log::stream::Operation;
 use tailwater_engine::route::Route;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit, Verdict};
+use tailwater_engine::vocabulary::{
+    Annotations, Destinations, Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit, Verdict,
+};
 use tailwater_proto::otlp::Signal;
 
 /// What one run may vary.
@@ -639,6 +641,7 @@ impl LogWorld {
                     policy: entry.policy,
                     threshold: entry.threshold,
                     is_hashed: entry.is_hashed,
+                    annotations: Annotations::NONE,
                 }),
             );
             core.lane.journal().note(*entry);

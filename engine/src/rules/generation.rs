@@ -20,7 +20,8 @@ impl Rules {
     /// # Errors
     /// `RulesError`; also when more names have been seen since the start than have numbers.
     pub fn compile_after(sampling: &Sampling, former: &Self) -> Result<Self, RulesError> {
-        let mut rules = Self::compile(sampling)?;
+        // A number is never given to other annotations: traces are remembered with them.
+        let mut rules = Self::compile_with(sampling, former.annotations.clone())?;
         // One change a second lasts for 136 years.
         rules.generation = former.generation.saturating_add(1);
         rules.renumber(former)?;
@@ -37,7 +38,7 @@ impl Rules {
             HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
         let numbered = (0..).zip(&self.policies).filter(|(_, policy)| !policy.is_shadow);
         known.extend(numbered.map(|(number, policy)| (policy.name.clone(), number)));
-        let mut number_of = |name: &String| {
+        let number_of = |name: &String| {
             if let Some(number) = known.get(name) {
                 return *number;
             }
