@@ -32,8 +32,9 @@ pub struct MemoryPlan {
 
 /// Bytes of an open connection besides its windows: TLS and HTTP/2 state, task, socket buffers in user space.
 const CONNECTION_BYTES: u64 = 32 * KIB;
-/// Bytes of a remembered verdict: its hash, policy and threshold, and its slot in the index at a load of one third.
-const VERDICT_BYTES: u64 = 42;
+/// Bytes of a remembered verdict: its hash, policy, threshold and annotations, and its slot in the index at a load of one
+/// third.
+const VERDICT_BYTES: u64 = 48;
 /// Bytes of a verdict with its reason.
 pub const EXPLAINED_VERDICT_BYTES: u64 = 80;
 /// Bytes of what is known of the durations of each kind of trace, for one relative latency on one shard.

@@ -2,6 +2,8 @@
 //! is found by the keyed hash of the whole trace id. When a memory is full the oldest verdict gives way, except
 //! that one which a late span has asked for since the hand last passed gets another turn.
 
+use crate::vocabulary::Annotations;
+
 /// How a trace was kept: what its late spans leave with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptBy {
@@ -11,6 +13,8 @@ pub struct KeptBy {
     pub threshold: u64,
     /// The trace's randomness is a hash of its id.
     pub is_hashed: bool,
+    /// What its spans get besides.
+    pub annotations: Annotations,
 }
 
 /// Set in a stored threshold when the trace's randomness is a hash of its id.
@@ -23,6 +27,7 @@ pub struct VerdictMemory {
     hashes: Vec<u64>,
     policies: Vec<u16>,
     thresholds: Vec<u64>,
+    annotations: Vec<Annotations>,
     keeps_policies: bool,
     verdicts_max: usize,
     hand: usize,
@@ -42,6 +47,7 @@ impl VerdictMemory {
             hashes: Vec::with_capacity(verdicts_max),
             policies: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
             thresholds: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
+            annotations: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
             keeps_policies,
             verdicts_max,
             hand: 0,
@@ -51,7 +57,9 @@ impl VerdictMemory {
     /// Bytes of a full memory.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
-        self.verdicts_max * (size_of::<u64>() + if self.keeps_policies { size_of::<(u16, u64)>() } else { 0 })
+        self.verdicts_max
+            * (size_of::<u64>()
+                + if self.keeps_policies { size_of::<u16>() + size_of::<u64>() + size_of::<Annotations>() } else { 0 })
     }
 
     /// Remembers a verdict; `kept` is `None` where only dropped traces are remembered. Returns its position and the hash (without its highest bit) of the verdict that gave way, or
@@ -62,8 +70,9 @@ impl VerdictMemory {
         }
         if self.hashes.len() < self.verdicts_max {
             self.hashes.push(hash & !ASKED);
-            if let Some(KeptBy { policy, threshold, is_hashed }) = kept {
+            if let Some(KeptBy { policy, threshold, is_hashed, annotations }) = kept {
                 self.policies.push(policy);
+                self.annotations.push(annotations);
                 self.thresholds.push(if is_hashed { threshold | HASHED } else { threshold });
             }
             return Some((u32::try_from(self.hashes.len() - 1).ok()?, None));
@@ -77,8 +86,9 @@ impl VerdictMemory {
         }
         let position = self.hand;
         let before = std::mem::replace(&mut self.hashes[position], hash & !ASKED);
-        if let Some(KeptBy { policy, threshold, is_hashed }) = kept {
+        if let Some(KeptBy { policy, threshold, is_hashed, annotations }) = kept {
             self.policies[position] = policy;
+            self.annotations[position] = annotations;
             self.thresholds[position] = if is_hashed { threshold | HASHED } else { threshold };
         }
         self.hand = (self.hand + 1) % self.verdicts_max;
@@ -103,7 +113,8 @@ impl VerdictMemory {
     pub fn kept_by(&self, position: u32) -> Option<KeptBy> {
         let policy = *self.policies.get(position as usize)?;
         let stored = *self.thresholds.get(position as usize)?;
-        Some(KeptBy { policy, threshold: stored & !HASHED, is_hashed: stored & HASHED != 0 })
+        let annotations = *self.annotations.get(position as usize)?;
+        Some(KeptBy { policy, threshold: stored & !HASHED, is_hashed: stored & HASHED != 0, annotations })
     }
 }
 
@@ -114,7 +125,8 @@ mod tests {
     #[test]
     fn the_oldest_gives_way_unless_it_was_asked_for() {
         let mut memory = VerdictMemory::new(3, true);
-        let kept = Some(KeptBy { policy: 7, threshold: 1 << 55, is_hashed: true });
+        let kept =
+            Some(KeptBy { policy: 7, threshold: 1 << 55, is_hashed: true, annotations: Annotations::of(&[2, 0]) });
         for hash in [10u64, 20, 30] {
             assert_eq!(memory.remember(hash, kept).unwrap().1, None);
         }

@@ -53,6 +53,8 @@ pub struct Rules {
     /// Encoded attributes that kept spans get.
     annotations: Vec<Vec<u8>>,
     policies: Vec<CompiledPolicy>,
+    /// Numbers of policies that have never been in force since the start.
+    named_only: Vec<u16>,
     /// Indexes into `policies` in the order of evaluation: drop policies first.
     order: Vec<u16>,
     /// Those that are evaluated without an effect.

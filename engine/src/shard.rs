@@ -439,19 +439,26 @@ impl Shard {
         host: &mut impl Host,
     ) {
         let kept = self.kept.touch(position);
-        let unit =
-            KeptUnit { unit, mark: kept.map_or(SpanMark::NONE, |kept| SpanMark::new(kept.threshold, kept.is_hashed)) };
+        let span_mark = kept.map_or(SpanMark::NONE, |kept| self.span_mark(kept, true));
+        let unit = KeptUnit { unit, mark: span_mark };
         let mark = kept.filter(|_| self.rules.is_by_randomness()).map(|kept| self.late_mark(record, kept));
         let mark = mark.filter(|mark| record.head != 0 || !mark.is_plain());
         self.ledger.traces.late_kept_spans += 1;
         self.ledger.spans.exporting += 1;
-        let Some(kept) = kept.filter(|_| self.plan.record_policy) else {
-            return self.export_span(now, (scope, unit, bytes), mark, host);
+        let annotations = self.rules.encoded_annotations(span_mark.annotations().numbers());
+        let Some((policy, is_late)) = span_mark.label() else {
+            return self.export_span(now, (scope, unit, bytes), mark, &annotations, host);
         };
-        let mut label = OpenLabel::new(kept.policy, None, true);
+        let mut label = OpenLabel::new(policy, None, is_late);
         let with_label = label.scope(scope, &self.rules, &mut self.buffer.envelopes);
-        self.export_span(now, (with_label, unit, bytes), mark, host);
+        self.export_span(now, (with_label, unit, bytes), mark, &annotations, host);
         label.close(&mut self.buffer.envelopes);
+    }
+
+    /// What has to be known of a kept span to send it, late or not.
+    fn span_mark(&self, kept: KeptBy, is_late: bool) -> SpanMark {
+        let mark = SpanMark::new(kept.threshold, kept.is_hashed).annotated(kept.annotations);
+        if self.plan.record_policy { mark.labelled(kept.policy, is_late) } else { mark }
     }
 
     /// What a span leaves with that came after its trace was kept.

@@ -176,28 +176,117 @@ impl Unit {
     }
 }
 
+/// The number of a policy of which no name is known: of a verdict of a former run.
+pub const UNKNOWN_POLICY: u16 = u16::MAX;
+
+/// Annotations that a trace is remembered with. Rules that nest more annotating samplers than that are rare; late spans
+/// of their traces go without the rest.
+const ANNOTATIONS_MAX: usize = 3;
+
+/// The annotations of a kept trace, by their numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Annotations {
+    /// One more than each number; 0 for none.
+    places: [u16; ANNOTATIONS_MAX],
+}
+
+impl Annotations {
+    /// None.
+    pub const NONE: Self = Self { places: [0; ANNOTATIONS_MAX] };
+
+    /// The first of these.
+    #[must_use]
+    pub fn of(numbers: &[u16]) -> Self {
+        let mut places = [0; ANNOTATIONS_MAX];
+        for (place, number) in places.iter_mut().zip(numbers) {
+            *place = number.saturating_add(1);
+        }
+        Self { places }
+    }
+
+    /// Their numbers.
+    pub fn numbers(self) -> impl Iterator<Item = u16> {
+        self.places.into_iter().filter_map(|place| place.checked_sub(1))
+    }
+}
+
 /// What a kept span leaves with, as much of it as must be known when it is read from the log again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SpanMark(u64);
+pub struct SpanMark {
+    /// A threshold below 2^56, and flags above it.
+    kept: u64,
+    /// With `LABELLED`: the policy.
+    policy: u16,
+    annotations: Annotations,
+}
 
 impl SpanMark {
     /// Of a span that was kept for certain, and of what is no span.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self::new(0, false);
     /// Too many different ones were waiting: with what threshold the span was kept is not known any more.
-    pub const UNKNOWN: Self = Self(u64::MAX);
+    pub const UNKNOWN: Self = Self { kept: u64::MAX, policy: 0, annotations: Annotations::NONE };
     /// Set when the trace's randomness is a hash of its id.
     const HASHED: u64 = 1 << 63;
+    /// The name of the policy is written into the span's scope.
+    const LABELLED: u64 = 1 << 62;
+    /// And that the span came after the verdict.
+    const LATE: u64 = 1 << 61;
+    /// There was more to be written, and it is not known any more.
+    const BARED: u64 = 1 << 60;
+    const THRESHOLD: u64 = (1 << 56) - 1;
 
     /// Kept with a rejection threshold below 2^56, by a randomness that is a hash of the trace's id or not.
     #[must_use]
     pub const fn new(threshold: u64, is_hashed: bool) -> Self {
-        Self(if is_hashed { threshold | Self::HASHED } else { threshold })
+        let kept = if is_hashed { threshold | Self::HASHED } else { threshold };
+        Self { kept, policy: 0, annotations: Annotations::NONE }
+    }
+
+    /// With the name of that policy in its scope.
+    #[must_use]
+    pub const fn labelled(self, policy: u16, is_late: bool) -> Self {
+        let late = if is_late { Self::LATE } else { 0 };
+        Self { kept: self.kept | Self::LABELLED | late, policy, ..self }
+    }
+
+    /// With these annotations.
+    #[must_use]
+    pub const fn annotated(self, annotations: Annotations) -> Self {
+        Self { annotations, ..self }
+    }
+
+    /// Without label and annotations, where it has any: what is left when too many different ones are waiting.
+    #[must_use]
+    pub fn bared(self) -> Self {
+        if self.kept & Self::LABELLED == 0 && self.annotations == Annotations::NONE {
+            return self;
+        }
+        Self::new(self.kept & !Self::LABELLED & !Self::LATE | Self::BARED, false)
+    }
+
+    /// Whether label or annotations are not known any more.
+    #[must_use]
+    pub const fn is_bared(self) -> bool {
+        self.kept != u64::MAX && self.kept & Self::BARED != 0
     }
 
     /// The threshold and whether the randomness is a hash; `None` for `UNKNOWN`.
     #[must_use]
     pub const fn get(self) -> Option<(u64, bool)> {
-        if self.0 == u64::MAX { None } else { Some((self.0 & !Self::HASHED, self.0 & Self::HASHED != 0)) }
+        if self.kept == u64::MAX { None } else { Some((self.kept & Self::THRESHOLD, self.kept & Self::HASHED != 0)) }
+    }
+
+    /// The policy whose name is written, and whether the span came after the verdict.
+    #[must_use]
+    pub const fn label(self) -> Option<(u16, bool)> {
+        let is_labelled = self.kept != u64::MAX && self.kept & Self::LABELLED != 0;
+        if is_labelled { Some((self.policy, self.kept & Self::LATE != 0)) } else { None }
+    }
+
+    /// The annotations.
+    #[must_use]
+    pub const fn annotations(self) -> Annotations {
+        self.annotations
     }
 }
 

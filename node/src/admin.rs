@@ -68,7 +68,10 @@ impl State {
         let state = self.reloader.state();
         let pipelines = state.pipelines.iter().map(|pipeline| {
             let names = (0..).zip(pipeline.rules.policy_names());
-            let policies = names.map(|(number, name)| (name.to_string(), pipeline.rules.is_shadow(number))).collect();
+            // What was never in force has nothing to count, and no name here.
+            let shown = |number, name: &str| if pipeline.rules.is_named_only(number) { "" } else { name }.to_string();
+            let policies =
+                names.map(|(number, name)| (shown(number, name), pipeline.rules.is_shadow(number))).collect();
             PipelineFacts { name: pipeline.name.clone(), policies }
         });
         let pipelines: Vec<PipelineFacts> = pipelines.collect();

@@ -118,7 +118,7 @@ pub fn blueprint_after(config: &Config, former: impl Fn(&str) -> Option<Arc<Rule
 }
 
 fn boot(config: &Config, source: (ConfigurationSource, Option<Stamp>), repair: bool) -> Result<ExitCode, BootError> {
-    let blueprint = blueprint(config).map_err(BootError::Configuration)?;
+    let mut blueprint = blueprint(config).map_err(BootError::Configuration)?;
     let raised = limits::raise();
     tracing::debug!(?raised, "resource limits");
     let (backend, why) =
@@ -133,7 +133,11 @@ fn boot(config: &Config, source: (ConfigurationSource, Option<Stamp>), repair: b
     if blueprint.wal.is_some() {
         check_disk(config)?;
     }
-    let surveys = take_over(config, &blueprint, repair)?;
+    let mut surveys = take_over(config, &blueprint, repair)?;
+    for (pipeline, survey) in blueprint.pipelines.iter_mut().zip(&mut surveys) {
+        // Nobody else has them yet.
+        Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt_policies(rules));
+    }
     let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
     let node = launch(config, &blueprint, backend, file, surveys).map_err(BootError::Machine)?;

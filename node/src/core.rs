@@ -506,6 +506,9 @@ impl Core {
         while !self.with_shard(|shard, now, outbox| shard.reload(now, &change.rules, &change.plan, outbox)) {
             yield_now().await;
         }
+        if let Some(log) = &self.log {
+            log.lane.borrow_mut().journal().set_names(change.rules.policy_names().map(String::from));
+        }
         self.limit_demands.borrow_mut().clear();
         self.blocks_on_overflow.set(change.blocks_on_overflow);
     }

@@ -40,7 +40,8 @@ pub fn answer(id: &str, explained: &[&Explained], names: &impl Names, unix_nano:
         Explanation::Judged(reason) => judged(reason, names, *now, unix_nano),
         Explanation::Remembered(kept_by) => json!({
             "state": if kept_by.is_some() { "kept" } else { "dropped" },
-            "policy": kept_by.map(|policy| names.policy(policy)),
+            // Verdicts of former runs may be without.
+            "policy": kept_by.map(|policy| names.policy(policy)).filter(|name| !name.is_empty()),
             "why": "it was judged too long ago, or before the last start: only the verdict is remembered, \
                 for spans that come late",
         }),

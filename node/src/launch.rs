@@ -245,6 +245,10 @@ impl Seat {
             }
             None => (None, None),
         };
+        if let Some(log) = &log {
+            let names = shard.rules().policy_names().map(String::from);
+            log.lane.borrow_mut().journal().set_names(names);
+        }
         let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, settings);
         core.start_inside();
         core.start(self.control, ended);

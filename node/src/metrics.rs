@@ -60,7 +60,7 @@ impl<'a> Books<'a> {
     }
 
     fn policies(&self) -> impl Iterator<Item = (&(String, bool), &PolicyCounts)> {
-        self.facts.policies.iter().zip(&self.sum.policies)
+        self.facts.policies.iter().zip(&self.sum.policies).filter(|((name, _), _)| !name.is_empty())
     }
 
     /// The sum of a number over the cores.

@@ -14,6 +14,8 @@ use tailwater_engine::log::format::{
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
+use tailwater_engine::rules::Rules;
+use tailwater_engine::vocabulary::UNKNOWN_POLICY;
 use thiserror::Error;
 
 /// The log's directory inside the data directory, of a node with one way for traces.
@@ -50,6 +52,8 @@ pub struct Survey {
     pub segments: Vec<OldSegment>,
     /// The last verdict on each trace, oldest first.
     pub verdicts: Vec<VerdictEntry>,
+    /// Names of policies: the verdicts' policies are places among them, or unknown.
+    pub names: Vec<String>,
     /// Names of journal segments: to be removed once their content was said again.
     pub journals: Vec<String>,
     /// Files to be recycled.
@@ -249,6 +253,7 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
         segment.resolved = recovered.resolved.remove(&segment.number).unwrap_or_default();
     }
     found.verdicts = recovered.verdicts;
+    found.names = recovered.names;
     found.latest_unix_nano = recovered.latest_unix_nano;
     Ok(found)
 }
@@ -305,6 +310,7 @@ fn set_aside(directory: &Path, name: &str, repair: bool, why: &str, found: &mut 
 }
 
 fn read_journal(path: &Path, recovered: &mut Recovered) -> Result<(), Unreadable> {
+    recovered.begin_segment();
     read_segment(path, |found| match found {
         Found::Record { record, .. } => recovered.take(&record),
         Found::Skipped { offset, bytes, sequences } => {
@@ -344,6 +350,27 @@ fn file_of(path: &Path) -> String {
 }
 
 impl Survey {
+    /// From now on the verdicts' policies are the numbers that `rules` give to them. Names that none of the verdicts needs
+    /// are forgotten.
+    pub fn adopt_policies(&mut self, rules: &mut Rules) {
+        let is_needed = |entry: &&mut VerdictEntry| entry.is_kept && usize::from(entry.policy) < self.names.len();
+        let mut places: Vec<Option<usize>> = vec![None; self.names.len()];
+        let mut needed = Vec::new();
+        for entry in self.verdicts.iter_mut().filter(is_needed) {
+            let place = usize::from(entry.policy);
+            places[place].get_or_insert_with(|| {
+                needed.push(self.names[place].clone());
+                needed.len() - 1
+            });
+        }
+        let numbers = rules.take_over(&needed);
+        for entry in &mut self.verdicts {
+            let place = places.get(usize::from(entry.policy)).copied().flatten();
+            entry.policy = place.and_then(|place| numbers.get(place)).copied().unwrap_or(UNKNOWN_POLICY);
+        }
+        self.names = Vec::new();
+    }
+
     /// The segments for each of `cores` cores, spread by size.
     pub fn spread(&mut self, cores: usize) -> Vec<Vec<OldSegment>> {
         let mut shares: Vec<(u64, Vec<OldSegment>)> = (0..cores.max(1)).map(|_| (0, Vec::new())).collect();

@@ -19,14 +19,16 @@ use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::ledger::{Account, DropReason};
 use tailwater_engine::log::bitmap::Bitmap;
-use tailwater_engine::log::format::{BodyEncoding, BodyFormat, Record, SegmentHeader, SegmentKind};
+use tailwater_engine::log::format::{BodyEncoding, BodyFormat, Record, SegmentHeader, SegmentKind, VerdictEntry};
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::lane::{Lane, LanePlan, NewRequest};
 use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::log::stream::Operation;
 use tailwater_engine::route::Route;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit, Verdict};
+use tailwater_engine::vocabulary::{
+    Annotations, Destinations, Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit, Verdict,
+};
 use tailwater_proto::otlp::Signal;
 
 /// What one run may vary.
@@ -598,10 +600,14 @@ impl LogWorld {
                 flushed: VecDeque::new(),
             })
             .collect();
+        for core in &mut self.cores {
+            core.lane.journal().set_names(rules().policy_names().map(String::from));
+        }
         self.recovered = Recovered::default();
         self.old_journals = keys.iter().copied().filter(|(kind, _)| *kind == SegmentKind::Journal).collect();
         for key in &self.old_journals {
             let file = self.disk.read(*key).unwrap();
+            self.recovered.begin_segment();
             for found in Records::open(&file).unwrap().1 {
                 if let Found::Record { record, .. } = found {
                     self.recovered.take(&record);
@@ -614,6 +620,9 @@ impl LogWorld {
 
     fn restore(&mut self) {
         let recovered = &self.recovered;
+        let named = |entry: &VerdictEntry| recovered.names.get(usize::from(entry.policy));
+        let is_named = recovered.verdicts.iter().all(|entry| !entry.is_kept || named(entry).is_some());
+        assert!(is_named, "a journal's segment tells the names of the policies before the first verdict");
         let route = Route::new([self.seed, 2, 3, 4], u16::try_from(self.cores.len()).unwrap());
         let known: BTreeMap<_, _> =
             recovered.verdicts.iter().map(|entry| (entry.trace_id.to_vec(), entry.is_kept)).collect();
@@ -632,6 +641,7 @@ impl LogWorld {
                     policy: entry.policy,
                     threshold: entry.threshold,
                     is_hashed: entry.is_hashed,
+                    annotations: Annotations::NONE,
                 }),
             );
             core.lane.journal().note(*entry);

@@ -107,3 +107,35 @@ fn what_cannot_be_explained_comes_with_a_remedy() {
     let (code, text) = explain(closed, &[&id(7)]);
     assert!(code == Some(69) && text.contains("--admin-endpoint"), "{text}");
 }
+
+/// Leans on `Journal::append_names` and `Survey::adopt_policies`: a number in the log means what its segment says.
+#[test]
+fn a_policy_keeps_its_name_after_a_restart_with_others() {
+    let with = |policies: &'static str| {
+        let waits = ["--sampling-decision-wait", "1s", "--sampling-record-policy"];
+        [&["--shards", "1", "--sampling-policies", policies], &waits[..]].concat()
+    };
+    let others = "[{name: many, type: span_count, span_count: {min_spans: 2}}]";
+    let node = Tailwater::start(&with(POLICIES));
+    send(node.http, 1, true);
+    node.until(|metrics| metrics["tailwater_traces_kept_total"] == 1.0);
+    let (status, _, mut directory) = node.stop();
+    assert!(status.success());
+    // Taken over twice: what one run has said again the next one reads.
+    for _ in 0..2 {
+        let node = Tailwater::start_in(directory, &with(others));
+        let (status, said) = ask(&node, 1);
+        assert_eq!((status, &said["state"], &said["policy"]), (200, &json!("kept"), &json!("errors")), "{said}");
+        let metrics = node.metrics();
+        assert!(metrics.keys().any(|name| name.contains("policy=\"many\"")));
+        assert!(!metrics.keys().any(|name| name.contains("policy=\"errors\"")), "it is not in force");
+        send(node.http, 1, false);
+        node.until(|metrics| metrics["tailwater_late_spans_total{verdict=\"kept\"}"] == 1.0);
+        directory = node.stop().2;
+    }
+    let kept = std::fs::read_to_string(directory.path().join("kept.jsonl")).unwrap();
+    let is_late = |line: &&str| line.contains("tailsampling.cached_decision");
+    let late: Vec<&str> = kept.lines().filter(is_late).collect();
+    assert_eq!(late.len(), 2, "{kept}");
+    assert!(late.iter().all(|line| line.contains("errors")), "{kept}");
+}

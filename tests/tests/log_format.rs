@@ -8,8 +8,9 @@
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::format::{
     BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader, SegmentKind, VERSION, VerdictEntry,
-    pad_to_block, put_request, put_resolved, put_verdicts,
+    pad_to_block, put_names, put_request, put_resolved, put_verdicts,
 };
+use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
 use tailwater_proto::otlp::Signal;
 
@@ -91,6 +92,9 @@ const VERDICTS: [VerdictEntry; 2] = [
 
 const RESOLVED: [(u32, [u8; 64]); 2] = [(0, [0xff; 64]), (9, [0x81; 64])];
 
+/// The policies by their numbers; the second is left out.
+const NAMES: [&str; 3] = ["slow", "", "errors"];
+
 /// Two flushes, then a block that is left from the file's former use.
 fn requests_segment() -> Vec<u8> {
     let nonce = REQUESTS_HEADER.nonce;
@@ -109,13 +113,14 @@ fn requests_segment() -> Vec<u8> {
     file
 }
 
-/// One flush of both kinds of record, then a block that was never written.
+/// One flush of all kinds of record, then a block that was never written.
 fn journal_segment() -> Vec<u8> {
     let nonce = JOURNAL_HEADER.nonce;
     let mut file = JOURNAL_HEADER.encode().into_vec();
     let mut flush = Vec::new();
-    put_verdicts(&mut flush, nonce, 70, NANOS + 20, &VERDICTS);
-    put_resolved(&mut flush, nonce, 71, NANOS + 21, 0x2a, &RESOLVED);
+    put_names(&mut flush, nonce, 70, NANOS + 19, &NAMES.map(String::from));
+    put_verdicts(&mut flush, nonce, 71, NANOS + 20, &VERDICTS);
+    put_resolved(&mut flush, nonce, 72, NANOS + 21, 0x2a, &RESOLVED);
     pad_to_block(&mut flush);
     file.append(&mut flush);
     file.resize(3 * BLOCK_BYTES, 0);
@@ -143,8 +148,13 @@ fn what_is_written_today_is_the_fixture_of_today() {
 }
 
 #[test]
-fn requests_of_version_1_are_read() {
-    let file = fixture("requests", 1);
+fn requests_of_every_version_are_read() {
+    (1..=VERSION).for_each(requests_are_read);
+}
+
+fn requests_are_read(version: u8) {
+    let file = fixture("requests", version);
+    assert_eq!(SegmentHeader::version(&file), Some(version));
     let (header, mut records) = Records::open(&file).unwrap();
     assert_eq!(header, REQUESTS_HEADER);
     let found: Vec<_> = records.by_ref().collect();
@@ -178,4 +188,43 @@ fn a_journal_of_version_1_is_read() {
     assert_eq!(records.next(), None);
     let tail = Tail { offset: 8192, sequence: 72, behind: Behind::Nothing, last_flush: 4096 };
     assert_eq!(records.tail(), tail);
+}
+
+#[test]
+fn a_journal_of_version_2_begins_with_names() {
+    let file = fixture("journal", 2);
+    let (header, mut records) = Records::open(&file).unwrap();
+    assert_eq!(header, JOURNAL_HEADER);
+    let Some(Found::Record { offset: 4096, sequence: 70, record: Record::Names(names) }) = records.next() else {
+        unreachable!("the names come first")
+    };
+    assert_eq!(names.recorded_unix_nano, NANOS + 19);
+    assert!(names.entries.clone().eq(NAMES.map(str::as_bytes)));
+    let Some(Found::Record { sequence: 71, record: Record::Verdicts(verdicts), .. }) = records.next() else {
+        unreachable!("the verdicts come next")
+    };
+    assert_eq!(verdicts.entries.collect::<Vec<_>>(), VERDICTS);
+    assert!(matches!(records.next(), Some(Found::Record { record: Record::Resolved(_), .. })));
+    assert_eq!(records.next(), None);
+}
+
+#[test]
+fn what_the_numbers_of_policies_mean_is_told_in_each_segment() {
+    let policies = |files: &[Vec<u8>]| {
+        let mut recovered = Recovered::default();
+        for file in files {
+            recovered.begin_segment();
+            for found in Records::open(file).unwrap().1 {
+                if let Found::Record { record, .. } = found {
+                    recovered.take(&record);
+                }
+            }
+        }
+        let names = recovered.verdicts.iter().filter(|entry| entry.is_kept);
+        names.map(|entry| recovered.names.get(usize::from(entry.policy)).cloned()).collect::<Vec<_>>()
+    };
+    let (first, second) = (fixture("journal", 1), fixture("journal", 2));
+    let named = Some("errors".to_string());
+    assert_eq!(policies(&[first.clone(), second.clone()]), [None, named.clone()]);
+    assert_eq!(policies(&[second, first]), [named, None], "not what another segment says");
 }

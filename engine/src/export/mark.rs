@@ -66,6 +66,14 @@ impl Marker {
         &self.span
     }
 
+    /// The span with `annotations` behind it and nothing else changed.
+    pub fn annotate<'a>(&'a mut self, span: &[u8], annotations: &[u8]) -> &'a [u8] {
+        self.span.clear();
+        self.span.extend_from_slice(span);
+        self.span.extend_from_slice(annotations);
+        &self.span
+    }
+
     /// Writes the span with the mark into the scratch; false, and nothing is written, when nothing changes.
     fn put_marked(&mut self, span: &[u8], mark: &Mark) -> bool {
         let header = trace_state(span);

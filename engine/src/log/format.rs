@@ -9,18 +9,22 @@ mod record;
 
 pub use header::{HeaderError, SegmentHeader, SegmentKind};
 pub use name::{FileName, file_name, parse_file_name, spare_file_name};
-pub use put::{pad_to_block, put_request, put_resolved, put_verdicts, request_bytes, resolved_bytes, verdicts_bytes};
+pub use put::{
+    names_bytes, pad_to_block, put_names, put_request, put_resolved, put_verdicts, request_bytes, resolved_bytes,
+    verdicts_bytes,
+};
 pub(in crate::log) use record::Head;
 pub use record::{
-    BodyEncoding, BodyFormat, Record, Request, Resolved, ResolvedBlocks, VerdictEntries, VerdictEntry, Verdicts,
+    BodyEncoding, BodyFormat, NameEntries, Names, Record, Request, Resolved, ResolvedBlocks, VerdictEntries,
+    VerdictEntry, Verdicts,
 };
 
 /// Files are written in whole blocks of this many bytes, each flush from a block's start: what direct I/O asks for on
 /// every common disk.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// The version of everything here. A program reads the versions it knows and refuses others by name.
-pub const VERSION: u8 = 1;
+/// The version of everything here. A program writes this one, reads all up to it and refuses others by name.
+pub const VERSION: u8 = 2;
 
 /// Bytes before a record's payload.
 pub const RECORD_HEADER_BYTES: usize = 24;

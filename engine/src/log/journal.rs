@@ -5,10 +5,13 @@
 //! journal segments matter for their verdicts only, and go when newer ones hold as many as are remembered.
 
 use super::bitmap::Bitmap;
-use super::format::{Record, VerdictEntry, put_resolved, put_verdicts, resolved_bytes, verdicts_bytes};
+use super::format::{
+    Record, VerdictEntry, names_bytes, put_names, put_resolved, put_verdicts, resolved_bytes, verdicts_bytes,
+};
 use super::segments::Segments;
 use super::stream::{AppendError, Stream, StreamPlan};
-use crate::vocabulary::{Judged, Unit, Verdict};
+use crate::vocabulary::{Judged, UNKNOWN_POLICY, Unit, Verdict};
+use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Verdicts in one record.
@@ -20,6 +23,9 @@ const BLOCKS_PER_RECORD: usize = 2048;
 const TIME_TOLD_EVERY: u64 = 1_000_000_000;
 /// Verdicts that may wait for the disk besides those restated after a start.
 const VERDICTS_WAITING_MAX: usize = 1 << 18;
+
+/// Bytes of the names of policies, which each segment begins with; at most an eighth of it. Names past that are left out.
+const NAMES_BYTES_MAX: usize = 64 << 10;
 
 /// What happened at the journal's bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,6 +61,11 @@ pub struct Journal {
     verdicts_max: usize,
     segments_max: usize,
     verdicts: Vec<VerdictEntry>,
+    /// What policies are called, by their numbers.
+    names: Vec<String>,
+    names_bytes_max: usize,
+    /// The segment in which they were told.
+    named: Option<u64>,
     /// Units that follow from verdicts not yet appended.
     gated: Vec<Unit>,
     /// Verdicts of the flush being put together that are appended already.
@@ -79,7 +90,11 @@ impl Journal {
     /// An empty journal of at most `segments_max` segments, at least two.
     #[must_use]
     pub fn new(plan: StreamPlan, segments_max: usize, verdicts_max: usize) -> Self {
+        let part = usize::try_from(plan.segment_bytes / 8).unwrap_or(usize::MAX);
         Self {
+            names: Vec::new(),
+            names_bytes_max: NAMES_BYTES_MAX.min(part),
+            named: None,
             stream: Stream::new(plan),
             verdicts_max,
             segments_max: segments_max.max(2),
@@ -101,6 +116,17 @@ impl Journal {
     /// Its stream, to be driven.
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.stream
+    }
+
+    /// From now on policies are called by these names, each at the place of its number.
+    pub fn set_names(&mut self, names: impl Iterator<Item = String>) {
+        let mut room = self.names_bytes_max;
+        let fitting = names.map_while(|name| {
+            room = room.checked_sub(names_bytes(std::slice::from_ref(&name)))?;
+            Some(name)
+        });
+        self.names = fitting.collect();
+        self.named = None;
     }
 
     /// Notes a verdict.
@@ -196,9 +222,15 @@ impl Journal {
         let mut done = 0;
         let mut outcome = Ok(());
         while done < self.verdicts.len() {
-            let entries = &self.verdicts[done..self.verdicts.len().min(done + VERDICTS_PER_RECORD)];
+            let end = self.verdicts.len().min(done + VERDICTS_PER_RECORD);
+            let bytes = verdicts_bytes(end - done);
+            if let Err(error) = self.append_names(unix_nano, bytes) {
+                outcome = Err(error);
+                break;
+            }
+            let entries = &self.verdicts[done..end];
             let put = |out: &mut Vec<u8>, nonce, sequence| put_verdicts(out, nonce, sequence, unix_nano, entries);
-            match self.stream.append(verdicts_bytes(entries.len()), true, put) {
+            match self.stream.append(bytes, true, put) {
                 Ok(appended) => {
                     let count = entries.len();
                     self.counts.verdicts += count as u64;
@@ -213,6 +245,23 @@ impl Journal {
         }
         self.appended.extend(self.verdicts.drain(..done));
         outcome
+    }
+
+    /// Tells the names in the segment that a record of so many bytes will go to, if they were not told there.
+    fn append_names(&mut self, unix_nano: u64, bytes: usize) -> Result<(), AppendError> {
+        // Once more where there was room for the names and not for the record behind them.
+        for _ in 0..2 {
+            let number = self.stream.segment_to_take(bytes)?;
+            if self.names.is_empty() || self.named == Some(number) {
+                break;
+            }
+            let names = &self.names;
+            let put = |out: &mut Vec<u8>, nonce, sequence| put_names(out, nonce, sequence, unix_nano, names);
+            let appended = self.stream.append(names_bytes(names), true, put)?;
+            self.named = Some(appended.number);
+            self.count(appended.number, 0);
+        }
+        Ok(())
     }
 
     fn count(&mut self, number: u64, verdicts: usize) {
@@ -273,6 +322,7 @@ impl Journal {
     /// says again what is resolved.
     fn log_again(&mut self, lost: u64) {
         self.last_number = None;
+        self.named = None;
         self.snapshot_pending = None;
         let mut verdicts = Vec::new();
         let mut units = Vec::new();
@@ -294,23 +344,67 @@ impl Journal {
 }
 
 /// What journals say, read at a start: the last verdict on each trace in order, and the resolved units by segment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recovered {
-    /// Verdicts in the order in which they were read.
+    /// Verdicts in the order in which they were read. Their policies are places in `names`, or `UNKNOWN_POLICY`.
     pub verdicts: Vec<VerdictEntry>,
+    /// Names of policies, each once.
+    pub names: Vec<String>,
+    places: HashMap<String, u16, ahash::RandomState>,
+    /// By the numbers of the segment that is read: places in `names`.
+    told: Vec<u16>,
     /// Resolved units by the number of their segment.
     pub resolved: BTreeMap<u64, Bitmap>,
     /// The latest time told, nanoseconds since the Unix epoch.
     pub latest_unix_nano: u64,
 }
 
+impl Default for Recovered {
+    fn default() -> Self {
+        Self {
+            verdicts: Vec::new(),
+            names: Vec::new(),
+            places: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
+            told: Vec::new(),
+            resolved: BTreeMap::new(),
+            latest_unix_nano: 0,
+        }
+    }
+}
+
 impl Recovered {
+    /// The records that are taken in next are those of another segment: what the numbers of policies mean is not known
+    /// before it says so.
+    pub fn begin_segment(&mut self) {
+        self.told.clear();
+    }
+
+    /// The place of a name; `UNKNOWN_POLICY` where it was left out, or where there are more than have numbers.
+    fn place(&mut self, name: &[u8]) -> u16 {
+        let name = String::from_utf8_lossy(name);
+        if name.is_empty() {
+            return UNKNOWN_POLICY;
+        }
+        if let Some(place) = self.places.get(&*name) {
+            return *place;
+        }
+        let place = u16::try_from(self.names.len()).unwrap_or(UNKNOWN_POLICY);
+        if place != UNKNOWN_POLICY {
+            self.names.push(name.to_string());
+            self.places.insert(name.into_owned(), place);
+        }
+        place
+    }
+
     /// Takes in a record of a journal; requests are none of its business.
     pub fn take(&mut self, record: &Record<'_>) {
         match record {
             Record::Verdicts(verdicts) => {
                 self.latest_unix_nano = self.latest_unix_nano.max(verdicts.decided_unix_nano);
-                self.verdicts.extend(verdicts.entries.clone());
+                let told = &self.told;
+                let policy = |number: u16| told.get(usize::from(number)).copied().unwrap_or(UNKNOWN_POLICY);
+                let entries = verdicts.entries.clone();
+                self.verdicts.extend(entries.map(|entry| VerdictEntry { policy: policy(entry.policy), ..entry }));
             }
             Record::Resolved(resolved) => {
                 self.latest_unix_nano = self.latest_unix_nano.max(resolved.recorded_unix_nano);
@@ -318,6 +412,11 @@ impl Recovered {
                 for (index, block) in resolved.blocks.clone() {
                     bitmap.merge_block(index, block);
                 }
+            }
+            Record::Names(names) => {
+                self.latest_unix_nano = self.latest_unix_nano.max(names.recorded_unix_nano);
+                let told = names.entries.clone().map(|name| self.place(name)).collect();
+                self.told = told;
             }
             Record::Request(_) => {}
         }

@@ -47,6 +47,9 @@ impl Parked {
 
     fn add(&mut self, unit: u32, mark: SpanMark) -> bool {
         let place = |marked: &[(SpanMark, Bitmap)], mark| marked.iter().position(|(known, _)| *known == mark);
+        // Thresholds matter more than what is written besides: their places are not taken by it.
+        let is_nearly_full = self.marked.len() >= MARKS_MAX / 4 * 3;
+        let mark = if is_nearly_full && place(&self.marked, mark).is_none() { mark.bared() } else { mark };
         let is_full = self.marked.len() >= MARKS_MAX;
         let mark = if is_full && place(&self.marked, mark).is_none() { SpanMark::UNKNOWN } else { mark };
         let known = place(&self.marked, mark).unwrap_or_else(|| {
@@ -391,5 +394,33 @@ impl Segments {
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.iter().any(|segment| !segment.changed.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::Annotations;
+
+    #[test]
+    fn labels_give_way_before_thresholds_do() {
+        let mut parked = Parked { marked: Vec::new(), destinations: Destinations::ALL };
+        let labels = u16::try_from(MARKS_MAX).unwrap();
+        for policy in 0..labels {
+            let mark = SpanMark::new(7, true).labelled(policy, true).annotated(Annotations::of(&[policy]));
+            assert!(parked.add(u32::from(policy), mark));
+        }
+        assert_eq!(parked.mark(0).unwrap().label(), Some((0, true)));
+        assert!(parked.mark(0).unwrap().annotations().numbers().eq([0]));
+        let last = parked.mark(u32::from(labels) - 1).unwrap();
+        assert_eq!((last.get(), last.label(), last.is_bared()), (Some((7, true)), None, true));
+        assert_eq!(parked.marked.len(), MARKS_MAX / 4 * 3 + 1, "those without are one");
+        for threshold in 100..200 {
+            parked.add(1000 + threshold, SpanMark::new(u64::from(threshold), false));
+        }
+        assert_eq!(parked.marked.len(), MARKS_MAX + 1);
+        assert_eq!(parked.mark(1100).unwrap().get(), Some((100, false)));
+        assert_eq!(parked.mark(1199), Some(SpanMark::UNKNOWN));
+        assert_eq!(SpanMark::new(7, true).bared(), SpanMark::new(7, true), "there is nothing to be forgotten");
     }
 }

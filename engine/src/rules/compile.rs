@@ -53,7 +53,12 @@ impl Rules {
     /// # Errors
     /// `RulesError`, naming the policy and its line.
     pub fn compile(sampling: &Sampling) -> Result<Self, RulesError> {
-        let mut compiler = Compiler { keys: native::keys_of(sampling), ..Compiler::default() };
+        Self::compile_with(sampling, Vec::new())
+    }
+
+    /// As `compile`, with the annotations that have numbers already.
+    pub(super) fn compile_with(sampling: &Sampling, annotations: Vec<Vec<u8>>) -> Result<Self, RulesError> {
+        let mut compiler = Compiler { keys: native::keys_of(sampling), annotations, ..Compiler::default() };
         let mut policies = compiler.native_rules(sampling)?;
         for policy in &sampling.policies {
             policies.push(CompiledPolicy {
@@ -89,6 +94,7 @@ impl Rules {
             relative: compiler.relative,
             annotations: compiler.annotations,
             policies,
+            named_only: Vec::new(),
             order,
             shadows,
             leaf_count,

@@ -3,6 +3,7 @@
 
 use super::tree::Node;
 use super::{CompiledPolicy, Rules, RulesError};
+use crate::vocabulary::UNKNOWN_POLICY;
 use hashbrown::HashMap;
 use tailwater_config::sampling::Sampling;
 
@@ -19,11 +20,43 @@ impl Rules {
     /// # Errors
     /// `RulesError`; also when more names have been seen since the start than have numbers.
     pub fn compile_after(sampling: &Sampling, former: &Self) -> Result<Self, RulesError> {
-        let mut rules = Self::compile(sampling)?;
+        // A number is never given to other annotations: traces are remembered with them.
+        let mut rules = Self::compile_with(sampling, former.annotations.clone())?;
         // One change a second lasts for 136 years.
         rules.generation = former.generation.saturating_add(1);
         rules.renumber(former)?;
+        let unused = former.named_only.iter().copied().filter(|number| !rules.in_force().any(|known| known == *number));
+        rules.named_only = unused.collect();
         Ok(rules)
+    }
+
+    /// Gives numbers to policies of a former run of the node, so that its verdicts have their names: those in force where
+    /// there is one of the name, else numbers of their own. Returns them in the order of `names`; `UNKNOWN_POLICY` where
+    /// there are no more.
+    pub fn take_over(&mut self, names: &[String]) -> Vec<u16> {
+        let mut known: HashMap<String, u16, ahash::RandomState> =
+            HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let numbered = (0..).zip(&self.policies).filter(|(_, policy)| !policy.is_shadow);
+        known.extend(numbered.map(|(number, policy)| (policy.name.clone(), number)));
+        let number_of = |name: &String| {
+            if let Some(number) = known.get(name) {
+                return *number;
+            }
+            let number = u16::try_from(self.policies.len()).unwrap_or(UNKNOWN_POLICY);
+            if number != UNKNOWN_POLICY {
+                let (name, node) = (name.clone(), Node::Always);
+                self.policies.push(CompiledPolicy { name, node, condition: None, is_drop: false, is_shadow: false });
+                self.named_only.push(number);
+            }
+            number
+        };
+        names.iter().map(number_of).collect()
+    }
+
+    /// Whether the policy of that number has not been in force since the start: only verdicts of a former run know it.
+    #[must_use]
+    pub fn is_named_only(&self, policy: u16) -> bool {
+        self.named_only.contains(&policy)
     }
 
     /// The numbers of the policies in force, in the order of evaluation, shadows last; others have only their name left.
@@ -90,6 +123,18 @@ mod tests {
         let third = Rules::compile_after(&sampling(&["b"]), &second).unwrap();
         assert_eq!((third.order.as_slice(), third.generation()), (&[1][..], 2));
         assert_eq!(third.policies.len(), 4, "a number is never given to another name");
+    }
+
+    #[test]
+    fn policies_of_a_former_run_have_their_names() {
+        let mut rules = Rules::compile(&sampling(&["a", "b"])).unwrap();
+        let names = ["gone", "b"].map(String::from);
+        assert_eq!(rules.take_over(&names), [2, 1]);
+        assert_eq!(rules.policy_names().collect::<Vec<_>>(), ["a", "b", "gone"]);
+        assert_eq!(rules.in_force().collect::<Vec<_>>(), [0, 1], "a name is all that is taken over");
+        let later = Rules::compile_after(&sampling(&["gone"]), &rules).unwrap();
+        assert_eq!(later.in_force().collect::<Vec<_>>(), [2]);
+        assert!(rules.is_named_only(2) && !rules.is_named_only(1) && !later.is_named_only(2));
     }
 
     #[test]

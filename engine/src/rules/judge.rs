@@ -228,13 +228,18 @@ impl Rules {
         reached
     }
 
-    /// The attributes that the spans of a trace get, kept in the name of `policy`: encoded `Span.attributes` fields.
-    pub fn annotations(&self, policy: u16, evidence: &Evidence<'_>, randomness: u64, limits: &Limits) -> Vec<u8> {
+    /// The numbers of the annotations that the spans of a trace get, kept in the name of `policy`.
+    pub fn annotations(&self, policy: u16, evidence: &Evidence<'_>, randomness: u64, limits: &Limits) -> Vec<u16> {
         let mut numbers = Vec::new();
         if let Some(policy) = self.policies.get(usize::from(policy)).filter(|_| !self.annotations.is_empty()) {
             policy.node.annotations(evidence, limits, randomness, &mut numbers);
         }
-        let encoded = numbers.iter().filter_map(|number| self.annotations.get(usize::from(*number)));
+        numbers
+    }
+
+    /// Annotations by their numbers, which are the same in all generations: encoded `Span.attributes` fields.
+    pub fn encoded_annotations(&self, numbers: impl Iterator<Item = u16>) -> Vec<u8> {
+        let encoded = numbers.filter_map(|number| self.annotations.get(usize::from(number)));
         encoded.flat_map(|bytes| bytes.iter().copied()).collect()
     }
 

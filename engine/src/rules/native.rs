@@ -111,9 +111,14 @@ impl Compiler {
             }
             Sampler::Annotating { attributes, sampler } => {
                 let node = self.sampler(name, sampler)?;
-                let number = u16::try_from(self.annotations.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
-                self.annotations.push(encoded(attributes));
-                Node::Annotated(Box::new(node), number)
+                let encoded = encoded(attributes);
+                let known = self.annotations.iter().position(|known| *known == encoded);
+                let place = known.unwrap_or(self.annotations.len());
+                let number = u16::try_from(place).ok().filter(|number| *number < u16::MAX);
+                if known.is_none() {
+                    self.annotations.push(encoded);
+                }
+                Node::Annotated(Box::new(node), number.ok_or(RulesError::TooMany(u16::MAX))?)
             }
             Sampler::Limited { sampler, limit } => {
                 let node = self.sampler(name, sampler)?;

@@ -10,7 +10,7 @@ use crate::index::Place;
 use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
 use crate::rules::Ballot;
-use crate::vocabulary::{Judged, KeptUnit, Nanos, Occasion, SpanMark, Verdict};
+use crate::vocabulary::{Annotations, Judged, KeptUnit, Nanos, Occasion, Verdict};
 use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
@@ -129,11 +129,16 @@ impl Shard {
         }
     }
 
-    /// The attributes that the spans of a kept trace get.
-    fn annotations(&mut self, entry: u32, policy: u16, randomness: u64) -> Vec<u8> {
+    /// The numbers of the annotations that the spans of a kept trace get.
+    fn annotations(&mut self, entry: u32, policy: u16, randomness: u64) -> Vec<u16> {
         let Self { buffer, rules, limits, generations, .. } = self;
         let (rules, limits) = generations.of(buffer.traces.get(entry).generation, rules, limits);
         rules.annotations(policy, &buffer.evidence(entry), randomness, limits)
+    }
+
+    fn encoded_annotations(&mut self, generation: u32, numbers: &[u16]) -> Vec<u8> {
+        let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
+        rules.encoded_annotations(numbers.iter().copied())
     }
 
     /// Asks the policies.
@@ -235,9 +240,7 @@ impl Shard {
         occasion: Occasion,
         host: &mut impl Host,
     ) {
-        let kept = KeptBy { policy, threshold: ballot.threshold, is_hashed: randomness.is_hashed };
         let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
-        let span_mark = SpanMark::new(ballot.threshold, randomness.is_hashed);
         let generation = self.buffer.traces.get(entry).generation;
         let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
         let is_by_randomness = rules.is_by_randomness();
@@ -245,7 +248,15 @@ impl Shard {
             let name = |number: u16| rules.sub_policy_names().get(usize::from(number)).cloned();
             OpenLabel::new(policy, ballot.sub_policy.and_then(name), false)
         });
-        let annotations = self.annotations(entry, policy, randomness.value);
+        let numbers = if is_by_randomness { self.annotations(entry, policy, randomness.value) } else { Vec::new() };
+        let kept = KeptBy {
+            policy,
+            threshold: ballot.threshold,
+            is_hashed: randomness.is_hashed,
+            annotations: Annotations::of(&numbers),
+        };
+        let span_mark = self.span_mark(kept, false);
+        let annotations = self.encoded_annotations(generation, &numbers);
         let is_changed = !mark.is_plain() || !annotations.is_empty() || self.buffer.head(entry).is_some();
         let is_marked = is_by_randomness && is_changed;
         // The verdict is in the log before anything that follows from it.

@@ -15,20 +15,23 @@ use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 
 impl Shard {
-    /// Adds a span to the open batch, which is sent first when it is full, with `mark` where it is given.
+    /// Adds a span to the open batch, which is sent first when it is full, with `mark` where it is given, and with
+    /// encoded annotations.
     pub(super) fn export_span(
         &mut self,
         now: Nanos,
         (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
         mark: Option<Mark>,
+        annotations: &[u8],
         host: &mut impl Host,
     ) {
         if self.export.is_full_for(bytes.len()) {
             self.flush(host);
         }
         let bytes = match &mark {
-            Some(mark) => self.marker.mark(bytes, mark, &[]),
-            None => bytes,
+            Some(mark) => self.marker.mark(bytes, mark, annotations),
+            None if annotations.is_empty() => bytes,
+            None => self.marker.annotate(bytes, annotations),
         };
         let span = (scope, unit, bytes);
         add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
@@ -81,6 +84,7 @@ impl Shard {
         self.scopes.clear();
         self.scopes.resize(batch.envelopes.scopes.len(), None);
         let mut spans = 0;
+        let mut label: Option<OpenLabel> = None;
         for record in &batch.spans {
             let Some(mark) = mark_of(record.position) else { continue };
             let start = record.offset as usize;
@@ -90,9 +94,14 @@ impl Shard {
                 self.flush_to(destinations, host);
             }
             let unit = KeptUnit { unit: batch.origin.unit(record.position), mark };
+            let scope = self.labelled_again(&mut label, mark.label(), scope);
+            let annotations = self.rules.encoded_annotations(mark.annotations().numbers());
             let mark = self.recalled_mark(record, mark);
-            self.export_span(now, (scope, unit, bytes), mark, host);
+            self.export_span(now, (scope, unit, bytes), mark, &annotations, host);
             spans += 1;
+        }
+        if let Some(label) = label {
+            label.close(&mut self.buffer.envelopes);
         }
         for scope in self.scopes.drain(..).flatten() {
             self.buffer.envelopes.release(scope);
@@ -104,13 +113,27 @@ impl Shard {
         spans
     }
 
+    /// A scope with the label of a span in it; `open` is that of the span before.
+    fn labelled_again(
+        &mut self,
+        open: &mut Option<OpenLabel>,
+        label: Option<(u16, bool)>,
+        scope: ScopeHandle,
+    ) -> ScopeHandle {
+        let Some((policy, is_late)) = label else { return scope };
+        if open.as_ref().is_none_or(|open| (open.policy, open.is_late) != (policy, is_late))
+            && let Some(former) = open.replace(OpenLabel::new(policy, None, is_late))
+        {
+            former.close(&mut self.buffer.envelopes);
+        }
+        open.as_mut().map_or(scope, |open| open.scope(scope, &self.rules, &mut self.buffer.envelopes))
+    }
+
     /// What a span leaves with that was read from the log again.
     fn recalled_mark(&mut self, record: &SpanRecord, mark: SpanMark) -> Option<Mark> {
-        let Some((threshold, is_hashed)) = mark.get() else {
-            self.ledger.traces.marks_forgotten += 1;
-            return None;
-        };
-        let kept = KeptBy { policy: 0, threshold, is_hashed };
+        self.ledger.traces.marks_forgotten += u64::from(mark.is_bared() || mark.get().is_none());
+        let (threshold, is_hashed) = mark.get()?;
+        let kept = KeptBy { policy: 0, threshold, is_hashed, annotations: mark.annotations() };
         let mark = self.late_mark(record, kept);
         (self.rules.is_by_randomness() && (record.head != 0 || !mark.is_plain())).then_some(mark)
     }

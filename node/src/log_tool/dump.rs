@@ -7,9 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tailwater_engine::log::format::{
-    BodyEncoding, BodyFormat, FileName, Record, Request, SegmentHeader, VERSION, VerdictEntry,
-};
+use tailwater_engine::log::format::{BodyEncoding, BodyFormat, FileName, Record, Request, SegmentHeader, VerdictEntry};
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
 use tailwater_proto::otlp::Signal;
 
@@ -68,7 +66,8 @@ fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result
             return Ok(false);
         }
     };
-    let line = if json { header_json(name, &header).to_string() } else { header_text(name, &header) };
+    let version = SegmentHeader::version(file).unwrap_or_default();
+    let line = if json { header_json(name, version, &header).to_string() } else { header_text(name, version, &header) };
     writeln!(out, "{line}")?;
     for found in records.by_ref() {
         let line = if json { found_json(name, found).to_string() } else { found_text(found) };
@@ -80,9 +79,9 @@ fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result
     Ok(true)
 }
 
-fn header_text(name: &str, header: &SegmentHeader) -> String {
+fn header_text(name: &str, version: u8, header: &SegmentHeader) -> String {
     format!(
-        "{name}: version {VERSION}, {} of lane {}, number {}, begun {}, {} bytes, from sequence {}",
+        "{name}: version {version}, {} of lane {}, number {}, begun {}, {} bytes, from sequence {}",
         header.kind.word(),
         header.lane,
         header.number,
@@ -92,11 +91,11 @@ fn header_text(name: &str, header: &SegmentHeader) -> String {
     )
 }
 
-fn header_json(name: &str, header: &SegmentHeader) -> Value {
+fn header_json(name: &str, version: u8, header: &SegmentHeader) -> Value {
     json!({
         "file": name,
         "kind": "header",
-        "version": VERSION,
+        "version": version,
         "stream": header.kind.word(),
         "lane": header.lane,
         "number": header.number,
@@ -147,6 +146,13 @@ fn record_text(record: Record<'_>) -> String {
             }
             text
         }
+        Record::Names(names) => {
+            let mut text = format!("names     {}", rfc3339(names.recorded_unix_nano));
+            for (number, name) in names.entries.enumerate() {
+                _ = write!(text, "\n{:>33} {:?}", format!("policy {number}"), String::from_utf8_lossy(name));
+            }
+            text
+        }
         Record::Resolved(resolved) => {
             let blocks = resolved.blocks.len();
             format!(
@@ -183,6 +189,11 @@ fn found_json(name: &str, found: Found<'_>) -> Value {
             "file": name, "offset": offset, "sequence": sequence, "kind": "verdicts",
             "decided": rfc3339(verdicts.decided_unix_nano),
             "verdicts": verdicts.entries.map(|entry| verdict_json(&entry)).collect::<Vec<_>>(),
+        }),
+        Record::Names(names) => json!({
+            "file": name, "offset": offset, "sequence": sequence, "kind": "names",
+            "recorded": rfc3339(names.recorded_unix_nano),
+            "names": names.entries.map(String::from_utf8_lossy).collect::<Vec<_>>(),
         }),
         Record::Resolved(resolved) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "resolved",
@@ -265,6 +276,7 @@ mod tests {
     /// The fixtures that the format's own tests check.
     const REQUESTS: &[u8] = include_bytes!("../../../tests/fixtures/log/requests-v1.log");
     const JOURNAL: &[u8] = include_bytes!("../../../tests/fixtures/log/journal-v1.log");
+    const JOURNAL_2: &[u8] = include_bytes!("../../../tests/fixtures/log/journal-v2.log");
 
     fn text(file: &[u8], json: bool) -> String {
         let mut out = Vec::new();
@@ -290,6 +302,8 @@ name: version 1, requests of lane 3, number 42, begun 2026-09-21T14:13:20.000000
         assert!(shown.contains("2 traces, 1 kept"), "{shown}");
         assert!(shown.contains("74686520666972737420747261636"), "{shown}");
         assert!(shown.contains("640 units of segment 42, in 2 blocks"), "{shown}");
+        let shown = text(JOURNAL_2, false);
+        assert!(shown.contains("name: version 2, journal") && shown.contains("policy 2 \"errors\""), "{shown}");
     }
 
     #[test]
@@ -301,6 +315,7 @@ name: version 1, requests of lane 3, number 42, begun 2026-09-21T14:13:20.000000
         };
         assert_eq!(kinds(REQUESTS), ["header", "request", "request", "request", "end"]);
         assert_eq!(kinds(JOURNAL), ["header", "verdicts", "resolved", "end"]);
+        assert_eq!(kinds(JOURNAL_2), ["header", "names", "verdicts", "resolved", "end"]);
         let mut harmed = REQUESTS.to_vec();
         harmed[4200] ^= 1;
         assert_eq!(kinds(&harmed), ["header", "request", "skipped", "request", "end"]);

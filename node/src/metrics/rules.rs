@@ -28,7 +28,7 @@ pub(super) fn rules(page: &mut Page, books: &[Books<'_>]) {
     page.each(
         "tailwater_marks_forgotten_spans_total",
         Type::Counter,
-        "Spans that left the log without their threshold, because too many different ones waited in their segment.",
+        "Spans that left the log without their threshold, label or annotations, because too many different ones waited in their segment.",
         books,
         |books| number(books.sum.traces.marks_forgotten),
     );

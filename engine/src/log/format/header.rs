@@ -86,7 +86,7 @@ pub enum HeaderError {
     NotASegment,
     /// It is a segment, of a version this program does not know.
     #[error(
-        "version {0} of the format is not known, only {VERSION}; read it with the release of tailwater that wrote it"
+        "version {0} of the format is not known, only those up to {VERSION}; read it with the release of tailwater that wrote it"
     )]
     UnknownVersion(u8),
     /// Its checksum is wrong, or a value in it impossible.
@@ -115,6 +115,12 @@ impl SegmentHeader {
         block.into_boxed_slice()
     }
 
+    /// The version that a segment's first bytes tell; none if they are too few.
+    #[must_use]
+    pub fn version(file: &[u8]) -> Option<u8> {
+        file.get(VERSION_AT).copied()
+    }
+
     /// Reads the header from the start of a file's bytes.
     ///
     /// # Errors
@@ -129,7 +135,8 @@ impl SegmentHeader {
             return Err(HeaderError::NotASegment);
         }
         match block[VERSION_AT] {
-            VERSION => fields(block).ok_or(HeaderError::Corrupt),
+            // The header is the same in all of them.
+            1..=VERSION => fields(block).ok_or(HeaderError::Corrupt),
             other => Err(HeaderError::UnknownVersion(other)),
         }
     }

@@ -2,9 +2,9 @@
 //! and its checksum computed over the copy, which is still in the cache.
 
 use super::record::{
-    FLAG_FLUSH_START, FLAG_HASHED, FLAG_KEPT, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS, REQUEST_FIELDS_BYTES,
-    RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES,
-    framed_bytes, signal_byte,
+    FLAG_FLUSH_START, FLAG_HASHED, FLAG_KEPT, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS,
+    NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES,
+    THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes, signal_byte,
 };
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
@@ -26,6 +26,36 @@ pub const fn verdicts_bytes(count: usize) -> usize {
 #[must_use]
 pub const fn resolved_bytes(count: usize) -> usize {
     framed_bytes(RESOLVED_FIELDS_BYTES + count * RESOLVED_BLOCK_BYTES)
+}
+
+/// Bytes that a record of these names takes in a segment.
+#[must_use]
+pub fn names_bytes(names: &[String]) -> usize {
+    framed_bytes(names_payload_bytes(names))
+}
+
+fn names_payload_bytes(names: &[String]) -> usize {
+    NAMES_FIELDS_BYTES + names.iter().map(|name| NAME_LENGTH_BYTES + written(name).len()).sum::<usize>()
+}
+
+/// What is written of a name; nothing of one that is longer than its length can tell.
+fn written(name: &str) -> &str {
+    if name.len() > usize::from(u16::MAX) { "" } else { name }
+}
+
+/// Appends the names of policies by their numbers. `out` holds the flush so far, and nothing before it.
+///
+/// # Panics
+/// If they take more than [`PAYLOAD_BYTES_MAX`].
+pub fn put_names(out: &mut Vec<u8>, nonce: u64, sequence: u64, recorded_unix_nano: u64, names: &[String]) {
+    let start = begin(out, sequence, KIND_NAMES, names_payload_bytes(names));
+    out.extend_from_slice(&recorded_unix_nano.to_le_bytes());
+    for name in names {
+        let name = written(name).as_bytes();
+        out.extend_from_slice(&u16::try_from(name.len()).unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(name);
+    }
+    finish(out, start, nonce);
 }
 
 /// Appends a request. `out` holds the flush so far, and nothing before it.

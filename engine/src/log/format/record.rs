@@ -9,10 +9,15 @@ use tailwater_proto::otlp::Signal;
 pub(super) const KIND_REQUEST: u8 = 1;
 pub(super) const KIND_VERDICTS: u8 = 2;
 pub(super) const KIND_RESOLVED: u8 = 3;
+pub(super) const KIND_NAMES: u8 = 4;
 
 /// In a record's flags: it is the first of its flush. That it is there at all shows that every flush before it was
 /// made durable, so that what is wrong with those is damage and no interrupted write.
 pub(super) const FLAG_FLUSH_START: u8 = 1;
+
+/// Bytes of a names record's payload before the names, and of each name's length.
+pub(super) const NAMES_FIELDS_BYTES: usize = 8;
+pub(super) const NAME_LENGTH_BYTES: usize = 2;
 
 /// Bytes of a request record's payload before the body.
 pub(super) const REQUEST_FIELDS_BYTES: usize = 24;
@@ -124,6 +129,8 @@ pub enum Record<'a> {
     Verdicts(Verdicts<'a>),
     /// Which units of a request segment are resolved.
     Resolved(Resolved<'a>),
+    /// What the policies are called that the verdicts behind it name by number.
+    Names(Names<'a>),
 }
 
 /// A request as it was received. Its units are numbered from `first_unit` within the segment: one for each span of a
@@ -154,7 +161,7 @@ pub struct VerdictEntry {
     /// Rejection threshold of OpenTelemetry's consistent sampling, 56 bits, 0 = always sampled. Larger values are
     /// written as the largest.
     pub threshold: u64,
-    /// The policy in whose name it was decided, by its place in the configuration.
+    /// The policy in whose name it was decided: its number among the names that were told last.
     pub policy: u16,
     /// Whether the trace is kept.
     pub is_kept: bool,
@@ -166,6 +173,32 @@ pub struct VerdictEntry {
     pub occasion: u8,
     /// Spans that the trace had when it was decided.
     pub spans: u32,
+}
+
+/// The names of policies, by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// When it was recorded, nanoseconds since 1970.
+    pub recorded_unix_nano: u64,
+    /// One for each number from 0 on; empty where it was left out.
+    pub entries: NameEntries<'a>,
+}
+
+/// The entries of a names record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameEntries<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for NameEntries<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.bytes.split_at_checked(NAME_LENGTH_BYTES)?;
+        let (name, rest) = rest.split_at_checked(usize::from(u16_at(length, 0)?))?;
+        self.bytes = rest;
+        Some(name)
+    }
 }
 
 /// Verdicts on traces, decided together.
@@ -275,7 +308,7 @@ impl Head {
     pub(in crate::log) fn read_start(bytes: &[u8]) -> Option<Self> {
         let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
         let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
-        let is_possible = matches!(kind, KIND_REQUEST | KIND_VERDICTS | KIND_RESOLVED)
+        let is_possible = matches!(kind, KIND_REQUEST | KIND_VERDICTS | KIND_RESOLVED | KIND_NAMES)
             && flags & !FLAG_FLUSH_START == 0
             && reserved.iter().all(|byte| *byte == 0)
             && (1..=PAYLOAD_BYTES_MAX).contains(&payload_bytes);
@@ -296,6 +329,7 @@ impl Head {
             KIND_REQUEST => request(payload).map(Record::Request),
             KIND_VERDICTS => verdicts(payload).map(Record::Verdicts),
             KIND_RESOLVED => resolved(payload).map(Record::Resolved),
+            KIND_NAMES => names(payload).map(Record::Names),
             _ => None,
         }
     }
@@ -335,4 +369,12 @@ fn resolved(payload: &[u8]) -> Option<Resolved<'_>> {
         segment: u64_at(fields, 8)?,
         blocks: ResolvedBlocks { bytes },
     })
+}
+
+fn names(payload: &[u8]) -> Option<Names<'_>> {
+    let (fields, bytes) = payload.split_at_checked(NAMES_FIELDS_BYTES)?;
+    let mut entries = NameEntries { bytes };
+    while entries.next().is_some() {}
+    entries.bytes.is_empty().then_some(())?;
+    Some(Names { recorded_unix_nano: u64_at(fields, 0)?, entries: NameEntries { bytes } })
 }

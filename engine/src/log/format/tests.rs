@@ -45,7 +45,7 @@ fn a_header_is_read_back() {
 #[test]
 fn a_header_has_its_fields_where_they_are_drawn() {
     let block = header().encode();
-    assert_eq!(block[..8], *b"TWLOG\0\x01\x02");
+    assert_eq!(block[..8], *b"TWLOG\0\x02\x02");
     assert_eq!(block[12..16], [2, 1, 0, 0]);
     for (at, high) in [(16, 0x10), (24, 0x20), (32, 0x30), (40, 0x40), (48, 0x50)] {
         let expected: Vec<u8> = (1..=8).rev().map(|low| high + low).collect();
@@ -175,7 +175,7 @@ fn resolved_blocks_are_read_back() {
 }
 
 #[test]
-fn payloads_that_version_1_cannot_have_written_are_refused() {
+fn payloads_that_no_version_can_have_written_are_refused() {
     let mut out = Vec::new();
     put_request(&mut out, 1, 2, &request(b"body"));
     // The units' end beyond 32 bits, unknown signal, encoding, format, reserved bytes.
@@ -189,7 +189,7 @@ fn payloads_that_version_1_cannot_have_written_are_refused() {
         assert!(head.record(&changed).is_none(), "byte {at}");
     }
     // Length, kind and the reserved bytes of the record's header.
-    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 4), (17, 2), (18, 1), (23, 1)] {
+    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 5), (17, 2), (18, 1), (23, 1)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).is_none(), "byte {at}");
@@ -238,4 +238,21 @@ fn a_flush_is_padded_to_blocks() {
         assert_eq!(out.len(), after);
         assert!(out[before..].iter().all(|byte| *byte == 0));
     }
+}
+
+#[test]
+fn names_are_read_back_and_cut_ones_refused() {
+    let names = ["slow", "", "caf\u{e9}"].map(String::from);
+    let long = "x".repeat(70_000);
+    let mut out = Vec::new();
+    put_names(&mut out, 1, 2, 33, &[&names[..], &[long]].concat());
+    assert_eq!(out.len(), names_bytes(&[&names[..], &[String::new()]].concat()), "what no length can tell is left out");
+    let (_, record) = read(&out);
+    let Record::Names(read) = record else { panic!("{record:?}") };
+    assert_eq!(read.recorded_unix_nano, 33);
+    let expected: Vec<&[u8]> = vec![b"slow", b"", "caf\u{e9}".as_bytes(), b""];
+    assert_eq!(read.entries.collect::<Vec<_>>(), expected);
+    // A name that goes on behind the payload.
+    out[32] = 200;
+    assert!(Head::read(&out).unwrap().record(&out).is_none());
 }
