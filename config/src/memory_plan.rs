@@ -2,7 +2,7 @@
 //! that does not fit is refused.
 
 use crate::problem::{Problem, Source};
-use crate::sampling::Tables;
+use crate::sampling::{Sampling, Tables};
 use crate::settings::{Config, KIB, MIB};
 use crate::value::show_bytes;
 
@@ -32,9 +32,10 @@ pub struct MemoryPlan {
 
 /// Bytes of an open connection besides its windows: TLS and HTTP/2 state, task, socket buffers in user space.
 const CONNECTION_BYTES: u64 = 32 * KIB;
-/// Bytes of a remembered verdict: its hash, policy, threshold and annotations, and its slot in the index at a load of one
-/// third.
-const VERDICT_BYTES: u64 = 48;
+/// Bytes of the verdict on a dropped trace: its hash, and its slot in the index at a load of one third.
+const DROPPED_VERDICT_BYTES: u64 = 32;
+/// Bytes of the verdict on a kept trace: besides, its policy, threshold and annotations.
+const KEPT_VERDICT_BYTES: u64 = 48;
 /// Bytes of a verdict with its reason.
 pub const EXPLAINED_VERDICT_BYTES: u64 = 80;
 /// Bytes of what is known of the durations of each kind of trace, for one relative latency on one shard.
@@ -92,11 +93,16 @@ fn divided(config: &Config, bytes: u64, least: u64) -> Vec<u64> {
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
     let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
-    let verdicts = config.samplings().fold(0_u64, |sum, (_, sampling)| {
-        // Where a cache is off as many verdicts are remembered as traces are held.
-        let of = |cache_size: u64| if cache_size == 0 { sampling.traces_max } else { cache_size };
-        sum.saturating_add(of(sampling.sampled_cache_size)).saturating_add(of(sampling.non_sampled_cache_size))
-    });
+    let verdicts = |cache_size: fn(&Sampling) -> u64| {
+        config.samplings().fold(0_u64, |sum, (_, sampling)| {
+            // Where a cache is off as many verdicts are remembered as traces are held.
+            let own = cache_size(sampling);
+            sum.saturating_add(if own == 0 { sampling.traces_max } else { own })
+        })
+    };
+    let (kept, dropped) =
+        (verdicts(|sampling| sampling.sampled_cache_size), verdicts(|sampling| sampling.non_sampled_cache_size));
+    let of_dropped = dropped.saturating_mul(DROPPED_VERDICT_BYTES);
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let pipelines = config.by_pipeline();
@@ -134,8 +140,11 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         ),
         row(
             "verdict caches",
-            verdicts.saturating_mul(VERDICT_BYTES),
-            format!("{verdicts} verdicts (sampling.decision_cache) of {VERDICT_BYTES} B"),
+            kept.saturating_mul(KEPT_VERDICT_BYTES).saturating_add(of_dropped),
+            format!(
+                "{kept} verdicts of kept traces of {KEPT_VERDICT_BYTES} B, {dropped} of dropped ones of \
+                 {DROPPED_VERDICT_BYTES} B (sampling.decision_cache)"
+            ),
         ),
         row(
             "explained verdicts",
