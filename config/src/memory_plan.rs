@@ -93,16 +93,6 @@ fn divided(config: &Config, bytes: u64, least: u64) -> Vec<u64> {
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
     let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
-    let verdicts = |cache_size: fn(&Sampling) -> u64| {
-        config.samplings().fold(0_u64, |sum, (_, sampling)| {
-            // Where a cache is off as many verdicts are remembered as traces are held.
-            let own = cache_size(sampling);
-            sum.saturating_add(if own == 0 { sampling.traces_max } else { own })
-        })
-    };
-    let (kept, dropped) =
-        (verdicts(|sampling| sampling.sampled_cache_size), verdicts(|sampling| sampling.non_sampled_cache_size));
-    let of_dropped = dropped.saturating_mul(DROPPED_VERDICT_BYTES);
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let pipelines = config.by_pipeline();
@@ -138,14 +128,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
                 if ways > 1 { ", for each pipeline" } else { "" }
             ),
         ),
-        row(
-            "verdict caches",
-            kept.saturating_mul(KEPT_VERDICT_BYTES).saturating_add(of_dropped),
-            format!(
-                "{kept} verdicts of kept traces of {KEPT_VERDICT_BYTES} B, {dropped} of dropped ones of \
-                 {DROPPED_VERDICT_BYTES} B (sampling.decision_cache)"
-            ),
-        ),
+        verdicts_row(config),
         row(
             "explained verdicts",
             config.admin.explained_verdicts_max.saturating_mul(EXPLAINED_VERDICT_BYTES),
@@ -163,6 +146,28 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     ];
     rows.extend(rules_rows(config, shards));
     rows
+}
+
+/// Remembered verdicts.
+fn verdicts_row(config: &Config) -> MemoryRow {
+    let verdicts = |cache_size: fn(&Sampling) -> u64| {
+        config.samplings().fold(0_u64, |sum, (_, sampling)| {
+            // Where a cache is off as many verdicts are remembered as traces are held.
+            let own = cache_size(sampling);
+            sum.saturating_add(if own == 0 { sampling.traces_max } else { own })
+        })
+    };
+    let (kept, dropped) =
+        (verdicts(|sampling| sampling.sampled_cache_size), verdicts(|sampling| sampling.non_sampled_cache_size));
+    let of_dropped = dropped.saturating_mul(DROPPED_VERDICT_BYTES);
+    MemoryRow {
+        name: "verdict caches",
+        bytes: kept.saturating_mul(KEPT_VERDICT_BYTES).saturating_add(of_dropped),
+        reason: format!(
+            "{kept} verdicts of kept traces of {KEPT_VERDICT_BYTES} B, {dropped} of dropped ones of \
+             {DROPPED_VERDICT_BYTES} B (sampling.decision_cache)"
+        ),
+    }
 }
 
 /// What the rules remember from trace to trace; nothing for those that remember nothing.
