@@ -17,6 +17,7 @@ mod syntax;
 pub mod time_format;
 mod token;
 mod tree;
+pub mod xpath;
 
 pub use check::grok as grok_of;
 pub use error::OttlError;

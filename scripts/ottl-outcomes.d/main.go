@@ -8,8 +8,11 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/ottl/contexts/ottlspan"
@@ -23,15 +26,16 @@ import (
 type request = ptraceotlp.ExportRequest
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "worker" {
+		work(os.Args[2])
+		return
+	}
 	if len(os.Args) < 3 {
 		fail("usage: ottl-outcomes REQUESTS TABLE [TABLE...]; the tables with their outcomes go to standard output")
 	}
-	requests, err := readRequests(os.Args[1])
-	if err != nil {
-		fail("%s: %v", os.Args[1], err)
-	}
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
+	var worker worker
 	for _, path := range os.Args[2:] {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -46,16 +50,76 @@ func main() {
 			if len(parts) != 4 || (parts[2] != "span" && parts[2] != "spanevent") {
 				fail("%s: line %d is no row: %s", path, number+1, line)
 			}
-			body, ok := requests[parts[1]]
-			if !ok {
-				fail("%s: line %d names no request: %s", path, number+1, line)
+			row := strings.Join(parts[1:], " ")
+			found := worker.ask(row)
+			if os.Getenv("REASONS") != "" && len(found) > 1 {
+				fmt.Fprintf(os.Stderr, "%s %s: %s\n", found[:1], parts[3], found[1:])
 			}
-			found, why := outcome(body, parts[2], parts[3])
-			if os.Getenv("REASONS") != "" && why != "" {
-				fmt.Fprintf(os.Stderr, "%s %s: %s\n", found, parts[3], why)
-			}
-			fmt.Fprintf(out, "%s %s %s %s\n", found, parts[1], parts[2], parts[3])
+			fmt.Fprintf(out, "%s %s\n", found[:1], row)
 		}
+	}
+}
+
+// A process of its own that evaluates rows: some crash the Collector in a way that nothing survives.
+type worker struct {
+	process *exec.Cmd
+	rows    io.WriteCloser
+	found   *bufio.Reader
+}
+
+// How long a row may take. What takes longer does not end.
+const patience = 10 * time.Second
+
+// The outcome of a row, and the words of an error behind it.
+func (w *worker) ask(row string) string {
+	if w.process == nil {
+		w.process = exec.Command(os.Args[0], "worker", os.Args[1])
+		rows, err := w.process.StdinPipe()
+		if err == nil {
+			w.rows = rows
+			var found io.ReadCloser
+			found, err = w.process.StdoutPipe()
+			w.found = bufio.NewReader(found)
+		}
+		if err == nil {
+			err = w.process.Start()
+		}
+		if err != nil {
+			fail("%v", err)
+		}
+	}
+	process := w.process
+	timer := time.AfterFunc(patience, func() { _ = process.Process.Kill() })
+	_, err := fmt.Fprintln(w.rows, row)
+	var found string
+	if err == nil {
+		found, err = w.found.ReadString('\n')
+	}
+	timer.Stop()
+	if err != nil {
+		_ = w.process.Wait()
+		w.process = nil
+		return "P the process ends or hangs"
+	}
+	return strings.TrimSuffix(found, "\n")
+}
+
+// Evaluates rows from standard input.
+func work(path string) {
+	requests, err := readRequests(path)
+	if err != nil {
+		fail("%s: %v", path, err)
+	}
+	rows := bufio.NewScanner(os.Stdin)
+	rows.Buffer(nil, 1<<20)
+	for rows.Scan() {
+		parts := strings.SplitN(rows.Text(), " ", 3)
+		body, ok := requests[parts[0]]
+		if !ok {
+			fail("there is no request %s", parts[0])
+		}
+		found, why := outcome(body, parts[1], parts[2])
+		fmt.Println(strings.TrimSpace(found + " " + strings.ReplaceAll(why, "\n", " ")))
 	}
 }
 

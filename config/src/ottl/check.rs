@@ -8,6 +8,7 @@ use super::grok::{self, Grok};
 use super::syntax::{self, Node, NodeKind};
 use super::time_format;
 use super::tree::{Argument, Condition, Expression, Key, Predicate};
+use super::xpath;
 use crate::pattern;
 use std::net::IpAddr;
 
@@ -403,6 +404,18 @@ fn check_values(offset: usize, signature: &Signature, values: &[Option<Argument>
         Function::ExtractGrokPatterns => match grok(values) {
             Ok(_) => Ok(()),
             Err(reason) => Err(OttlError::new(offset, format!("ExtractGrokPatterns: {reason}"))),
+        },
+        Function::ConvertAttributesToElementsXML
+        | Function::ConvertTextToElementsXML
+        | Function::GetXML
+        | Function::InsertXML
+        | Function::RemoveXML => match (text("xpath"), signature.function) {
+            // Left out or empty, two of them take an expression of their own.
+            (None | Some(""), Function::ConvertAttributesToElementsXML | Function::ConvertTextToElementsXML) => Ok(()),
+            (path, _) => match xpath::compile(path.unwrap_or_default()) {
+                Ok(_) => Ok(()),
+                Err(reason) => Err(OttlError::new(offset, format!("{}: invalid xpath: {reason}", signature.name))),
+            },
         },
         Function::FormatTime | Function::Time => {
             let named = |reason: String| OttlError::new(offset, format!("{}: {reason}", signature.name));

@@ -13,6 +13,7 @@ mod text;
 mod time;
 mod url;
 mod user_agent;
+mod xml;
 mod zone;
 
 pub(super) use severity::Levels;
@@ -100,13 +101,14 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
             Prepared::UserAgents(known) => user_agent::map(&arguments, known),
             _ => Err(Failure::Value),
         },
-        F::ConvertAttributesToElementsXML
-        | F::ConvertTextToElementsXML
-        | F::GetXML
-        | F::InsertXML
-        | F::ParseSimplifiedXML
-        | F::ParseXML
-        | F::RemoveXML => Err(Failure::Missing),
+        F::ConvertAttributesToElementsXML | F::ConvertTextToElementsXML | F::GetXML | F::InsertXML | F::RemoveXML => {
+            match &call.prepared {
+                Prepared::Path(path) => xml::by_path(&arguments, path),
+                _ => Err(Failure::Value),
+            }
+        }
+        F::ParseSimplifiedXML => xml::simplified(&arguments),
+        F::ParseXML => xml::map(&arguments),
         F::Duration
         | F::Hours
         | F::Microseconds

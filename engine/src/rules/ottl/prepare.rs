@@ -8,6 +8,7 @@ use super::target::Target;
 use super::value::Value;
 use std::sync::Arc;
 use tailwater_config::ottl::grok::Grok;
+use tailwater_config::ottl::xpath::{self, Plan};
 use tailwater_config::ottl::{Argument, Expression, Function, grok_of, time_format};
 use tailwater_config::pattern::{self, Pattern};
 
@@ -40,6 +41,7 @@ pub(super) enum Prepared {
     Levels(Result<Levels, Failure>),
     UserAgents(Arc<UserAgents>),
     Zone(Zone),
+    Path(Plan),
 }
 
 impl Prepared {
@@ -70,6 +72,16 @@ impl Prepared {
                 let location = text(2).and_then(time_format::location);
                 Self::Zone(location.map_or(Zone::Utc, Zone::from))
             }
+            (Function::ConvertAttributesToElementsXML, None | Some("")) => Self::Path(path("//@*")?),
+            (Function::ConvertTextToElementsXML, None | Some("")) => Self::Path(path("/")?),
+            (
+                Function::ConvertAttributesToElementsXML
+                | Function::ConvertTextToElementsXML
+                | Function::GetXML
+                | Function::InsertXML
+                | Function::RemoveXML,
+                text,
+            ) => Self::Path(path(text.unwrap_or_default())?),
             (Function::UserAgent, _) => Self::UserAgents(shared.user_agents()?),
             _ => Self::Nothing,
         })
@@ -84,6 +96,10 @@ pub(super) fn depends_on_span(function: Function, arguments: &[Option<Argument>]
         (Function::Time, Some(Some(Argument::One(Expression::Text(format))))) => !time_format::has_year(format),
         _ => false,
     }
+}
+
+fn path(text: &str) -> Result<Plan, ProgramError> {
+    xpath::compile(text).map_err(|reason| ProgramError::Pattern(text.to_string(), reason))
 }
 
 fn levels(mapping: &Expression) -> Result<Levels, Failure> {

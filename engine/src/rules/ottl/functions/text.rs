@@ -206,7 +206,7 @@ fn decode<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     Ok(Value::Text(source))
 }
 
-fn lower(text: &[u8]) -> String {
+pub(super) fn lower(text: &[u8]) -> String {
     let lowered = |character: char| character.to_lowercase().next().unwrap_or(character);
     String::from_utf8_lossy(text).chars().map(lowered).collect()
 }

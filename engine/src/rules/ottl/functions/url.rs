@@ -146,7 +146,8 @@ impl Url {
         }
         if self.opaque.is_empty() {
             let is_bare = self.host.is_empty() && self.user.is_none();
-            if (!self.scheme.is_empty() || !is_bare) && !(self.omits_host && is_bare) {
+            let has_authority = !is_bare || !self.scheme.is_empty() && !self.omits_host;
+            if has_authority {
                 if !is_bare || !self.path.is_empty() {
                     out.extend_from_slice(b"//");
                 }

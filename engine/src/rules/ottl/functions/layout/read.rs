@@ -99,7 +99,7 @@ fn number(text: &str, is_fixed: bool) -> Result<(i64, &str), Wrong> {
     Ok((digits.parse().map_err(|_| Wrong::Text)?, rest))
 }
 
-fn ranged<'t>(found: (i64, &'t str), range: std::ops::RangeInclusive<i64>) -> Result<(i64, &'t str), Wrong> {
+fn ranged(found: (i64, &str), range: std::ops::RangeInclusive<i64>) -> Result<(i64, &str), Wrong> {
     if range.contains(&found.0) { Ok(found) } else { Err(Wrong::Range) }
 }
 
