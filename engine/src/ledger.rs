@@ -252,13 +252,13 @@ pub struct PolicyCounts {
     pub unmatched: u64,
     /// Traces on which it had no vote, because a condition could not be evaluated.
     pub failed: u64,
-    /// Traces kept in its name: it was the first that sampled.
+    /// Traces kept in its name: it was the first that sampled. Of a shadow: those that would have been.
     pub decided: u64,
     /// Spans of those.
     pub decided_spans: u64,
     /// Bytes of those spans.
     pub decided_bytes: u64,
-    /// Traces kept in its name that no other policy sampled.
+    /// Traces kept in its name that no other policy sampled; of a shadow, those that are dropped without it.
     pub alone: u64,
 }
 

@@ -59,6 +59,8 @@ pub struct Rules {
     order: Vec<u16>,
     /// Those that are evaluated without an effect.
     shadows: Vec<u16>,
+    /// For each shadow its place in `order`, if it had an effect.
+    shadow_places: Vec<u16>,
     leaf_count: usize,
     sample_on_first_match: bool,
     /// Whether traces are kept by their randomness, and not as the Collector does.

@@ -286,7 +286,7 @@ fn policies(page: &mut Page, books: &[Books<'_>]) {
     page.family("tailwater_policy_votes_total", Type::Counter, "Votes of each policy on judged traces.", votes);
     let help = "Traces on which a policy had no vote, because a condition could not be evaluated.";
     page.family("tailwater_policy_errors_total", Type::Counter, help, by_policy(|counts| counts.failed));
-    let help = "Traces kept in the name of a policy: the first that sampled. Of a shadow: those whose fate it would have changed.";
+    let help = "Traces kept in the name of a policy: the first that sampled. Of a shadow: those that would have been.";
     page.family("tailwater_policy_traces_kept_total", Type::Counter, help, by_policy(|counts| counts.decided));
     let help = "Spans of the traces kept in the name of a policy.";
     page.family("tailwater_policy_spans_kept_total", Type::Counter, help, by_policy(|counts| counts.decided_spans));

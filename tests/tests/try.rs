@@ -95,7 +95,7 @@ fn assert_new(said: &Value) {
         (policy["policy"].as_str().unwrap(), policy["matched"].as_u64().unwrap(), traces("first"), traces("alone"))
     };
     // All with two spans have an error too.
-    assert_eq!([row(0), row(1), row(2)], [("errors", 6, 6, 3), ("two", 3, 0, 0), ("red", 4, 2, 0)], "{said}");
+    assert_eq!([row(0), row(1), row(2)], [("errors", 6, 6, 3), ("two", 3, 0, 0), ("red", 4, 2, 2)], "{said}");
 }
 
 #[test]
@@ -159,17 +159,19 @@ fn the_difference_to_another_file_is_told() {
     }
 }
 
-#[test]
-fn a_rule_may_be_a_shadow_too() {
-    let directory = TempDir::new().unwrap();
-    let rules = directory.path().join("rules.yaml");
-    let text = "sampling:
+/// A shadow before the only rule in force.
+const RULES: &str = "sampling:
   budget: {spans_per_second: 100}
   rules:
     - {name: red, shadow: true, when: [{string_attribute: {key: colour, values: [red]}}]}
     - {name: errors, when: [{status_code: {status_codes: [ERROR]}}]}
 ";
-    std::fs::write(&rules, text).unwrap();
+
+#[test]
+fn a_rule_may_be_a_shadow_too() {
+    let directory = TempDir::new().unwrap();
+    let rules = directory.path().join("rules.yaml");
+    std::fs::write(&rules, RULES).unwrap();
     let file = directory.path().join("request.pb");
     std::fs::write(&file, requests().iter().map(Message::encode_to_vec).collect::<Vec<_>>().concat()).unwrap();
     let (code, text) = tried(&["--config", rules.to_str().unwrap(), "--json", file.to_str().unwrap()]);
@@ -178,8 +180,20 @@ fn a_rule_may_be_a_shadow_too() {
     assert_eq!(said["kept"]["traces"], json!(6), "{said}");
     let red = &said["policies"][0];
     assert_eq!(
-        (&red["kind"], &red["matched"], &red["first"]["traces"]),
-        (&json!("shadow"), &json!(4), &json!(2)),
+        (&red["kind"], &red["matched"], &red["first"]["traces"], &red["alone"]["traces"]),
+        (&json!("shadow"), &json!(4), &json!(4), &json!(2)),
+        "it stands before the errors: {said}"
+    );
+    // Behind them it has what they leave.
+    let mut lines: Vec<&str> = RULES.lines().collect();
+    lines.swap(3, 4);
+    std::fs::write(&rules, lines.join("\n") + "\n").unwrap();
+    let (_, text) = tried(&["--config", rules.to_str().unwrap(), "--json", file.to_str().unwrap()]);
+    let said: Value = serde_json::from_str(&text).unwrap();
+    let red = said["policies"].as_array().unwrap().iter().find(|policy| policy["policy"] == "red").unwrap();
+    assert_eq!(
+        (&red["matched"], &red["first"]["traces"], &red["alone"]["traces"]),
+        (&json!(4), &json!(2), &json!(2)),
         "{said}"
     );
 }
@@ -236,10 +250,26 @@ fn a_shadow_is_counted_and_has_no_effect() {
         assert_eq!(live("traces_kept_total", ""), tried("/first/traces"), "{name}");
         assert_eq!(live("spans_kept_total", ""), tried("/first/spans"), "{name}");
         assert_eq!(live("bytes_kept_total", ""), tried("/first/bytes"), "{name}");
-        if shadow.is_empty() {
-            assert_eq!(live("traces_kept_alone_total", ""), tried("/alone/traces"), "{name}");
-        }
+        assert_eq!(live("traces_kept_alone_total", ""), tried("/alone/traces"), "{name}");
     }
+}
+
+#[test]
+fn a_shadow_rule_counts_what_it_would_keep_at_its_place() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, format!("{RULES}  decision_wait: 1s\n")).unwrap();
+    let node = Tailwater::start(&["--config", file.to_str().unwrap()]);
+    for request in requests() {
+        let headers = [("content-type", "application/x-protobuf")];
+        assert_eq!(post(node.http, "/v1/traces", &headers, &request.encode_to_vec()).0, 200);
+    }
+    node.until(|metrics| metrics["tailwater_traces_kept_total"] + metrics["tailwater_traces_dropped_total"] == 12.0);
+    let metrics = node.metrics();
+    assert_eq!(metrics["tailwater_traces_kept_total"], 6.0);
+    let of = |family: &str| metrics[&format!("tailwater_policy_{family}_total{{policy=\"red\",shadow=\"true\"}}")];
+    // Four are red; two of them are errors, which the rule behind it keeps.
+    assert_eq!((of("traces_kept"), of("traces_kept_alone")), (4.0, 2.0));
 }
 
 /// Leans on `Trial::new`, which asks about pieces where the node would.

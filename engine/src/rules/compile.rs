@@ -76,6 +76,14 @@ impl Rules {
             (0..count).partition(|index| policies[usize::from(*index)].is_shadow);
         let (mut order, voting): (Vec<u16>, Vec<u16>) =
             effective.into_iter().partition(|index| policies[usize::from(*index)].is_drop);
+        let drops = order.len();
+        let before = |numbers: &[u16], shadow: u16| numbers.iter().filter(|number| **number < shadow).count();
+        let place = |shadow: &u16| match policies[usize::from(*shadow)].is_drop {
+            true => before(&order, *shadow),
+            false => drops + before(&voting, *shadow),
+        };
+        // Numbers are 16 bits wide.
+        let shadow_places = shadows.iter().map(|shadow| u16::try_from(place(shadow)).unwrap_or(u16::MAX)).collect();
         order.extend(voting);
         Ok(Self {
             generation: 0,
@@ -96,6 +104,7 @@ impl Rules {
             policies,
             named_only: Vec::new(),
             order,
+            shadow_places,
             shadows,
             leaf_count,
             sample_on_first_match: sampling.sample_on_first_match,

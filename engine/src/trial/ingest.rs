@@ -60,6 +60,7 @@ const MATCHED: u8 = 1;
 const UNMATCHED: u8 = 2;
 const FAILED: u8 = 4;
 const DECIDED: u8 = 8;
+const ALONE: u8 = 16;
 
 /// The spans of one trace in one `ResourceSpans`.
 struct Piece {
@@ -184,7 +185,7 @@ impl Ingest {
             for (flags, vote) in trace.votes.iter_mut().zip(&*votes) {
                 let flag = |count: u64, flag: u8| if count > 0 { flag } else { 0 };
                 *flags |= flag(vote.matched, MATCHED) | flag(vote.unmatched, UNMATCHED);
-                *flags |= flag(vote.failed, FAILED) | flag(vote.decided, DECIDED);
+                *flags |= flag(vote.failed, FAILED) | flag(vote.decided, DECIDED) | flag(vote.alone, ALONE);
             }
             trace.ballot = ballot;
         }
@@ -213,7 +214,7 @@ fn counts(flags: u8, spans: u32, bytes: u32) -> PolicyCounts {
         counts.failed = u64::from(flags & FAILED != 0);
     }
     if flags & DECIDED != 0 {
-        counts.decide(spans, bytes, true);
+        counts.decide(spans, bytes, flags & ALONE != 0);
     }
     counts
 }

@@ -40,9 +40,9 @@ pub struct PolicyReport {
     matched: u64,
     /// Traces on which it could not be evaluated.
     failed: u64,
-    /// Traces kept in its name; for a shadow, those whose fate it would have changed.
+    /// Traces kept in its name; for a shadow, those that would be.
     first: Sum,
-    /// Traces that no other policy would have kept.
+    /// Traces that no other policy would have kept; for a shadow, those that are dropped without it.
     alone: Sum,
 }
 
@@ -109,6 +109,9 @@ impl Report {
             policy.failed += vote.failed;
             if vote.decided > 0 {
                 policy.first.add(judgement);
+            }
+            if vote.alone > 0 && policy.kind == PolicyKind::Shadow {
+                policy.alone.add(judgement);
             }
             if fate.is_ok() && keepers == 1 && vote.matched > 0 && policy.kind == PolicyKind::Keeps {
                 policy.alone.add(judgement);
@@ -260,7 +263,7 @@ pub fn text(capture: &Capture, report: &Report, comparison: Option<&Comparison>)
         "\nmatched: traces it samples. first: traces kept in its name. alone: traces that no other policy keeps.\n",
     );
     if report.policies.iter().any(|policy| policy.kind == PolicyKind::Shadow) {
-        out.push_str("A shadow has no effect; its first is the traces whose fate it would change.\n");
+        out.push_str("A shadow has no effect; its first are the traces that would be kept in its name, its alone those of them that are dropped without it.\n");
     }
     if let Some(comparison) = comparison {
         differences(&mut out, "kept now, not by the other configuration", &comparison.gained);
