@@ -423,7 +423,7 @@ impl Shard {
 
     fn root_came(&mut self, arrived: Nanos, entry: u32) {
         if self.plan.decision_wait_after_root > Nanos::default() {
-            let deadline = self.window_end(tick_of(arrived.plus(self.plan.decision_wait_after_root)));
+            let deadline = self.open_window_end(tick_of(arrived.plus(self.plan.decision_wait_after_root)));
             if deadline < self.buffer.traces.get(entry).deadline {
                 self.buffer.traces.reschedule(entry, deadline);
             }

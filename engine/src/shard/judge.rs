@@ -22,7 +22,6 @@ impl Shard {
     /// Judges what is due and sends a batch that has waited long enough. True when more is due: call again soon, after
     /// letting other work through.
     pub fn tick(&mut self, now: Nanos, host: &mut impl Host) -> bool {
-        self.cut_window(now);
         let mut more = true;
         let mut judged = 0;
         while more && judged < JUDGE_PER_TICK_MAX {
@@ -30,9 +29,13 @@ impl Shard {
             // A deadline is rounded up to its tick, so the tick must have begun.
             more = self.buffer.traces.expire(self.last_due(now), JUDGE_STEP, &mut due);
             judged += due.len();
-            self.postpone_active(now, &mut due);
+            if !self.rules.has_windows() {
+                self.postpone_active(now, &mut due);
+            }
             self.judge(now, &due, Occasion::Deadline, host);
             self.due = due;
+            // A window is cut when all of the one before have been judged, whatever the time: each trace is in one window.
+            more = more || self.cut_window(now);
         }
         self.cool_old(now);
         if self.export.spans() > 0 && now >= self.batch_opened.plus(self.plan.flush_interval) {
@@ -148,6 +151,8 @@ impl Shard {
             let undecided = Ballot::dropped(DropReason::NotSampled);
             return (undecided, TraceRandomness { value: 0, is_hashed: false });
         }
+        // One that is judged early but was in the window is in its thresholds.
+        let is_between = matches!(occasion, Occasion::Early | Occasion::Drain) && !self.is_in_window(entry);
         let Self { buffer, rules, limits, generations, ledger, randomness, wants, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
@@ -161,10 +166,10 @@ impl Shard {
         randomness.count(&trace.id, head, trace.seen.is_random);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
-        limits.judge_early(occasion == Occasion::Early);
+        limits.judge_early(is_between && occasion == Occasion::Early);
         let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
         rules.judge_shadows(&evidence, (randomness.value, now), limits, &ballot, &mut ledger.policies);
-        if matches!(occasion, Occasion::Early | Occasion::Drain) {
+        if is_between {
             // It goes by the last window's threshold: what it takes is missing in the next.
             let own = (randomness.value, matches!(ballot.verdict, Verdict::Keep(_)));
             rules.offers(&evidence, own.0, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
@@ -174,17 +179,31 @@ impl Shard {
         (ballot, randomness)
     }
 
-    /// At the beginning of a window, sets the thresholds of limits by what is due.
-    fn cut_window(&mut self, now: Nanos) {
+    /// At the beginning of a window, sets the thresholds of limits by what is due; true when there is something to judge
+    /// by them.
+    fn cut_window(&mut self, now: Nanos) -> bool {
         let window = elapsed_ticks(now) / WINDOW_TICKS;
-        if self.rules.has_windows() && window > self.window {
-            self.window = window;
-            let mut due = std::mem::take(&mut self.due);
-            self.buffer.traces.due(self.last_due(now), &mut due);
-            due.retain(|entry| self.still_active(now, *entry).is_none());
-            self.cut_limits(now, &due);
-            self.due = due;
+        if !self.rules.has_windows() || window <= self.window {
+            return false;
         }
+        self.window = window;
+        let mut due = std::mem::take(&mut self.due);
+        self.buffer.traces.due(self.last_due(now), &mut due);
+        due.retain(|entry| match self.still_active(now, *entry) {
+            Some(deadline) => {
+                self.buffer.traces.reschedule(*entry, deadline);
+                false
+            }
+            None => true,
+        });
+        self.cut_limits(now, &due);
+        self.due = due;
+        true
+    }
+
+    /// Whether a trace was among those that the limits' thresholds were set by.
+    fn is_in_window(&self, entry: u32) -> bool {
+        self.rules.has_windows() && self.buffer.traces.get(entry).deadline <= self.window.saturating_mul(WINDOW_TICKS)
     }
 
     /// Sets the thresholds of limits for `due` and nothing else.
@@ -215,10 +234,10 @@ impl Shard {
         }
     }
 
-    /// The tick up to which traces are judged now: where limits need whole windows the one at which this window began.
+    /// The tick up to which traces are judged now: where limits need whole windows the one at which the last window that
+    /// was cut began.
     fn last_due(&self, now: Nanos) -> u32 {
-        let begun = elapsed_ticks(now);
-        if self.rules.has_windows() { begun - begun % WINDOW_TICKS } else { begun }
+        if self.rules.has_windows() { self.window.saturating_mul(WINDOW_TICKS) } else { elapsed_ticks(now) }
     }
 
     /// The trace is larger than it may be.
@@ -332,11 +351,17 @@ impl Shard {
         let ShardPlan { inactivity_timeout, decision_wait, trace_duration_max, .. } = self.plan;
         let wait = if inactivity_timeout > off { inactivity_timeout } else { decision_wait };
         let wait = if trace_duration_max > off { wait.min(trace_duration_max) } else { wait };
-        self.window_end(tick_of(arrived.plus(wait)))
+        self.open_window_end(tick_of(arrived.plus(wait)))
+    }
+
+    /// `tick`, or where limits need whole windows the end of the window that it is in; of the next one, if that was cut.
+    pub(super) fn open_window_end(&self, tick: u32) -> u32 {
+        let end = self.window_end(tick);
+        if self.rules.has_windows() { end.max((self.window + 1).saturating_mul(WINDOW_TICKS)) } else { end }
     }
 
     /// `tick`, or where limits need whole windows the end of the window that it is in.
-    pub(super) fn window_end(&self, tick: u32) -> u32 {
+    fn window_end(&self, tick: u32) -> u32 {
         if self.rules.has_windows() { tick.div_ceil(WINDOW_TICKS).saturating_mul(WINDOW_TICKS) } else { tick }
     }
 

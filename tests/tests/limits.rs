@@ -1,0 +1,87 @@
+//! Limits on a shard: what is offered to them, charged to them and shared by them, beside what `unbiased` adds up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use std::sync::Arc;
+use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling};
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_engine::vocabulary::Nanos;
+use tailwater_tests::shard_host::Kept;
+use tailwater_tests::shard_plan::roomy;
+
+/// So many seconds after the origin.
+fn at(seconds: u64) -> Nanos {
+    Nanos(seconds * Nanos::PER_SECOND)
+}
+
+fn limited(spans_per_second: i64) -> Sampling {
+    let rule = Rule::RateLimiting { spans_per_second, burst_capacity: spans_per_second };
+    Sampling { policies: vec![Policy::new("limited", rule)], ..Sampling::default() }
+}
+
+fn compiled(sampling: &Sampling) -> Arc<Rules> {
+    Arc::new(Rules::compile(sampling).unwrap())
+}
+
+/// Ids are what they are here.
+fn plan() -> ShardPlan {
+    ShardPlan { randomness: RandomnessSource::TraceId, ..roomy(0, 1, 7) }
+}
+
+/// A span of the trace of that number, whose randomness grows with it.
+fn span(trace: u64, span_id: u64) -> Span {
+    let id = u128::from(trace + 1) << 64 | u128::from((trace + 1) << 32);
+    Span { trace_id: id.to_be_bytes().to_vec(), span_id: (span_id + 1).to_be_bytes().to_vec(), ..Span::default() }
+}
+
+/// Takes spans in one request.
+fn send(shard: &mut Shard, now: Nanos, spans: Vec<Span>, host: &mut Kept) {
+    let resource_spans = vec![ResourceSpans {
+        scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+        ..ResourceSpans::default()
+    }];
+    let mut scanned = shard.scan(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).unwrap();
+    shard.accept(scanned.spans());
+    for (_, batch) in &mut scanned.batches {
+        batch.arrived = now;
+    }
+    for (_, batch) in scanned.batches {
+        shard.take(now, batch, host);
+    }
+}
+
+#[test]
+fn each_trace_is_offered_once_however_long_its_window_is_judged() {
+    let mut shard = Shard::new(plan(), compiled(&limited(600)));
+    let mut host = Kept::default();
+    send(&mut shard, at(3), (0..3_000).map(|trace| span(trace, 0)).collect(), &mut host);
+    assert!(shard.tick(at(4), &mut host), "more are due than one call judges");
+    assert_eq!(shard.take_limit_demand(), [3_000]);
+    let judged = |shard: &Shard| shard.ledger().traces.kept + shard.ledger().traces.dropped;
+    assert!((1_000..2_000).contains(&judged(&shard)));
+    // The rest comes to its turn a second later, when another window has begun.
+    send(&mut shard, at(4), (5_000..5_100).map(|trace| span(trace, 0)).collect(), &mut host);
+    while shard.tick(at(5), &mut host) {}
+    assert_eq!(judged(&shard), 3_100);
+    assert_eq!(shard.take_limit_demand(), [100], "only those that were not offered before");
+    assert_eq!(shard.ledger().traces.kept, 600 + 100);
+}
+
+#[test]
+fn a_trace_of_the_window_that_is_judged_early_is_not_charged_again() {
+    let mut shard = Shard::new(plan(), compiled(&limited(600)));
+    let mut host = Kept::default();
+    send(&mut shard, at(3), (0..3_000).map(|trace| span(trace, 0)).collect(), &mut host);
+    assert!(shard.tick(at(4), &mut host));
+    while shard.ledger().traces.pending > 0 {
+        shard.decide_early(at(4), &mut host);
+    }
+    assert_eq!(shard.take_limit_demand(), [3_000]);
+    // A whole second's worth is there again.
+    send(&mut shard, at(4), (5_000..5_600).map(|trace| span(trace, 0)).collect(), &mut host);
+    while shard.tick(at(5), &mut host) {}
+    assert_eq!(shard.ledger().traces.kept, 600 + 600);
+}
