@@ -212,11 +212,19 @@ impl Rules {
     /// For limits of these rules that `before` had under the same name and terms: (number here, number there).
     #[must_use]
     pub fn same_limits(&self, before: &Self) -> Vec<(usize, usize)> {
-        let all =
-            |rules: &Self| rules.limit_names.iter().cloned().zip(rules.limits.iter().cloned()).collect::<Vec<_>>();
-        let theirs = all(before);
-        let place = |one: &(String, Limit)| theirs.iter().position(|other| other == one);
-        all(self).iter().enumerate().filter_map(|(number, one)| Some((number, place(one)?))).collect()
+        let all = |rules: &Self| {
+            rules.limit_names.iter().cloned().zip(rules.limits.iter().cloned()).map(Some).collect::<Vec<_>>()
+        };
+        let mut theirs = all(before);
+        let mut pairs = Vec::new();
+        for (number, mine) in all(self).into_iter().enumerate() {
+            if let Some(place) = theirs.iter().position(|other| *other == mine) {
+                // A policy may have several of the same terms.
+                theirs[place] = None;
+                pairs.push((number, place));
+            }
+        }
+        pairs
     }
 
     /// Whether traces are kept by their own randomness (OTEP 235), and not as the Collector does.

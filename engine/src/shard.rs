@@ -165,7 +165,7 @@ impl Shard {
             export: Export::new(plan.batch, plan.hash_seed),
             batch_opened: Nanos::default(),
             ledger: Ledger { policies, ..Ledger::default() },
-            limits: Limits::new(rules.limits(), plan.shards, Nanos::default()),
+            limits: Limits::new(rules.limits(), rules.generation(), plan.shards, Nanos::default()),
             window: 0,
             randomness: Randomness::new(plan.randomness),
             quantiles: Quantiles::new(rules.relative().len()),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::Nanos;
+use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
 use tailwater_tests::shard_host::Kept;
 use tailwater_tests::shard_plan::roomy;
 
@@ -37,7 +37,7 @@ fn span(trace: u64, span_id: u64) -> Span {
     Span { trace_id: id.to_be_bytes().to_vec(), span_id: (span_id + 1).to_be_bytes().to_vec(), ..Span::default() }
 }
 
-/// Takes spans in one request.
+/// Takes spans in one request, which is in the log.
 fn send(shard: &mut Shard, now: Nanos, spans: Vec<Span>, host: &mut Kept) {
     let resource_spans = vec![ResourceSpans {
         scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
@@ -45,9 +45,7 @@ fn send(shard: &mut Shard, now: Nanos, spans: Vec<Span>, host: &mut Kept) {
     }];
     let mut scanned = shard.scan(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).unwrap();
     shard.accept(scanned.spans());
-    for (_, batch) in &mut scanned.batches {
-        batch.arrived = now;
-    }
+    scanned.place(Origin { segment: SegmentHandle::new(0, 3), first_unit: 0 }, now);
     for (_, batch) in scanned.batches {
         shard.take(now, batch, host);
     }
@@ -84,4 +82,25 @@ fn a_trace_of_the_window_that_is_judged_early_is_not_charged_again() {
     send(&mut shard, at(4), (5_000..5_600).map(|trace| span(trace, 0)).collect(), &mut host);
     while shard.tick(at(5), &mut host) {}
     assert_eq!(shard.ledger().traces.kept, 600 + 600);
+}
+
+#[test]
+fn former_rules_and_those_in_force_keep_to_one_limit_together() {
+    let before = compiled(&limited(600));
+    let mut changed = limited(600);
+    changed.policies.push(Policy::new("no such", Rule::SpanCount { min: 1_000, max: 0 }));
+    let after = Arc::new(Rules::compile_after(&changed, &before).unwrap());
+    let plan = ShardPlan { cold_after: Nanos::from_millis(20), ..plan() };
+    let mut shard = Shard::new(plan.clone(), before);
+    let mut host = Kept::default();
+    send(&mut shard, at(3), (0..900).map(|trace| span(trace, 0)).collect(), &mut host);
+    for step in 1..20 {
+        while shard.tick(at(3).plus(Nanos::from_millis(20 * step)), &mut host) {}
+    }
+    assert_eq!(shard.ledger().traces.cold_spans, 900, "they stay with the rules that they came under");
+    assert!(shard.reload(at(3), &after, &plan, &mut host));
+    send(&mut shard, at(3), (2_000..2_300).map(|trace| span(trace, 0)).collect(), &mut host);
+    while shard.tick(at(4), &mut host) {}
+    assert_eq!(shard.ledger().traces.dropped, 600);
+    assert_eq!(shard.ledger().traces.kept, 600, "300 of the new rules and 300 of the former");
 }

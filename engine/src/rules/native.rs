@@ -82,7 +82,8 @@ impl Compiler {
             (spans, _) => (Cost::Spans, spans),
         };
         let promises = sampling.rules.iter().map(|rule| to_float(rule.budget_minimum_per_second)).collect();
-        let budget = self.limit("sampling.budget", Limit::grouped(cost, per_second, promises))?;
+        let budget =
+            self.limit("sampling.budget", Limit { is_budget: true, ..Limit::grouped(cost, per_second, promises) })?;
         self.budget = Some(budget.number);
         Ok(Some(budget))
     }

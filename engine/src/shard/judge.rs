@@ -211,12 +211,10 @@ impl Shard {
         self.refresh_all(due);
         due.iter().for_each(|entry| self.compare_with_its_kind(*entry));
         self.offer(due, false);
-        self.limits.cut(now, self.rules.budget());
-        self.generations.cut(now);
+        self.limits.cut(now);
         // What a rule's own limits refuse is not to take a part of the budget.
         self.offer(due, true);
-        self.limits.cut_budget(now, self.rules.budget());
-        self.generations.cut_budgets(now);
+        self.limits.cut_budget(now);
     }
 
     /// Offers traces to the limits, or to the budget.
@@ -261,7 +259,7 @@ impl Shard {
     ) {
         let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
         let generation = self.buffer.traces.get(entry).generation;
-        let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
+        let rules = self.generations.rules(generation, &self.rules);
         let is_by_randomness = rules.is_by_randomness();
         let mut label = self.plan.record_policy.then(|| {
             let name = |number: u16| rules.sub_policy_names().get(usize::from(number)).cloned();
