@@ -25,7 +25,7 @@ use limit::Limit;
 use ottl::OttlRules;
 use quantile::RelativeLeaf;
 use tailwater_proto::tracestate::collector_member;
-use tree::Node;
+use tree::{LimitNumber, Node};
 
 /// A compiled set of policies. Immutable; shared by all shards.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ struct CompiledPolicy {
     node: Node,
     /// Of our own rules: whether it is this one that decides.
     condition: Option<Node>,
+    /// The limits that each trace it keeps by randomness has passed.
+    passed: Vec<LimitNumber>,
     is_drop: bool,
     is_shadow: bool,
 }
@@ -225,6 +227,14 @@ impl Rules {
             }
         }
         pairs
+    }
+
+    /// The limits that a trace was bound to pass to be kept by the policy of that number, and what each counts. Those are
+    /// left out of which it depends on the trace whether it had to: of one of several samplers, of one of several
+    /// sub-policies.
+    pub fn limits_passed(&self, policy: u16) -> impl Iterator<Item = (u16, limit::Cost)> {
+        let passed = self.policies.get(usize::from(policy)).map_or(&[][..], |policy| &policy.passed);
+        passed.iter().map(|limit| (limit.number, limit.cost))
     }
 
     /// Whether traces are kept by their own randomness (OTEP 235), and not as the Collector does.

@@ -26,7 +26,7 @@ use crate::ledger::{DropReason, Ledger, PolicyCounts};
 use crate::randomness::{Randomness, TraceRandomness};
 use crate::route::Route;
 use crate::rules::Rules;
-use crate::rules::limit::Limits;
+use crate::rules::limit::{Cost, Limits};
 use crate::rules::quantile::Quantiles;
 use crate::vocabulary::{KeptUnit, Nanos, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit};
 use bytes::Bytes;
@@ -443,6 +443,11 @@ impl Shard {
         let unit = KeptUnit { unit, mark: span_mark };
         let mark = kept.filter(|_| self.rules.is_by_randomness()).map(|kept| self.late_mark(record, kept));
         let mark = mark.filter(|mark| record.head != 0 || !mark.is_plain());
+        if let Some(kept) = kept
+            && self.rules.has_windows()
+        {
+            self.charge_late(kept.policy, bytes.len());
+        }
         self.ledger.traces.late_kept_spans += 1;
         self.ledger.spans.exporting += 1;
         let annotations = self.rules.encoded_annotations(span_mark.annotations().numbers());
@@ -459,6 +464,19 @@ impl Shard {
     fn span_mark(&self, kept: KeptBy, is_late: bool) -> SpanMark {
         let mark = SpanMark::new(kept.threshold, kept.is_hashed).annotated(kept.annotations);
         if self.plan.record_policy { mark.labelled(kept.policy, is_late) } else { mark }
+    }
+
+    /// A span came after its trace was kept: it takes from the limits that the trace has passed.
+    fn charge_late(&mut self, policy: u16, span_bytes: usize) {
+        let Self { rules, limits, .. } = self;
+        limits.turn_to(rules.generation());
+        for (number, cost) in rules.limits_passed(policy) {
+            let cost = match cost {
+                Cost::Spans => 1,
+                Cost::Bytes => span_bytes + framing::around(span_bytes),
+            };
+            limits.charge_late(number, cost as u64);
+        }
     }
 
     /// What a span leaves with that came after its trace was kept.

@@ -104,3 +104,69 @@ fn former_rules_and_those_in_force_keep_to_one_limit_together() {
     assert_eq!(shard.ledger().traces.dropped, 600);
     assert_eq!(shard.ledger().traces.kept, 600, "300 of the new rules and 300 of the former");
 }
+
+#[test]
+fn late_spans_are_let_through_and_missing_in_the_next_window() {
+    let mut shard = Shard::new(plan(), compiled(&limited(600)));
+    let mut host = Kept::default();
+    let (kept, mut before) = (9_000, 0);
+    send(&mut shard, at(1), vec![span(kept, 0)], &mut host);
+    while shard.tick(at(3), &mut host) {}
+    // How many of a thousand traces are kept in the next window, after so many late spans.
+    let mut next = |second: u64, late: u64| {
+        send(
+            &mut shard,
+            at(second),
+            (0..late).map(|number| span(kept, second * 100_000 + number)).collect(),
+            &mut host,
+        );
+        let traces = second * 10_000..second * 10_000 + 1_000;
+        send(&mut shard, at(second), traces.map(|trace| span(trace, 0)).collect(), &mut host);
+        while shard.tick(at(second + 1), &mut host) {}
+        let kept = shard.ledger().traces.kept;
+        kept - std::mem::replace(&mut before, kept)
+    };
+    assert_eq!(next(3, 0), 600 + 1);
+    assert_eq!(next(4, 0), 600);
+    assert_eq!(next(5, 100), 500);
+    assert_eq!(next(6, 0), 600);
+    assert_eq!(next(7, 50_000), 0, "all that a second has is owed");
+    assert_eq!(next(8, 0), 600, "and no more than that");
+    assert_eq!(shard.ledger().traces.late_kept_spans, 50_100);
+    assert_eq!(shard.take_limit_demand(), [1 + 6 * 1_000 + 50_100]);
+}
+
+#[test]
+fn late_spans_take_from_the_budget_and_the_rule_by_what_each_counts() {
+    let file = "sampling:\n  budget: {bytes_per_second: 100000}\n  rules:\n    - {name: r, sampler: {always_on: true}, limit: {spans_per_second: 700}}\n";
+    let inputs = tailwater_config::Inputs {
+        file: Some(("t.yaml", file)),
+        environment: &[],
+        flags: &[],
+        machine_memory_bytes: 1 << 33,
+    };
+    let sampling = tailwater_config::load(&inputs).unwrap().config.sampling;
+    let mut shard = Shard::new(plan(), compiled(&sampling));
+    let mut host = Kept::default();
+    send(&mut shard, at(1), vec![span(9_000, 0)], &mut host);
+    while shard.tick(at(3), &mut host) {}
+    assert_eq!(shard.ledger().traces.kept, 1);
+    shard.take_limit_demand();
+    send(&mut shard, at(3), vec![span(9_000, 1), span(9_000, 2)], &mut host);
+    // A span of two ids, its tag and its length.
+    let mut demand = shard.take_limit_demand();
+    demand.sort_unstable();
+    assert_eq!(demand, [2, 2 * (18 + 10 + 2)]);
+}
+
+#[test]
+fn late_spans_cost_nothing_where_limits_are_the_collectors() {
+    let sampling = Sampling { policies: limited(600).policies, ..Sampling::collector_default() };
+    let mut shard = Shard::new(plan(), compiled(&sampling));
+    let mut host = Kept::default();
+    send(&mut shard, at(1), vec![span(9_000, 0)], &mut host);
+    while shard.tick(at(3), &mut host) {}
+    assert_eq!(shard.take_limit_demand(), [1]);
+    send(&mut shard, at(3), vec![span(9_000, 1)], &mut host);
+    assert_eq!((shard.ledger().traces.late_kept_spans, shard.take_limit_demand()), (1, vec![0]));
+}

@@ -100,7 +100,8 @@ impl CompiledPolicy {
     /// This one, not in force any more.
     fn gone(&self) -> Self {
         let Self { name, is_drop, is_shadow, .. } = self;
-        Self { name: name.clone(), node: Node::Always, condition: None, is_drop: *is_drop, is_shadow: *is_shadow }
+        let (is_drop, is_shadow) = (*is_drop, *is_shadow);
+        Self { name: name.clone(), node: Node::Always, condition: None, passed: Vec::new(), is_drop, is_shadow }
     }
 }
 

@@ -9,6 +9,7 @@
 //! Traces judged between windows go by the threshold of the last window and are paid for by the next. Those that are judged
 //! early, to make room, may be all that there are, so that no window has any: they also have the chance that spends what
 //! is left on as many as wanted to pass early in the last second, and none passes while two seconds' worth is owed.
+//! Spans that come late are paid for by the next window too, since they can't be refused any more.
 //! Where what there is may not hold a single trace, ranking would keep nothing, and with it count nothing: such traces
 //! are kept with the chance that spends the part in the mean. A chance depends on no trace's randomness either.
 
@@ -527,6 +528,15 @@ impl Limits {
             bucket.demand = bucket.demand.saturating_add(cost);
             bucket.between = bucket.between.saturating_add(cost);
         }
+    }
+
+    /// By randomness: a span came late whose trace has passed limit `number`. It is let through and missing in the windows
+    /// after it; what is owed is bounded by what a limit may save up.
+    pub fn charge_late(&mut self, number: u16, cost: u64) {
+        let Some(bucket) = self.bucket_mut(number).filter(|bucket| bucket.limit.one_in.is_none()) else { return };
+        bucket.demand = bucket.demand.saturating_add(cost);
+        let owed = (bucket.tokens - to_float(cost)).max(-bucket.burst());
+        bucket.tokens = bucket.tokens.min(owed);
     }
 
     /// By randomness: sets every limit's threshold but that of budgets from what was offered since the last call; budgets

@@ -1,6 +1,6 @@
 //! Our own rules to nodes: each rule is a policy with a condition, of which the first that holds decides.
 
-use super::compile::Compiler;
+use super::compile::{Compiler, passed_by};
 use super::limit::{Cost, Limit};
 use super::quantile::RelativeLeaf;
 use super::tree::{Group, LimitNumber, Node};
@@ -65,6 +65,7 @@ impl Compiler {
             let condition = Some(self.conditions_of(rule)?);
             policies.push(CompiledPolicy {
                 name: rule.name.clone(),
+                passed: passed_by(&node),
                 node,
                 condition,
                 is_drop: false,
