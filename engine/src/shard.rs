@@ -28,7 +28,9 @@ use crate::route::Route;
 use crate::rules::Rules;
 use crate::rules::limit::{Cost, Limits};
 use crate::rules::quantile::Quantiles;
-use crate::vocabulary::{KeptUnit, Nanos, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit};
+use crate::vocabulary::{
+    KeptUnit, Nanos, RandomnessKind, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit,
+};
 use bytes::Bytes;
 use framing::Framing;
 use generation::Generations;
@@ -260,6 +262,12 @@ impl Shard {
         self.marker.counts()
     }
 
+    /// Kept traces whose randomness came with a span and is not known for those that come late.
+    #[must_use]
+    pub fn randomness_forgotten(&self) -> u64 {
+        self.kept.given_forgotten()
+    }
+
     /// Traces that were too large to pass a limit ever.
     #[must_use]
     pub fn unreachable_traces(&self) -> u64 {
@@ -462,7 +470,7 @@ impl Shard {
 
     /// What has to be known of a kept span to send it, late or not.
     fn span_mark(&self, kept: KeptBy, is_late: bool) -> SpanMark {
-        let mark = SpanMark::new(kept.threshold, kept.is_hashed).annotated(kept.annotations);
+        let mark = SpanMark::new(kept.threshold, kept.randomness).annotated(kept.annotations);
         if self.plan.record_policy { mark.labelled(kept.policy, is_late) } else { mark }
     }
 
@@ -481,14 +489,13 @@ impl Shard {
 
     /// What a span leaves with that came after its trace was kept.
     fn late_mark(&self, record: &SpanRecord, kept: KeptBy) -> Mark {
-        let TraceRandomness { value, is_hashed } = Randomness::again(&record.trace_id, kept.is_hashed);
-        self.mark(kept.threshold, value, is_hashed)
+        self.mark(kept.threshold, Randomness::again(&record.trace_id, kept.randomness, kept.given))
     }
 
-    fn mark(&self, threshold: u64, randomness: u64, is_hashed: bool) -> Mark {
+    fn mark(&self, threshold: u64, TraceRandomness { value, kind }: TraceRandomness) -> Mark {
         // Who reads no threshold needs no randomness either.
-        let writes_randomness = is_hashed && threshold > 0;
-        Mark { threshold, randomness, writes_randomness, writes_zero: self.plan.writes_threshold_zero }
+        let writes_randomness = kind == RandomnessKind::Hashed && threshold > 0;
+        Mark { threshold, randomness: value, writes_randomness, writes_zero: self.plan.writes_threshold_zero }
     }
 
     fn take_late_dropped(&mut self, position: u32, unit: Unit, host: &mut impl Host) {

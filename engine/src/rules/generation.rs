@@ -45,7 +45,9 @@ impl Rules {
             let number = u16::try_from(self.policies.len()).unwrap_or(UNKNOWN_POLICY);
             if number != UNKNOWN_POLICY {
                 let (name, node) = (name.clone(), Node::Always);
-                self.policies.push(CompiledPolicy { name, node, condition: None, is_drop: false, is_shadow: false });
+                let passed = Vec::new();
+                let policy = CompiledPolicy { name, node, condition: None, passed, is_drop: false, is_shadow: false };
+                self.policies.push(policy);
                 self.named_only.push(number);
             }
             number

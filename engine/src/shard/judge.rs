@@ -10,7 +10,7 @@ use crate::index::Place;
 use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
 use crate::rules::Ballot;
-use crate::vocabulary::{Annotations, Judged, KeptUnit, Nanos, Occasion, Verdict};
+use crate::vocabulary::{Annotations, Judged, KeptUnit, Nanos, Occasion, RandomnessKind, Verdict};
 use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
@@ -149,7 +149,7 @@ impl Shard {
         if self.plan.strategy == Strategy::SpanIngest {
             // Every piece was asked about when it came.
             let undecided = Ballot::dropped(DropReason::NotSampled);
-            return (undecided, TraceRandomness { value: 0, is_hashed: false });
+            return (undecided, TraceRandomness { value: 0, kind: RandomnessKind::Id });
         }
         // One that is judged early but was in the window is in its thresholds.
         let is_between = matches!(occasion, Occasion::Early | Occasion::Drain) && !self.is_in_window(entry);
@@ -160,7 +160,7 @@ impl Shard {
         if !rules.is_by_randomness() {
             let ballot = rules.judge_arrival(&evidence, limits, now, &mut ledger.policies);
             rules.judge_shadows(&evidence, (0, now), limits, &ballot, &mut ledger.policies);
-            return (ballot, TraceRandomness { value: 0, is_hashed: false });
+            return (ballot, TraceRandomness { value: 0, kind: RandomnessKind::Id });
         }
         let head = buffer.head(entry);
         randomness.count(&trace.id, head, trace.seen.is_random);
@@ -257,7 +257,7 @@ impl Shard {
         occasion: Occasion,
         host: &mut impl Host,
     ) {
-        let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
+        let mark = self.mark(ballot.threshold, randomness);
         let generation = self.buffer.traces.get(entry).generation;
         let rules = self.generations.rules(generation, &self.rules);
         let is_by_randomness = rules.is_by_randomness();
@@ -269,7 +269,8 @@ impl Shard {
         let kept = KeptBy {
             policy,
             threshold: ballot.threshold,
-            is_hashed: randomness.is_hashed,
+            randomness: randomness.kind,
+            given: (randomness.kind == RandomnessKind::Given).then_some(randomness.value),
             annotations: Annotations::of(&numbers),
         };
         let span_mark = self.span_mark(kept, false);
@@ -277,7 +278,7 @@ impl Shard {
         let is_changed = !mark.is_plain() || !annotations.is_empty() || self.buffer.head(entry).is_some();
         let is_marked = is_by_randomness && is_changed;
         // The verdict is in the log before anything that follows from it.
-        self.note(entry, ballot, randomness.is_hashed, occasion, host);
+        self.note(entry, ballot, randomness.kind, occasion, host);
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
         let mut recalled = 0;
@@ -317,7 +318,7 @@ impl Shard {
     }
 
     pub(super) fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
-        self.note(entry, ballot, false, occasion, host);
+        self.note(entry, ballot, RandomnessKind::Id, occasion, host);
         let trace = self.buffer.traces.get(entry);
         let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
         self.ledger.spans.buffered -= spans;
@@ -329,7 +330,7 @@ impl Shard {
         self.remember(entry, hash, remembered, Place::Dropped);
     }
 
-    fn note(&self, entry: u32, ballot: Ballot, is_hashed: bool, occasion: Occasion, host: &mut impl Host) {
+    fn note(&self, entry: u32, ballot: Ballot, randomness: RandomnessKind, occasion: Occasion, host: &mut impl Host) {
         let trace = self.buffer.traces.get(entry);
         host.judged(&Judged {
             trace_id: trace.id,
@@ -337,7 +338,7 @@ impl Shard {
             drop_reason: ballot.drop_reason as u8,
             occasion,
             threshold: ballot.threshold,
-            is_hashed,
+            randomness,
             spans: trace.seen.spans,
             generation: trace.generation,
         });
