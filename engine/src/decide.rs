@@ -2,7 +2,8 @@
 //! is found by the keyed hash of the whole trace id. When a memory is full the oldest verdict gives way, except
 //! that one which a late span has asked for since the hand last passed gets another turn.
 
-use crate::vocabulary::Annotations;
+use crate::vocabulary::{Annotations, RandomnessKind};
+use hashbrown::HashMap;
 
 /// How a trace was kept: what its late spans leave with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,14 +12,13 @@ pub struct KeptBy {
     pub policy: u16,
     /// Its rejection threshold, below 2^56.
     pub threshold: u64,
-    /// The trace's randomness is a hash of its id.
-    pub is_hashed: bool,
+    /// Where the trace's randomness comes from.
+    pub randomness: RandomnessKind,
+    /// The randomness, where it came with a span and is known.
+    pub given: Option<u64>,
     /// What its spans get besides.
     pub annotations: Annotations,
 }
-
-/// Set in a stored threshold when the trace's randomness is a hash of its id.
-const HASHED: u64 = 1 << 63;
 
 /// Verdicts of one kind. How they were kept is stored for kept traces; dropped ones store nothing more.
 #[derive(Debug)]
@@ -26,12 +26,22 @@ pub struct VerdictMemory {
     /// The hash with its highest bit used as "asked for since the hand passed".
     hashes: Vec<u64>,
     policies: Vec<u16>,
+    /// Thresholds, with the kind of randomness.
     thresholds: Vec<u64>,
     annotations: Vec<Annotations>,
+    /// By position: randomness that came with a span, of as many traces as `GIVEN_SHARE` allows.
+    given: HashMap<u32, u64, ahash::RandomState>,
+    given_forgotten: u64,
     keeps_policies: bool,
     verdicts_max: usize,
     hand: usize,
 }
+
+/// One of so many kept traces may have a randomness that came with a span, with it remembered. Senders write it only where
+/// ids are not random.
+const GIVEN_SHARE: usize = 8;
+/// Bytes of such a randomness in its table at half its load.
+const GIVEN_BYTES: usize = 2 * size_of::<(u32, u64)>();
 
 /// How often the hand passes over a verdict that was asked for, before it takes the next one regardless.
 const PASSES_MAX: usize = 8;
@@ -48,18 +58,27 @@ impl VerdictMemory {
             policies: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
             thresholds: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
             annotations: Vec::with_capacity(if keeps_policies { verdicts_max } else { 0 }),
+            given: HashMap::with_hasher(ahash::RandomState::with_seeds(13, 14, 15, 16)),
+            given_forgotten: 0,
             keeps_policies,
             verdicts_max,
             hand: 0,
         }
     }
 
+    /// Kept traces whose randomness came with a span and could not be remembered.
+    #[must_use]
+    pub fn given_forgotten(&self) -> u64 {
+        self.given_forgotten
+    }
+
     /// Bytes of a full memory.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
-        self.verdicts_max
-            * (size_of::<u64>()
-                + if self.keeps_policies { size_of::<u16>() + size_of::<u64>() + size_of::<Annotations>() } else { 0 })
+        let given = self.verdicts_max / GIVEN_SHARE * GIVEN_BYTES;
+        let kept = size_of::<u16>() + size_of::<u64>() + size_of::<Annotations>();
+        let each = size_of::<u64>() + if self.keeps_policies { kept } else { 0 };
+        self.verdicts_max * each + if self.keeps_policies { given } else { 0 }
     }
 
     /// Remembers a verdict; `kept` is `None` where only dropped traces are remembered. Returns its position and the hash (without its highest bit) of the verdict that gave way, or
@@ -70,12 +89,14 @@ impl VerdictMemory {
         }
         if self.hashes.len() < self.verdicts_max {
             self.hashes.push(hash & !ASKED);
-            if let Some(KeptBy { policy, threshold, is_hashed, annotations }) = kept {
-                self.policies.push(policy);
-                self.annotations.push(annotations);
-                self.thresholds.push(if is_hashed { threshold | HASHED } else { threshold });
+            let position = u32::try_from(self.hashes.len() - 1).ok()?;
+            if let Some(kept) = kept {
+                self.policies.push(kept.policy);
+                self.annotations.push(kept.annotations);
+                self.thresholds.push(kept.randomness.packed(kept.threshold));
+                self.note_given(position, kept.given);
             }
-            return Some((u32::try_from(self.hashes.len() - 1).ok()?, None));
+            return Some((position, None));
         }
         for _ in 0..PASSES_MAX {
             if self.hashes[self.hand] & ASKED == 0 {
@@ -84,15 +105,28 @@ impl VerdictMemory {
             self.hashes[self.hand] &= !ASKED;
             self.hand = (self.hand + 1) % self.verdicts_max;
         }
-        let position = self.hand;
-        let before = std::mem::replace(&mut self.hashes[position], hash & !ASKED);
-        if let Some(KeptBy { policy, threshold, is_hashed, annotations }) = kept {
-            self.policies[position] = policy;
-            self.annotations[position] = annotations;
-            self.thresholds[position] = if is_hashed { threshold | HASHED } else { threshold };
+        let position = u32::try_from(self.hand).ok()?;
+        let before = std::mem::replace(&mut self.hashes[self.hand], hash & !ASKED);
+        if let Some(kept) = kept {
+            if RandomnessKind::unpacked(self.thresholds[self.hand]).1 == RandomnessKind::Given {
+                self.given.remove(&position);
+            }
+            self.policies[self.hand] = kept.policy;
+            self.annotations[self.hand] = kept.annotations;
+            self.thresholds[self.hand] = kept.randomness.packed(kept.threshold);
+            self.note_given(position, kept.given);
         }
         self.hand = (self.hand + 1) % self.verdicts_max;
-        Some((u32::try_from(position).ok()?, Some(before & !ASKED)))
+        Some((position, Some(before & !ASKED)))
+    }
+
+    fn note_given(&mut self, position: u32, given: Option<u64>) {
+        let Some(value) = given else { return };
+        if self.given.len() < self.verdicts_max.div_ceil(GIVEN_SHARE) {
+            self.given.insert(position, value);
+        } else {
+            self.given_forgotten += 1;
+        }
     }
 
     /// Whether the verdict at `position` is of the trace with this hash.
@@ -114,7 +148,10 @@ impl VerdictMemory {
         let policy = *self.policies.get(position as usize)?;
         let stored = *self.thresholds.get(position as usize)?;
         let annotations = *self.annotations.get(position as usize)?;
-        Some(KeptBy { policy, threshold: stored & !HASHED, is_hashed: stored & HASHED != 0, annotations })
+        let (threshold, randomness) = RandomnessKind::unpacked(stored);
+        let is_given = randomness == RandomnessKind::Given;
+        let given = if is_given { self.given.get(&position).copied() } else { None };
+        Some(KeptBy { policy, threshold, randomness, given, annotations })
     }
 }
 
@@ -125,8 +162,13 @@ mod tests {
     #[test]
     fn the_oldest_gives_way_unless_it_was_asked_for() {
         let mut memory = VerdictMemory::new(3, true);
-        let kept =
-            Some(KeptBy { policy: 7, threshold: 1 << 55, is_hashed: true, annotations: Annotations::of(&[2, 0]) });
+        let kept = Some(KeptBy {
+            policy: 7,
+            threshold: 1 << 55,
+            randomness: RandomnessKind::Hashed,
+            given: None,
+            annotations: Annotations::of(&[2, 0]),
+        });
         for hash in [10u64, 20, 30] {
             assert_eq!(memory.remember(hash, kept).unwrap().1, None);
         }
@@ -135,6 +177,37 @@ mod tests {
         assert!(memory.is(0, 10) && memory.is(1, 40) && !memory.is(1, 20));
         assert_eq!(memory.remember(50, kept), Some((2, Some(30))));
         assert_eq!(memory.remember(60, kept), Some((0, Some(10))), "its extra turn is over");
+    }
+
+    #[test]
+    fn a_randomness_that_came_with_a_span_is_remembered_with_its_trace_and_bounded() {
+        let mut memory = VerdictMemory::new(16, true);
+        let plain = KeptBy {
+            policy: 1,
+            threshold: 5,
+            randomness: RandomnessKind::Id,
+            given: None,
+            annotations: Annotations::NONE,
+        };
+        let given = |value| KeptBy { randomness: RandomnessKind::Given, given: Some(value), ..plain };
+        for hash in 0..3 {
+            memory.remember(hash, Some(given(hash + 70)));
+        }
+        let of = |memory: &VerdictMemory, position| memory.kept_by(position).and_then(|kept| kept.given);
+        assert_eq!([0, 1, 2].map(|position| of(&memory, position)), [Some(70), Some(71), None]);
+        assert_eq!(memory.given_forgotten(), 1, "two of sixteen");
+        assert_eq!(
+            memory.kept_by(2).map(|kept| kept.randomness),
+            Some(RandomnessKind::Given),
+            "it is known that it was"
+        );
+        (3..16).for_each(|hash| _ = memory.remember(hash, Some(plain)));
+        // Two give way, the second to another that has one.
+        memory.remember(16, Some(plain));
+        memory.remember(17, Some(given(90)));
+        assert_eq!([0, 1].map(|position| of(&memory, position)), [None, Some(90)]);
+        memory.remember(18, Some(given(91)));
+        assert_eq!((of(&memory, 2), memory.given_forgotten()), (Some(91), 1), "their places are free again");
     }
 
     #[test]

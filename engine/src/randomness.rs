@@ -8,7 +8,7 @@
 //! whole id, which is written as `rv` so that who reads the threshold later finds it true.
 
 use crate::evidence::TraceHead;
-use crate::vocabulary::TraceId;
+use crate::vocabulary::{RandomnessKind, TraceId};
 use tailwater_config::sampling::RandomnessSource;
 use tailwater_proto::consistent::{NEVER, randomness_of};
 
@@ -34,8 +34,8 @@ const SUSPECT_TIMES: u32 = 8;
 pub struct TraceRandomness {
     /// 56 bits.
     pub value: u64,
-    /// True when it comes from a hash of the id: kept spans carry it as `rv` then.
-    pub is_hashed: bool,
+    /// Where it comes from. Kept spans carry a hash as `rv`.
+    pub kind: RandomnessKind,
 }
 
 impl Randomness {
@@ -48,7 +48,7 @@ impl Randomness {
     /// The randomness of a trace that is judged now. `is_random`: its sender says that the id is random.
     pub fn of(&self, trace_id: &TraceId, head: Option<&TraceHead>, is_random: bool) -> TraceRandomness {
         if let Some(value) = head.and_then(|head| head.randomness) {
-            return TraceRandomness { value, is_hashed: false };
+            return TraceRandomness { value, kind: RandomnessKind::Given };
         }
         let says_nothing = head.is_none() && !is_random;
         let is_hashed = match self.source {
@@ -56,14 +56,19 @@ impl Randomness {
             RandomnessSource::Hashed => says_nothing,
             RandomnessSource::Auto => says_nothing && self.is_suspect(trace_id[8]),
         };
-        Self::again(trace_id, is_hashed)
+        Self::again(trace_id, RandomnessKind::of_id(is_hashed), None)
     }
 
-    /// The randomness of a trace without `rv` of which it is known whether it is hashed.
+    /// The randomness of a trace of which it is known where it comes from. One that came with a span and is not known any
+    /// more (`given`) contradicts nothing: it is taken for the highest.
     #[must_use]
-    pub fn again(trace_id: &TraceId, is_hashed: bool) -> TraceRandomness {
-        let value = if is_hashed { hashed(trace_id) } else { randomness_of(trace_id) };
-        TraceRandomness { value, is_hashed }
+    pub fn again(trace_id: &TraceId, kind: RandomnessKind, given: Option<u64>) -> TraceRandomness {
+        let value = match kind {
+            RandomnessKind::Id => randomness_of(trace_id),
+            RandomnessKind::Hashed => hashed(trace_id),
+            RandomnessKind::Given => given.unwrap_or(NEVER - 1),
+        };
+        TraceRandomness { value, kind }
     }
 
     /// Counts a trace, once, for those after it.
@@ -119,14 +124,18 @@ mod tests {
         let (mut sampled, mut plain) = (0, 0);
         for number in 0..20_000u64 {
             let byte_8 = mixed(number).to_le_bytes()[7];
-            plain += u32::from(randomness.of(&id(number, byte_8), None, false).is_hashed);
+            plain += u32::from(randomness.of(&id(number, byte_8), None, false).kind == RandomnessKind::Hashed);
             randomness.count(&id(number, byte_8), None, false);
             // A third of the traffic was sampled at 0.1 %: byte 8 is 0.
             if number % 2 == 0 {
                 let found = randomness.of(&id(number, 0), None, false);
-                sampled += u32::from(found.is_hashed);
+                sampled += u32::from(found.kind == RandomnessKind::Hashed);
                 randomness.count(&id(number, 0), None, false);
-                assert!(!randomness.of(&id(number, 0), None, true).is_hashed, "the sender knows better");
+                assert_ne!(
+                    randomness.of(&id(number, 0), None, true).kind,
+                    RandomnessKind::Hashed,
+                    "the sender knows better"
+                );
             }
         }
         assert!(sampled > 9_900, "{sampled} of 10000");
@@ -138,7 +147,7 @@ mod tests {
         let mut randomness = Randomness::new(RandomnessSource::Auto);
         for number in 0..50_000u64 {
             let id = id(number, mixed(number).to_le_bytes()[7]);
-            assert!(!randomness.of(&id, None, false).is_hashed);
+            assert_ne!(randomness.of(&id, None, false).kind, RandomnessKind::Hashed);
             randomness.count(&id, None, false);
         }
     }

@@ -25,7 +25,7 @@ use limit::Limit;
 use ottl::OttlRules;
 use quantile::RelativeLeaf;
 use tailwater_proto::tracestate::collector_member;
-use tree::Node;
+use tree::{LimitNumber, Node};
 
 /// A compiled set of policies. Immutable; shared by all shards.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ struct CompiledPolicy {
     node: Node,
     /// Of our own rules: whether it is this one that decides.
     condition: Option<Node>,
+    /// The limits that each trace it keeps by randomness has passed.
+    passed: Vec<LimitNumber>,
     is_drop: bool,
     is_shadow: bool,
 }
@@ -214,11 +216,27 @@ impl Rules {
     /// For limits of these rules that `before` had under the same name and terms: (number here, number there).
     #[must_use]
     pub fn same_limits(&self, before: &Self) -> Vec<(usize, usize)> {
-        let all =
-            |rules: &Self| rules.limit_names.iter().cloned().zip(rules.limits.iter().cloned()).collect::<Vec<_>>();
-        let theirs = all(before);
-        let place = |one: &(String, Limit)| theirs.iter().position(|other| other == one);
-        all(self).iter().enumerate().filter_map(|(number, one)| Some((number, place(one)?))).collect()
+        let all = |rules: &Self| {
+            rules.limit_names.iter().cloned().zip(rules.limits.iter().cloned()).map(Some).collect::<Vec<_>>()
+        };
+        let mut theirs = all(before);
+        let mut pairs = Vec::new();
+        for (number, mine) in all(self).into_iter().enumerate() {
+            if let Some(place) = theirs.iter().position(|other| *other == mine) {
+                // A policy may have several of the same terms.
+                theirs[place] = None;
+                pairs.push((number, place));
+            }
+        }
+        pairs
+    }
+
+    /// The limits that a trace was bound to pass to be kept by the policy of that number, and what each counts. Those are
+    /// left out of which it depends on the trace whether it had to: of one of several samplers, of one of several
+    /// sub-policies.
+    pub fn limits_passed(&self, policy: u16) -> impl Iterator<Item = (u16, limit::Cost)> {
+        let passed = self.policies.get(usize::from(policy)).map_or(&[][..], |policy| &policy.passed);
+        passed.iter().map(|limit| (limit.number, limit.cost))
     }
 
     /// Whether traces are kept by their own randomness (OTEP 235), and not as the Collector does.

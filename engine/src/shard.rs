@@ -26,9 +26,11 @@ use crate::ledger::{DropReason, Ledger, PolicyCounts};
 use crate::randomness::{Randomness, TraceRandomness};
 use crate::route::Route;
 use crate::rules::Rules;
-use crate::rules::limit::Limits;
+use crate::rules::limit::{Cost, Limits};
 use crate::rules::quantile::Quantiles;
-use crate::vocabulary::{KeptUnit, Nanos, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit};
+use crate::vocabulary::{
+    KeptUnit, Nanos, RandomnessKind, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit,
+};
 use bytes::Bytes;
 use framing::Framing;
 use generation::Generations;
@@ -165,7 +167,7 @@ impl Shard {
             export: Export::new(plan.batch, plan.hash_seed),
             batch_opened: Nanos::default(),
             ledger: Ledger { policies, ..Ledger::default() },
-            limits: Limits::new(rules.limits(), plan.shards, Nanos::default()),
+            limits: Limits::new(rules.limits(), rules.generation(), plan.shards, Nanos::default()),
             window: 0,
             randomness: Randomness::new(plan.randomness),
             quantiles: Quantiles::new(rules.relative().len()),
@@ -258,6 +260,12 @@ impl Shard {
     #[must_use]
     pub fn mark_counts(&self) -> MarkCounts {
         self.marker.counts()
+    }
+
+    /// Kept traces whose randomness came with a span and is not known for those that come late.
+    #[must_use]
+    pub fn randomness_forgotten(&self) -> u64 {
+        self.kept.given_forgotten()
     }
 
     /// Traces that were too large to pass a limit ever.
@@ -423,7 +431,7 @@ impl Shard {
 
     fn root_came(&mut self, arrived: Nanos, entry: u32) {
         if self.plan.decision_wait_after_root > Nanos::default() {
-            let deadline = self.window_end(tick_of(arrived.plus(self.plan.decision_wait_after_root)));
+            let deadline = self.open_window_end(tick_of(arrived.plus(self.plan.decision_wait_after_root)));
             if deadline < self.buffer.traces.get(entry).deadline {
                 self.buffer.traces.reschedule(entry, deadline);
             }
@@ -443,6 +451,11 @@ impl Shard {
         let unit = KeptUnit { unit, mark: span_mark };
         let mark = kept.filter(|_| self.rules.is_by_randomness()).map(|kept| self.late_mark(record, kept));
         let mark = mark.filter(|mark| record.head != 0 || !mark.is_plain());
+        if let Some(kept) = kept
+            && self.rules.has_windows()
+        {
+            self.charge_late(kept.policy, bytes.len());
+        }
         self.ledger.traces.late_kept_spans += 1;
         self.ledger.spans.exporting += 1;
         let annotations = self.rules.encoded_annotations(span_mark.annotations().numbers());
@@ -457,20 +470,32 @@ impl Shard {
 
     /// What has to be known of a kept span to send it, late or not.
     fn span_mark(&self, kept: KeptBy, is_late: bool) -> SpanMark {
-        let mark = SpanMark::new(kept.threshold, kept.is_hashed).annotated(kept.annotations);
+        let mark = SpanMark::new(kept.threshold, kept.randomness).annotated(kept.annotations);
         if self.plan.record_policy { mark.labelled(kept.policy, is_late) } else { mark }
+    }
+
+    /// A span came after its trace was kept: it takes from the limits that the trace has passed.
+    fn charge_late(&mut self, policy: u16, span_bytes: usize) {
+        let Self { rules, limits, .. } = self;
+        limits.turn_to(rules.generation());
+        for (number, cost) in rules.limits_passed(policy) {
+            let cost = match cost {
+                Cost::Spans => 1,
+                Cost::Bytes => span_bytes + framing::around(span_bytes),
+            };
+            limits.charge_late(number, cost as u64);
+        }
     }
 
     /// What a span leaves with that came after its trace was kept.
     fn late_mark(&self, record: &SpanRecord, kept: KeptBy) -> Mark {
-        let TraceRandomness { value, is_hashed } = Randomness::again(&record.trace_id, kept.is_hashed);
-        self.mark(kept.threshold, value, is_hashed)
+        self.mark(kept.threshold, Randomness::again(&record.trace_id, kept.randomness, kept.given))
     }
 
-    fn mark(&self, threshold: u64, randomness: u64, is_hashed: bool) -> Mark {
+    fn mark(&self, threshold: u64, TraceRandomness { value, kind }: TraceRandomness) -> Mark {
         // Who reads no threshold needs no randomness either.
-        let writes_randomness = is_hashed && threshold > 0;
-        Mark { threshold, randomness, writes_randomness, writes_zero: self.plan.writes_threshold_zero }
+        let writes_randomness = kind == RandomnessKind::Hashed && threshold > 0;
+        Mark { threshold, randomness: value, writes_randomness, writes_zero: self.plan.writes_threshold_zero }
     }
 
     fn take_late_dropped(&mut self, position: u32, unit: Unit, host: &mut impl Host) {

@@ -140,7 +140,7 @@ impl Trial {
         // A stable sort: traces that end together stay in the order they came in.
         traces.sort_by_key(|held| held.seen.end_unix_nano);
         let begin = traces.first().map_or(0, |held| held.seen.end_unix_nano);
-        let mut limits = Limits::new(rules.limits(), 1, Nanos(begin));
+        let mut limits = Limits::new(rules.limits(), rules.generation(), 1, Nanos(begin));
         let mut randomness = Randomness::new(source);
         let mut votes = vec![PolicyCounts::default(); rules.policy_names().len()];
         let mut quantiles = Quantiles::new(rules.relative().len());
@@ -163,9 +163,9 @@ impl Trial {
                         rules.offers(&held.evidence(), *own, others.as_ref(), offer);
                     }
                     if to_budget {
-                        limits.cut_budget(end, rules.budget());
+                        limits.cut_budget(end);
                     } else {
-                        limits.cut(end, rules.budget());
+                        limits.cut(end);
                     }
                 }
             }

@@ -222,24 +222,20 @@ pub struct SpanMark {
 
 impl SpanMark {
     /// Of a span that was kept for certain, and of what is no span.
-    pub const NONE: Self = Self::new(0, false);
+    pub const NONE: Self = Self::new(0, RandomnessKind::Id);
     /// Too many different ones were waiting: with what threshold the span was kept is not known any more.
     pub const UNKNOWN: Self = Self { kept: u64::MAX, policy: 0, annotations: Annotations::NONE };
-    /// Set when the trace's randomness is a hash of its id.
-    const HASHED: u64 = 1 << 63;
     /// The name of the policy is written into the span's scope.
     const LABELLED: u64 = 1 << 62;
     /// And that the span came after the verdict.
     const LATE: u64 = 1 << 61;
     /// There was more to be written, and it is not known any more.
     const BARED: u64 = 1 << 60;
-    const THRESHOLD: u64 = (1 << 56) - 1;
 
-    /// Kept with a rejection threshold below 2^56, by a randomness that is a hash of the trace's id or not.
+    /// Kept with a rejection threshold below 2^56, by a randomness of that kind.
     #[must_use]
-    pub const fn new(threshold: u64, is_hashed: bool) -> Self {
-        let kept = if is_hashed { threshold | Self::HASHED } else { threshold };
-        Self { kept, policy: 0, annotations: Annotations::NONE }
+    pub const fn new(threshold: u64, kind: RandomnessKind) -> Self {
+        Self { kept: kind.packed(threshold), policy: 0, annotations: Annotations::NONE }
     }
 
     /// With the name of that policy in its scope.
@@ -261,7 +257,8 @@ impl SpanMark {
         if self.kept & Self::LABELLED == 0 && self.annotations == Annotations::NONE {
             return self;
         }
-        Self::new(self.kept & !Self::LABELLED & !Self::LATE | Self::BARED, false)
+        let kept = self.kept & !Self::LABELLED & !Self::LATE | Self::BARED;
+        Self { kept, policy: 0, annotations: Annotations::NONE }
     }
 
     /// Whether label or annotations are not known any more.
@@ -270,10 +267,10 @@ impl SpanMark {
         self.kept != u64::MAX && self.kept & Self::BARED != 0
     }
 
-    /// The threshold and whether the randomness is a hash; `None` for `UNKNOWN`.
+    /// The threshold and the kind of randomness; `None` for `UNKNOWN`.
     #[must_use]
-    pub const fn get(self) -> Option<(u64, bool)> {
-        if self.kept == u64::MAX { None } else { Some((self.kept & Self::THRESHOLD, self.kept & Self::HASHED != 0)) }
+    pub const fn get(self) -> Option<(u64, RandomnessKind)> {
+        if self.kept == u64::MAX { None } else { Some(RandomnessKind::unpacked(self.kept)) }
     }
 
     /// The policy whose name is written, and whether the span came after the verdict.
@@ -287,6 +284,52 @@ impl SpanMark {
     #[must_use]
     pub const fn annotations(self) -> Annotations {
         self.annotations
+    }
+}
+
+/// Where the randomness of a trace comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RandomnessKind {
+    /// From its id, as it is.
+    #[default]
+    Id,
+    /// A hash of its id.
+    Hashed,
+    /// It came as `rv` with a span.
+    Given,
+}
+
+impl RandomnessKind {
+    const HASHED: u64 = 1 << 63;
+    const GIVEN: u64 = 1 << 59;
+    const THRESHOLD: u64 = (1 << 56) - 1;
+
+    /// Of the id, or of a hash of it: what the log knows of a verdict.
+    #[must_use]
+    pub const fn of_id(is_hashed: bool) -> Self {
+        if is_hashed { Self::Hashed } else { Self::Id }
+    }
+
+    /// In one word with a threshold below 2^56.
+    #[must_use]
+    pub const fn packed(self, threshold: u64) -> u64 {
+        threshold
+            | match self {
+                Self::Id => 0,
+                Self::Hashed => Self::HASHED,
+                Self::Given => Self::GIVEN,
+            }
+    }
+
+    /// The threshold and the kind of `packed`, whatever other flags there are between them.
+    #[must_use]
+    pub const fn unpacked(word: u64) -> (u64, Self) {
+        let kind = match (word & Self::HASHED != 0, word & Self::GIVEN != 0) {
+            (true, _) => Self::Hashed,
+            (false, true) => Self::Given,
+            (false, false) => Self::Id,
+        };
+        (word & Self::THRESHOLD, kind)
     }
 }
 
@@ -407,8 +450,8 @@ pub struct Judged {
     pub occasion: Occasion,
     /// Rejection threshold of the rule that kept it, of 2^56 (OTEP 235); 0 when it was kept for certain.
     pub threshold: u64,
-    /// Whether the trace's randomness is a hash of its id.
-    pub is_hashed: bool,
+    /// Where the trace's randomness comes from.
+    pub randomness: RandomnessKind,
     /// Spans it had.
     pub spans: u32,
     /// The generation of the rules that it was judged under.

@@ -69,6 +69,8 @@ pub struct Snapshot {
     pub unreachable_traces: u64,
     /// Traces of a second that were too many to be ranked for a limit.
     pub unranked_traces: u64,
+    /// Kept traces whose `rv` is not known for their late spans.
+    pub randomness_forgotten: u64,
     /// Traces whose key of a relative latency had no place.
     pub quantile_keys_refused: u64,
     /// Bytes of spans and envelopes held.

@@ -630,6 +630,7 @@ impl Core {
             marks: shard.mark_counts(),
             unreachable_traces: shard.unreachable_traces(),
             unranked_traces: shard.unranked_traces(),
+            randomness_forgotten: shard.randomness_forgotten(),
             quantile_keys_refused: shard.quantile_keys_refused(),
             buffer_bytes: shard.buffer_bytes() as u64,
             buffer_bytes_max: shard.buffer_bytes_max() as u64,

@@ -9,7 +9,7 @@ use tailwater_engine::explain::REASON_BYTES;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::index::POSITION_MAX;
 use tailwater_engine::rules::{limit, quantile};
-use tailwater_engine::shard::{FORMER_MAX, ShardPlan};
+use tailwater_engine::shard::ShardPlan;
 use tailwater_engine::vocabulary::{Nanos, ShardIndex};
 
 /// Bytes of an arena chunk: large enough that the last, partly filled one weighs little, small enough that a few
@@ -85,8 +85,8 @@ pub fn reasons_max(config: &Config, shards: u16) -> usize {
 }
 
 const _: () = assert!(quantile::LEAF_BYTES_MAX as u64 <= RELATIVE_LATENCY_BYTES, "the memory plan counts no less");
-const _: () = assert!(limit::candidate_bytes_max(FORMER_MAX) as u64 <= RANKED_BYTES, "the memory plan counts no less");
-const _: () = assert!(limit::group_bytes_max(FORMER_MAX) as u64 <= RANKED_KEYS_BYTES, "the memory plan counts no less");
+const _: () = assert!(limit::candidate_bytes_max() as u64 <= RANKED_BYTES, "the memory plan counts no less");
+const _: () = assert!(limit::group_bytes_max() as u64 <= RANKED_KEYS_BYTES, "the memory plan counts no less");
 const _: () = assert!(REASON_BYTES as u64 <= EXPLAINED_VERDICT_BYTES, "the memory plan counts no less");
 
 /// One batch goes to all exporters, so it keeps the bounds of each.

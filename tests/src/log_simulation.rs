@@ -27,7 +27,7 @@ use tailwater_engine::log::stream::Operation;
 use tailwater_engine::route::Route;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{
-    Annotations, Destinations, Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit, Verdict,
+    Annotations, Destinations, Judged, KeptUnit, Nanos, Origin, RandomnessKind, SpanBatch, Unit, Verdict,
 };
 use tailwater_proto::otlp::Signal;
 
@@ -640,7 +640,8 @@ impl LogWorld {
                 entry.is_kept.then_some(KeptBy {
                     policy: entry.policy,
                     threshold: entry.threshold,
-                    is_hashed: entry.is_hashed,
+                    randomness: RandomnessKind::of_id(entry.is_hashed),
+                    given: None,
                     annotations: Annotations::NONE,
                 }),
             );

@@ -12,7 +12,7 @@ use tailwater_config::sampling::native::{NativeRule, Sampler};
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, SegmentHandle, SpanMark};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, RandomnessKind, SegmentHandle, SpanMark};
 use tailwater_tests::shard_host::Kept;
 use tailwater_tests::shard_plan::roomy;
 
@@ -49,7 +49,7 @@ fn a_cold_span_leaves_with_its_threshold_from_any_shard() {
         while owner.tick(now, &mut host) {}
     }
     let [recalled] = host.recalled[..] else { panic!("one span left memory: {:?}", host.recalled) };
-    assert_eq!((recalled.unit, recalled.mark), (origin.unit(0), SpanMark::new(1 << 55, false)));
+    assert_eq!((recalled.unit, recalled.mark), (origin.unit(0), SpanMark::new(1 << 55, RandomnessKind::Id)));
 
     let mut again = reader.scan_again(&body).unwrap();
     again.place(origin, now);

@@ -10,7 +10,7 @@ use super::format::{
 };
 use super::segments::Segments;
 use super::stream::{AppendError, Stream, StreamPlan};
-use crate::vocabulary::{Judged, UNKNOWN_POLICY, Unit, Verdict};
+use crate::vocabulary::{Judged, RandomnessKind, UNKNOWN_POLICY, Unit, Verdict};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -140,7 +140,7 @@ impl Journal {
             threshold: judged.threshold,
             policy,
             is_kept,
-            is_hashed: judged.is_hashed,
+            is_hashed: judged.randomness == RandomnessKind::Hashed,
             reason: judged.drop_reason,
             occasion: judged.occasion as u8,
             spans: judged.spans,

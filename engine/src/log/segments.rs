@@ -401,26 +401,32 @@ impl Segments {
 mod tests {
     use super::*;
     use crate::vocabulary::Annotations;
+    use crate::vocabulary::RandomnessKind;
 
     #[test]
     fn labels_give_way_before_thresholds_do() {
         let mut parked = Parked { marked: Vec::new(), destinations: Destinations::ALL };
         let labels = u16::try_from(MARKS_MAX).unwrap();
         for policy in 0..labels {
-            let mark = SpanMark::new(7, true).labelled(policy, true).annotated(Annotations::of(&[policy]));
+            let mark =
+                SpanMark::new(7, RandomnessKind::Hashed).labelled(policy, true).annotated(Annotations::of(&[policy]));
             assert!(parked.add(u32::from(policy), mark));
         }
         assert_eq!(parked.mark(0).unwrap().label(), Some((0, true)));
         assert!(parked.mark(0).unwrap().annotations().numbers().eq([0]));
         let last = parked.mark(u32::from(labels) - 1).unwrap();
-        assert_eq!((last.get(), last.label(), last.is_bared()), (Some((7, true)), None, true));
+        assert_eq!((last.get(), last.label(), last.is_bared()), (Some((7, RandomnessKind::Hashed)), None, true));
         assert_eq!(parked.marked.len(), MARKS_MAX / 4 * 3 + 1, "those without are one");
         for threshold in 100..200 {
-            parked.add(1000 + threshold, SpanMark::new(u64::from(threshold), false));
+            parked.add(1000 + threshold, SpanMark::new(u64::from(threshold), RandomnessKind::Id));
         }
         assert_eq!(parked.marked.len(), MARKS_MAX + 1);
-        assert_eq!(parked.mark(1100).unwrap().get(), Some((100, false)));
+        assert_eq!(parked.mark(1100).unwrap().get(), Some((100, RandomnessKind::Id)));
         assert_eq!(parked.mark(1199), Some(SpanMark::UNKNOWN));
-        assert_eq!(SpanMark::new(7, true).bared(), SpanMark::new(7, true), "there is nothing to be forgotten");
+        assert_eq!(
+            SpanMark::new(7, RandomnessKind::Hashed).bared(),
+            SpanMark::new(7, RandomnessKind::Hashed),
+            "there is nothing to be forgotten"
+        );
     }
 }

@@ -89,6 +89,8 @@ struct Key {
     gate: Gate,
     /// A condition asks for the value itself.
     is_noted: bool,
+    /// It is not noted and its bit is in the first word.
+    is_plain: bool,
     /// The next key of the same bucket, plus one; 0 ends the chain.
     next: u16,
 }
@@ -310,6 +312,7 @@ impl AttributeRules {
             presence: [0; 2],
             gate: Gate::CLOSED,
             is_noted: false,
+            is_plain: self.keys.len() < 64,
             next,
         });
         // The compiler refuses more leaves and conditions' keys than fit.
@@ -320,7 +323,7 @@ impl AttributeRules {
     /// Has the value of `key` noted; returns the number by which `Memory::note` knows it. None when there are too many.
     pub(super) fn noted(&mut self, key: &str) -> Option<usize> {
         let position = self.key(key);
-        self.keys[position].is_noted = true;
+        (self.keys[position].is_noted, self.keys[position].is_plain) = (true, false);
         self.are_noted = true;
         (self.keys.len() < usize::from(u16::MAX)).then_some(position)
     }
@@ -371,18 +374,34 @@ impl AttributeRules {
             return;
         }
         let print = Print::of(attribute.key);
-        let mut at = self.buckets[print.bucket()];
-        while at != 0 {
-            let position = usize::from(at) - 1;
-            let key = &self.keys[position];
-            if key.print == print && (print.is_whole() || is_same_within(&key.name, attribute.key)) {
-                if memory.first(position, key.bit) {
-                    look_at(key, position, attribute, site, memory, leaves);
-                }
-                return;
+        let Some(position) = usize::from(self.buckets[print.bucket()]).checked_sub(1) else { return };
+        let Some(key) = self.keys.get(position) else { return };
+        if key.is(print, attribute.key) {
+            look_at(key, position, attribute, site, memory, leaves);
+        } else if key.next != 0 {
+            self.visit_chain(key.next, attribute, site, memory, leaves);
+        }
+    }
+
+    /// Looks for an attribute's key in the chain at `at`.
+    #[cold]
+    #[inline(never)]
+    fn visit_chain(&self, at: u16, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+        let print = Print::of(attribute.key);
+        let mut at = at;
+        while let Some((position, key)) = usize::from(at).checked_sub(1).and_then(|at| Some((at, self.keys.get(at)?))) {
+            if key.is(print, attribute.key) {
+                return look_at(key, position, attribute, site, memory, leaves);
             }
             at = key.next;
         }
+    }
+}
+
+impl Key {
+    #[inline(always)]
+    fn is(&self, print: Print, key: &[u8]) -> bool {
+        self.print == print && (print.is_whole() || is_same_within(&self.name, key))
     }
 }
 
@@ -436,10 +455,18 @@ fn is_same_within(one: &[u8], other: &[u8]) -> bool {
     words(one) == words(other) && (one.len() <= 32 || one == other)
 }
 
-/// Notes what conditions want to know, and asks the leaves only about a value that may satisfy one.
+/// Looks at the first attribute of a key: notes what conditions want to know, and asks the leaves only about a value that
+/// may satisfy one.
 #[inline(always)]
 fn look_at(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
-    if key.is_noted {
+    if key.is_plain {
+        if memory.seen & key.bit != 0 {
+            return;
+        }
+        memory.seen |= key.bit;
+    } else if !memory.first(position, key.bit) {
+        return;
+    } else if key.is_noted {
         memory.met |= key.presence[site as usize];
         if let Some(note) = memory.notes.get_mut(position) {
             *note = Note::of(attribute);

@@ -61,9 +61,11 @@ impl Rules {
         let mut compiler = Compiler { keys: native::keys_of(sampling), annotations, ..Compiler::default() };
         let mut policies = compiler.native_rules(sampling)?;
         for policy in &sampling.policies {
+            let node = compiler.node(policy)?;
             policies.push(CompiledPolicy {
                 name: policy.name.clone(),
-                node: compiler.node(policy)?,
+                passed: passed_by(&node),
+                node,
                 condition: None,
                 is_drop: matches!(policy.rule, Rule::Drop(_)),
                 is_shadow: policy.is_shadow,
@@ -311,6 +313,13 @@ impl Compiler {
         self.leaves = leaf.checked_add(1).ok_or(RulesError::TooMany(u16::MAX))?;
         Ok(leaf)
     }
+}
+
+/// The limits that a trace has to pass that the node keeps.
+pub(super) fn passed_by(node: &Node) -> Vec<LimitNumber> {
+    let mut passed = Vec::new();
+    node.limits_passed(&mut passed);
+    passed
 }
 
 /// Exact values; empty ones never match and are left out.

@@ -45,7 +45,9 @@ impl Rules {
             let number = u16::try_from(self.policies.len()).unwrap_or(UNKNOWN_POLICY);
             if number != UNKNOWN_POLICY {
                 let (name, node) = (name.clone(), Node::Always);
-                self.policies.push(CompiledPolicy { name, node, condition: None, is_drop: false, is_shadow: false });
+                let passed = Vec::new();
+                let policy = CompiledPolicy { name, node, condition: None, passed, is_drop: false, is_shadow: false };
+                self.policies.push(policy);
                 self.named_only.push(number);
             }
             number
@@ -100,7 +102,8 @@ impl CompiledPolicy {
     /// This one, not in force any more.
     fn gone(&self) -> Self {
         let Self { name, is_drop, is_shadow, .. } = self;
-        Self { name: name.clone(), node: Node::Always, condition: None, is_drop: *is_drop, is_shadow: *is_shadow }
+        let (is_drop, is_shadow) = (*is_drop, *is_shadow);
+        Self { name: name.clone(), node: Node::Always, condition: None, passed: Vec::new(), is_drop, is_shadow }
     }
 }
 

@@ -9,6 +9,7 @@
 //! Traces judged between windows go by the threshold of the last window and are paid for by the next. Those that are judged
 //! early, to make room, may be all that there are, so that no window has any: they also have the chance that spends what
 //! is left on as many as wanted to pass early in the last second, and none passes while two seconds' worth is owed.
+//! Spans that come late are paid for by the next window too, since they can't be refused any more.
 //! Where what there is may not hold a single trace, ranking would keep nothing, and with it count nothing: such traces
 //! are kept with the chance that spends the part in the mean. A chance depends on no trace's randomness either.
 
@@ -43,6 +44,8 @@ pub struct Limit {
     pub is_grouped: bool,
     /// What groups 1, 2 and so on are promised, tokens a second.
     pub promises: Vec<f64>,
+    /// It is the one over all rules, which goes by what the others let through.
+    pub is_budget: bool,
 }
 
 impl Limit {
@@ -61,8 +64,16 @@ impl Limit {
     }
 
     fn nothing(cost: Cost) -> Self {
-        let promises = Vec::new();
-        Self { cost, per_second: 0.0, burst: 0.0, is_by_second: false, one_in: None, is_grouped: false, promises }
+        Self {
+            cost,
+            per_second: 0.0,
+            burst: 0.0,
+            is_by_second: false,
+            one_in: None,
+            is_grouped: false,
+            promises: Vec::new(),
+            is_budget: false,
+        }
     }
 
     /// A bucket for the groups of our own rules: two seconds' worth may gather.
@@ -83,27 +94,25 @@ fn tokens(number: i64) -> f64 {
     to_float(u64::try_from(number).unwrap_or(0))
 }
 
-/// Candidates of all limits of a shard in one window: more than a shard judges in a second where each trace wants to pass
+/// Candidates of all limits of a shard in one window, those of former rules among them: more than a shard judges in a second where each trace wants to pass
 /// one limit. At the bound the limit with the most gives up a quarter of them, those of lowest randomness: they count as
 /// rejected, as if its budget had been spent above them.
 const CANDIDATES_MAX: usize = 1 << 16;
-/// Of these, those of rules that are not in force any more: they have few traces left.
-const CANDIDATES_OF_FORMER_MAX: usize = CANDIDATES_MAX / 8;
 /// Bytes of candidates, of which a quarter more may be reserved than there are.
 const fn candidate_bytes(candidates: usize) -> usize {
     (candidates + candidates / 4) * size_of::<Candidate>()
 }
-/// Bytes of the candidates of a shard, with so many former generations of rules: what the memory plan counts.
+/// Bytes of the candidates of a shard: what the memory plan counts.
 #[must_use]
-pub const fn candidate_bytes_max(former: usize) -> usize {
-    candidate_bytes(CANDIDATES_MAX) + former * candidate_bytes(CANDIDATES_OF_FORMER_MAX)
+pub const fn candidate_bytes_max() -> usize {
+    candidate_bytes(CANDIDATES_MAX)
 }
 /// Bytes of the groups of a shard's limits besides: while thresholds are set four words of each and a reference, and by
-/// group a table of thresholds that is half empty; a former generation goes on with those that it had.
+/// group a table of thresholds that is half empty.
 #[must_use]
-pub const fn group_bytes_max(former: usize) -> usize {
+pub const fn group_bytes_max() -> usize {
     CANDIDATES_MAX * (size_of::<&[Candidate]>() + 4 * size_of::<u64>())
-        + (1 + former) * 2 * CANDIDATES_MAX * (size_of::<(u64, u64)>() + 1)
+        + 2 * CANDIDATES_MAX * (size_of::<(u64, u64)>() + 1)
 }
 
 /// A trace that wants to pass a limit.
@@ -357,52 +366,111 @@ fn seconds(nanos: u64) -> f64 {
     to_float(nanos) / to_float(Nanos::PER_SECOND)
 }
 
-/// All limits of a rule set on one shard.
+/// Where the limits of one generation of the rules are.
+#[derive(Debug, Clone)]
+struct Places {
+    generation: u32,
+    /// By the number of a limit: its bucket.
+    buckets: Vec<usize>,
+}
+
+/// The limits of the rules in force on one shard, and of former rules that still have traces. A limit that several
+/// generations have in common is one, so that all of them together keep to it. Limits are asked for by the numbers that
+/// they have in the generation that was turned to.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     buckets: Vec<Bucket>,
-    /// Candidates of all of them, and the most there may be.
+    /// Candidates of all of them, `CANDIDATES_MAX` at most.
     candidates: usize,
-    candidates_max: usize,
     /// Candidates that were given up since there were too many.
     unranked: u64,
-    /// What former limits have counted.
+    /// Oldest first; the last are the rules in force.
+    generations: Vec<Places>,
+    /// Place of the generation turned to.
+    asked: usize,
+    /// What limits that are gone have counted.
     unreachable_before: u64,
     /// The trace under way is judged early.
     is_early: bool,
 }
 
 impl Limits {
-    /// Full buckets for `limits` on one of `shards` shards.
+    /// Full buckets for the `limits` of the rules of `generation`, on one of `shards` shards.
     #[must_use]
-    pub fn new(limits: &[Limit], shards: u16, now: Nanos) -> Self {
+    pub fn new(limits: &[Limit], generation: u32, shards: u16, now: Nanos) -> Self {
+        let mut made = Self::default();
+        made.add(generation, limits, |_| None, shards, now);
+        made
+    }
+
+    /// From now on the `limits` of the rules of `generation` are in force. `same` says of each number which limit of an
+    /// earlier generation it is to be one with: that generation and its number there.
+    pub fn add(
+        &mut self,
+        generation: u32,
+        limits: &[Limit],
+        same: impl Fn(usize) -> Option<(u32, usize)>,
+        shards: u16,
+        now: Nanos,
+    ) {
         let share = 1.0 / f64::from(shards.max(1));
-        let buckets = limits.iter().map(|limit| Bucket::new(limit.clone(), share, now)).collect();
-        Self { buckets, candidates_max: CANDIDATES_MAX, ..Self::default() }
+        let mut buckets: Vec<usize> = Vec::with_capacity(limits.len());
+        for (number, limit) in limits.iter().enumerate() {
+            let known = same(number).and_then(|(generation, number)| {
+                let places = self.generations.iter().find(|places| places.generation == generation)?;
+                places.buckets.get(number).copied()
+            });
+            buckets.push(known.filter(|place| !buckets.contains(place)).unwrap_or_else(|| {
+                self.buckets.push(Bucket::new(limit.clone(), share, now));
+                self.buckets.len() - 1
+            }));
+        }
+        self.generations.push(Places { generation, buckets });
+        self.asked = self.generations.len() - 1;
     }
 
-    /// From now on these are the limits of rules that are not in force any more.
-    pub fn retire(&mut self) {
-        self.candidates_max = CANDIDATES_OF_FORMER_MAX;
-    }
-
-    /// Takes over the state of the limits that `before` had under the same number in `pairs` (new number, old number).
-    pub fn inherit(&mut self, before: &mut Self, pairs: &[(usize, usize)]) {
-        self.unreachable_before = before.unreachable();
-        self.unranked = before.unranked;
-        for (new, old) in pairs {
-            if let (Some(mine), Some(theirs)) = (self.buckets.get_mut(*new), before.buckets.get_mut(*old)) {
-                mine.tokens = theirs.tokens.min(mine.burst());
-                (mine.refilled, mine.second, mine.threshold) = (theirs.refilled, theirs.second, theirs.threshold);
-                (mine.share, mine.largest) = (theirs.share, theirs.largest);
-                mine.thresholds.clone_from(&theirs.thresholds);
+    /// Forgets the limits of generations that have no traces any more; those in force stay.
+    pub fn retain(&mut self, has_traces: impl Fn(u32) -> bool) {
+        let in_force = self.generations.last().map(|places| places.generation);
+        self.generations.retain(|places| Some(places.generation) == in_force || has_traces(places.generation));
+        self.asked = self.generations.len().saturating_sub(1);
+        let mut moved: Vec<Option<usize>> = vec![None; self.buckets.len()];
+        let mut kept = Vec::with_capacity(self.buckets.len());
+        for (place, bucket) in self.buckets.drain(..).enumerate() {
+            if self.generations.iter().any(|places| places.buckets.contains(&place)) {
+                moved[place] = Some(kept.len());
+                kept.push(bucket);
+            } else {
+                self.unreachable_before += bucket.unreachable;
+                self.candidates -= bucket.candidates.len();
             }
         }
+        self.buckets = kept;
+        for place in self.generations.iter_mut().flat_map(|places| &mut places.buckets) {
+            *place = moved.get(*place).copied().flatten().unwrap_or(usize::MAX);
+        }
+    }
+
+    /// Limits are asked for by their numbers in that generation from now on.
+    #[inline]
+    pub fn turn_to(&mut self, generation: u32) {
+        if self.generations.get(self.asked).is_none_or(|places| places.generation != generation) {
+            let place = self.generations.iter().position(|places| places.generation == generation);
+            self.asked = place.unwrap_or(usize::MAX);
+        }
+    }
+
+    fn bucket(&self, number: u16) -> Option<&Bucket> {
+        self.buckets.get(*self.generations.get(self.asked)?.buckets.get(usize::from(number))?)
+    }
+
+    fn bucket_mut(&mut self, number: u16) -> Option<&mut Bucket> {
+        self.buckets.get_mut(*self.generations.get(self.asked)?.buckets.get(usize::from(number))?)
     }
 
     /// In order of arrival: whether limit `number` lets `cost` through now; it is paid then.
     pub fn allow(&mut self, number: u16, cost: u64, now: Nanos) -> bool {
-        let Some(bucket) = self.buckets.get_mut(usize::from(number)) else { return false };
+        let Some(bucket) = self.bucket_mut(number) else { return false };
         bucket.demand = bucket.demand.saturating_add(cost);
         bucket.allow(cost, now)
     }
@@ -410,7 +478,7 @@ impl Limits {
     /// By randomness: the threshold that limit `number` has for a trace of that group and cost.
     #[must_use]
     pub fn threshold(&self, number: u16, group: u64, cost: u64) -> u64 {
-        match self.buckets.get(usize::from(number)) {
+        match self.bucket(number) {
             Some(bucket) if to_float(cost) <= bucket.limit.burst => {
                 let threshold = bucket.thresholds.get(&group).copied().unwrap_or(bucket.threshold);
                 if !self.is_early {
@@ -424,7 +492,7 @@ impl Limits {
 
     /// By randomness: a trace of the window that is about to be cut wants to pass limit `number`.
     pub fn offer(&mut self, number: u16, group: u64, randomness: u64, cost: u64) {
-        let Some(bucket) = self.buckets.get_mut(usize::from(number)) else { return };
+        let Some(bucket) = self.bucket_mut(number) else { return };
         bucket.demand = bucket.demand.saturating_add(cost);
         if to_float(cost) > bucket.limit.burst {
             bucket.unreachable += 1;
@@ -432,7 +500,7 @@ impl Limits {
             let is_ranked = bucket.push(Candidate { group, randomness, cost });
             self.candidates += usize::from(is_ranked);
             self.unranked += u64::from(!is_ranked);
-            if self.candidates > self.candidates_max {
+            if self.candidates > CANDIDATES_MAX {
                 self.give_up_lowest();
             }
         }
@@ -455,20 +523,29 @@ impl Limits {
     /// did.
     pub fn charge(&mut self, number: u16, group: u64, (randomness, is_kept): (u64, bool), cost: u64) {
         let passes = is_kept && self.threshold(number, group, cost) <= randomness;
-        if let Some(bucket) = self.buckets.get_mut(usize::from(number)) {
+        if let Some(bucket) = self.bucket_mut(number) {
             bucket.tokens -= if passes { to_float(cost) } else { 0.0 };
             bucket.demand = bucket.demand.saturating_add(cost);
             bucket.between = bucket.between.saturating_add(cost);
         }
     }
 
-    /// By randomness: sets every limit's threshold but that of `budget` from what was offered since the last call; the
-    /// budget's lets all through until it is cut.
-    pub fn cut(&mut self, now: Nanos, budget: Option<u16>) {
-        // What is offered to the budget next is of this window, whatever was judged before it.
+    /// By randomness: a span came late whose trace has passed limit `number`. It is let through and missing in the windows
+    /// after it; what is owed is bounded by what a limit may save up.
+    pub fn charge_late(&mut self, number: u16, cost: u64) {
+        let Some(bucket) = self.bucket_mut(number).filter(|bucket| bucket.limit.one_in.is_none()) else { return };
+        bucket.demand = bucket.demand.saturating_add(cost);
+        let owed = (bucket.tokens - to_float(cost)).max(-bucket.burst());
+        bucket.tokens = bucket.tokens.min(owed);
+    }
+
+    /// By randomness: sets every limit's threshold but that of budgets from what was offered since the last call; budgets
+    /// let all through until they are cut.
+    pub fn cut(&mut self, now: Nanos) {
+        // What is offered to a budget next is of this window, whatever was judged before it.
         self.is_early = false;
-        for (number, bucket) in (0u16..).zip(&mut self.buckets) {
-            if Some(number) == budget {
+        for bucket in &mut self.buckets {
+            if bucket.limit.is_budget {
                 bucket.threshold = 0;
                 bucket.thresholds.clear();
             } else {
@@ -478,23 +555,29 @@ impl Limits {
         }
     }
 
-    /// By randomness: sets the threshold of `budget`, after those of the others.
-    pub fn cut_budget(&mut self, now: Nanos, budget: Option<u16>) {
-        if let Some(bucket) = budget.and_then(|number| self.buckets.get_mut(usize::from(number))) {
+    /// By randomness: sets the thresholds of budgets, after those of the others.
+    pub fn cut_budget(&mut self, now: Nanos) {
+        for bucket in self.buckets.iter_mut().filter(|bucket| bucket.limit.is_budget) {
             self.candidates -= bucket.candidates.len();
             bucket.cut(now);
         }
     }
 
-    /// What wanted to pass each limit since the last call: by this the shards of a node divide the limits.
+    /// What wanted to pass each limit in force since the last call: by this the shards of a node divide the limits.
     pub fn take_demand(&mut self) -> Vec<u64> {
-        self.buckets.iter_mut().map(|bucket| std::mem::take(&mut bucket.demand)).collect()
+        let Some(Places { buckets, .. }) = self.generations.last() else { return Vec::new() };
+        let demand =
+            |place: &usize| self.buckets.get_mut(*place).map_or(0, |bucket| std::mem::take(&mut bucket.demand));
+        buckets.iter().map(demand).collect()
     }
 
-    /// Sets this shard's part of each limit, 0 to 1.
+    /// Sets this shard's part of each limit in force, 0 to 1.
     pub fn set_shares(&mut self, shares: &[f64]) {
-        for (bucket, share) in self.buckets.iter_mut().zip(shares) {
-            bucket.share = share.clamp(0.0, 1.0);
+        let Some(Places { buckets, .. }) = self.generations.last() else { return };
+        for (place, share) in buckets.iter().zip(shares) {
+            if let Some(bucket) = self.buckets.get_mut(*place) {
+                bucket.share = share.clamp(0.0, 1.0);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Our own rules to nodes: each rule is a policy with a condition, of which the first that holds decides.
 
-use super::compile::Compiler;
+use super::compile::{Compiler, passed_by};
 use super::limit::{Cost, Limit};
 use super::quantile::RelativeLeaf;
 use super::tree::{Group, LimitNumber, Node};
@@ -65,6 +65,7 @@ impl Compiler {
             let condition = Some(self.conditions_of(rule)?);
             policies.push(CompiledPolicy {
                 name: rule.name.clone(),
+                passed: passed_by(&node),
                 node,
                 condition,
                 is_drop: false,
@@ -82,7 +83,8 @@ impl Compiler {
             (spans, _) => (Cost::Spans, spans),
         };
         let promises = sampling.rules.iter().map(|rule| to_float(rule.budget_minimum_per_second)).collect();
-        let budget = self.limit("sampling.budget", Limit::grouped(cost, per_second, promises))?;
+        let budget =
+            self.limit("sampling.budget", Limit { is_budget: true, ..Limit::grouped(cost, per_second, promises) })?;
         self.budget = Some(budget.number);
         Ok(Some(budget))
     }

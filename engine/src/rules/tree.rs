@@ -268,6 +268,22 @@ impl Node {
         }
     }
 
+    /// The limits that every trace has to pass that it keeps by its randomness, into `out`.
+    pub(super) fn limits_passed(&self, out: &mut Vec<LimitNumber>) {
+        match self {
+            Self::Limit(limit) => out.push(*limit),
+            Self::All(nodes) => nodes.iter().for_each(|node| node.limits_passed(out)),
+            Self::Annotated(node, _) => node.limits_passed(out),
+            Self::Composite(classes) => {
+                if let [class] = &**classes {
+                    class.node.limits_passed(out);
+                    out.push(class.limit);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Tells `offer` of every limit that a trace of this randomness wants to pass: those on which it depends whether the
     /// node keeps it, all other limits let through, or with `others` as they do.
     pub(super) fn offers(

@@ -39,6 +39,12 @@ fn framed(envelope_bytes: usize) -> usize {
     MESSAGE_HEAD_BYTES + envelope_bytes.max(EMPTY_MESSAGE_BYTES)
 }
 
+/// Bytes of the tag and length before a span.
+#[inline]
+pub(super) fn around(span_bytes: usize) -> usize {
+    field_length(SPANS, span_bytes) - span_bytes
+}
+
 /// A scope's number among all that this shard has taken; it is as good as unique over the life of a trace.
 #[inline]
 fn running_number(base: u16, scope: u32) -> u16 {
@@ -55,7 +61,7 @@ impl Shard {
         let trace = self.buffer.traces.get_mut(entry);
         let before = std::mem::replace(&mut trace.scope_number, number);
         let is_first = trace.seen.spans == 1;
-        let mut bytes = field_length(SPANS, record.length as usize) - record.length as usize;
+        let mut bytes = around(record.length as usize);
         if is_first || before != number {
             let scopes = &batch.envelopes.scopes;
             let ScopeEnvelope { resource, scope } = &scopes[record.scope as usize];
@@ -76,8 +82,7 @@ impl Shard {
         for reference in fragments {
             let fragment = self.buffer.arena.fragment(*reference);
             let (resource, resource_envelope, scope_envelope) = self.buffer.envelopes.parts(fragment.scope);
-            let span_bytes = fragment.bytes.len();
-            bytes += field_length(SPANS, span_bytes) - span_bytes;
+            bytes += around(fragment.bytes.len());
             if before != Some((resource, fragment.scope)) {
                 bytes += framed(scope_envelope.len());
                 if before.is_none_or(|(same, _)| same != resource) {

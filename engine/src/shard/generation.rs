@@ -40,8 +40,6 @@ struct Former {
     rules: Arc<Rules>,
     /// Scratch of the right size for those rules.
     intake: Intake,
-    /// What is left of their limits.
-    limits: Limits,
     /// Traces that stay with them.
     pinned: usize,
 }
@@ -58,34 +56,32 @@ pub(super) struct Generations {
 }
 
 impl Generations {
-    /// The rules that a trace of `generation` is judged under, once it was brought up to date, and their limits.
+    /// The rules that a trace of `generation` is judged under, once it was brought up to date.
+    #[inline]
+    pub(super) fn rules<'a>(&'a self, generation: u32, in_force: &'a Rules) -> &'a Rules {
+        if generation == in_force.generation() {
+            return in_force;
+        }
+        let former = self.former.iter().find(|former| former.rules.generation() == generation);
+        assert!(former.is_some(), "a trace is judged under the rules that its evidence was gathered under");
+        former.map_or(in_force, |former| &*former.rules)
+    }
+
+    /// The same, and `limits` turned to theirs.
     #[inline]
     pub(super) fn of<'a>(
-        &'a mut self,
+        &'a self,
         generation: u32,
         in_force: &'a Rules,
         limits: &'a mut Limits,
     ) -> (&'a Rules, &'a mut Limits) {
-        if generation == in_force.generation() {
-            return (in_force, limits);
-        }
-        let former = self.former.iter_mut().find(|former| former.rules.generation() == generation);
-        assert!(former.is_some(), "a trace is judged under the rules that its evidence was gathered under");
-        former.map_or((in_force, limits), |former| (&*former.rules, &mut former.limits))
+        limits.turn_to(generation);
+        (self.rules(generation, in_force), limits)
     }
 
-    /// Sets the thresholds of former limits.
-    pub(super) fn cut(&mut self, now: Nanos) {
-        for Former { rules, limits, .. } in &mut self.former {
-            limits.cut(now, rules.budget());
-        }
-    }
-
-    /// Sets those of former budgets, after the others.
-    pub(super) fn cut_budgets(&mut self, now: Nanos) {
-        for Former { rules, limits, .. } in &mut self.former {
-            limits.cut_budget(now, rules.budget());
-        }
+    /// Whether some trace stays with that generation.
+    fn has(&self, generation: u32) -> bool {
+        self.former.iter().any(|former| former.rules.generation() == generation)
     }
 
     fn count(&mut self, in_force: u32, generation: u32) -> Option<&mut usize> {
@@ -114,28 +110,40 @@ impl Shard {
         }
         self.adopt_plan(plan);
         let intake = Intake::new(self.intake.route().clone(), self.plan.span_bytes_max, rules);
-        let mut limits = Limits::new(rules.limits(), self.plan.shards, now);
-        limits.inherit(&mut self.limits, &rules.same_limits(&self.rules));
+        self.add_limits(now, rules);
         let mut quantiles = Quantiles::new(rules.relative().len());
         let before = (&mut self.quantiles, self.rules.relative());
         quantiles.inherit(before, rules.relative(), &rules.same_kinds(&self.rules));
         self.quantiles = quantiles;
-        let mut former = Former {
+        let former = Former {
             rules: std::mem::replace(&mut self.rules, rules.clone()),
             intake: std::mem::replace(&mut self.intake, intake),
-            limits: std::mem::replace(&mut self.limits, limits),
             pinned: std::mem::take(&mut self.generations.pinned),
         };
         if former.pinned > 0 {
-            former.limits.retire();
             self.generations.former.push(former);
         }
         let former_weigh = self.generations.former.iter().any(|former| former.rules.weighs_traces());
         self.framing = self.framing.under(&self.plan, rules, former_weigh);
+        self.limits.retain(|generation| self.generations.has(generation));
         self.buffer.traces.widen_leaves(rules.leaf_words() - 1);
         let policies = rules.policy_names().len().max(self.ledger.policies.len());
         self.ledger.policies.resize(policies, PolicyCounts::default());
         true
+    }
+
+    /// Adds the limits of `rules`, which come into force. One that the rules in force have, or else former rules that still
+    /// have traces, is the same limit.
+    fn add_limits(&mut self, now: Nanos, rules: &Rules) {
+        let former = self.generations.former.iter().rev().map(|former| &former.rules);
+        let mut same = vec![None; rules.limits().len()];
+        for before in std::iter::once(&self.rules).chain(former) {
+            for (number, there) in rules.same_limits(before) {
+                same[number] = same[number].or(Some((before.generation(), there)));
+            }
+        }
+        let of = |number: usize| same.get(number).copied().flatten();
+        self.limits.add(rules.generation(), rules.limits(), of, self.plan.shards, now);
     }
 
     fn adopt_plan(&mut self, plan: &ShardPlan) {
@@ -366,6 +374,7 @@ impl Shard {
         }
         if is_last {
             self.generations.former.retain(|former| former.pinned > 0);
+            self.limits.retain(|generation| self.generations.has(generation));
         }
         self.buffer.release(entries, |unit| host.resolve(unit));
     }

@@ -85,6 +85,7 @@ impl Shard {
         let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
         randomness.count(&trace.id, buffer.head(entry), trace.seen.is_random);
         let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
+        limits.turn_to(rules.generation());
         let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies)?;
         rules.judge_shadows(&evidence, (own.value, now), limits, &ballot, &mut ledger.policies);
         Some((ballot, own))

@@ -10,7 +10,7 @@ use crate::index::Place;
 use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
 use crate::rules::Ballot;
-use crate::vocabulary::{Annotations, Judged, KeptUnit, Nanos, Occasion, Verdict};
+use crate::vocabulary::{Annotations, Judged, KeptUnit, Nanos, Occasion, RandomnessKind, Verdict};
 use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
@@ -22,7 +22,6 @@ impl Shard {
     /// Judges what is due and sends a batch that has waited long enough. True when more is due: call again soon, after
     /// letting other work through.
     pub fn tick(&mut self, now: Nanos, host: &mut impl Host) -> bool {
-        self.cut_window(now);
         let mut more = true;
         let mut judged = 0;
         while more && judged < JUDGE_PER_TICK_MAX {
@@ -30,9 +29,13 @@ impl Shard {
             // A deadline is rounded up to its tick, so the tick must have begun.
             more = self.buffer.traces.expire(self.last_due(now), JUDGE_STEP, &mut due);
             judged += due.len();
-            self.postpone_active(now, &mut due);
+            if !self.rules.has_windows() {
+                self.postpone_active(now, &mut due);
+            }
             self.judge(now, &due, Occasion::Deadline, host);
             self.due = due;
+            // A window is cut when all of the one before have been judged, whatever the time: each trace is in one window.
+            more = more || self.cut_window(now);
         }
         self.cool_old(now);
         if self.export.spans() > 0 && now >= self.batch_opened.plus(self.plan.flush_interval) {
@@ -146,8 +149,10 @@ impl Shard {
         if self.plan.strategy == Strategy::SpanIngest {
             // Every piece was asked about when it came.
             let undecided = Ballot::dropped(DropReason::NotSampled);
-            return (undecided, TraceRandomness { value: 0, is_hashed: false });
+            return (undecided, TraceRandomness { value: 0, kind: RandomnessKind::Id });
         }
+        // One that is judged early but was in the window is in its thresholds.
+        let is_between = matches!(occasion, Occasion::Early | Occasion::Drain) && !self.is_in_window(entry);
         let Self { buffer, rules, limits, generations, ledger, randomness, wants, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
@@ -155,16 +160,16 @@ impl Shard {
         if !rules.is_by_randomness() {
             let ballot = rules.judge_arrival(&evidence, limits, now, &mut ledger.policies);
             rules.judge_shadows(&evidence, (0, now), limits, &ballot, &mut ledger.policies);
-            return (ballot, TraceRandomness { value: 0, is_hashed: false });
+            return (ballot, TraceRandomness { value: 0, kind: RandomnessKind::Id });
         }
         let head = buffer.head(entry);
         randomness.count(&trace.id, head, trace.seen.is_random);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
-        limits.judge_early(occasion == Occasion::Early);
+        limits.judge_early(is_between && occasion == Occasion::Early);
         let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
         rules.judge_shadows(&evidence, (randomness.value, now), limits, &ballot, &mut ledger.policies);
-        if matches!(occasion, Occasion::Early | Occasion::Drain) {
+        if is_between {
             // It goes by the last window's threshold: what it takes is missing in the next.
             let own = (randomness.value, matches!(ballot.verdict, Verdict::Keep(_)));
             rules.offers(&evidence, own.0, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
@@ -174,17 +179,31 @@ impl Shard {
         (ballot, randomness)
     }
 
-    /// At the beginning of a window, sets the thresholds of limits by what is due.
-    fn cut_window(&mut self, now: Nanos) {
+    /// At the beginning of a window, sets the thresholds of limits by what is due; true when there is something to judge
+    /// by them.
+    fn cut_window(&mut self, now: Nanos) -> bool {
         let window = elapsed_ticks(now) / WINDOW_TICKS;
-        if self.rules.has_windows() && window > self.window {
-            self.window = window;
-            let mut due = std::mem::take(&mut self.due);
-            self.buffer.traces.due(self.last_due(now), &mut due);
-            due.retain(|entry| self.still_active(now, *entry).is_none());
-            self.cut_limits(now, &due);
-            self.due = due;
+        if !self.rules.has_windows() || window <= self.window {
+            return false;
         }
+        self.window = window;
+        let mut due = std::mem::take(&mut self.due);
+        self.buffer.traces.due(self.last_due(now), &mut due);
+        due.retain(|entry| match self.still_active(now, *entry) {
+            Some(deadline) => {
+                self.buffer.traces.reschedule(*entry, deadline);
+                false
+            }
+            None => true,
+        });
+        self.cut_limits(now, &due);
+        self.due = due;
+        true
+    }
+
+    /// Whether a trace was among those that the limits' thresholds were set by.
+    fn is_in_window(&self, entry: u32) -> bool {
+        self.rules.has_windows() && self.buffer.traces.get(entry).deadline <= self.window.saturating_mul(WINDOW_TICKS)
     }
 
     /// Sets the thresholds of limits for `due` and nothing else.
@@ -192,12 +211,10 @@ impl Shard {
         self.refresh_all(due);
         due.iter().for_each(|entry| self.compare_with_its_kind(*entry));
         self.offer(due, false);
-        self.limits.cut(now, self.rules.budget());
-        self.generations.cut(now);
+        self.limits.cut(now);
         // What a rule's own limits refuse is not to take a part of the budget.
         self.offer(due, true);
-        self.limits.cut_budget(now, self.rules.budget());
-        self.generations.cut_budgets(now);
+        self.limits.cut_budget(now);
     }
 
     /// Offers traces to the limits, or to the budget.
@@ -215,10 +232,10 @@ impl Shard {
         }
     }
 
-    /// The tick up to which traces are judged now: where limits need whole windows the one at which this window began.
+    /// The tick up to which traces are judged now: where limits need whole windows the one at which the last window that
+    /// was cut began.
     fn last_due(&self, now: Nanos) -> u32 {
-        let begun = elapsed_ticks(now);
-        if self.rules.has_windows() { begun - begun % WINDOW_TICKS } else { begun }
+        if self.rules.has_windows() { self.window.saturating_mul(WINDOW_TICKS) } else { elapsed_ticks(now) }
     }
 
     /// The trace is larger than it may be.
@@ -240,9 +257,9 @@ impl Shard {
         occasion: Occasion,
         host: &mut impl Host,
     ) {
-        let mark = self.mark(ballot.threshold, randomness.value, randomness.is_hashed);
+        let mark = self.mark(ballot.threshold, randomness);
         let generation = self.buffer.traces.get(entry).generation;
-        let (rules, _) = self.generations.of(generation, &self.rules, &mut self.limits);
+        let rules = self.generations.rules(generation, &self.rules);
         let is_by_randomness = rules.is_by_randomness();
         let mut label = self.plan.record_policy.then(|| {
             let name = |number: u16| rules.sub_policy_names().get(usize::from(number)).cloned();
@@ -252,7 +269,8 @@ impl Shard {
         let kept = KeptBy {
             policy,
             threshold: ballot.threshold,
-            is_hashed: randomness.is_hashed,
+            randomness: randomness.kind,
+            given: (randomness.kind == RandomnessKind::Given).then_some(randomness.value),
             annotations: Annotations::of(&numbers),
         };
         let span_mark = self.span_mark(kept, false);
@@ -260,7 +278,7 @@ impl Shard {
         let is_changed = !mark.is_plain() || !annotations.is_empty() || self.buffer.head(entry).is_some();
         let is_marked = is_by_randomness && is_changed;
         // The verdict is in the log before anything that follows from it.
-        self.note(entry, ballot, randomness.is_hashed, occasion, host);
+        self.note(entry, ballot, randomness.kind, occasion, host);
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
         let mut recalled = 0;
@@ -300,7 +318,7 @@ impl Shard {
     }
 
     pub(super) fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
-        self.note(entry, ballot, false, occasion, host);
+        self.note(entry, ballot, RandomnessKind::Id, occasion, host);
         let trace = self.buffer.traces.get(entry);
         let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
         self.ledger.spans.buffered -= spans;
@@ -312,7 +330,7 @@ impl Shard {
         self.remember(entry, hash, remembered, Place::Dropped);
     }
 
-    fn note(&self, entry: u32, ballot: Ballot, is_hashed: bool, occasion: Occasion, host: &mut impl Host) {
+    fn note(&self, entry: u32, ballot: Ballot, randomness: RandomnessKind, occasion: Occasion, host: &mut impl Host) {
         let trace = self.buffer.traces.get(entry);
         host.judged(&Judged {
             trace_id: trace.id,
@@ -320,7 +338,7 @@ impl Shard {
             drop_reason: ballot.drop_reason as u8,
             occasion,
             threshold: ballot.threshold,
-            is_hashed,
+            randomness,
             spans: trace.seen.spans,
             generation: trace.generation,
         });
@@ -332,11 +350,17 @@ impl Shard {
         let ShardPlan { inactivity_timeout, decision_wait, trace_duration_max, .. } = self.plan;
         let wait = if inactivity_timeout > off { inactivity_timeout } else { decision_wait };
         let wait = if trace_duration_max > off { wait.min(trace_duration_max) } else { wait };
-        self.window_end(tick_of(arrived.plus(wait)))
+        self.open_window_end(tick_of(arrived.plus(wait)))
+    }
+
+    /// `tick`, or where limits need whole windows the end of the window that it is in; of the next one, if that was cut.
+    pub(super) fn open_window_end(&self, tick: u32) -> u32 {
+        let end = self.window_end(tick);
+        if self.rules.has_windows() { end.max((self.window + 1).saturating_mul(WINDOW_TICKS)) } else { end }
     }
 
     /// `tick`, or where limits need whole windows the end of the window that it is in.
-    pub(super) fn window_end(&self, tick: u32) -> u32 {
+    fn window_end(&self, tick: u32) -> u32 {
         if self.rules.has_windows() { tick.div_ceil(WINDOW_TICKS).saturating_mul(WINDOW_TICKS) } else { tick }
     }
 

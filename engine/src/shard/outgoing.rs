@@ -132,8 +132,9 @@ impl Shard {
     /// What a span leaves with that was read from the log again.
     fn recalled_mark(&mut self, record: &SpanRecord, mark: SpanMark) -> Option<Mark> {
         self.ledger.traces.marks_forgotten += u64::from(mark.is_bared() || mark.get().is_none());
-        let (threshold, is_hashed) = mark.get()?;
-        let kept = KeptBy { policy: 0, threshold, is_hashed, annotations: mark.annotations() };
+        let (threshold, randomness) = mark.get()?;
+        // The log has no place for a randomness that came with another span of the trace.
+        let kept = KeptBy { policy: 0, threshold, randomness, given: None, annotations: mark.annotations() };
         let mark = self.late_mark(record, kept);
         (self.rules.is_by_randomness() && (record.head != 0 || !mark.is_plain())).then_some(mark)
     }

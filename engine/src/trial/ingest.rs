@@ -83,7 +83,7 @@ impl Ingest {
             by_id: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
             traces: Vec::new(),
             randomness: Randomness::new(sampling.randomness),
-            limits: Limits::new(rules.limits(), 1, Nanos::default()),
+            limits: Limits::new(rules.limits(), rules.generation(), 1, Nanos::default()),
             now: 0,
             votes: vec![PolicyCounts::default(); rules.policy_names().len()],
         }

@@ -17,7 +17,7 @@ use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader,
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
-use tailwater_engine::vocabulary::{Annotations, Nanos, Origin, SegmentHandle, ShardIndex};
+use tailwater_engine::vocabulary::{Annotations, Nanos, Origin, RandomnessKind, SegmentHandle, ShardIndex};
 use tailwater_proto::otlp::{Signal, check};
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
@@ -189,7 +189,8 @@ impl Core {
                 entry.is_kept.then_some(KeptBy {
                     policy: entry.policy,
                     threshold: entry.threshold,
-                    is_hashed: entry.is_hashed,
+                    randomness: RandomnessKind::of_id(entry.is_hashed),
+                    given: None,
                     annotations: Annotations::NONE,
                 }),
             );

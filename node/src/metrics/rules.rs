@@ -33,6 +33,13 @@ pub(super) fn rules(page: &mut Page, books: &[Books<'_>]) {
         |books| number(books.sum.traces.marks_forgotten),
     );
     page.each(
+        "tailwater_randomness_forgotten_traces_total",
+        Type::Counter,
+        "Kept traces whose rv is not remembered for late spans that have none: their own threshold is believed.",
+        books,
+        |books| books.total(|snapshot| snapshot.randomness_forgotten),
+    );
+    page.each(
         "tailwater_quantile_keys_refused_traces_total",
         Type::Counter,
         "Judged traces whose duration was not counted for their kind, because too many kinds or durations are told apart already.",

@@ -9,7 +9,7 @@ fn at(seconds: u64) -> Nanos {
 }
 
 fn one(limit: Limit) -> Limits {
-    Limits::new(&[limit], 1, at(0))
+    Limits::new(&[limit], 0, 1, at(0))
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn cut(limits: &mut Limits, now: Nanos, window: &[(u64, u64)]) -> u64 {
     for (randomness, cost) in window {
         limits.offer(0, 0, *randomness, *cost);
     }
-    limits.cut(now, None);
+    limits.cut(now);
     limits.threshold(0, 0, 1)
 }
 
@@ -78,15 +78,15 @@ fn what_passes_between_windows_is_paid_for_by_the_next() {
 #[test]
 fn shards_share_a_limit_by_demand_and_keep_what_was_saved_over_a_change_of_rules() {
     let limit = Limit::bucket(Cost::Spans, 10, 10);
-    let mut limits = Limits::new(&[limit.clone(), limit.clone()], 4, at(0));
+    let mut limits = Limits::new(&[limit.clone(), limit.clone()], 0, 4, at(0));
     assert!(!limits.allow(0, 5, at(0)), "a quarter of ten");
     assert!(limits.allow(0, 5, at(1)), "a single trace may be larger than the part: it is saved up for");
     assert_eq!(limits.take_demand(), [10, 0]);
     limits.set_shares(&[1.0, 0.0]);
     assert!(limits.allow(0, 9, at(2)) && !limits.allow(1, 9, at(2)));
-    let mut after = Limits::new(&[limit], 4, at(2));
-    after.inherit(&mut limits, &[(0, 0)]);
-    assert!(!after.allow(0, 9, at(2)), "no fresh burst");
+    limits.add(1, &[limit], |_| Some((0, 0)), 4, at(2));
+    limits.retain(|_| false);
+    assert!(!limits.allow(0, 9, at(2)), "no fresh burst");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn groups_share_equally_beyond_what_they_are_promised_and_pass_on_what_they_do_n
         .chain((0..10).map(|number| (4, 200 + number, 1)))
         .collect();
     window.iter().for_each(|(group, randomness, cost)| limits.offer(0, *group, *randomness, *cost));
-    limits.cut(at(0), None);
+    limits.cut(at(0));
     let kept =
         |group: u64| window.iter().filter(|(of, r, _)| *of == group && *r >= limits.threshold(0, group, 1)).count();
     assert_eq!((kept(2), kept(3), kept(4)), (7, 1, 1), "6 and half of the 3 that are left, 1, half of 3");
@@ -111,7 +111,7 @@ fn one_of_so_many_follows_the_traffic() {
     let mut limits = one(Limit::one_in(4.0));
     for (window, traces) in [(1u64, 100u64), (2, 1000)] {
         (0..traces).for_each(|number| limits.offer(0, 0, number, 1));
-        limits.cut(at(window), None);
+        limits.cut(at(window));
         let kept = (0..traces).filter(|number| *number >= limits.threshold(0, 0, 1)).count() as u64;
         assert_eq!(kept, traces / 4);
     }
@@ -127,7 +127,7 @@ fn kept_and_estimate(limits: &mut Limits, windows: u64, groups: u64, traces: u64
             all.push((1 + number % groups, state >> 8));
         }
         all.iter().for_each(|(group, randomness)| limits.offer(0, *group, *randomness, cost));
-        limits.cut(at(window), None);
+        limits.cut(at(window));
         for (group, randomness) in all {
             let threshold = limits.threshold(0, group, cost);
             if randomness >= threshold {
@@ -169,14 +169,46 @@ fn a_trace_kept_for_another_reason_between_windows_does_not_pay() {
 #[test]
 fn what_groups_had_left_and_what_was_counted_outlive_a_change_of_rules() {
     let limit = Limit::grouped(Cost::Spans, 4, Vec::new());
-    let mut before = one(limit.clone());
-    (0..20).for_each(|number| before.offer(0, 3, number, 1));
-    before.offer(0, 3, 1, 100);
-    before.cut(at(0), None);
-    let mut after = one(limit);
-    after.inherit(&mut before, &[(0, 0)]);
-    assert_eq!(after.threshold(0, 3, 1), before.threshold(0, 3, 1));
-    assert_eq!((before.threshold(0, 3, 1), after.unreachable()), (12, 1), "a counter never falls");
+    let mut limits = one(limit.clone());
+    (0..20).for_each(|number| limits.offer(0, 3, number, 1));
+    limits.offer(0, 3, 1, 100);
+    limits.cut(at(0));
+    // The same limit under another number, beside one that is new.
+    let same = |number| (number == 1).then_some((0, 0));
+    limits.add(1, &[Limit::one_in(2.0), limit], same, 1, at(0));
+    limits.retain(|_| false);
+    assert_eq!((limits.threshold(1, 3, 1), limits.threshold(0, 3, 1)), (12, 0));
+    assert_eq!(limits.unreachable(), 1);
+    limits.add(2, &[], |_| None, 1, at(0));
+    limits.retain(|_| false);
+    assert_eq!((limits.unreachable(), limits.threshold(0, 3, 1)), (1, NEVER), "a counter never falls");
+}
+
+#[test]
+fn generations_have_what_is_the_same_in_common_and_the_rest_apart() {
+    let (common, other) = (Limit::bucket(Cost::Spans, 10, 10), Limit::bucket(Cost::Bytes, 10, 10));
+    let mut limits = Limits::new(&[common.clone(), other], 0, 1, at(0));
+    limits.add(1, &[Limit::bucket(Cost::Spans, 7, 7), common], |number| (number == 1).then_some((0, 0)), 1, at(0));
+    for (generation, number, cost, passes) in [
+        (1, 1, 6, true),
+        (0, 0, 6, false),
+        (0, 0, 4, true),
+        (1, 1, 1, false),
+        // Of the same number, but others.
+        (1, 0, 7, true),
+        (0, 1, 10, true),
+        // There is no such generation.
+        (7, 0, 0, false),
+    ] {
+        limits.turn_to(generation);
+        assert_eq!(limits.allow(number, cost, at(0)), passes, "{generation} {number} {cost}");
+    }
+    assert_eq!(limits.take_demand(), [7, 17], "in the numbers of the rules in force");
+    limits.retain(|generation| generation == 0);
+    limits.turn_to(0);
+    assert!(limits.allow(0, 10, at(1)) && !limits.allow(0, 1, at(1)));
+    limits.turn_to(1);
+    assert!(!limits.allow(1, 1, at(1)), "still the same");
 }
 
 #[test]
@@ -184,7 +216,7 @@ fn a_limit_holds_also_where_every_trace_is_judged_early() {
     let mut limits = one(Limit::bucket(Cost::Spans, 100, 0));
     let (mut kept, mut estimate, mut state) = (0.0, 0.0, 1u64);
     for window in 1..=1000u64 {
-        limits.cut(at(window), None);
+        limits.cut(at(window));
         for _ in 0..200 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let randomness = state >> 8;
@@ -206,7 +238,7 @@ fn a_window_is_not_cut_as_early_because_the_trace_before_it_was() {
     let mut limits = one(Limit::bucket(Cost::Spans, 10, 10));
     limits.judge_early(true);
     (0..100).for_each(|number| limits.charge(0, 0, (number, false), 10));
-    limits.cut(at(1), None);
+    limits.cut(at(1));
     assert_eq!(limits.threshold(0, 0, 1), 0, "nothing of the window wanted to pass");
     limits.judge_early(true);
     assert!(limits.threshold(0, 0, 1) > 0, "a thousand spans wanted to pass early");
@@ -224,7 +256,7 @@ fn more_candidates_than_are_ranked_take_no_more_memory_and_bias_nothing() {
         // More than can be ranked would fit: the bound takes the budget's place.
         let wide = Limit { is_grouped, ..Limit::bucket(Cost::Spans, 1 << 40, 0) };
         let narrow = Limit::bucket(Cost::Spans, 1000, 1000);
-        let mut limits = Limits::new(&[wide, narrow], 1, at(0));
+        let mut limits = Limits::new(&[wide, narrow], 0, 1, at(0));
         let mut all = Vec::new();
         let mut state = 7u64;
         for number in 0..TRACES {
@@ -233,10 +265,10 @@ fn more_candidates_than_are_ranked_take_no_more_memory_and_bias_nothing() {
             limits.offer(0, group, randomness, 1);
             limits.offer(1, 0, randomness, 1);
             all.push((group, randomness));
-            assert!(candidate_bytes_of(&limits) <= candidate_bytes_max(0), "{}", candidate_bytes_of(&limits));
+            assert!(candidate_bytes_of(&limits) <= candidate_bytes_max(), "{}", candidate_bytes_of(&limits));
         }
         assert!(limits.unranked() > TRACES);
-        limits.cut(at(1), None);
+        limits.cut(at(1));
         assert_eq!(candidate_bytes_of(&limits), 0, "the next window needs other rooms");
         for (limit, expected) in [(0, None), (1, Some(1000.0))] {
             let (mut kept, mut estimate) = (0.0, 0.0);
@@ -261,16 +293,25 @@ fn one_of_so_many_counts_those_that_were_too_many_to_be_ranked() {
     let mut limits = one(Limit::one_in(20.0));
     let traces = 3 * CANDIDATES_MAX as u64;
     (0..traces).for_each(|number| limits.offer(0, 0, number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8, 1));
-    limits.cut(at(1), None);
+    limits.cut(at(1));
     let threshold = limits.threshold(0, 0, 1);
     let kept = (0..traces).filter(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8 >= threshold).count();
     assert!((0.99..1.01).contains(&(kept as f64 / (traces as f64 / 20.0))), "{kept}");
 }
 
 #[test]
-fn limits_of_former_rules_take_less() {
+fn former_rules_and_those_in_force_rank_no_more_than_one_generation() {
     let mut limits = one(Limit::bucket(Cost::Spans, 1 << 40, 0));
-    limits.retire();
-    (0..CANDIDATES_MAX as u64).for_each(|number| limits.offer(0, 0, number, 1));
-    assert!(candidate_bytes_of(&limits) <= candidate_bytes(CANDIDATES_OF_FORMER_MAX));
+    limits.add(1, &[Limit::bucket(Cost::Spans, 1 << 41, 0)], |_| None, 1, at(0));
+    for number in 0..CANDIDATES_MAX as u64 {
+        limits.turn_to(u32::from(number % 2 == 1));
+        limits.offer(0, 0, number, 1);
+        limits.offer(0, 0, number, 1);
+    }
+    assert!(candidate_bytes_of(&limits) <= candidate_bytes_max());
+    limits.retain(|_| false);
+    // What those that have gone wanted is not counted any more.
+    limits.cut(at(1));
+    limits.offer(0, 0, 1, 1);
+    assert_eq!(limits.candidates, 1);
 }

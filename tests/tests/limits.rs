@@ -1,0 +1,172 @@
+//! Limits on a shard: what is offered to them, charged to them and shared by them, beside what `unbiased` adds up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use std::sync::Arc;
+use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling};
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
+use tailwater_tests::shard_host::Kept;
+use tailwater_tests::shard_plan::roomy;
+
+/// So many seconds after the origin.
+fn at(seconds: u64) -> Nanos {
+    Nanos(seconds * Nanos::PER_SECOND)
+}
+
+fn limited(spans_per_second: i64) -> Sampling {
+    let rule = Rule::RateLimiting { spans_per_second, burst_capacity: spans_per_second };
+    Sampling { policies: vec![Policy::new("limited", rule)], ..Sampling::default() }
+}
+
+fn compiled(sampling: &Sampling) -> Arc<Rules> {
+    Arc::new(Rules::compile(sampling).unwrap())
+}
+
+/// Ids are what they are here.
+fn plan() -> ShardPlan {
+    ShardPlan { randomness: RandomnessSource::TraceId, ..roomy(0, 1, 7) }
+}
+
+/// A span of the trace of that number, whose randomness grows with it.
+fn span(trace: u64, span_id: u64) -> Span {
+    let id = u128::from(trace + 1) << 64 | u128::from((trace + 1) << 32);
+    Span { trace_id: id.to_be_bytes().to_vec(), span_id: (span_id + 1).to_be_bytes().to_vec(), ..Span::default() }
+}
+
+/// Takes spans in one request, which is in the log.
+fn send(shard: &mut Shard, now: Nanos, spans: Vec<Span>, host: &mut Kept) {
+    let resource_spans = vec![ResourceSpans {
+        scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+        ..ResourceSpans::default()
+    }];
+    let mut scanned = shard.scan(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).unwrap();
+    shard.accept(scanned.spans());
+    scanned.place(Origin { segment: SegmentHandle::new(0, 3), first_unit: 0 }, now);
+    for (_, batch) in scanned.batches {
+        shard.take(now, batch, host);
+    }
+}
+
+#[test]
+fn each_trace_is_offered_once_however_long_its_window_is_judged() {
+    let mut shard = Shard::new(plan(), compiled(&limited(600)));
+    let mut host = Kept::default();
+    send(&mut shard, at(3), (0..3_000).map(|trace| span(trace, 0)).collect(), &mut host);
+    assert!(shard.tick(at(4), &mut host), "more are due than one call judges");
+    assert_eq!(shard.take_limit_demand(), [3_000]);
+    let judged = |shard: &Shard| shard.ledger().traces.kept + shard.ledger().traces.dropped;
+    assert!((1_000..2_000).contains(&judged(&shard)));
+    // The rest comes to its turn a second later, when another window has begun.
+    send(&mut shard, at(4), (5_000..5_100).map(|trace| span(trace, 0)).collect(), &mut host);
+    while shard.tick(at(5), &mut host) {}
+    assert_eq!(judged(&shard), 3_100);
+    assert_eq!(shard.take_limit_demand(), [100], "only those that were not offered before");
+    assert_eq!(shard.ledger().traces.kept, 600 + 100);
+}
+
+#[test]
+fn a_trace_of_the_window_that_is_judged_early_is_not_charged_again() {
+    let mut shard = Shard::new(plan(), compiled(&limited(600)));
+    let mut host = Kept::default();
+    send(&mut shard, at(3), (0..3_000).map(|trace| span(trace, 0)).collect(), &mut host);
+    assert!(shard.tick(at(4), &mut host));
+    while shard.ledger().traces.pending > 0 {
+        shard.decide_early(at(4), &mut host);
+    }
+    assert_eq!(shard.take_limit_demand(), [3_000]);
+    // A whole second's worth is there again.
+    send(&mut shard, at(4), (5_000..5_600).map(|trace| span(trace, 0)).collect(), &mut host);
+    while shard.tick(at(5), &mut host) {}
+    assert_eq!(shard.ledger().traces.kept, 600 + 600);
+}
+
+#[test]
+fn former_rules_and_those_in_force_keep_to_one_limit_together() {
+    let before = compiled(&limited(600));
+    let mut changed = limited(600);
+    changed.policies.push(Policy::new("no such", Rule::SpanCount { min: 1_000, max: 0 }));
+    let after = Arc::new(Rules::compile_after(&changed, &before).unwrap());
+    let plan = ShardPlan { cold_after: Nanos::from_millis(20), ..plan() };
+    let mut shard = Shard::new(plan.clone(), before);
+    let mut host = Kept::default();
+    send(&mut shard, at(3), (0..900).map(|trace| span(trace, 0)).collect(), &mut host);
+    for step in 1..20 {
+        while shard.tick(at(3).plus(Nanos::from_millis(20 * step)), &mut host) {}
+    }
+    assert_eq!(shard.ledger().traces.cold_spans, 900, "they stay with the rules that they came under");
+    assert!(shard.reload(at(3), &after, &plan, &mut host));
+    send(&mut shard, at(3), (2_000..2_300).map(|trace| span(trace, 0)).collect(), &mut host);
+    while shard.tick(at(4), &mut host) {}
+    assert_eq!(shard.ledger().traces.dropped, 600);
+    assert_eq!(shard.ledger().traces.kept, 600, "300 of the new rules and 300 of the former");
+}
+
+#[test]
+fn late_spans_are_let_through_and_missing_in_the_next_window() {
+    let mut shard = Shard::new(plan(), compiled(&limited(600)));
+    let mut host = Kept::default();
+    let (kept, mut before) = (9_000, 0);
+    send(&mut shard, at(1), vec![span(kept, 0)], &mut host);
+    while shard.tick(at(3), &mut host) {}
+    // How many of a thousand traces are kept in the next window, after so many late spans.
+    let mut next = |second: u64, late: u64| {
+        send(
+            &mut shard,
+            at(second),
+            (0..late).map(|number| span(kept, second * 100_000 + number)).collect(),
+            &mut host,
+        );
+        let traces = second * 10_000..second * 10_000 + 1_000;
+        send(&mut shard, at(second), traces.map(|trace| span(trace, 0)).collect(), &mut host);
+        while shard.tick(at(second + 1), &mut host) {}
+        let kept = shard.ledger().traces.kept;
+        kept - std::mem::replace(&mut before, kept)
+    };
+    assert_eq!(next(3, 0), 600 + 1);
+    assert_eq!(next(4, 0), 600);
+    assert_eq!(next(5, 100), 500);
+    assert_eq!(next(6, 0), 600);
+    assert_eq!(next(7, 50_000), 0, "all that a second has is owed");
+    assert_eq!(next(8, 0), 600, "and no more than that");
+    assert_eq!(shard.ledger().traces.late_kept_spans, 50_100);
+    assert_eq!(shard.take_limit_demand(), [1 + 6 * 1_000 + 50_100]);
+}
+
+#[test]
+fn late_spans_take_from_the_budget_and_the_rule_by_what_each_counts() {
+    let file = "sampling:\n  budget: {bytes_per_second: 100000}\n  rules:\n    - {name: r, sampler: {always_on: true}, limit: {spans_per_second: 700}}\n";
+    let inputs = tailwater_config::Inputs {
+        file: Some(("t.yaml", file)),
+        environment: &[],
+        flags: &[],
+        machine_memory_bytes: 1 << 33,
+    };
+    let sampling = tailwater_config::load(&inputs).unwrap().config.sampling;
+    let mut shard = Shard::new(plan(), compiled(&sampling));
+    let mut host = Kept::default();
+    send(&mut shard, at(1), vec![span(9_000, 0)], &mut host);
+    while shard.tick(at(3), &mut host) {}
+    assert_eq!(shard.ledger().traces.kept, 1);
+    shard.take_limit_demand();
+    send(&mut shard, at(3), vec![span(9_000, 1), span(9_000, 2)], &mut host);
+    // A span of two ids, its tag and its length.
+    let mut demand = shard.take_limit_demand();
+    demand.sort_unstable();
+    assert_eq!(demand, [2, 2 * (18 + 10 + 2)]);
+}
+
+#[test]
+fn late_spans_cost_nothing_where_limits_are_the_collectors() {
+    let sampling = Sampling { policies: limited(600).policies, ..Sampling::collector_default() };
+    let mut shard = Shard::new(plan(), compiled(&sampling));
+    let mut host = Kept::default();
+    send(&mut shard, at(1), vec![span(9_000, 0)], &mut host);
+    while shard.tick(at(3), &mut host) {}
+    assert_eq!(shard.take_limit_demand(), [1]);
+    send(&mut shard, at(3), vec![span(9_000, 1)], &mut host);
+    assert_eq!((shard.ledger().traces.late_kept_spans, shard.take_limit_demand()), (1, vec![0]));
+}
