@@ -13,6 +13,7 @@ mod error;
 mod field;
 mod function;
 pub mod grok;
+pub mod locale;
 mod syntax;
 pub mod time_format;
 mod token;

@@ -5,6 +5,7 @@ use super::error::OttlError;
 use super::field::{self, Field};
 use super::function::{self, Function, ParameterKind, Signature};
 use super::grok::{self, Grok};
+use super::locale;
 use super::syntax::{self, Node, NodeKind};
 use super::time_format;
 use super::tree::{Argument, Condition, Expression, Key, Predicate};
@@ -420,10 +421,11 @@ fn check_values(offset: usize, signature: &Signature, values: &[Option<Argument>
         Function::FormatTime | Function::Time => {
             let named = |reason: String| OttlError::new(offset, format!("{}: {reason}", signature.name));
             time_format::check(text("format").unwrap_or_default()).map_err(named)?;
-            match text("location") {
-                Some(name) if time_format::location(name).is_none() => {
+            match (text("location"), text("locale")) {
+                (Some(name), _) if time_format::location(name).is_none() => {
                     Err(named(format!("there is no time zone {name:?}")))
                 }
+                (_, Some(tag)) if locale::locale(tag).is_none() => Err(named(format!("there is no locale {tag:?}"))),
                 _ => Ok(()),
             }
         }

@@ -92,8 +92,8 @@ pub(super) fn call<'a>(call: &'a Call, target: &Target<'a>) -> Result<Value<'a>,
             Prepared::Levels(levels) => severity::level(&arguments, levels.as_ref().map_err(|failure| *failure)?),
             _ => Err(Failure::Value),
         },
-        F::Time => match call.prepared {
-            Prepared::Zone(zone) => layout::format::time(&arguments, zone),
+        F::Time => match &call.prepared {
+            Prepared::Clock(zone, locale) => layout::format::time(&arguments, *zone, locale.as_ref()),
             _ => Err(Failure::Value),
         },
         F::URL => url::map(&arguments),

@@ -8,6 +8,7 @@ use super::target::Target;
 use super::value::Value;
 use std::sync::Arc;
 use tailwater_config::ottl::grok::Grok;
+use tailwater_config::ottl::locale::{self, Locale};
 use tailwater_config::ottl::xpath::{self, Plan};
 use tailwater_config::ottl::{Argument, Expression, Function, grok_of, time_format};
 use tailwater_config::pattern::{self, Pattern};
@@ -40,7 +41,7 @@ pub(super) enum Prepared {
     Grok(Box<Grok>),
     Levels(Result<Levels, Failure>),
     UserAgents(Arc<UserAgents>),
-    Zone(Zone),
+    Clock(Zone, Option<Locale>),
     Path(Plan),
 }
 
@@ -70,7 +71,7 @@ impl Prepared {
             (Function::ParseSeverity, _) => Self::Levels(literal(1).ok_or(Failure::Value).and_then(levels)),
             (Function::Time, _) => {
                 let location = text(2).and_then(time_format::location);
-                Self::Zone(location.map_or(Zone::Utc, Zone::from))
+                Self::Clock(location.map_or(Zone::Utc, Zone::from), text(3).and_then(locale::locale))
             }
             (Function::ConvertAttributesToElementsXML, None | Some("")) => Self::Path(path("//@*")?),
             (Function::ConvertTextToElementsXML, None | Some("")) => Self::Path(path("/")?),

@@ -297,7 +297,8 @@ fn conditions_side_by_side_come_out_as_alone() {
         for (index, name) in rules.policy_names().enumerate() {
             let mut lines = TABLE.lines();
             let line = lines.find(|line| line.splitn(4, ' ').nth(3) == Some(name)).unwrap();
-            if !line.contains(" full ") {
+            // A crash of the reference is no outcome to follow.
+            if !line.contains(" full ") || line.starts_with('P') {
                 continue;
             }
             let bit = index * 2;

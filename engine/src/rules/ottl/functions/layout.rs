@@ -2,8 +2,10 @@
 
 pub(super) mod format;
 mod read;
+mod translate;
 
 pub(super) use read::{Mismatch, read};
+pub(super) use translate::translated;
 
 use super::time::civil;
 use super::zone::{Zone, seconds};

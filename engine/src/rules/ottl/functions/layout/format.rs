@@ -3,10 +3,11 @@
 
 use super::super::Arguments;
 use super::super::zone::{Zone, day_of, seconds};
-use super::{Mismatch, civil, formatted, read};
+use super::{Mismatch, civil, formatted, read, translated};
 use crate::rules::ottl::Failure;
 use crate::rules::ottl::value::Value;
 use std::cell::Cell;
+use tailwater_config::ottl::locale::Locale;
 use tailwater_config::ottl::time_format::{self, Piece, element, pieces};
 
 /// The forms of a directive when it is read, where they are others than when it is written: each in elements that may have
@@ -45,14 +46,18 @@ pub(in super::super) fn text<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<
 }
 
 /// `Time`
-pub(in super::super) fn time<'a>(arguments: &Arguments<'a, '_>, zone: Zone) -> Result<Value<'a>, Failure> {
+pub(in super::super) fn time<'a>(
+    arguments: &Arguments<'a, '_>,
+    zone: Zone,
+    locale: Option<&Locale>,
+) -> Result<Value<'a>, Failure> {
     let (text, format) = (arguments.text(0)?, arguments.text(1)?);
     let (text, format) = (std::str::from_utf8(&text), std::str::from_utf8(&format));
     let (text, format) = (text.map_err(|_| Failure::Value)?, format.map_err(|_| Failure::Value)?);
     if text.is_empty() {
         return Err(Failure::Value);
     }
-    let reader = Reader { arguments, text, zone, failure: Cell::new(None) };
+    let reader = Reader { arguments, text, zone, locale, failure: Cell::new(None) };
     let pieces: Vec<Piece<'_>> = pieces(format).collect();
     match reader.read("", &pieces) {
         Ok((time, zone, year)) if year > 0 => Ok(Value::Time(time, zone)),
@@ -69,6 +74,8 @@ struct Reader<'r, 'a, 't> {
     arguments: &'r Arguments<'a, 't>,
     text: &'r str,
     zone: Zone,
+    /// The language of the text's names.
+    locale: Option<&'r Locale>,
     /// Why nothing more is tried.
     failure: Cell<Option<Failure>>,
 }
@@ -123,7 +130,15 @@ impl Reader<'_, '_, '_> {
             self.failure.set(Some(failure));
             return Err(Mismatch { element: String::new(), rest: String::new() });
         }
-        let found = read(layout, self.text, self.zone)?;
+        let english;
+        let text = match self.locale {
+            Some(locale) => {
+                english = translated(layout, self.text, locale)?;
+                &english
+            }
+            None => self.text,
+        };
+        let found = read(layout, text, self.zone)?;
         let span = found.1.at(seconds(found.0));
         let default = self.zone.at(seconds(found.0)).name;
         if span.offset != 0 || span.name == "UTC" || span.name == default {
@@ -132,7 +147,7 @@ impl Reader<'_, '_, '_> {
         // An abbreviation that the zone does not know: perhaps it is the name of a zone itself.
         let none = || Mismatch { element: String::new(), rest: String::new() };
         let zone: Zone = time_format::location(&span.name).filter(|_| span.name != "Local").ok_or_else(none)?.into();
-        Ok(read(layout, self.text, zone).unwrap_or(found))
+        Ok(read(layout, text, zone).unwrap_or(found))
     }
 }
 
