@@ -34,8 +34,9 @@ pub struct MemoryPlan {
 const CONNECTION_BYTES: u64 = 32 * KIB;
 /// Bytes of the verdict on a dropped trace: its hash, and its slot in the index at a load of one third.
 const DROPPED_VERDICT_BYTES: u64 = 32;
-/// Bytes of the verdict on a kept trace: besides, its policy, threshold and annotations.
-const KEPT_VERDICT_BYTES: u64 = 48;
+/// Bytes of the verdict on a kept trace: besides, its policy, threshold and annotations, and for one of eight the randomness
+/// that came with its spans.
+const KEPT_VERDICT_BYTES: u64 = 52;
 /// Bytes of a verdict with its reason.
 pub const EXPLAINED_VERDICT_BYTES: u64 = 80;
 /// Bytes of what is known of the durations of each kind of trace, for one relative latency on one shard.
