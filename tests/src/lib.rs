@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod disk;
 pub mod log_simulation;
 pub mod next_hop;
+pub mod own_rules;
 pub mod process;
 pub mod reload_simulation;
 pub mod shard_host;

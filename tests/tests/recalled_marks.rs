@@ -8,11 +8,12 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use std::sync::Arc;
-use tailwater_config::sampling::native::{NativeRule, Sampler};
+use tailwater_config::sampling::native::Sampler;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, RandomnessKind, SegmentHandle, SpanMark};
+use tailwater_tests::own_rules::one_rule;
 use tailwater_tests::shard_host::Kept;
 use tailwater_tests::shard_plan::roomy;
 
@@ -72,15 +73,7 @@ fn annotating(texts: &[&str]) -> Sampling {
         let attributes = vec![((*text).to_string(), "yes".to_string())];
         sampler = Sampler::Annotating { attributes, sampler: Box::new(sampler) };
     }
-    let rule = NativeRule {
-        name: "keeper".into(),
-        line: 0,
-        when: Vec::new(),
-        sampler,
-        budget_minimum_per_second: 0,
-        is_shadow: false,
-    };
-    Sampling { policies: Vec::new(), rules: vec![rule], ..Sampling::default() }
+    one_rule("keeper", sampler)
 }
 
 /// The keys of the attributes of the only span that was sent last, and the policy in its scope.

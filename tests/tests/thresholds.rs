@@ -10,11 +10,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use std::sync::Arc;
-use tailwater_config::sampling::native::{NativeRule, Sampler};
+use tailwater_config::sampling::native::Sampler;
 use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::Nanos;
+use tailwater_tests::own_rules::one_rule;
 use tailwater_tests::shard_host::Kept;
 use tailwater_tests::shard_plan::roomy;
 
@@ -73,15 +74,7 @@ fn percent(percentage: f64) -> Sampling {
 }
 
 fn native(sampler: Sampler) -> Sampling {
-    let rule = NativeRule {
-        name: "r".into(),
-        line: 0,
-        when: Vec::new(),
-        sampler,
-        budget_minimum_per_second: 0,
-        is_shadow: false,
-    };
-    Sampling { policies: Vec::new(), rules: vec![rule], ..Sampling::default() }
+    one_rule("r", sampler)
 }
 
 /// Randomness: the id's byte 9 and zeros.

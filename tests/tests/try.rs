@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tailwater_tests::process::{Tailwater, binary, post};
@@ -212,18 +213,23 @@ fn what_cannot_be_tried_is_told() {
     assert!(code == Some(78), "{text}");
 }
 
-#[test]
-fn a_shadow_is_counted_and_has_no_effect() {
-    let directory = TempDir::new().unwrap();
-    let file = directory.path().join("config.yaml");
-    std::fs::write(&file, format!("{NEW}  decision_wait: 1s\n")).unwrap();
+/// The metrics of a node with this file that has judged all requests.
+fn judged_live(file: &Path) -> BTreeMap<String, f64> {
     let node = Tailwater::start(&["--config", file.to_str().unwrap()]);
     for request in requests() {
         let headers = [("content-type", "application/x-protobuf")];
         assert_eq!(post(node.http, "/v1/traces", &headers, &request.encode_to_vec()).0, 200);
     }
     node.until(|metrics| metrics["tailwater_traces_kept_total"] + metrics["tailwater_traces_dropped_total"] == 12.0);
-    let metrics = node.metrics();
+    node.metrics()
+}
+
+#[test]
+fn a_shadow_is_counted_and_has_no_effect() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, format!("{NEW}  decision_wait: 1s\n")).unwrap();
+    let metrics = judged_live(&file);
     assert_eq!(metrics["tailwater_traces_kept_total"], 6.0);
     let of = |family: &str, more: &str| {
         metrics[&format!("tailwater_policy_{family}{{policy=\"red\",shadow=\"true\"{more}}}")]
@@ -259,13 +265,7 @@ fn a_shadow_rule_counts_what_it_would_keep_at_its_place() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, format!("{RULES}  decision_wait: 1s\n")).unwrap();
-    let node = Tailwater::start(&["--config", file.to_str().unwrap()]);
-    for request in requests() {
-        let headers = [("content-type", "application/x-protobuf")];
-        assert_eq!(post(node.http, "/v1/traces", &headers, &request.encode_to_vec()).0, 200);
-    }
-    node.until(|metrics| metrics["tailwater_traces_kept_total"] + metrics["tailwater_traces_dropped_total"] == 12.0);
-    let metrics = node.metrics();
+    let metrics = judged_live(&file);
     assert_eq!(metrics["tailwater_traces_kept_total"], 6.0);
     let of = |family: &str| metrics[&format!("tailwater_policy_{family}_total{{policy=\"red\",shadow=\"true\"}}")];
     // Four are red; two of them are errors, which the rule behind it keeps.
