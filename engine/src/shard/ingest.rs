@@ -7,8 +7,9 @@ use crate::evidence::Summary;
 use crate::host::Host;
 use crate::index::Place;
 use crate::randomness::TraceRandomness;
-use crate::rules::{Ballot, Evidence};
+use crate::rules::{Ballot, Evidence, Rules};
 use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId, Verdict};
+use hashbrown::HashTable;
 
 /// A piece, while its `ResourceSpans` is being taken.
 #[derive(Debug)]
@@ -19,11 +20,46 @@ pub(super) struct Piece {
     more: Box<[u64]>,
 }
 
+/// The pieces of one `ResourceSpans`, in the order of their first spans. A request may have a span of another trace each.
+#[derive(Debug, Default)]
+struct Pieces {
+    pieces: Vec<Piece>,
+    /// Where each is, by the hash of its trace.
+    places: HashTable<usize>,
+}
+
+impl Pieces {
+    /// Adds a span to its piece, which it begins where there is none.
+    fn add(&mut self, rules: &Rules, record: &SpanRecord, leaves_more: &[u64]) {
+        let place = self.place(record, leaves_more.len());
+        let piece = &mut self.pieces[place];
+        piece.seen.absorb(rules, record, &mut piece.more, leaves_more);
+    }
+
+    fn place(&mut self, record: &SpanRecord, words: usize) -> usize {
+        let Self { pieces, places } = self;
+        let is_its = |place: &usize| pieces[*place].trace_id == record.trace_id;
+        if let Some(place) = places.find(record.hash, is_its) {
+            return *place;
+        }
+        let place = pieces.len();
+        places.insert_unique(record.hash, place, |place| pieces[*place].hash);
+        let (trace_id, hash) = (record.trace_id, record.hash);
+        pieces.push(Piece { trace_id, hash, seen: Summary::default(), more: vec![0; words].into() });
+        place
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Piece> {
+        self.places.clear();
+        self.pieces.drain(..)
+    }
+}
+
 impl Shard {
     /// Takes a batch piece by piece.
     pub(super) fn take_pieces(&mut self, now: Nanos, batch: &SpanBatch, host: &mut impl Host) {
         let words = self.rules.leaf_words() - 1;
-        let mut pieces: Vec<Piece> = Vec::new();
+        let mut pieces = Pieces::default();
         let mut resource = None;
         for (position, record) in batch.spans.iter().enumerate() {
             let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
@@ -33,29 +69,13 @@ impl Shard {
                 resource = of;
             }
             self.take_span(now, batch, record, leaves_more, host);
-            self.add_to_piece(&mut pieces, record, leaves_more);
+            pieces.add(&self.rules, record, leaves_more);
         }
         self.judge_pieces(now, &mut pieces, host);
     }
 
-    fn add_to_piece(&self, pieces: &mut Vec<Piece>, record: &SpanRecord, leaves_more: &[u64]) {
-        let known = pieces.iter_mut().find(|piece| piece.trace_id == record.trace_id);
-        if let Some(piece) = known {
-            piece.seen.absorb(&self.rules, record, &mut piece.more, leaves_more);
-            return;
-        }
-        let mut piece = Piece {
-            trace_id: record.trace_id,
-            hash: record.hash,
-            seen: Summary::default(),
-            more: vec![0; leaves_more.len()].into(),
-        };
-        piece.seen.absorb(&self.rules, record, &mut piece.more, leaves_more);
-        pieces.push(piece);
-    }
-
-    fn judge_pieces(&mut self, now: Nanos, pieces: &mut Vec<Piece>, host: &mut impl Host) {
-        for piece in pieces.drain(..) {
+    fn judge_pieces(&mut self, now: Nanos, pieces: &mut Pieces, host: &mut impl Host) {
+        for piece in pieces.drain() {
             // Its trace may have been judged meanwhile, to make room.
             let pending = self.index.find(piece.hash, |place| match place {
                 Place::Pending(entry) => self.buffer.traces.get(entry).id == piece.trace_id,
@@ -89,5 +109,50 @@ impl Shard {
         let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies)?;
         rules.judge_shadows(&evidence, (own.value, now), limits, &ballot, &mut ledger.policies);
         Some((ballot, own))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    /// A span of the trace of that number, of which each four share a hash.
+    fn record(number: usize) -> SpanRecord {
+        SpanRecord {
+            trace_id: (number as u128 + 1).to_be_bytes(),
+            hash: (number as u64 / 4).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            start_unix_nano: 1,
+            end_unix_nano: 2,
+            leaves: 0,
+            offset: 0,
+            length: 10,
+            scope: 0,
+            position: 0,
+            head: 0,
+            status: 1,
+            is_root: false,
+            is_random: false,
+        }
+    }
+
+    #[test]
+    fn spans_find_the_piece_of_their_trace_however_many_there_are() {
+        let rules = Arc::new(Rules::compile(&tailwater_config::sampling::Sampling::collector_default()).unwrap());
+        let mut pieces = Pieces::default();
+        // Were each compared with all before it, this would take the better part of an hour.
+        const TRACES: usize = 1_000_000;
+        for round in 0..2 {
+            for number in 0..TRACES {
+                pieces.add(&rules, &record(number), &[]);
+            }
+            assert_eq!(pieces.pieces.len(), TRACES, "{round}");
+        }
+        let drained: Vec<Piece> = pieces.drain().collect();
+        let is_its =
+            |(number, piece): (usize, &Piece)| (piece.trace_id, piece.seen.spans) == (record(number).trace_id, 2);
+        assert!(drained.iter().enumerate().all(is_its), "in the order of their first spans");
+        pieces.add(&rules, &record(5), &[]);
+        assert_eq!((pieces.pieces.len(), pieces.pieces[0].seen.spans), (1, 1), "the next resource begins anew");
     }
 }

@@ -94,22 +94,25 @@ impl Ingest {
         self.now = self.now.max(latest);
         let words = rules.leaf_words() - 1;
         let mut pieces: Vec<Piece> = Vec::new();
+        let mut places: HashMap<usize, usize, ahash::RandomState> =
+            HashMap::with_hasher(ahash::RandomState::with_seeds(5, 6, 7, 8));
         let mut resource = None;
         for (position, record) in batch.spans.iter().enumerate() {
             let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
             let of = batch.envelopes.scopes.get(record.scope as usize).map(|scope| scope.resource.clone());
             if of != resource {
                 self.judge(rules, &mut pieces);
+                places.clear();
                 resource = of;
             }
             let head = (record.head as usize).checked_sub(1).and_then(|place| batch.heads.get(place));
             let number = self.take_span(rules, record, head);
-            if !pieces.iter().any(|piece| piece.number == number) {
+            let place = *places.entry(number).or_insert(pieces.len());
+            if place == pieces.len() {
                 pieces.push(Piece { number, seen: Summary::default(), more: vec![0; words].into() });
             }
-            if let Some(piece) = pieces.iter_mut().find(|piece| piece.number == number) {
-                piece.seen.absorb(rules, record, &mut piece.more, leaves_more);
-            }
+            let piece = &mut pieces[place];
+            piece.seen.absorb(rules, record, &mut piece.more, leaves_more);
         }
         self.judge(rules, &mut pieces);
     }
