@@ -76,7 +76,7 @@ mod tests {
     use crate::buffer::envelope::EnvelopeTable;
     use crate::buffer::traces::TraceTable;
     use crate::rules::Rules;
-    use crate::vocabulary::{SpanHead, SpanRecord};
+    use crate::vocabulary::{SpanHead, SpanRecord, Unit};
     use tailwater_config::sampling::Sampling;
 
     const ARENA_BYTES: usize = 64 << 10;
@@ -128,6 +128,9 @@ mod tests {
         );
         assert_eq!(buffer.bytes(), buffer.heads.bytes(), "they are counted where spans are");
         assert!(buffer.heads.bytes() > ARENA_BYTES / super::ROWS_SHARE);
+        let scope = buffer.envelopes.intern(b"resource", b"scope");
+        while buffer.append(entries[0], scope, Unit::NONE, &[7; 500]).is_ok() {}
+        assert!(buffer.arena.bytes() > 0 && buffer.bytes() <= ARENA_BYTES, "{} bytes", buffer.bytes());
         let due = {
             let mut due = Vec::new();
             buffer.traces.expire(1, 1000, &mut due);

@@ -322,7 +322,6 @@ impl Journal {
     /// says again what is resolved.
     fn log_again(&mut self, lost: u64) {
         self.last_number = None;
-        self.named = None;
         self.snapshot_pending = None;
         let mut verdicts = Vec::new();
         let mut units = Vec::new();
