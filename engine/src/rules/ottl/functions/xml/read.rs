@@ -2,6 +2,7 @@
 //! checks, and no entity is known but the five.
 
 use crate::rules::ottl::Failure;
+use std::collections::BTreeMap;
 use tailwater_config::ottl::xpath::names::is_name;
 
 /// Deepest nesting of elements. The reference reads ten thousand levels; here values of that depth would take a stack that
@@ -48,7 +49,7 @@ pub(super) struct Reader<'t> {
     text: &'t [u8],
     at: usize,
     open: Vec<Open>,
-    namespaces: Vec<(String, String)>,
+    namespaces: BTreeMap<String, String>,
     /// An element that closed itself: its end comes next.
     closes: bool,
 }
@@ -65,7 +66,7 @@ enum Until {
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t [u8]) -> Self {
-        Self { text, at: 0, open: Vec::new(), namespaces: Vec::new(), closes: false }
+        Self { text, at: 0, open: Vec::new(), namespaces: BTreeMap::new(), closes: false }
     }
 
     /// Whether all of the text has been read.
@@ -143,8 +144,10 @@ impl<'t> Reader<'t> {
     fn close(&mut self) -> Read<()> {
         let open = self.open.pop().ok_or(Failure::Value)?;
         for (prefix, before) in open.changed.into_iter().rev() {
-            self.namespaces.retain(|(known, _)| *known != prefix);
-            self.namespaces.extend(before.map(|before| (prefix, before)));
+            match before {
+                Some(before) => self.namespaces.insert(prefix, before),
+                None => self.namespaces.remove(&prefix),
+            };
         }
         Ok(())
     }
@@ -267,10 +270,8 @@ impl<'t> Reader<'t> {
                 ("", "xmlns") => "",
                 _ => continue,
             };
-            let known = self.namespaces.iter().position(|(known, _)| known == prefix);
-            let before = known.map(|at| self.namespaces.swap_remove(at).1);
+            let before = self.namespaces.insert(prefix.to_string(), attribute.value.clone());
             changed.push((prefix.to_string(), before));
-            self.namespaces.push((prefix.to_string(), attribute.value.clone()));
         }
         if self.open.len() >= DEPTH_MAX {
             return Err(Failure::Value);
@@ -291,8 +292,7 @@ impl<'t> Reader<'t> {
             return prefix.to_string();
         }
         let prefix = if prefix == "xml" { XML_NAMESPACE } else { prefix };
-        let known = self.namespaces.iter().find(|(known, _)| known == prefix);
-        known.map_or(prefix, |(_, space)| space).to_string()
+        self.namespaces.get(prefix).map_or(prefix, String::as_str).to_string()
     }
 
     /// Text up to what ends it, with entities filled in and line ends made one character.

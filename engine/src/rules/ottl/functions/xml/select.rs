@@ -15,8 +15,8 @@ pub(super) struct Place {
     pub(super) attribute: Option<usize>,
 }
 
-/// What a step costs of the work that is left, about what it takes in time beside a byte that is copied.
-const STEP_COST: usize = 16;
+/// What a step costs of the work that is left: about what it takes in time beside a byte that is read.
+const STEP_COST: usize = 64;
 
 /// Where an evaluation is.
 pub(super) struct Walk<'d, 't, 'a> {

@@ -3,6 +3,7 @@
 use super::read::{Reader, Token};
 use crate::rules::ottl::Failure;
 use crate::rules::ottl::target::Target;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A node's place in its document.
 pub(super) type Id = usize;
@@ -89,7 +90,7 @@ impl Document {
             document: Self::of(Kind::Document),
             level: 0,
             at: Self::ROOT,
-            prefixes: vec![("http://www.w3.org/XML/1998/namespace".to_string(), "xml".to_string(), 0)],
+            prefixes: BTreeMap::from([("http://www.w3.org/XML/1998/namespace".into(), ("xml".into(), 0))]),
         };
         target.spend(text.len().saturating_mul(4))?;
         let mut reader = Reader::new(text);
@@ -308,8 +309,8 @@ struct Builder {
     document: Document,
     level: usize,
     at: Id,
-    /// Namespaces, their prefixes and the level at which they were declared.
-    prefixes: Vec<(String, String, usize)>,
+    /// The prefixes of namespaces, and the level at which they were declared.
+    prefixes: BTreeMap<String, (String, usize)>,
 }
 
 impl Builder {
@@ -369,17 +370,17 @@ impl Builder {
                 let level = self.level + usize::from(is_first);
                 let kind = if target == "xml" { Kind::Declaration } else { Kind::Instruction };
                 let mut node = Node::new(kind, target);
+                let mut known = BTreeSet::new();
                 for pair in content.split(' ') {
-                    let Some((name, value)) = pair.trim().split_once('=').filter(|(name, _)| !name.is_empty()) else {
+                    let pair = pair.trim().split_once('=');
+                    let Some((name, value)) = pair.filter(|(name, _)| !name.is_empty() && known.insert(*name)) else {
                         continue;
                     };
-                    let (prefix, local) =
-                        name.split_once(':').filter(|(prefix, _)| !prefix.is_empty()).unwrap_or(("", name));
-                    if !node.attributes.iter().any(|known| known.prefix == prefix && known.local == local) {
-                        let value = value.trim_matches(['"', '\'']).to_string();
-                        let (prefix, local) = (prefix.to_string(), local.to_string());
-                        node.attributes.push(Attribute { prefix, local, value, namespace: String::new() });
-                    }
+                    let split = name.split_once(':').filter(|(prefix, _)| !prefix.is_empty());
+                    let (prefix, local) = split.unwrap_or(("", name));
+                    let value = value.trim_matches(['"', '\'']).to_string();
+                    let (prefix, local) = (prefix.to_string(), local.to_string());
+                    node.attributes.push(Attribute { prefix, local, value, namespace: String::new() });
                 }
                 node.content = content.trim().to_string();
                 self.at = self.place(node, level);
@@ -390,13 +391,11 @@ impl Builder {
     }
 
     fn prefix_of(&self, namespace: &str) -> Option<(&str, usize)> {
-        let found = self.prefixes.iter().find(|(known, ..)| known == namespace);
-        found.map(|(_, prefix, level)| (prefix.as_str(), *level))
+        self.prefixes.get(namespace).map(|(prefix, level)| (prefix.as_str(), *level))
     }
 
     fn declare(&mut self, namespace: &str, prefix: &str) {
-        self.prefixes.retain(|(known, ..)| known != namespace);
-        self.prefixes.push((namespace.to_string(), prefix.to_string(), self.level));
+        self.prefixes.insert(namespace.to_string(), (prefix.to_string(), self.level));
     }
 
     fn leaf(&mut self, kind: Kind, text: String) {
