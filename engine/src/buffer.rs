@@ -91,6 +91,10 @@ impl Buffer {
         };
         let (seen, more) = self.traces.evidence_mut(trace);
         seen.absorb(rules, record, more, leaves_more);
+        let listed = self.traces.get(trace).head;
+        if listed != NONE {
+            self.heads.get(listed).give_keys(rules, self.traces.evidence_mut(trace).1);
+        }
         is_exact
     }
 

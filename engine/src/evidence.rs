@@ -109,6 +109,14 @@ pub struct Row {
     pub more: Box<[u64]>,
 }
 
+impl Row {
+    fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
+        for (theirs, own) in more.iter_mut().zip(&self.more).take(rules.key_count()) {
+            *theirs = *own;
+        }
+    }
+}
+
 /// What the tracestates of a trace's spans say.
 #[derive(Debug, Clone, Default)]
 pub struct TraceHead {
@@ -200,14 +208,17 @@ impl TraceHead {
         for row in &mut self.rows[first..] {
             row.seen.absorb(rules, record, &mut row.more, record_more);
         }
-        // The key must not depend on the randomness, or sums by key would not add up: it is that of the spans which are
-        // there at any.
         if let Some((lowest, others)) = self.rows.split_first_mut() {
-            let keys = rules.key_count();
-            for row in others {
-                row.more[..keys].copy_from_slice(&lowest.more[..keys]);
-            }
+            others.iter_mut().for_each(|row| lowest.give_keys(rules, &mut row.more));
         }
         !is_counted_elsewhere
+    }
+
+    /// Puts the keys that a trace of several thresholds goes by in the place of those of all its spans, `more`. They must not
+    /// depend on the randomness, or sums by key would not add up: they are those of the spans which are there at any.
+    pub fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
+        if let Some(lowest) = self.rows.first() {
+            lowest.give_keys(rules, more);
+        }
     }
 }

@@ -128,6 +128,9 @@ impl Trial {
             told.absorb(&self.rules, (record, leaves_more, head), seen, more, (randomness_of(id), true));
         }
         seen.absorb(&self.rules, record, more, leaves_more);
+        if let Some(told) = told {
+            told.give_keys(&self.rules, more);
+        }
     }
 
     /// Judges all traces in the order of their ends, and tells `told` of each; with `span-ingest` they were judged when they
