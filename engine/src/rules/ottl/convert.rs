@@ -160,7 +160,10 @@ fn json(value: &Value<'_>, escapes_html: bool, out: &mut Vec<u8>) -> Result<(), 
         Value::Bytes(bytes) => quoted(STANDARD.encode(bytes).as_bytes(), escapes_html, out),
         Value::TraceId(id) | Value::ProfileId(id) => numbers(id, out),
         Value::SpanId(id) => numbers(id, out),
-        Value::Time(time, zone) => quoted(super::functions::rfc3339(*time, *zone).as_bytes(), escapes_html, out),
+        Value::Time(time, zone) => {
+            let text = super::functions::rfc3339(*time, *zone).ok_or(Failure::Type)?;
+            quoted(text.as_bytes(), escapes_html, out);
+        }
         Value::List(list) => json_list(list, escapes_html, out)?,
         Value::Map(map) => json_map(map, escapes_html, out)?,
     }
@@ -206,17 +209,23 @@ fn numbers(bytes: &[u8], out: &mut Vec<u8>) {
 
 fn quoted(text: &[u8], escapes_html: bool, out: &mut Vec<u8>) {
     out.push(b'"');
-    for character in String::from_utf8_lossy(text).chars() {
-        match character {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '<' | '>' | '&' if escapes_html => escaped(character, out),
-            '\u{2028}' | '\u{2029}' => escaped(character, out),
-            control if control < ' ' => escaped(control, out),
-            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' => out.extend_from_slice(b"\\\""),
+                '\\' => out.extend_from_slice(b"\\\\"),
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\r' => out.extend_from_slice(b"\\r"),
+                '\t' => out.extend_from_slice(b"\\t"),
+                '<' | '>' | '&' if escapes_html => escaped(character, out),
+                '\u{2028}' | '\u{2029}' => escaped(character, out),
+                control if control < ' ' => escaped(control, out),
+                other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        // Each byte that belongs to no character.
+        for _ in chunk.invalid() {
+            escaped(char::REPLACEMENT_CHARACTER, out);
         }
     }
     out.push(b'"');

@@ -51,7 +51,7 @@ fn row(text: &[u8], delimiter: &[u8], is_lazy: bool) -> Result<Vec<Vec<u8>>, Fai
     let mut lines = Lines { rest: text };
     let mut row: Option<Vec<Vec<u8>>> = None;
     while let Some(line) = lines.next() {
-        if line == b"\n" {
+        if matches!(&line[..], b"" | b"\n") {
             continue;
         }
         let (fields, is_whole) = record(line, &mut lines, delimiter, is_lazy);

@@ -271,7 +271,7 @@ impl Printer<'_, '_> {
             }
             (_, 'T') if !place.is_element => self.text(type_name(value).as_bytes(), 's', value, flags),
             // Addresses have no meaning here.
-            (Value::List(_) | Value::Map(_), 'p') if !place.is_element => Err(Failure::Type),
+            (Value::List(_) | Value::Map(_) | Value::Bytes(_), 'p') if !place.is_element => Err(Failure::Type),
             (Value::Nil, _) | (_, 'w') => self.bad(value, verb, flags),
             (_, 'p') if !place.is_element => self.bad(value, verb, flags),
             (Value::Boolean(truth), 't' | 'v') => self.pad(if *truth { b"true" } else { b"false" }, flags),
@@ -384,7 +384,13 @@ impl Printer<'_, '_> {
             match integer(i64::from(*byte), verb, flags, self.target)? {
                 Some((text, flags)) => self.pad(&text, flags)?,
                 None if verb == 'c' => self.pad(char::from(*byte).to_string().as_bytes(), flags)?,
-                None => self.write(format!("%!{verb}(uint8={byte})").as_bytes())?,
+                None => {
+                    self.write(format!("%!{verb}(uint8=").as_bytes())?;
+                    if let Some((text, flags)) = integer(i64::from(*byte), 'v', flags, self.target)? {
+                        self.pad(&text, flags)?;
+                    }
+                    self.write(b")")?;
+                }
             }
         }
         self.write(b"]")

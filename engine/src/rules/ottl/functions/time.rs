@@ -83,9 +83,12 @@ pub(super) fn civil(days: i128) -> (i128, i128, i128) {
     (year_of_era + era * 400 + i128::from(month <= 2), month, day)
 }
 
-/// A time as RFC 3339 has it, with as many digits of the second as it needs.
-pub fn rfc3339(time: i128, zone: Zone) -> String {
-    super::layout::formatted("2006-01-02T15:04:05.999999999Z07:00", time, zone)
+/// A time as RFC 3339 has it, with as many digits of the second as it needs; none of a year with more than four digits or
+/// an offset of a day.
+pub fn rfc3339(time: i128, zone: Zone) -> Option<String> {
+    let text = super::layout::formatted("2006-01-02T15:04:05.999999999Z07:00", time, zone);
+    let has_year = text.as_bytes().get(4) == Some(&b'-') && !text.starts_with('-');
+    (has_year && zone.offset(time).abs() < 86_400).then_some(text)
 }
 
 /// Go's `time.ParseDuration`: signed decimal numbers with units, such as `1h15m30.918s`.
