@@ -120,7 +120,12 @@ pub const fn group_bytes_max() -> usize {
 struct Candidate {
     group: u64,
     randomness: u64,
+    /// What it is ranked by: of a trace whose spans came with several thresholds only those that are there at any
+    /// randomness. Were it all of them, traces of high randomness would cost more than the same at a lower one, the
+    /// threshold would depend on a kept trace's own randomness, and counts would come out too high.
     cost: u64,
+    /// What it takes when it is kept.
+    paid: u64,
 }
 
 /// One limit's state on one shard.
@@ -153,12 +158,16 @@ struct Bucket {
     demand: u64,
     /// Candidates too large to pass ever.
     unreachable: u64,
+    /// What kept traces took of late for each token that they were ranked by; 1 where all spans count.
+    paid_per_cost: f64,
 }
 
 /// How far a trace may be above what the bucket holds and still pass: a nanosecond of refill (`x/time/rate`).
 const REFILL_SLACK_SECONDS: f64 = 1e-9;
 /// The share of `largest` that is forgotten with each window.
 const LARGEST_DECAY: f64 = 0.9;
+/// How fast what is known of costs follows what was paid in the last window.
+const RATIO_SHARE: f64 = 0.5;
 /// Candidates for which room is reserved at least.
 const CANDIDATES_STEP: usize = 64;
 
@@ -180,6 +189,7 @@ impl Bucket {
             early_threshold: 0,
             demand: 0,
             unreachable: 0,
+            paid_per_cost: 1.0,
         }
     }
 
@@ -258,11 +268,13 @@ impl Bucket {
         let below_floor = to_float(below_floor);
         self.largest *= LARGEST_DECAY;
         let largest = self.candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
-        self.largest = self.largest.max(to_float(largest));
+        // From earlier windows, so that it does not depend on this one's randomness.
+        let scale = self.paid_per_cost;
+        self.largest = self.largest.max(to_float(largest) * scale);
         self.refill(now);
         let demand: f64 = self.candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
         if let Some(one_in) = self.limit.one_in {
-            self.tokens = (demand + below_floor) / one_in;
+            self.tokens = (demand + below_floor) / one_in * scale;
         }
         // By group, and in each the highest randomness first.
         self.candidates.sort_unstable_by_key(|candidate| (candidate.group, Reverse(candidate.randomness)));
@@ -271,13 +283,14 @@ impl Bucket {
         // As large as this window needs and no larger.
         let groups = if self.limit.is_grouped { parts.len() } else { 0 };
         self.thresholds = HashMap::with_capacity_and_hasher(groups, self.thresholds.hasher().clone());
-        let mut spent = 0.0;
+        let (mut ranked, mut paid) = (0.0, 0.0);
         let mut single = floor;
         for (part, budget) in parts.iter().zip(budgets) {
             // What was given up wanted its part as well.
-            let (threshold, cost) = threshold_or_chance(part, budget, below_floor / demand);
-            let threshold = threshold.max(floor);
-            spent += cost;
+            let threshold = threshold_or_chance(part, budget / scale, below_floor / demand).max(floor);
+            for candidate in part.iter().take_while(|candidate| candidate.randomness >= threshold) {
+                (ranked, paid) = (ranked + to_float(candidate.cost), paid + to_float(candidate.paid));
+            }
             if self.limit.is_grouped {
                 self.thresholds.insert(part[0].group, threshold);
             } else {
@@ -285,7 +298,10 @@ impl Bucket {
             }
         }
         self.threshold = single;
-        self.tokens -= spent;
+        self.tokens -= paid;
+        if ranked > 0.0 {
+            self.paid_per_cost += (paid / ranked - self.paid_per_cost) * RATIO_SHARE;
+        }
         self.candidates = Vec::new();
         self.early_threshold = self.threshold_early();
     }
@@ -306,7 +322,9 @@ impl Bucket {
         if !self.limit.is_grouped {
             return vec![self.tokens; parts.len()];
         }
-        let demands = parts.iter().map(|part| part.iter().map(|candidate| to_float(candidate.cost)).sum::<f64>());
+        let scale = self.paid_per_cost;
+        let demands =
+            parts.iter().map(|part| part.iter().map(|candidate| to_float(candidate.cost) * scale).sum::<f64>());
         let demands: Vec<f64> = demands.collect();
         let promised = |group: u64| {
             let place = usize::try_from(group).ok().and_then(|group| group.checked_sub(1));
@@ -329,12 +347,12 @@ impl Bucket {
     }
 }
 
-/// The threshold that a budget allows over candidates of falling randomness, and what those that it keeps cost.
-fn threshold_within(candidates: &[Candidate], budget: f64) -> (u64, f64) {
+/// The threshold that a budget allows over candidates of falling randomness.
+fn threshold_within(candidates: &[Candidate], budget: f64) -> u64 {
     let mut spent = 0.0;
     let mut kept = 0;
     let first_rejected = loop {
-        let Some(candidate) = candidates.get(kept) else { return (0, spent) };
+        let Some(candidate) = candidates.get(kept) else { return 0 };
         if spent + to_float(candidate.cost) > budget {
             break candidate.randomness;
         }
@@ -344,22 +362,19 @@ fn threshold_within(candidates: &[Candidate], budget: f64) -> (u64, f64) {
     // What ties with the first rejected can't be told from it by a threshold.
     while kept > 0 && candidates[kept - 1].randomness == first_rejected {
         kept -= 1;
-        spent -= to_float(candidates[kept].cost);
     }
-    (if kept == 0 { NEVER } else { first_rejected + 1 }, spent)
+    if kept == 0 { NEVER } else { first_rejected + 1 }
 }
 
 /// As `threshold_within`; where the budget may not hold one trace, the chance that spends it in the mean. `besides`: what
 /// wants to pass besides these, as a part of what they cost.
-fn threshold_or_chance(candidates: &[Candidate], budget: f64, besides: f64) -> (u64, f64) {
+fn threshold_or_chance(candidates: &[Candidate], budget: f64, besides: f64) -> u64 {
     let largest = candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
     let demand: f64 = candidates.iter().map(|candidate| to_float(candidate.cost)).sum::<f64>() * (1.0 + besides);
     if budget >= to_float(largest) || budget >= demand {
         return threshold_within(candidates, budget);
     }
-    let threshold = threshold_of(budget / demand, PRECISION_DEFAULT).unwrap_or(NEVER);
-    let kept = candidates.iter().filter(|candidate| candidate.randomness >= threshold);
-    (threshold, kept.map(|candidate| to_float(candidate.cost)).sum())
+    threshold_of(budget / demand, PRECISION_DEFAULT).unwrap_or(NEVER)
 }
 
 fn seconds(nanos: u64) -> f64 {
@@ -492,12 +507,17 @@ impl Limits {
 
     /// By randomness: a trace of the window that is about to be cut wants to pass limit `number`.
     pub fn offer(&mut self, number: u16, group: u64, randomness: u64, cost: u64) {
+        self.offer_as(number, group, randomness, (cost, cost));
+    }
+
+    /// As `offer`, of a trace that is ranked by another cost than it pays: that of what is there at any randomness.
+    pub fn offer_as(&mut self, number: u16, group: u64, randomness: u64, (cost, paid): (u64, u64)) {
         let Some(bucket) = self.bucket_mut(number) else { return };
-        bucket.demand = bucket.demand.saturating_add(cost);
-        if to_float(cost) > bucket.limit.burst {
+        bucket.demand = bucket.demand.saturating_add(paid);
+        if to_float(paid) > bucket.limit.burst {
             bucket.unreachable += 1;
         } else {
-            let is_ranked = bucket.push(Candidate { group, randomness, cost });
+            let is_ranked = bucket.push(Candidate { group, randomness, cost, paid });
             self.candidates += usize::from(is_ranked);
             self.unranked += u64::from(!is_ranked);
             if self.candidates > CANDIDATES_MAX {
@@ -512,6 +532,12 @@ impl Limits {
         let given_up = largest.map_or(0, Bucket::give_up_lowest);
         self.candidates -= given_up;
         self.unranked += given_up as u64;
+    }
+
+    /// What limit `number` counts.
+    #[must_use]
+    pub fn cost(&self, number: u16) -> Cost {
+        self.bucket(number).map_or(Cost::Spans, |bucket| bucket.limit.cost)
     }
 
     /// By randomness: whether the trace that is asked about next is judged early, to make room.

@@ -10,6 +10,7 @@ use crate::index::Place;
 use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
 use crate::rules::Ballot;
+use crate::rules::limit::Cost;
 use crate::vocabulary::{Annotations, Judged, KeptUnit, Nanos, Occasion, RandomnessKind, Verdict};
 use tailwater_config::sampling::Strategy;
 
@@ -228,7 +229,14 @@ impl Shard {
             rules.offers(&buffer.evidence(*entry), own, others, &mut |limit, group, cost| {
                 wants.push((limit, group, cost))
             });
-            wants.drain(..).for_each(|(limit, group, cost)| limits.offer(limit, group, own, cost));
+            let always = buffer.head(*entry).and_then(|head| head.rows().first()).map(|row| &row.seen);
+            for (limit, group, paid) in wants.drain(..) {
+                let cost = always.map_or(paid, |seen| match limits.cost(limit) {
+                    Cost::Spans => u64::from(seen.spans),
+                    Cost::Bytes => u64::from(seen.bytes),
+                });
+                limits.offer_as(limit, group, own, (cost.min(paid), paid));
+            }
         }
     }
 
