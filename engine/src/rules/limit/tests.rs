@@ -41,6 +41,29 @@ fn a_composite_counts_each_second_anew() {
     assert!(limits.allow(0, 10, at(7)) && !limits.allow(0, 1, at(7)), "what is left is not carried over");
 }
 
+#[test]
+fn what_a_kept_trace_has_at_its_own_randomness_does_not_move_the_threshold() {
+    // Fifty traces that have two spans at any randomness; the twenty highest may have more of them at theirs.
+    let traces = |high: u64| (0..50).map(move |place| (1000 - place, if place < 20 { high } else { 2 }));
+    let window = |limits: &mut Limits, second: u64, high: u64| {
+        traces(high).for_each(|(randomness, paid)| limits.offer_as(0, 0, randomness, (2, paid)));
+        limits.cut(at(second));
+        limits.threshold(0, 0, 1)
+    };
+    let mut all_alike = one(Limit::bucket(Cost::Spans, 80, 80));
+    assert_eq!(window(&mut all_alike, 0, 2), 961, "forty of two");
+    let mut limits = one(Limit::bucket(Cost::Spans, 80, 80));
+    assert_eq!(window(&mut limits, 0, 6), 961, "the same forty, though they have 160 spans");
+    // They are paid for: what is owed is missing in the next window, and then what is ranked counts for as much as it took.
+    assert!(window(&mut limits, 1, 6) > 990);
+    let mut kept = 0;
+    for second in 2..200 {
+        let threshold = window(&mut limits, second, 6);
+        kept += traces(6).filter(|(randomness, _)| *randomness >= threshold).map(|(_, paid)| paid).sum::<u64>();
+    }
+    assert!((14_500..=16_000).contains(&kept), "{kept} spans in 198 s of 80 each");
+}
+
 fn cut(limits: &mut Limits, now: Nanos, window: &[(u64, u64)]) -> u64 {
     for (randomness, cost) in window {
         limits.offer(0, 0, *randomness, *cost);
