@@ -271,3 +271,39 @@ wal: {{bytes_max: 40MiB}}
     assert_eq!(received("kept"), received("dropped"), "what was refused, and sent again, came to none");
     drop(node);
 }
+
+#[test]
+fn a_start_judges_no_part_of_a_trace_however_many_pipelines_are_read() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("ways.yaml");
+    let pipelines = ["a", "b", "c", "d", "e", "f"];
+    let mut text = "otlp: {http: {request_bytes_max: 1MiB}, grpc: {request_bytes_max: 1MiB}}\npipelines:\n".to_string();
+    for name in pipelines {
+        text += &format!("  {name}: {{exporters: [none], policies: [{}]}}\n", MANY.replace("min_spans: 3", "min_spans: 2"));
+    }
+    std::fs::write(&path, text).unwrap();
+    // Cores that are at work at different times hand each other spans of what they read.
+    let arguments = ["--config", path.to_str().unwrap(), "--shards", "4", "--sampling-decision-wait"];
+    let node = Tailwater::start(&[&arguments[..], &["10m"]].concat());
+    let traces = 300;
+    for half in 1..=2 {
+        let span = |number: u64| {
+            json!({ "traceId": format!("{number:032x}"), "spanId": format!("{:016x}", number * 2 + half), "name": "x" })
+        };
+        for first in (1..=traces).step_by(50) {
+            let spans: Vec<Value> = (first..first + 50).map(span).collect();
+            let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] }).to_string();
+            assert_eq!(post(node.http, "/v1/traces", &[("content-type", "application/json")], body.as_bytes()).0, 200);
+        }
+    }
+    // By this wait all were due when they were read.
+    let node = Tailwater::start_in(node.crash(), &[&arguments[..], &["1ms"]].concat());
+    node.until(|metrics| {
+        pipelines.iter().all(|name| metrics[&format!("tailwater_traces_pending{{pipeline=\"{name}\"}}")] == 0.0)
+    });
+    let metrics = node.metrics();
+    for name in pipelines {
+        let kept = &format!("tailwater_policy_traces_kept_total{{pipeline=\"{name}\",policy=\"many\"}}");
+        assert_eq!(metrics[kept], f64::from(u32::try_from(traces).unwrap()), "{name}");
+    }
+}
