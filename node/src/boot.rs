@@ -6,7 +6,9 @@ use crate::launch::launch;
 use crate::logging;
 use crate::source::{ConfigurationSource, Stamp};
 use crate::supervise::supervise;
-use crate::survey::{Survey, SurveyError, claim, holds_forwarded, holds_segments, log_directories, log_directory, survey};
+use crate::survey::{
+    Survey, SurveyError, claim, holds_forwarded, holds_segments, log_directories, log_directory, survey,
+};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;

@@ -286,7 +286,8 @@ fn a_start_judges_no_part_of_a_trace_however_many_pipelines_are_read() {
     let pipelines = ["a", "b", "c", "d", "e", "f"];
     let mut text = "otlp: {http: {request_bytes_max: 1MiB}, grpc: {request_bytes_max: 1MiB}}\npipelines:\n".to_string();
     for name in pipelines {
-        text += &format!("  {name}: {{exporters: [none], policies: [{}]}}\n", MANY.replace("min_spans: 3", "min_spans: 2"));
+        text +=
+            &format!("  {name}: {{exporters: [none], policies: [{}]}}\n", MANY.replace("min_spans: 3", "min_spans: 2"));
     }
     std::fs::write(&path, text).unwrap();
     // Cores that are at work at different times hand each other spans of what they read.
@@ -294,9 +295,7 @@ fn a_start_judges_no_part_of_a_trace_however_many_pipelines_are_read() {
     let node = Tailwater::start(&[&arguments[..], &["10m"]].concat());
     let traces = 300;
     for half in 1..=2 {
-        let span = |number: u64| {
-            json!({ "traceId": format!("{number:032x}"), "spanId": format!("{:016x}", number * 2 + half), "name": "x" })
-        };
+        let span = |number: u64| json!({ "traceId": format!("{number:032x}"), "spanId": format!("{:016x}", number * 2 + half), "name": "x" });
         for first in (1..=traces).step_by(50) {
             let spans: Vec<Value> = (first..first + 50).map(span).collect();
             let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] }).to_string();
