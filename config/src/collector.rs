@@ -248,8 +248,13 @@ impl Importer<'_> {
         let first = way.pipelines[0];
         if let Some(name) = name {
             if !catalogue::is_pipeline_name(&name.replace('.', "-")) {
-                let remedy = "give it a name of at most 80 characters";
-                self.refuse(first.line, &first.key, "the name of the pipeline is too long", remedy);
+                let remedy = "give it a name of at most 80 bytes in one line";
+                self.refuse(
+                    first.line,
+                    &first.key,
+                    "the name of the pipeline is too long, or has a line break",
+                    remedy,
+                );
                 return;
             }
             let source = self.source(first.line);

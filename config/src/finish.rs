@@ -150,6 +150,24 @@ fn pipeline_exporters(draft: &Draft, checks: &mut Checks<'_>) {
             checks.refuse(&key, None, "has exporters and `none`", "write one or the other");
         }
     }
+    idle_exporters(draft, checks);
+}
+
+/// Says of exporters that take traces when no pipeline sends them any: a flag may have added one that no list names.
+fn idle_exporters(draft: &Draft, checks: &mut Checks<'_>) {
+    let pipelines = &draft.config.pipelines;
+    if pipelines.is_empty() || pipelines.iter().any(|pipeline| pipeline.exporters.is_empty()) {
+        return;
+    }
+    let takers =
+        draft.exporters.iter().filter(|exporter| exporter.signals.traces).map(|exporter| exporter.name.as_str());
+    let file = (draft.file_path.is_some() && draft.file_signals.traces).then_some(FILE_EXPORTER);
+    for name in takers.chain(file) {
+        if !pipelines.iter().any(|pipeline| pipeline.exporters.iter().any(|other| other == name)) {
+            let key = format!("exporters.{name}");
+            checks.findings.note(checks.source(&key), &key, "gets no traces: no pipeline names it among its exporters");
+        }
+    }
 }
 
 /// No two listeners on one address; port 0 lets the kernel choose and clashes with nothing.

@@ -136,7 +136,9 @@ impl Layers {
                 }
             } else if !is_section(&path) {
                 self.findings.problem(source, &path, None, Fault::new("unknown key", unknown_remedy(&path)));
-            } else if matches!(entry.node.value, Value::Map(_)) {
+            } else if matches!(entry.node.value, Value::Map(_)) || (entry.node.is_null() && is_pipeline_section(&path))
+            {
+                // A pipeline with nothing behind its name is as `sampling` says.
                 if is_exporter_section(&path) {
                     self.draft.exporter_mut(&entry.key);
                     self.sources.insert(path.clone(), source);

@@ -65,8 +65,9 @@ pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Pro
     let total = config.memory.bytes_max;
     let pending_bytes = total.saturating_sub(fixed);
     let ways = u64::try_from(config.ways()).unwrap_or(u64::MAX);
-    if pending_bytes < PENDING_BYTES_MIN.saturating_mul(ways) {
-        return Err(Box::new(refused(&rows, total, fixed)));
+    let needed = PENDING_BYTES_MIN.saturating_mul(ways);
+    if pending_bytes < needed {
+        return Err(Box::new(refused(&rows, total, fixed, needed)));
     }
     rows.push(MemoryRow {
         name: "pending traces",
@@ -204,7 +205,7 @@ fn rules_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     rows
 }
 
-fn refused(rows: &[MemoryRow], total: u64, fixed: u64) -> Problem {
+fn refused(rows: &[MemoryRow], total: u64, fixed: u64, needed: u64) -> Problem {
     let mut largest: Vec<&MemoryRow> = rows.iter().collect();
     largest.sort_by_key(|row| std::cmp::Reverse(row.bytes));
     let listed: Vec<String> = largest
@@ -219,7 +220,7 @@ fn refused(rows: &[MemoryRow], total: u64, fixed: u64) -> Problem {
         cause: format!(
             "the other parts take {} and leave less than {} for pending traces",
             show_mebibytes(fixed),
-            show_bytes(PENDING_BYTES_MIN)
+            show_bytes(needed)
         ),
         remedy: format!("raise it, or lower the largest parts: {}", listed.join(", ")),
     }

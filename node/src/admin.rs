@@ -111,7 +111,8 @@ impl State {
         });
         let mut each: Vec<Value> = each.collect();
         if each.is_empty() {
-            let verdicts_max = state.config.admin.explained_verdicts_max;
+            let pipelines = u64::try_from(state.pipelines.len()).unwrap_or(u64::MAX);
+            let verdicts_max = state.config.admin.explained_verdicts_max.div_ceil(pipelines.max(1));
             return answer(StatusCode::NOT_FOUND, &explain::unknown(id, verdicts_max));
         }
         match each.first() {

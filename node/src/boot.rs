@@ -6,7 +6,9 @@ use crate::launch::launch;
 use crate::logging;
 use crate::source::{ConfigurationSource, Stamp};
 use crate::supervise::supervise;
-use crate::survey::{Survey, SurveyError, claim, holds_segments, log_directories, log_directory, survey};
+use crate::survey::{
+    Survey, SurveyError, claim, holds_forwarded, holds_segments, log_directories, log_directory, survey,
+};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,6 +140,7 @@ fn boot(config: &Config, source: (ConfigurationSource, Option<Stamp>), repair: b
         // Nobody else has them yet.
         Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt_policies(rules));
     }
+    forward_what_waits(config, &mut blueprint, &surveys);
     let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
     let node = launch(config, &blueprint, backend, file, surveys).map_err(BootError::Machine)?;
@@ -231,6 +234,24 @@ fn take_over(config: &Config, blueprint: &Blueprint, repair: bool) -> Result<Vec
         surveys.push(found);
     }
     Ok(surveys)
+}
+
+/// Metrics and logs take the first pipeline. Where that was another one in the last run, and some wait in its log, it sends
+/// those.
+fn forward_what_waits(config: &Config, blueprint: &mut Blueprint, surveys: &[Survey]) {
+    let named = blueprint.pipelines.iter().zip(surveys).enumerate();
+    let forwards: Vec<bool> = named
+        .map(|(number, (pipeline, found))| {
+            number == 0 || holds_forwarded(&config.node.data_directory.join(log_directory(&pipeline.name)), found)
+        })
+        .collect();
+    if !forwards.iter().skip(1).any(|forwards| *forwards) {
+        return;
+    }
+    let configs = config.by_pipeline_forwarding(|number| forwards.get(number).is_some_and(|forwards| *forwards));
+    for (pipeline, (_, config)) in blueprint.pipelines.iter_mut().zip(configs) {
+        pipeline.config = Arc::new(config);
+    }
 }
 
 /// The shards' listeners share their ports among themselves, so a plain bind first tells whether another process has

@@ -199,10 +199,20 @@ impl Place {
     async fn run(self) -> Result<(), String> {
         let (ended, wait) = bounded(1);
         let mut cores = Vec::with_capacity(self.seats.len());
-        let mut shares = Vec::new();
+        let mut built = Vec::with_capacity(self.seats.len());
         for seat in self.seats {
-            let (core, share) = seat.core(ended.clone()).await?;
-            shares.extend(share.map(|share| (core.clone(), share)));
+            built.push(seat.core().await?);
+        }
+        // From here to the first replay nothing is awaited: another executor may replay already, and a core that takes its
+        // spans without the verdicts of the last run, or judges them before all have come, judges a part of a trace.
+        let mut shares = Vec::new();
+        for (core, control, share) in built {
+            if let Some(share) = share {
+                core.begin_replay(&share);
+                shares.push((core.clone(), share));
+            }
+            core.start_inside();
+            core.start(control, ended.clone());
             cores.push(core);
         }
         drop(ended);
@@ -223,8 +233,8 @@ impl Place {
 }
 
 impl Seat {
-    /// The core at work, save for its receivers, and what it has to read of the last run's log. `ended` is dropped at its end.
-    async fn core(self, ended: Sender<()>) -> Result<(Rc<Core>, Option<Share>), String> {
+    /// The core, not at work yet; what it is to obey, and what it has to read of the last run's log.
+    async fn core(self) -> Result<(Rc<Core>, Receiver<Control>, Option<Share>), String> {
         let shards = usize::from(self.plan.shards);
         let mut exporters = Vec::new();
         for settings in &self.config.exporters.otlp {
@@ -250,9 +260,7 @@ impl Seat {
             log.lane.borrow_mut().journal().set_names(names);
         }
         let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, settings);
-        core.start_inside();
-        core.start(self.control, ended);
-        Ok((core, share))
+        Ok((core, self.control, share))
     }
 }
 

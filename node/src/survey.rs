@@ -16,6 +16,7 @@ use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::vocabulary::UNKNOWN_POLICY;
+use tailwater_proto::otlp::Signal;
 use thiserror::Error;
 
 /// The log's directory inside the data directory, of a node with one way for traces.
@@ -177,11 +178,18 @@ pub fn claim(data_directory: &Path, pipelines: &[&str], repair: bool) -> Result<
             continue;
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let aside = data_directory.join(format!("{ASIDE_PREFIX}{name}"));
+        let aside = free_name(data_directory, &format!("{ASIDE_PREFIX}{name}"));
         std::fs::rename(&path, &aside).map_err(fail(&path))?;
         tracing::warn!(log = %path.display(), to = %aside.display(), "set aside: no pipeline reads it");
     }
     Ok(())
+}
+
+/// A path that nothing has: what was set aside before stays where it is.
+fn free_name(directory: &Path, name: &str) -> PathBuf {
+    let numbered = (2_u32..).map(|number| directory.join(format!("{name}.{number}")));
+    let mut candidates = std::iter::once(directory.join(name)).chain(numbered);
+    candidates.find(|path| !path.exists()).unwrap_or_else(|| directory.join(name))
 }
 
 /// Whether a log has requests that are not done with, or that cannot be read.
@@ -190,19 +198,26 @@ fn holds_unresolved(directory: &Path) -> Result<bool, SurveyError> {
     if !found.unreadable.is_empty() {
         return Ok(true);
     }
-    let is_unresolved = |segment: &OldSegment| {
-        let mut is_unresolved = false;
-        let outcome = read_segment(&directory.join(Survey::name(segment)), |found| match found {
-            Found::Record { record: Record::Request(request), .. } => {
-                let mut units = (0..request.units).map(|at| request.first_unit + at);
-                is_unresolved |= units.any(|unit| !segment.resolved.has(unit));
-            }
-            Found::Record { .. } => {}
-            Found::Skipped { .. } => is_unresolved = true,
-        });
-        is_unresolved || outcome.is_err()
-    };
-    Ok(found.segments.iter().any(is_unresolved))
+    Ok(found.segments.iter().any(|segment| has_unresolved(directory, segment, |_| true)))
+}
+
+/// Whether a log that was looked at has metrics or logs that are not done with, or requests that cannot be read.
+pub fn holds_forwarded(directory: &Path, found: &Survey) -> bool {
+    found.segments.iter().any(|segment| has_unresolved(directory, segment, |signal| signal != Signal::Traces))
+}
+
+/// Whether a segment has requests of these signals that are not done with, or something that cannot be read.
+fn has_unresolved(directory: &Path, segment: &OldSegment, is_meant: impl Fn(Signal) -> bool) -> bool {
+    let mut is_unresolved = false;
+    let outcome = read_segment(&directory.join(Survey::name(segment)), |found| match found {
+        Found::Record { record: Record::Request(request), .. } if is_meant(request.signal) => {
+            let mut units = (0..request.units).map(|at| request.first_unit + at);
+            is_unresolved |= units.any(|unit| !segment.resolved.has(unit));
+        }
+        Found::Record { .. } => {}
+        Found::Skipped { .. } => is_unresolved = true,
+    });
+    is_unresolved || outcome.is_err()
 }
 
 /// Looks at the log in `directory`. With `repair`, files that can't be read are moved aside.
@@ -417,7 +432,9 @@ mod tests {
         assert!(unclaimed.contains("log-a") && unclaimed.contains("--repair"), "{unclaimed}");
         assert!(claim(&data, &[""], false).is_err(), "a node without pipelines does not read it either");
         claim(&data, &["b", "c"], true).unwrap();
-        assert!(data.join("aside-log-a").is_dir());
+        log_with_a_segment(&data.join("log-a"));
+        claim(&data, &["b", "c"], true).unwrap();
+        assert!(data.join("aside-log-a").is_dir() && data.join("aside-log-a.2").is_dir(), "both are kept");
         std::fs::create_dir_all(data.join("log-empty")).unwrap();
         claim(&data, &["b", "c"], false).unwrap();
         std::fs::remove_dir_all(&data).unwrap();

@@ -104,7 +104,13 @@ fn rules(sampling: &mut Sampling, checks: &mut Checks<'_>, prefix: &str) {
         }
         return;
     }
-    if checks.sources.contains_key(&format!("{prefix}.policies")) && !sampling.policies.is_empty() {
+    let has_policies = checks.sources.contains_key(&format!("{prefix}.policies")) && !sampling.policies.is_empty();
+    if has_policies && prefix != self::prefix("") && !checks.sources.contains_key(key) {
+        // The pipeline says policies, and the rules are those of `sampling`, which hold where it says nothing.
+        sampling.rules.clear();
+        return;
+    }
+    if has_policies {
         checks.refuse(key, None, "there are both sampling.policies and sampling.rules", "keep one of the two");
     }
     sampling.policies.clear();

@@ -43,6 +43,12 @@ impl Config {
     /// bounded for the node as a whole, save for memory and the log, whose plans are made for the node.
     #[must_use]
     pub fn by_pipeline(&self) -> Vec<(String, Self)> {
+        self.by_pipeline_forwarding(|number| number == 0)
+    }
+
+    /// As `by_pipeline`; of the pipelines of those numbers metrics and logs are sent, too.
+    #[must_use]
+    pub fn by_pipeline_forwarding(&self, forwards: impl Fn(usize) -> bool) -> Vec<(String, Self)> {
         if self.pipelines.is_empty() {
             return vec![(String::new(), self.clone())];
         }
@@ -52,37 +58,39 @@ impl Config {
             let mut config = self.clone();
             config.pipelines.clear();
             config.sampling = pipeline.sampling.clone();
-            config.exporters = self.exporters_of(pipeline, number == 0);
+            config.exporters = self.exporters_of(pipeline, number, &forwards);
             config.admin.explained_verdicts_max = self.admin.explained_verdicts_max.div_ceil(ways);
             (pipeline.name.clone(), config)
         });
         each.collect()
     }
 
-    /// The exporters as one pipeline sees them: those that get its traces, and on the first those that get metrics and logs.
-    fn exporters_of(&self, pipeline: &Pipeline, is_first: bool) -> Exporters {
+    /// The exporters as one pipeline sees them: those that get its traces, and where it forwards, those that get metrics and
+    /// logs.
+    fn exporters_of(&self, pipeline: &Pipeline, number: usize, forwards: &impl Fn(usize) -> bool) -> Exporters {
+        let is_forwarding = forwards(number);
         let mut otlp: Vec<OtlpExporter> = self.exporters.otlp.clone();
         for exporter in &mut otlp {
-            exporter.queue_bytes_max /= self.queues_of(exporter);
+            exporter.queue_bytes_max /= self.queues_of(exporter, forwards);
             exporter.signals.traces &= pipeline.has(&exporter.name);
-            exporter.signals.metrics &= is_first;
-            exporter.signals.logs &= is_first;
+            exporter.signals.metrics &= is_forwarding;
+            exporter.signals.logs &= is_forwarding;
         }
         otlp.retain(|exporter| !exporter.signals.is_empty());
         let mut file = self.exporters.file.clone();
         if let Some(file) = &mut file {
             file.signals.traces &= pipeline.has(FILE_EXPORTER);
-            file.signals.metrics &= is_first;
-            file.signals.logs &= is_first;
+            file.signals.metrics &= is_forwarding;
+            file.signals.logs &= is_forwarding;
         }
         Exporters { otlp, file: file.filter(|file| !file.signals.is_empty()) }
     }
 
     /// How many pipelines send through an exporter: each has a queue of its own there, and the bound is for the node.
-    fn queues_of(&self, exporter: &OtlpExporter) -> u64 {
+    fn queues_of(&self, exporter: &OtlpExporter, forwards: &impl Fn(usize) -> bool) -> u64 {
         let sends = |number: usize, pipeline: &Pipeline| {
             (exporter.signals.traces && pipeline.has(&exporter.name))
-                || (number == 0 && (exporter.signals.metrics || exporter.signals.logs))
+                || (forwards(number) && (exporter.signals.metrics || exporter.signals.logs))
         };
         let senders = self.pipelines.iter().enumerate().filter(|(number, pipeline)| sends(*number, pipeline));
         u64::try_from(senders.count().max(1)).unwrap_or(u64::MAX)

@@ -197,3 +197,45 @@ fn the_collectors_defaults_hold_in_each_way_and_problems_name_their_line() {
     );
     refused_with(&metrics, 20, "tail_sampling takes traces only");
 }
+
+#[test]
+fn a_pipeline_with_nothing_behind_its_name_is_there() {
+    let config = loaded("pipelines:\n  a:\n  b: {exporters: [none]}\nsampling: {decision_wait: 3s}\n", &[], &[]).config;
+    let waits: Vec<_> = config.samplings().map(|(name, sampling)| (name, sampling.decision_wait.as_secs())).collect();
+    assert_eq!(waits, [("a", 3), ("b", 3)]);
+}
+
+#[test]
+fn policies_of_a_pipeline_stand_above_the_rules_of_sampling() {
+    let file =
+        "sampling: {rules: [{name: r}]}\npipelines:\n  a: {policies: [{name: p, type: always_sample}]}\n  b: {}\n";
+    let config = loaded(file, &[], &[]).config;
+    let count = |number: usize| {
+        (config.pipelines[number].sampling.policies.len(), config.pipelines[number].sampling.rules.len())
+    };
+    assert_eq!((count(0), count(1)), ((1, 0), (0, 1)));
+    refused_with(&file.replace("a: {", "a: {rules: [{name: q}], "), 3, "keep one of the two");
+}
+
+#[test]
+fn an_exporter_without_traces_is_told() {
+    let both = "pipelines:\n  a: {exporters: [otlp/a]}\n  b: {exporters: [none]}\nexporters:\n  otlp/a: {endpoints: ['http://a:1']}\n";
+    assert_eq!(loaded(both, &[], &[]).notes, []);
+    assert_eq!(loaded(both, &[], &[("exporters.otlp.endpoints", "http://z:1")]).notes, [], "it is the one there is");
+    let told = loaded(both, &[], &[("exporters.file.path", "kept.jsonl")]).notes;
+    assert!(told.len() == 1 && told[0].to_string().contains("gets no traces"), "{told:?}");
+    let told = loaded(&format!("{both}  otlp/b: {{endpoints: ['http://b:1']}}\n"), &[], &[]).notes;
+    assert!(told.len() == 1 && told[0].to_string().contains("exporters.otlp/b"), "{told:?}");
+}
+
+#[test]
+fn metrics_and_logs_go_where_they_wait() {
+    let config = loaded(TWO, &[], &[]).config;
+    let each = config.by_pipeline_forwarding(|_| true);
+    let (first, second) = (&each[0].1, &each[1].1);
+    assert_eq!((names(first), names(second)), (vec!["otlp/a", "otlp/b"], vec!["otlp/a", "otlp/b"]));
+    assert!(second.exporters.otlp.iter().all(|exporter| exporter.signals.logs && exporter.signals.metrics));
+    assert!(second.exporters.file.as_ref().unwrap().signals.logs);
+    let queues = |config: &Config| config.exporters.otlp.iter().map(|exporter| exporter.queue_bytes_max).sum::<u64>();
+    assert_eq!(queues(first) + queues(second), queues(&config), "the bounds are the node's");
+}

@@ -114,12 +114,18 @@ pub struct Share {
 }
 
 impl Core {
-    /// Takes over this core's share. Returns when all cores have.
+    /// Makes ready for spans that other cores replay: they follow the verdicts of the last run, and nothing is judged. To be
+    /// called before the core is started.
+    pub fn begin_replay(&self, share: &Share) {
+        let Some(log) = &self.log else { return };
+        self.is_replaying.set(true);
+        self.restore_verdicts(log, &share.common, &share.route);
+    }
+
+    /// Takes over this core's share, after `begin_replay`. Returns when all cores have.
     pub async fn replay(self: &Rc<Self>, share: Share) {
         let Some(log) = self.log.clone() else { return };
-        let Share { common, segments, read, restated, route, journals } = share;
-        self.is_replaying.set(true);
-        self.restore_verdicts(&log, &common, &route);
+        let Share { common, segments, read, restated, journals, .. } = share;
         let mut reader = BodyReader::new(self.settings.request_bytes_max);
         let begun = std::time::Instant::now();
         let mut told = begun;
