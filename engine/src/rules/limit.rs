@@ -158,8 +158,9 @@ struct Bucket {
     demand: u64,
     /// Candidates too large to pass ever.
     unreachable: u64,
-    /// What kept traces took of late for each token that they were ranked by; 1 where all spans count.
-    paid_per_cost: f64,
+    /// What kept traces took of late for each token that they were ranked by; 1 where all spans count, none before any
+    /// was kept.
+    paid_per_cost: Option<f64>,
 }
 
 /// How far a trace may be above what the bucket holds and still pass: a nanosecond of refill (`x/time/rate`).
@@ -189,7 +190,7 @@ impl Bucket {
             early_threshold: 0,
             demand: 0,
             unreachable: 0,
-            paid_per_cost: 1.0,
+            paid_per_cost: None,
         }
     }
 
@@ -268,10 +269,10 @@ impl Bucket {
         let below_floor = to_float(below_floor);
         self.largest *= LARGEST_DECAY;
         let largest = self.candidates.iter().map(|candidate| candidate.cost).max().unwrap_or(0);
-        // From earlier windows, so that it does not depend on this one's randomness.
-        let scale = self.paid_per_cost;
-        self.largest = self.largest.max(to_float(largest) * scale);
         self.refill(now);
+        // From earlier windows, so that it does not depend on this one's randomness, save for the first.
+        let scale = self.paid_per_cost.unwrap_or_else(|| self.paid_per_cost_within(self.tokens));
+        self.largest = self.largest.max(to_float(largest) * scale);
         let demand: f64 = self.candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
         if let Some(one_in) = self.limit.one_in {
             self.tokens = (demand + below_floor) / one_in * scale;
@@ -279,7 +280,7 @@ impl Bucket {
         // By group, and in each the highest randomness first.
         self.candidates.sort_unstable_by_key(|candidate| (candidate.group, Reverse(candidate.randomness)));
         let parts: Vec<&[Candidate]> = self.candidates.chunk_by(|one, other| one.group == other.group).collect();
-        let budgets = self.budgets(&parts);
+        let budgets = self.budgets(&parts, scale);
         // As large as this window needs and no larger.
         let groups = if self.limit.is_grouped { parts.len() } else { 0 };
         self.thresholds = HashMap::with_capacity_and_hasher(groups, self.thresholds.hasher().clone());
@@ -300,10 +301,24 @@ impl Bucket {
         self.threshold = single;
         self.tokens -= paid;
         if ranked > 0.0 {
-            self.paid_per_cost += (paid / ranked - self.paid_per_cost) * RATIO_SHARE;
+            self.paid_per_cost = Some(scale + (paid / ranked - scale) * RATIO_SHARE);
         }
         self.candidates = Vec::new();
         self.early_threshold = self.threshold_early();
+    }
+
+    /// What the candidates of highest randomness that `budget` pays for take for each token that they are ranked by.
+    fn paid_per_cost_within(&self, budget: f64) -> f64 {
+        let mut highest: Vec<&Candidate> = self.candidates.iter().collect();
+        highest.sort_unstable_by_key(|candidate| Reverse(candidate.randomness));
+        let (mut ranked, mut paid) = (0.0, 0.0);
+        for candidate in highest {
+            (ranked, paid) = (ranked + to_float(candidate.cost), paid + to_float(candidate.paid));
+            if paid > budget {
+                break;
+            }
+        }
+        if ranked > 0.0 { paid / ranked } else { 1.0 }
     }
 
     /// The chance that spends what the next second has on what wants to pass between windows, if that is as much as before.
@@ -318,11 +333,10 @@ impl Bucket {
 
     /// What each group may spend: first what it is promised, then equal parts of the rest; what one does not use goes to
     /// the others.
-    fn budgets(&self, parts: &[&[Candidate]]) -> Vec<f64> {
+    fn budgets(&self, parts: &[&[Candidate]], scale: f64) -> Vec<f64> {
         if !self.limit.is_grouped {
             return vec![self.tokens; parts.len()];
         }
-        let scale = self.paid_per_cost;
         let demands =
             parts.iter().map(|part| part.iter().map(|candidate| to_float(candidate.cost) * scale).sum::<f64>());
         let demands: Vec<f64> = demands.collect();
