@@ -1,5 +1,9 @@
 //! The world as a test of one shard sees it: what is exported and recalled is kept to be looked at, the log is forgotten.
 
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
 use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::vocabulary::{Judged, KeptUnit, Unit};
 
@@ -21,4 +25,12 @@ impl Host for Kept {
     fn recall(&mut self, unit: KeptUnit) {
         self.recalled.push(unit);
     }
+}
+
+/// A request of one span, without a resource or a scope.
+#[must_use]
+pub fn request_of(span: Span) -> Bytes {
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()
 }

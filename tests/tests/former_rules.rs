@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::sync::Arc;
 use tailwater_config::sampling::{Policy, Rule, Sampling, Thresholds};
@@ -11,7 +11,7 @@ use tailwater_engine::explain::Explanation;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
-use tailwater_tests::shard_host::Kept;
+use tailwater_tests::shard_host::{Kept, request_of};
 use tailwater_tests::shard_plan::roomy;
 
 fn composite(sub_policies: &[&str]) -> Sampling {
@@ -22,9 +22,7 @@ fn composite(sub_policies: &[&str]) -> Sampling {
 
 fn send(shard: &mut Shard, now: Nanos, span_id: u8, host: &mut Kept) {
     let span = Span { trace_id: vec![7; 16], span_id: vec![span_id; 8], ..Span::default() };
-    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-    let mut scanned = shard.scan(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).unwrap();
+    let mut scanned = shard.scan(&request_of(span)).unwrap();
     shard.accept(1);
     scanned.place(Origin { segment: SegmentHandle::new(0, 3), first_unit: u32::from(span_id) }, now);
     for (_, batch) in scanned.batches {

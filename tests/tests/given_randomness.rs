@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::sync::Arc;
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Destinations, Nanos, Origin, RandomnessKind, SegmentHandle, SpanMark};
-use tailwater_tests::shard_host::Kept;
+use tailwater_tests::shard_host::{Kept, request_of};
 use tailwater_tests::shard_plan::roomy;
 
 /// Sends one span with a tracestate; what leaves has which.
@@ -18,9 +18,7 @@ fn through(shard: &mut Shard, host: &mut Kept, now: Nanos, span_id: u8, trace_st
     // By its id the trace has the lowest randomness.
     let trace_id = [vec![1; 8], vec![0; 8]].concat();
     let span = Span { trace_id, span_id: vec![span_id; 8], trace_state: trace_state.into(), ..Span::default() };
-    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-    let mut scanned = shard.scan(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).unwrap();
+    let mut scanned = shard.scan(&request_of(span)).unwrap();
     shard.accept(1);
     scanned.place(Origin { segment: SegmentHandle::new(0, 3), first_unit: u32::from(span_id) }, now);
     for (_, batch) in scanned.batches {
@@ -72,9 +70,7 @@ fn a_span_from_the_log_is_believed_its_threshold_where_another_span_brought_the_
     assert_eq!(marks, [SpanMark::new(1 << 55, RandomnessKind::Given); 2]);
     let trace_id = [vec![1; 8], vec![0; 8]].concat();
     let span = Span { trace_id, span_id: vec![2; 8], trace_state: "ot=th:c".into(), ..Span::default() };
-    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-    let mut again = shard.scan_again(&ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).unwrap();
+    let mut again = shard.scan_again(&request_of(span)).unwrap();
     again.place(Origin { segment: SegmentHandle::new(0, 3), first_unit: 2 }, now);
     for (_, batch) in &again.batches {
         shard.export_again(now, batch, |_| Some(marks[1]), Destinations::of(2), &mut host);

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::sync::Arc;
 use tailwater_config::sampling::native::Sampler;
@@ -14,14 +14,12 @@ use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, RandomnessKind, SegmentHandle, SpanMark};
 use tailwater_tests::own_rules::one_rule;
-use tailwater_tests::shard_host::Kept;
+use tailwater_tests::shard_host::{Kept, request_of};
 use tailwater_tests::shard_plan::roomy;
 
 fn body(number: u8) -> Bytes {
     let span = Span { trace_id: vec![0xff; 16], span_id: vec![number; 8], ..Span::default() };
-    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-    ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()
+    request_of(span)
 }
 
 fn take(shard: &mut Shard, now: Nanos, body: &Bytes, origin: Origin, host: &mut Kept) {

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::sync::Arc;
 use tailwater_config::sampling::native::Sampler;
@@ -16,7 +16,7 @@ use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::Nanos;
 use tailwater_tests::own_rules::one_rule;
-use tailwater_tests::shard_host::Kept;
+use tailwater_tests::shard_host::{Kept, request_of};
 use tailwater_tests::shard_plan::roomy;
 
 /// What comes.
@@ -50,9 +50,7 @@ fn outcome(sampling: Sampling, input: Input) -> Option<String> {
         flags: input.flags,
         ..Span::default()
     };
-    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-    let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec().into();
+    let body = request_of(span);
     let (mut now, mut host) = (Nanos(Nanos::PER_SECOND), Kept::default());
     let scanned = shard.scan(&body).unwrap();
     shard.accept(1);
