@@ -12,13 +12,13 @@
 
 mod body;
 mod broadcast;
-mod budget;
 mod grpc;
 mod head;
 mod health;
 mod http1;
 mod http2;
 mod limits;
+mod memory;
 mod meter;
 mod plain;
 mod stats;
@@ -39,10 +39,10 @@ use crate::status::GrpcStatus;
 
 pub use health::Health;
 pub use limits::Limits;
+pub use memory::{LargeLane, MemoryBounds, ReceiveMemory, RequestMemory, Room};
 pub use stats::{ConnectionCounts, ConnectionStats};
 
 use broadcast::Broadcast;
-use budget::{BodyBudget, WindowBudget};
 use stats::count;
 
 /// What a listener speaks.
@@ -80,6 +80,8 @@ pub struct Request {
     pub body: Bytes,
     /// The peer's address.
     pub peer: SocketAddr,
+    /// The memory that the request has, and may ask for.
+    pub memory: Rc<RequestMemory>,
 }
 
 impl Request {
@@ -148,8 +150,7 @@ pub struct Server<S> {
     limits: Limits,
     stats: ConnectionStats,
     health: Health,
-    bodies: Rc<BodyBudget>,
-    windows: Rc<WindowBudget>,
+    memory: Rc<ReceiveMemory>,
     draining: Cell<bool>,
     /// Announced when the drain begins.
     drain: Rc<Broadcast>,
@@ -158,16 +159,16 @@ pub struct Server<S> {
 }
 
 impl<S: Service> Server<S> {
-    /// A server for the current core. Values of the limits that HTTP/2 does not allow are brought into its range.
+    /// A server for the current core, whose requests share `memory` with those of the core's other servers. Values of the
+    /// limits that HTTP/2 does not allow are brought into its range.
     #[must_use]
-    pub fn new(service: S, limits: Limits) -> Rc<Self> {
+    pub fn new(service: S, limits: Limits, memory: Rc<ReceiveMemory>) -> Rc<Self> {
         let limits = limits.within_protocol();
         Rc::new(Self {
             service,
             stats: ConnectionStats::default(),
             health: Health::default(),
-            bodies: BodyBudget::new(limits.body_bytes_in_flight_max),
-            windows: WindowBudget::new(limits.window_bytes_max),
+            memory,
             draining: Cell::new(false),
             drain: Rc::default(),
             closed: Rc::default(),
@@ -187,8 +188,13 @@ impl<S: Service> Server<S> {
 
     /// The counters.
     pub fn stats(&self) -> &ConnectionStats {
-        self.stats.body_waits.set(self.bodies.waits());
         &self.stats
+    }
+
+    fn count_wait(&self, memory: &RequestMemory) {
+        if memory.has_waited() {
+            count(&self.stats.body_waits);
+        }
     }
 
     /// What the health service answers.

@@ -11,13 +11,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tailwater_net::acceptor::Acceptor;
-use tailwater_net::server::{ConnectionCounts, Limits, ListenerKind, Protocol, Reply, Request, Server, Service};
+use tailwater_net::server::{
+    ConnectionCounts, LargeLane, Limits, ListenerKind, MemoryBounds, Protocol, ReceiveMemory, Reply, Request, Server, Service,
+};
 use tailwater_runtime::Backend;
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, spawn, start};
 use tailwater_runtime::net::{SharedPort, TcpListener};
 
 /// What any one attack may add to the process.
 const GROWTH_BYTES_MAX: usize = 64 << 20;
+
+/// What the requests of a server share.
+const MEMORY_BYTES: usize = 48 << 20;
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -62,7 +67,8 @@ impl Running {
         let executor = start(options, move || async move {
             let listener = TcpListener::bind(([127, 0, 0, 1], 0).into(), SharedPort::Yes).unwrap();
             bound.send(listener.local_addr()).await.unwrap();
-            let server = Server::new(Sink { ready }, limits);
+            let memory = ReceiveMemory::new(MemoryBounds::divide(MEMORY_BYTES), LargeLane::new());
+            let server = Server::new(Sink { ready }, limits, memory);
             let acceptor = Acceptor::for_cores(1).remove(0);
             spawn(acceptor.run(vec![(listener, ListenerKind::Grpc)], Rc::clone(&server)));
             while let Ok(ask) = asked.recv().await {
@@ -141,7 +147,7 @@ fn attack(words: &str, ready: bool, limits: &Limits, run: impl Fn(&Running)) {
 
 #[test]
 fn no_attack_makes_the_process_grow_much() {
-    let limits = Limits { window_bytes_max: 16 << 20, body_bytes_in_flight_max: 16 << 20, ..Limits::default() };
+    let limits = Limits::default();
 
     attack("500 idle connections", true, &limits, |server| {
         let idle: Vec<_> = (0..500).map(|_| server.open(65_535)).collect();
@@ -157,7 +163,8 @@ fn no_attack_makes_the_process_grow_much() {
                 client.write_all(&[head(id, 0), frame(0, 0, id, &[0, 3, 0, 0, 0, 1])].concat()).unwrap();
             }
         }
-        server.wait_for("all have begun", |counts| counts.requests_grpc == 6400);
+        // Those for which there is no room are refused at once.
+        server.wait_for("all have begun", |counts| counts.requests_grpc + counts.requests_without_room >= 6400);
     });
 
     attack("every window filled and nothing read", false, &limits, |server| {

@@ -1,6 +1,6 @@
 //! One gRPC call over HTTP/2: unary calls to the service, and the health service.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, SendStream};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use tailwater_runtime::executor::timeout;
 
-use super::body::{self, BodyError};
-use super::budget::Reservation;
+use super::body::{self, BodyError, StreamBody, Terms};
 use super::health::{self, ServingStatus};
 use super::http2::send_body;
-use super::plain::OVERLOAD_RETRY;
+use super::memory::RequestMemory;
+use super::plain::{NO_ROOM, OVERLOAD_RETRY, TOO_SLOW};
 use super::stats::count;
 use super::{Protocol, Reply, Request, Server, Service, head};
 use crate::compression::Encoding;
@@ -31,20 +31,23 @@ const HEALTH_REQUEST_BYTES_MAX: usize = 1024;
 pub(super) async fn serve<S: Service>(
     server: Rc<Server<S>>,
     head: Parts,
-    mut body: RecvStream,
+    mut body: StreamBody,
     mut respond: SendResponse<Bytes>,
     peer: SocketAddr,
+    memory: RequestMemory,
 ) {
     let path = head.uri.path();
     if path == health::WATCH {
-        return watch(&server, body, respond).await;
+        return watch(&server, body, respond, memory).await;
     }
+    let memory = Rc::new(memory);
     let outcome = if path == health::CHECK {
-        check(&server, &mut body).await
+        check(&server, &mut body, &memory).await
     } else {
         count(&server.stats.requests_grpc);
-        unary(&server, head, &mut body, peer).await
+        unary(&server, head, &mut body, (peer, &memory)).await
     };
+    drop(body);
     let sent = match outcome {
         Outcome::Gone => {
             respond.send_reset(Reason::CANCEL);
@@ -72,7 +75,12 @@ impl From<GrpcStatus> for Outcome {
     }
 }
 
-async fn unary<S: Service>(server: &Server<S>, head: Parts, body: &mut RecvStream, peer: SocketAddr) -> Outcome {
+async fn unary<S: Service>(
+    server: &Server<S>,
+    head: Parts,
+    body: &mut StreamBody,
+    (peer, memory): (SocketAddr, &Rc<RequestMemory>),
+) -> Outcome {
     if head.method != Method::POST {
         return GrpcStatus::new(Code::Unimplemented, "gRPC calls use the method POST").into();
     }
@@ -82,7 +90,7 @@ async fn unary<S: Service>(server: &Server<S>, head: Parts, body: &mut RecvStrea
     }
     let call_timeout = head::grpc_timeout(&head.headers);
     let begun = Instant::now();
-    let (encoding, message, _reservation) = match receive(server, &head.headers, body, call_timeout).await {
+    let (encoding, message) = match receive(server, &head.headers, body, (call_timeout, memory)).await {
         Ok(received) => received,
         Err(outcome) => return outcome,
     };
@@ -96,6 +104,7 @@ async fn unary<S: Service>(server: &Server<S>, head: Parts, body: &mut RecvStrea
         encoding,
         body: message,
         peer,
+        memory: Rc::clone(memory),
     };
     let call = server.service.call(request);
     match call_timeout {
@@ -107,30 +116,32 @@ async fn unary<S: Service>(server: &Server<S>, head: Parts, body: &mut RecvStrea
     }
 }
 
-/// Receives the call's message, which counts against the budget as long as the reservation lives.
+/// Receives the call's message.
 async fn receive<S: Service>(
     server: &Server<S>,
     headers: &HeaderMap,
-    body: &mut RecvStream,
-    call_timeout: Option<Duration>,
-) -> Result<(Encoding, Bytes, Reservation), Outcome> {
+    body: &mut StreamBody,
+    (call_timeout, memory): (Option<Duration>, &RequestMemory),
+) -> Result<(Encoding, Bytes), Outcome> {
     let (limits, stats) = (&server.limits, &server.stats);
     let named = named_encoding(headers).map_err(|status| {
         count(&stats.requests_unknown_encoding);
         Outcome::from(status)
     })?;
-    let mut reservation = server.bodies.reserve();
     let mut was_ready = false;
-    let reading = async {
+    let ready = async {
         server.service.ready().await;
         was_ready = true;
-        body::message(body, limits.request_bytes_max, &mut reservation).await
     };
+    let terms = Terms { bytes_max: limits.request_bytes_max, time: limits.request_timeout, memory };
     let limit = call_timeout.map_or(limits.request_timeout, |call| call.min(limits.request_timeout));
-    match timeout(limit, reading).await {
-        Ok(Ok((false, message))) => Ok((Encoding::Identity, message, reservation)),
-        Ok(Ok((true, message))) => match named {
-            Some(encoding) => Ok((encoding, message, reservation)),
+    let received = timeout(limit, body::message(body, &terms, ready)).await;
+    server.count_wait(memory);
+    match received {
+        Ok(Ok((false, message))) => Ok((Encoding::Identity, message)),
+        // gRPC: a message that says it is compressed needs an encoding that compresses.
+        Ok(Ok((true, message))) => match named.filter(|encoding| *encoding != Encoding::Identity) {
+            Some(encoding) => Ok((encoding, message)),
             None => {
                 count(&stats.requests_malformed);
                 Err(GrpcStatus::new(Code::Internal, "the message is compressed but grpc-encoding does not say how")
@@ -142,7 +153,7 @@ async fn receive<S: Service>(
             count(&stats.request_timeouts);
             Err(GrpcStatus::new(Code::DeadlineExceeded, "the request's body did not arrive in time").into())
         }
-        Err(_elapsed) => Err(GrpcStatus::overloaded("there is no room for the request now", OVERLOAD_RETRY).into()),
+        Err(_elapsed) => Err(GrpcStatus::overloaded(NO_ROOM, OVERLOAD_RETRY).into()),
     }
 }
 
@@ -159,6 +170,14 @@ fn broken<S: Service>(server: &Server<S>, error: BodyError) -> Outcome {
         BodyError::Abandoned => {
             count(&server.stats.requests_abandoned);
             Outcome::Gone
+        }
+        BodyError::NoRoom => {
+            count(&server.stats.requests_without_room);
+            GrpcStatus::overloaded(NO_ROOM, OVERLOAD_RETRY).into()
+        }
+        BodyError::TooSlow => {
+            count(&server.stats.requests_too_slow);
+            GrpcStatus::new(Code::DeadlineExceeded, TOO_SLOW).into()
         }
     }
 }
@@ -184,19 +203,23 @@ fn outcome_of(reply: Reply) -> Outcome {
     }
 }
 
-async fn check<S: Service>(server: &Server<S>, body: &mut RecvStream) -> Outcome {
+async fn check<S: Service>(server: &Server<S>, body: &mut StreamBody, memory: &RequestMemory) -> Outcome {
     count(&server.stats.health_checks);
-    match asked_for(server, body).await {
+    match asked_for(server, body, memory).await {
         Ok(ServingStatus::Unknown) => GrpcStatus::new(Code::NotFound, "there is no such service").into(),
         Ok(status) => Outcome::Message(status.message()),
         Err(outcome) => outcome,
     }
 }
 
-async fn health_request<S: Service>(server: &Server<S>, body: &mut RecvStream) -> Result<String, Outcome> {
-    let mut reservation = server.bodies.reserve();
-    let reading = body::message(body, HEALTH_REQUEST_BYTES_MAX, &mut reservation);
-    match timeout(server.limits.request_timeout, reading).await {
+async fn health_request<S: Service>(
+    server: &Server<S>,
+    body: &mut StreamBody,
+    memory: &RequestMemory,
+) -> Result<String, Outcome> {
+    let time = server.limits.request_timeout;
+    let terms = Terms { bytes_max: HEALTH_REQUEST_BYTES_MAX, time, memory };
+    match timeout(time, body::message(body, &terms, ready(()))).await {
         Ok(Ok((_, message))) => health::service_asked_for(&message)
             .map(ToOwned::to_owned)
             .ok_or_else(|| GrpcStatus::bad_request("not a HealthCheckRequest").into()),
@@ -205,15 +228,24 @@ async fn health_request<S: Service>(server: &Server<S>, body: &mut RecvStream) -
     }
 }
 
-async fn asked_for<S: Service>(server: &Server<S>, body: &mut RecvStream) -> Result<ServingStatus, Outcome> {
-    Ok(server.health.status(&health_request(server, body).await?))
+async fn asked_for<S: Service>(
+    server: &Server<S>,
+    body: &mut StreamBody,
+    memory: &RequestMemory,
+) -> Result<ServingStatus, Outcome> {
+    Ok(server.health.status(&health_request(server, body, memory).await?))
 }
 
 /// The streaming health call: the status now, and again whenever it changes, until the peer leaves or the drain begins.
-async fn watch<S: Service>(server: &Server<S>, mut body: RecvStream, mut respond: SendResponse<Bytes>) {
+async fn watch<S: Service>(
+    server: &Server<S>,
+    mut body: StreamBody,
+    mut respond: SendResponse<Bytes>,
+    memory: RequestMemory,
+) {
     count(&server.stats.health_checks);
     let mut changes = server.health.watch();
-    let service = match health_request(server, &mut body).await {
+    let service = match health_request(server, &mut body, &memory).await {
         Ok(service) => service,
         Err(Outcome::Status(status)) => return drop(send_status(&mut respond, &status)),
         Err(_) => return respond.send_reset(Reason::CANCEL),

@@ -75,6 +75,28 @@ pub(super) fn content_encoding(headers: &HeaderMap) -> Option<Encoding> {
     Encoding::from_token(value.to_str().ok()?)
 }
 
+/// What the server and its services ask of heads.
+const NEEDED: [&str; 6] =
+    ["content-type", "content-encoding", "content-length", "grpc-encoding", "grpc-timeout", "user-agent"];
+
+/// A head up to so many fields is kept as it came.
+const FIELDS_KEPT_MAX: usize = 24;
+
+/// Takes out of a long head what nobody asks for: a request that waits holds its head, and a field takes many times the
+/// room in memory that it takes on the wire.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    if headers.len() <= FIELDS_KEPT_MAX {
+        return;
+    }
+    let mut needed = HeaderMap::with_capacity(NEEDED.len());
+    for name in NEEDED {
+        for value in headers.get_all(name).iter().take(2) {
+            needed.append(name, value.clone());
+        }
+    }
+    *headers = needed;
+}
+
 /// The announced length of a body in bytes.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

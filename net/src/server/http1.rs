@@ -18,7 +18,8 @@ use hyper_util::rt::TokioIo;
 use tailwater_runtime::executor::contain;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::head::EMPTY;
+use super::head::{self, EMPTY};
+use super::memory::{Holdings, RequestMemory};
 use super::meter::Meter;
 use super::stats::count;
 use super::watchdog::{Due, Requests, Watchdog};
@@ -48,14 +49,19 @@ where
     let head_bytes_max = usize::try_from(limits.header_list_bytes_max).unwrap_or(usize::MAX);
     let requests = Requests::new();
     let mut watchdog = Watchdog::new(limits, &requests, stream.activity(), u64::from(peer.port())).without_keepalive();
+    let holdings: Rc<Holdings> = Rc::default();
     let service = service_fn(|request: Request<Incoming>| {
-        let (server, under_way) = (Rc::clone(server), requests.begin());
+        let (server, under_way, holdings) = (Rc::clone(server), requests.begin(), Rc::clone(&holdings));
         async move {
             let _under_way = under_way;
             if head_bytes(&request) > head_bytes_max {
                 return Ok(empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).map(Full::new));
             }
-            Ok::<_, io::Error>(answer(&server, request, peer).await?.map(Full::new))
+            let Some(memory) = RequestMemory::open(&server.memory, &holdings) else {
+                count(&server.stats.requests_without_room);
+                return Ok(plain::no_room(&request).map(Full::new));
+            };
+            Ok::<_, io::Error>(answer(&server, request, (peer, memory)).await?.map(Full::new))
         }
     });
     let mut connection = pin!(
@@ -120,10 +126,11 @@ where
 async fn answer<S: Service>(
     server: &Rc<Server<S>>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    origin: (SocketAddr, RequestMemory),
 ) -> io::Result<Response<Bytes>> {
-    let (head, body) = request.into_parts();
-    match contain(plain::answer(server, head, body, peer)).await {
+    let (mut head, body) = request.into_parts();
+    head::strip(&mut head.headers);
+    match contain(plain::answer(server, head, body, origin)).await {
         Ok(Some(response)) => Ok(response),
         Ok(None) => Err(io::ErrorKind::ConnectionAborted.into()),
         Err(_panic) => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),

@@ -13,8 +13,10 @@ use http::request::Parts;
 use tailwater_runtime::executor::{spawn, timeout};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::body::{Credit, StreamBody};
 use super::broadcast::Subscription;
 use super::head;
+use super::memory::{Holdings, RequestMemory};
 use super::meter::{Activity, ControlBudget, Meter};
 use super::stats::count;
 use super::watchdog::{Due, Requests, UnderWay, Watchdog};
@@ -25,6 +27,12 @@ const ERROR_RESETS_MAX: usize = 64;
 
 /// Reply bytes that one stream may hold while its peer does not take them.
 const SEND_BUFFER_BYTES_MAX: usize = 64 << 10;
+
+/// The least connection window, and what a connection has before it is told otherwise (RFC 9113, 6.9.2).
+const CONNECTION_WINDOW_BYTES_MIN: u32 = 65_535;
+
+/// The largest window (RFC 9113, 6.9.1).
+const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 
 /// How long a connection that has to end may take to send its GOAWAY.
 const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,7 +47,7 @@ where
     let control = ControlBudget::new(limits.control_frames_per_second_max);
     stream.walk_frames(Rc::clone(&control));
     let activity = stream.activity();
-    let loan = server.windows.take(limits.connection_window_bytes);
+    let loan = server.memory.windows.take(limits.connection_window_bytes);
     let mut builder = Builder::new();
     builder
         .initial_window_size(limits.stream_window_bytes)
@@ -51,6 +59,7 @@ where
     if loan.is_some() {
         builder.initial_connection_window_size(limits.connection_window_bytes);
     }
+    let window_bytes = if loan.is_some() { limits.connection_window_bytes } else { CONNECTION_WINDOW_BYTES_MIN };
     let mut connection = match timeout(limits.handshake_timeout, builder.handshake::<_, Bytes>(stream)).await {
         Ok(Ok(connection)) => connection,
         // A peer that leaves without a word (a load balancer's check, a port scan) is nothing to report.
@@ -71,6 +80,9 @@ where
         requests,
         activity,
         control,
+        holdings: Rc::default(),
+        credit: Rc::default(),
+        window_bytes,
     };
     if server.is_draining() {
         state.leave(&mut connection);
@@ -90,6 +102,11 @@ struct State<'server, S: Service> {
     ping: Option<PingPong>,
     ping_sent: bool,
     leaving: bool,
+    /// What its requests hold of the core's memory.
+    holdings: Rc<Holdings>,
+    /// What its waiting streams hold of its window.
+    credit: Rc<Credit>,
+    window_bytes: u32,
 }
 
 /// What a connection's loop wakes up for, besides requests.
@@ -135,8 +152,10 @@ impl<S: Service> State<'_, S> {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        self.credit.attend(context);
         // Bounded by the streams that may be open and by the quantum of input.
         loop {
+            self.give_credit(connection);
             let accepted = connection.poll_accept(context);
             // Looked at after the poll that may have read the flood.
             if self.activity.flooded() {
@@ -160,18 +179,36 @@ impl<S: Service> State<'_, S> {
         self.watchdog.poll_due(context).map(Event::Due)
     }
 
-    /// Starts a request's task. It first runs after this poll.
-    fn begin(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+    /// Gives the connection as much window as its waiting streams hold, so that the others go on.
+    fn give_credit<IO>(&self, connection: &mut Connection<Meter<IO>, Bytes>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Some(held) = self.credit.take_change() {
+            let held = u32::try_from(held).unwrap_or(u32::MAX);
+            connection.set_target_window_size(self.window_bytes.saturating_add(held).min(WINDOW_BYTES_MAX));
+        }
+    }
+
+    /// Starts a request's task. It first runs after this poll. A request for which there is no room is refused unprocessed,
+    /// which clients retry.
+    fn begin(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         self.control.earn();
-        let (head, body) = request.into_parts();
+        let Some(memory) = RequestMemory::open(&self.server.memory, &self.holdings) else {
+            count(&self.server.stats.requests_without_room);
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        };
+        let (mut head, body) = request.into_parts();
+        head::strip(&mut head.headers);
+        let body = StreamBody::new(body, &self.credit);
         let (server, peer, under_way) = (Rc::clone(self.server), self.peer, self.requests.begin());
         // Boxed: a request's state is some kilobytes, which spawning would move several times.
         match head::protocol(&head.headers) {
             Protocol::Grpc => spawn(Box::pin(async move {
                 let _under_way = under_way;
-                grpc::serve(server, head, body, respond, peer).await;
+                grpc::serve(server, head, body, respond, peer, memory).await;
             })),
-            Protocol::Http => spawn(Box::pin(serve_plain(server, head, body, respond, peer, under_way))),
+            Protocol::Http => spawn(Box::pin(serve_plain(server, head, body, respond, (peer, memory), under_way))),
         }
     }
 
@@ -213,12 +250,12 @@ impl<S: Service> State<'_, S> {
 async fn serve_plain<S: Service>(
     server: Rc<Server<S>>,
     head: Parts,
-    body: RecvStream,
+    body: StreamBody,
     mut respond: SendResponse<Bytes>,
-    peer: SocketAddr,
+    origin: (SocketAddr, RequestMemory),
     _under_way: UnderWay,
 ) {
-    let Some(response) = plain::answer(&server, head, body, peer).await else {
+    let Some(response) = plain::answer(&server, head, body, origin).await else {
         return respond.send_reset(Reason::CANCEL);
     };
     let (head, body) = response.into_parts();

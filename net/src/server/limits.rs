@@ -4,31 +4,26 @@ use std::time::Duration;
 
 /// What one connection, and one core's connections together, may cost.
 ///
-/// The memory that peers can make a core hold is at most: `body_bytes_in_flight_max` + `request_bytes_max` (bodies being
-/// assembled or served) + `window_bytes_max` + `connections_max` * 64 KiB (bytes received and not yet read) +
-/// `connections_max` * (`header_list_bytes_max` + about 80 KiB of buffers) + 16 MiB (large reads).
+/// The memory that peers can make a core hold is at most: the bounds of its `ReceiveMemory` + `connections_max` * 64 KiB
+/// (bytes received and not yet read) + `connections_max` * (`header_list_bytes_max` + about 80 KiB of buffers) + 16 MiB
+/// (large reads); and once a node, in the `LargeLane`, what one request of `request_bytes_max` takes.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections per core. Beyond it a new connection is closed at once.
     pub connections_max: usize,
     /// Requests under way on one HTTP/2 connection; further ones are refused unprocessed, which clients retry.
     pub streams_per_connection_max: u32,
-    /// Received and unread bytes of one HTTP/2 connection, as far as `window_bytes_max` is not used up: then 65,535,
-    /// the least the protocol knows.
+    /// Received and unread bytes of one HTTP/2 connection, as far as the core's memory for windows is not used up: then
+    /// 65,535, the least the protocol knows.
     pub connection_window_bytes: u32,
-    /// Received and unread bytes of one HTTP/2 stream; the connection's window bounds their sum.
+    /// What a stream may send before there is room for its body; then each half of it opens again as it is taken.
     pub stream_window_bytes: u32,
-    /// The sum of the connection windows of a core beyond 65,535 each.
-    pub window_bytes_max: usize,
     /// The largest HTTP/2 frame that peers may send, 16,384 to 16,777,215. Large frames make large reads.
     pub frame_bytes_max: u32,
     /// The decoded headers of one request, each field counted with 32 bytes more (RFC 9113, 10.5.1).
     pub header_list_bytes_max: u32,
     /// One request's body as received, still compressed.
     pub request_bytes_max: usize,
-    /// The bodies of a core that are being assembled or served, together. At it, requests wait and their flow-control
-    /// windows stay shut; one request at a time may go beyond it, so that waiting requests cannot block each other.
-    pub body_bytes_in_flight_max: usize,
     /// From accepting to the end of the TLS and HTTP/2 handshakes, or to the first bytes of HTTP/1.1.
     pub handshake_timeout: Duration,
     /// From the handshake to the first complete request head.
@@ -58,12 +53,10 @@ impl Default for Limits {
             connections_max: 4096,
             streams_per_connection_max: 128,
             connection_window_bytes: 4 << 20,
-            stream_window_bytes: 4 << 20,
-            window_bytes_max: 256 << 20,
+            stream_window_bytes: 256 << 10,
             frame_bytes_max: 1 << 20,
             header_list_bytes_max: 16 << 10,
             request_bytes_max: 64 << 20,
-            body_bytes_in_flight_max: 128 << 20,
             handshake_timeout: Duration::from_secs(10),
             first_request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(5),

@@ -1,6 +1,7 @@
 //! One plain HTTP request, over HTTP/1.1 or HTTP/2.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,14 +10,21 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tailwater_runtime::executor::timeout;
 
-use super::body::{self, BodyError, Source};
+use super::body::{self, BodyError, Source, Terms};
 use super::head::{self, EMPTY};
+use super::memory::RequestMemory;
 use super::stats::count;
 use super::{Protocol, Reply, Request, Server, Service};
 use crate::status::{Code, GrpcStatus};
 
 /// How soon a request that the service had no room for may come again.
 pub(super) const OVERLOAD_RETRY: Duration = Duration::from_secs(1);
+
+/// What the sender of such a request is told.
+pub(super) const NO_ROOM: &str = "there is no room for the request now";
+
+/// What the sender of a body is told that others could not wait for.
+pub(super) const TOO_SLOW: &str = "the request's body comes too slowly while others wait for the memory it is to take";
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";
@@ -26,13 +34,14 @@ pub(super) async fn answer<S: Service>(
     server: &Server<S>,
     head: Parts,
     mut source: impl Source,
-    peer: SocketAddr,
+    (peer, memory): (SocketAddr, RequestMemory),
 ) -> Option<Response<Bytes>> {
     let json = head::wants_json(&head.headers);
-    let (reply, _reservation) = match receive(server, &head, &mut source).await {
-        Received::Answered(reply) => (reply, None),
+    let memory = Rc::new(memory);
+    let reply = match receive(server, &head, &mut source, &memory).await {
+        Received::Answered(reply) => reply,
         Received::Gone => return None,
-        Received::Body(encoding, body, reservation) => {
+        Received::Body(encoding, body) => {
             let stats = &server.stats;
             stats.request_body_bytes.set(stats.request_body_bytes.get().wrapping_add(body.len() as u64));
             let request = Request {
@@ -43,9 +52,9 @@ pub(super) async fn answer<S: Service>(
                 encoding,
                 body,
                 peer,
+                memory,
             };
-            // The body counts against the budget until the service has answered.
-            (server.service.call(request).await, Some(reservation))
+            server.service.call(request).await
         }
     };
     Some(response(reply, json))
@@ -54,10 +63,15 @@ pub(super) async fn answer<S: Service>(
 enum Received {
     Answered(Reply),
     Gone,
-    Body(crate::compression::Encoding, Bytes, super::budget::Reservation),
+    Body(crate::compression::Encoding, Bytes),
 }
 
-async fn receive<S: Service>(server: &Server<S>, head: &Parts, source: &mut impl Source) -> Received {
+async fn receive<S: Service>(
+    server: &Server<S>,
+    head: &Parts,
+    source: &mut impl Source,
+    memory: &RequestMemory,
+) -> Received {
     let (limits, stats) = (&server.limits, &server.stats);
     count(&stats.requests_http);
     let json = head::wants_json(&head.headers);
@@ -70,16 +84,17 @@ async fn receive<S: Service>(server: &Server<S>, head: &Parts, source: &mut impl
         return Received::Answered(unknown_encoding(json));
     };
     let announced = head::content_length(&head.headers);
-    let mut reservation = server.bodies.reserve();
     let mut was_ready = false;
-    let reading = async {
+    let ready = async {
         server.service.ready().await;
         was_ready = true;
-        body::plain(source, announced, limits.request_bytes_max, &mut reservation).await
     };
+    let terms = Terms { bytes_max: limits.request_bytes_max, time: limits.request_timeout, memory };
+    let received = timeout(limits.request_timeout, body::plain(source, announced, &terms, ready)).await;
+    server.count_wait(memory);
     let error = |code, status: &GrpcStatus| Received::Answered(status_reply(code, status, json));
-    match timeout(limits.request_timeout, reading).await {
-        Ok(Ok(body)) => Received::Body(encoding, body, reservation),
+    match received {
+        Ok(Ok(body)) => Received::Body(encoding, body),
         Ok(Err(BodyError::TooLarge)) => {
             count(&stats.requests_too_large);
             error(StatusCode::PAYLOAD_TOO_LARGE, &GrpcStatus::too_large(limits.request_bytes_max))
@@ -92,16 +107,32 @@ async fn receive<S: Service>(server: &Server<S>, head: &Parts, source: &mut impl
             count(&stats.requests_abandoned);
             Received::Gone
         }
+        Ok(Err(BodyError::NoRoom)) => {
+            count(&stats.requests_without_room);
+            let status = GrpcStatus::overloaded(NO_ROOM, OVERLOAD_RETRY);
+            error(status.http_code(), &status)
+        }
+        Ok(Err(BodyError::TooSlow)) => {
+            count(&stats.requests_too_slow);
+            error(StatusCode::REQUEST_TIMEOUT, &GrpcStatus::new(Code::DeadlineExceeded, TOO_SLOW))
+        }
         Err(_elapsed) if was_ready => {
             count(&stats.request_timeouts);
             let status = GrpcStatus::new(Code::DeadlineExceeded, "the request's body did not arrive in time");
             error(StatusCode::REQUEST_TIMEOUT, &status)
         }
         Err(_elapsed) => {
-            let status = GrpcStatus::overloaded("there is no room for the request now", OVERLOAD_RETRY);
+            let status = GrpcStatus::overloaded(NO_ROOM, OVERLOAD_RETRY);
             error(status.http_code(), &status)
         }
     }
+}
+
+/// The answer to a request for which there is no room at all.
+pub(super) fn no_room<B>(request: &http::Request<B>) -> Response<Bytes> {
+    let status = GrpcStatus::overloaded(NO_ROOM, OVERLOAD_RETRY);
+    let json = head::wants_json(request.headers());
+    response(status_reply(status.http_code(), &status, json), json)
 }
 
 fn unknown_encoding(json: bool) -> Reply {

@@ -86,8 +86,12 @@ counters! {
     request_timeouts,
     /// requests given up by the peer before their end
     requests_abandoned,
-    /// times that a request waited for `body_bytes_in_flight_max`
+    /// requests whose body waited for memory
     body_waits,
+    /// requests refused at once, because too many others were open or waiting
+    requests_without_room,
+    /// requests given up because their body came too slowly while others waited for its memory
+    requests_too_slow,
     /// replies that could not be delivered any more
     replies_undelivered,
     /// calls of the health service

@@ -15,13 +15,18 @@ use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
 use tailwater_runtime::net::{SharedPort, TcpListener};
 
 use crate::acceptor::Acceptor;
-use crate::server::{ConnectionCounts, Limits, ListenerKind, Protocol, Reply, Request, Server, Service};
+use crate::server::{
+    ConnectionCounts, LargeLane, Limits, ListenerKind, MemoryBounds, Protocol, ReceiveMemory, Reply, Request, Server, Service,
+};
 use crate::status::{Code, GrpcStatus};
 
 pub(super) const BACKENDS: [Backend; 2] = [Backend::Uring, Backend::Epoll];
 
 /// So long no test waits unless it fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a server's requests share.
+const MEMORY_BYTES: usize = 256 << 20;
 
 pub(super) const UNARY: &str = "/test.Echo/Unary";
 const LOCALHOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -126,7 +131,8 @@ impl TestServer {
                 bound.send([listeners[0].local_addr(), listeners[1].local_addr()]).await.unwrap();
                 let [grpc, http] = listeners;
                 let listeners = vec![(grpc, ListenerKind::Grpc), (http, ListenerKind::Http)];
-                let server = Server::new(service, limits);
+                let memory = ReceiveMemory::new(MemoryBounds::divide(MEMORY_BYTES), LargeLane::new());
+                let server = Server::new(service, limits, memory);
                 let accepting = async {
                     acceptor.run(listeners, Rc::clone(&server)).await;
                     std::future::pending::<()>().await;
