@@ -14,6 +14,8 @@ use crate::suggest;
 const MEMORY_PERCENT: u64 = 60;
 /// Part of the memory for request bodies in flight when nothing is written.
 const RECEIVE_SHARE: u64 = 8;
+/// As much at least.
+const RECEIVE_BYTES_DEFAULT_MIN: u64 = 16 * crate::settings::MIB;
 /// Part of the memory for the log's buffers when nothing is written.
 const WAL_BUFFER_SHARE: u64 = 16;
 /// Taken when the caller cannot tell the machine's memory.
@@ -80,16 +82,8 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
         let source = checks.source("memory.bytes_max");
         checks.findings.note(source, "memory.bytes_max", "is more than the machine or its control group has");
     }
-    let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
-    let enabled = receivers.iter().filter(|(receiver, _)| receiver.enabled);
-    let largest = enabled.map(|(draft, _)| draft.receiver.limits.request_bytes_max).max().unwrap_or(0);
     if memory.receive_bytes_max == 0 {
-        // Twice: one request as received and one decompressed.
-        memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(largest * 2);
-    } else if memory.receive_bytes_max < largest {
-        let value = Some(crate::value::show_bytes(memory.receive_bytes_max));
-        let remedy = "raise it, or lower otlp.grpc.request_bytes_max and otlp.http.request_bytes_max";
-        checks.refuse("memory.receive_bytes_max", value, "the largest request would never fit", remedy);
+        memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(RECEIVE_BYTES_DEFAULT_MIN);
     }
 }
 

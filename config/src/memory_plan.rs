@@ -45,6 +45,11 @@ pub const RELATIVE_LATENCY_BYTES: u64 = 5 * MIB;
 pub const RANKED_BYTES: u64 = 3 * MIB;
 /// Bytes of the keys of those traces besides, where a limit has keys.
 pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
+/// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes, inflated,
+/// and what is made of it. One that takes more is refused.
+pub const LARGE_REQUEST_TIMES: u64 = 3;
+/// Least part of the memory for receiving that a core can work with: a few small requests at a time.
+const RECEIVE_BYTES_MIN: u64 = MIB;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -60,6 +65,16 @@ const PENDING_BYTES_MIN: u64 = 16 * MIB;
 /// When the bounds leave no room for pending traces: which they are and what to lower or raise.
 pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Problem>> {
     let shards = u64::try_from(shards).unwrap_or(u64::MAX).max(1);
+    let receive_bytes_min = RECEIVE_BYTES_MIN.saturating_mul(shards);
+    if config.memory.receive_bytes_max < receive_bytes_min {
+        return Err(Box::new(Problem {
+            source: Source::Default,
+            key: "memory.receive_bytes_max".to_string(),
+            value: Some(show_bytes(config.memory.receive_bytes_max)),
+            cause: format!("{shards} shards (shards) need {} to receive anything", show_bytes(receive_bytes_min)),
+            remedy: format!("raise it to {} at least, or use fewer shards", show_bytes(receive_bytes_min)),
+        }));
+    }
     let mut rows = fixed_rows(config, shards);
     let fixed = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.bytes));
     let total = config.memory.bytes_max;
@@ -95,6 +110,7 @@ fn divided(config: &Config, bytes: u64, least: u64) -> Vec<u64> {
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
     let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
+    let largest = receivers.iter().flatten().map(|receiver| receiver.limits.request_bytes_max).max().unwrap_or(0);
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let pipelines = config.by_pipeline();
@@ -109,7 +125,12 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         row(
             "requests in flight",
             config.memory.receive_bytes_max,
-            "memory.receive_bytes_max: bodies as received and decompressed".to_string(),
+            "memory.receive_bytes_max: bodies as received and decompressed, what is made of them, windows".to_string(),
+        ),
+        row(
+            "one large request",
+            largest.saturating_mul(LARGE_REQUEST_TIMES),
+            format!("{LARGE_REQUEST_TIMES} times the largest request_bytes_max: received, decompressed, read"),
         ),
         row(
             "log buffers",

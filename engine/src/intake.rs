@@ -2,6 +2,8 @@
 //! policy leaves on attributes are evaluated here, while the bytes are hot. Nothing is accepted of a request
 //! whose structure is broken; a bad span costs only itself.
 
+pub mod weight;
+
 use crate::route::Route;
 use crate::rules::attribute::Memory;
 use crate::rules::ottl::{Scope, Target};

@@ -21,7 +21,7 @@ use crate::export::mark::{Mark, MarkCounts, Marker};
 use crate::export::{BatchLimits, Export};
 use crate::host::Host;
 use crate::index::{Index, Place};
-use crate::intake::{Intake, IntakeError, Scanned};
+use crate::intake::{Intake, IntakeError, Scanned, weight};
 use crate::ledger::{DropReason, Ledger, PolicyCounts};
 use crate::randomness::{Randomness, TraceRandomness};
 use crate::route::Route;
@@ -236,6 +236,12 @@ impl Shard {
     /// `IntakeError`.
     pub fn scan_again(&mut self, body: &Bytes) -> Result<Scanned, IntakeError> {
         self.intake.scan(body, &self.rules)
+    }
+
+    /// Most bytes that scanning this request takes.
+    #[must_use]
+    pub fn scanned_bytes(&self, body: &[u8]) -> usize {
+        weight::scanned_bytes(body, self.rules.leaf_words())
     }
 
     /// Scans a trace request received by this core. Nothing of it is accepted before `accept`.

@@ -3,14 +3,31 @@
 //! Every body that arrives is hostile until shown otherwise: the output of [`Inflater::inflate`] never exceeds the limit
 //! given with the call, nor is more memory reserved than the input could honestly expand to.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};
 use std::io::Read as _;
-use zstd::zstd_safe::{self, CCtx, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
+use tailwater_runtime::executor::yield_now;
+use zstd::zstd_safe::{self, CCtx, DCtx};
 
-/// Largest window a zstd frame may ask for, as a power of two: 128 MiB, the bound the zstd tool sets itself.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Largest window of a zstd frame that is inflated in slices, as a power of two: 8 MiB, which every decoder is asked to have
+/// (RFC 8878, 3.1.1.1.2). Frames with larger ones are inflated in one go.
+const ZSTD_SLICED_WINDOW_LOG_MAX: u32 = 23;
+
+/// Memory that slices take besides their output.
+pub const SLICED_BYTES: usize = (1 << ZSTD_SLICED_WINDOW_LOG_MAX) + (512 << 10);
+
+/// An output larger than this is worth slices: some milliseconds of a core.
+pub const SLICED_FROM_BYTES: usize = 4 << 20;
+
+/// What is inflated in one go then.
+const SLICE_BYTES: usize = 1 << 20;
+
+/// Beyond an output, for the read that finds nothing more.
+const END_BYTES: usize = 64;
+
+/// How the library says that the output is larger than the buffer.
+const ZSTD_NO_SPACE: &str = "Destination buffer is too small";
 
 /// Most bytes one byte of a deflate stream can stand for: a match of 258 bytes coded in two bits.
 const DEFLATE_EXPANSION_MAX: usize = 1032;
@@ -18,8 +35,8 @@ const DEFLATE_EXPANSION_MAX: usize = 1032;
 /// An output buffer up to this size is kept for the next body, if nobody holds it any more by then.
 const RECYCLED_BYTES_MAX: usize = 4 << 20;
 
-/// Growth of the output where its size is not known beforehand.
-const STREAM_STEP_BYTES: usize = 64 << 10;
+/// An output of unknown size is copied into a buffer of its own size if it is much smaller than expected, and more than this.
+const COPIED_FROM_BYTES: usize = 64 << 10;
 
 /// First bytes of a gzip member: magic number and the only compression method there is (RFC 1952, 2.3).
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -104,10 +121,7 @@ impl Inflater {
     /// An inflater that owns its decoders' tables (about 200 KiB) and at most 4 MiB of buffer.
     #[must_use]
     pub fn new() -> Self {
-        let mut zstd = DCtx::create();
-        // Cannot fail: 27 is within the library's range on every platform.
-        let _ = zstd.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX));
-        Self { gzip: Decompressor::new(), zstd, recycled: Bytes::new() }
+        Self { gzip: Decompressor::new(), zstd: DCtx::create(), recycled: Bytes::new() }
     }
 
     /// Undoes `encoding`. Identity costs nothing but a copy of the reference if `input` is within the limit.
@@ -157,43 +171,16 @@ impl Inflater {
     }
 
     fn inflate_zstd(&mut self, input: &[u8], limit: usize) -> Result<Bytes, InflateError> {
-        let declared = zstd_safe::get_frame_content_size(input).map_err(|_error| InflateError::Malformed)?;
-        let Some(size) = declared.map(|size| usize::try_from(size).unwrap_or(usize::MAX)) else {
-            return self.stream_zstd(input, limit);
-        };
-        if size > limit {
-            return Err(InflateError::TooLarge { limit });
-        }
-        let mut output = self.buffer(size.max(1));
+        let bound = zstd_bound(input, limit)?;
+        // Whole frames into one buffer: the decoder keeps no window of its own, which may be far larger than what it
+        // decodes and would stay with it.
+        let mut output = self.buffer(bound.min(limit).max(1));
         match self.zstd.decompress(&mut output[..], input) {
-            Ok(written) if written == size => Ok(self.finish(output, size)),
-            // A second frame does not fit, or the content is not as declared: the streaming decoder tells them apart.
-            Ok(_) | Err(_) => self.stream_zstd(input, limit),
-        }
-    }
-
-    fn stream_zstd(&mut self, input: &[u8], limit: usize) -> Result<Bytes, InflateError> {
-        let _ = self.zstd.reset(ResetDirective::SessionOnly);
-        let mut source = InBuffer { src: input, pos: 0 };
-        let mut output = Vec::new();
-        let mut step = vec![0; STREAM_STEP_BYTES];
-        loop {
-            let consumed = source.pos;
-            let mut target = OutBuffer::around(&mut step[..]);
-            let hint =
-                self.zstd.decompress_stream(&mut target, &mut source).map_err(|_error| InflateError::Malformed)?;
-            let written = target.pos();
-            if output.len() + written > limit {
-                return Err(InflateError::TooLarge { limit });
+            Ok(written) => Ok(self.finish(output, written)),
+            Err(code) if bound > limit && zstd_safe::get_error_name(code) == ZSTD_NO_SPACE => {
+                Err(InflateError::TooLarge { limit })
             }
-            output.extend_from_slice(&step[..written]);
-            // A hint of zero means a frame is complete and flushed; otherwise no progress means the input is cut short.
-            if hint == 0 && source.pos == input.len() {
-                return Ok(Bytes::from(output));
-            }
-            if written == 0 && source.pos == consumed {
-                return Err(InflateError::Malformed);
-            }
+            Err(_) => Err(InflateError::Malformed),
         }
     }
 
@@ -209,6 +196,10 @@ impl Inflater {
     }
 
     fn finish(&mut self, mut output: BytesMut, length: usize) -> Bytes {
+        if output.len() / 2 > length && output.len() > COPIED_FROM_BYTES {
+            // It was only known how long it could be.
+            return Bytes::copy_from_slice(&output[..length]);
+        }
         let keep = output.capacity() <= RECYCLED_BYTES_MAX;
         output.truncate(length);
         let output = output.freeze();
@@ -216,6 +207,91 @@ impl Inflater {
             self.recycled = output.clone();
         }
         output
+    }
+}
+
+/// Most bytes that `input` can be once inflated, at most `limit`: what room to have before it is. Nothing for a body that
+/// is not compressed. What a body says of itself need not be true; [`Inflater::inflate`] with this bound as its limit then
+/// says that it is too large.
+///
+/// # Errors
+/// [`InflateError::TooLarge`] where it says that it is larger than `limit`, [`InflateError::Malformed`] where it is nothing of
+/// that encoding.
+pub fn inflated_bytes_max(encoding: Encoding, input: &[u8], limit: usize) -> Result<usize, InflateError> {
+    match encoding {
+        Encoding::Identity if input.len() > limit => Err(InflateError::TooLarge { limit }),
+        Encoding::Identity => Ok(0),
+        Encoding::Gzip => {
+            if input.len() < GZIP_BYTES_MIN || !input.starts_with(&GZIP_MAGIC) {
+                return Err(InflateError::Malformed);
+            }
+            let most = input.len().saturating_mul(DEFLATE_EXPANSION_MAX);
+            if memchr::memmem::find(&input[GZIP_MAGIC.len()..], &GZIP_MAGIC).is_some() {
+                return Ok(most.min(limit));
+            }
+            match gzip_trailer_size(input) {
+                size if size > most => Err(InflateError::Malformed),
+                size if size > limit => Err(InflateError::TooLarge { limit }),
+                size => Ok(size),
+            }
+        }
+        Encoding::Zstd => Ok(zstd_bound(input, limit)?.min(limit)),
+    }
+}
+
+/// What the frames of `input` can become at most: what they declare, or their blocks at their largest.
+fn zstd_bound(input: &[u8], limit: usize) -> Result<usize, InflateError> {
+    let declared = zstd_safe::get_frame_content_size(input).map_err(|_error| InflateError::Malformed)?;
+    if declared.is_some_and(|size| usize::try_from(size).is_ok_and(|size| size > limit)) {
+        return Err(InflateError::TooLarge { limit });
+    }
+    let bound = zstd_safe::decompress_bound(input).map_err(|_error| InflateError::Malformed)?;
+    Ok(usize::try_from(bound).unwrap_or(usize::MAX))
+}
+
+/// Inflates a large body in slices, between which other tasks of the core run. Costs more than [`Inflater::inflate`] for
+/// each byte.
+///
+/// # Errors
+/// As [`Inflater::inflate`].
+pub async fn inflate_in_slices(
+    encoding: Encoding,
+    input: &Bytes,
+    output_bytes_max: usize,
+) -> Result<Bytes, InflateError> {
+    let source = input.clone().reader();
+    let mut decoder: Box<dyn std::io::Read> = match encoding {
+        Encoding::Identity => return Inflater::new().inflate(encoding, input, output_bytes_max),
+        Encoding::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Encoding::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(source).map_err(|_error| InflateError::Malformed)?;
+            // Cannot fail: it is within the library's range on every platform.
+            _ = decoder.window_log_max(ZSTD_SLICED_WINDOW_LOG_MAX);
+            Box::new(decoder)
+        }
+    };
+    // All of it at once: the room is there, and growing would need room for a copy. A little more, so that the reading of
+    // the end finds a place.
+    let mut output = Vec::with_capacity(output_bytes_max + END_BYTES);
+    loop {
+        // One byte more than allowed is asked for: getting it is what tells "just fits" from "too large".
+        let step = SLICE_BYTES.min(output_bytes_max - output.len() + 1);
+        let before = output.len();
+        let read = decoder.by_ref().take(u64::try_from(step).unwrap_or(u64::MAX)).read_to_end(&mut output);
+        if read.is_err() && encoding == Encoding::Zstd {
+            // Malformed, or in need of a larger window: without slices it needs none.
+            return Inflater::new().inflate(encoding, input, output_bytes_max);
+        }
+        read.map_err(|_error| InflateError::Malformed)?;
+        if output.len() > output_bytes_max {
+            return Err(InflateError::TooLarge { limit: output_bytes_max });
+        }
+        if output.len() == before {
+            output.shrink_to_fit();
+            return Ok(output.into());
+        }
+        yield_now().await;
     }
 }
 

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tailwater_net::acceptor::Acceptor;
 use tailwater_net::server::{
-    ConnectionCounts, LargeLane, Limits, ListenerKind, MemoryBounds, Protocol, ReceiveMemory, Reply, Request, Server, Service,
+    ConnectionCounts, LargeLane, Limits, ListenerKind, MemoryBounds, Protocol, ReceiveMemory, Reply, Request, Server,
+    Service,
 };
 use tailwater_runtime::Backend;
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, spawn, start};

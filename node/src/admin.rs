@@ -15,17 +15,23 @@ use crate::explain;
 use crate::metrics::{Exposition, Facts, PipelineFacts, expose};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
+use async_channel::{Sender, bounded};
 use bytes::Bytes;
-use http::header::ACCEPT;
+use futures_util::future::select;
+use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tailwater_config::Config;
-use tailwater_net::server::{Limits, ListenerKind, Protocol, Reply, Request, Server, Service, serve};
+use tailwater_net::server::{
+    LargeLane, Limits, ListenerKind, MemoryBounds, Protocol, ReceiveMemory, Reply, Request, Server, Service, serve,
+};
 use tailwater_runtime::Backend;
 use tailwater_runtime::executor::{spawn, task_panics, timeout};
 use tailwater_runtime::net::{SharedPort, TcpListener, TcpStream};
@@ -36,6 +42,10 @@ const LIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTIONS_MAX: usize = 64;
 /// Nothing here has a body.
 const REQUEST_BYTES_MAX: usize = 1024;
+/// What the requests of all its connections may take: each a head.
+const MEMORY_BYTES: usize = 16 << 20;
+/// How long a connection may be silent before its first request, or over a head that it has begun.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -52,13 +62,17 @@ pub struct State {
     backend: Backend,
     ready: Arc<AtomicBool>,
     started_unix_seconds: f64,
+    /// Whether only this machine reaches the endpoint.
+    is_loopback: bool,
 }
 
 impl State {
     /// The state of a node that starts now.
     pub fn new(cores: Cores, reloader: Rc<Reloader>, backend: Backend, ready: Arc<AtomicBool>) -> Self {
         let started = Duration::from_nanos(tailwater_runtime::clock::unix_nanos());
-        Self { cores, reloader, backend, ready, started_unix_seconds: started.as_secs_f64() }
+        let endpoint = reloader.state().config.admin.endpoint;
+        let is_loopback = endpoint.is_some_and(|endpoint| endpoint.ip().is_loopback());
+        Self { cores, reloader, backend, ready, started_unix_seconds: started.as_secs_f64(), is_loopback }
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> Reply {
@@ -149,11 +163,23 @@ fn not_live(answered: usize, cores: usize) -> Reply {
 }
 
 impl Service for State {
-    fn accept_head(&self, protocol: Protocol, method: &Method, path: &str, _: &HeaderMap) -> Result<(), Box<Reply>> {
+    fn accept_head(
+        &self,
+        protocol: Protocol,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(), Box<Reply>> {
         let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS].contains(&path)
             || path.starts_with(TRACES);
         if protocol == Protocol::Grpc || !(to_read || path == RELOAD) {
             return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))));
+        }
+        if path == RELOAD
+            && let Some(reason) = foreign(headers, self.is_loopback)
+        {
+            let text = format!("{reason}\n");
+            return Err(Box::new(Reply::http(StatusCode::FORBIDDEN, TEXT, text.into())));
         }
         if path == RELOAD && method != Method::POST {
             let text = Bytes::from_static(b"use POST\n");
@@ -184,6 +210,28 @@ impl Service for State {
     }
 }
 
+/// Why a request that changes something is refused, if a browser sent it for a page of somebody else: a page may send to
+/// addresses that only its reader's machine reaches, and a name may be made to point there after the page was loaded.
+fn foreign(headers: &HeaderMap, is_loopback: bool) -> Option<&'static str> {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let host = text(HOST);
+    let name =
+        host.map(|host| host.rsplit_once(':').map_or(host, |(name, port)| if is_port(port) { name } else { host }));
+    let is_address = |name: &str| name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let is_named = name.is_some_and(|name| !name.eq_ignore_ascii_case("localhost") && !is_address(name));
+    // What is no browser says nothing of an origin, and may know a node of a network by its name.
+    if is_named && (is_loopback || headers.contains_key(ORIGIN)) {
+        return Some("the Host header is a name: what changes something is asked for by address, or as localhost");
+    }
+    let of_page = text(ORIGIN)?;
+    let own = of_page.split_once("://").map(|(_, authority)| authority);
+    (own != host).then_some("the Origin header is of another page")
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Opens the endpoint on this thread, if one is configured. Returns its address.
 pub fn open(config: &Config, state: State) -> Result<Option<SocketAddr>, String> {
     let Some(endpoint) = config.admin.endpoint else { return Ok(None) };
@@ -193,26 +241,77 @@ pub fn open(config: &Config, state: State) -> Result<Option<SocketAddr>, String>
     let limits = Limits {
         connections_max: CONNECTIONS_MAX,
         request_bytes_max: REQUEST_BYTES_MAX,
-        ..sockets::limits(&tailwater_config::Limits::default(), 1, REQUEST_BYTES_MAX)
+        handshake_timeout: HEAD_TIMEOUT,
+        first_request_timeout: HEAD_TIMEOUT,
+        ..sockets::limits(&tailwater_config::Limits::default(), 1)
     };
-    let server = Server::new(state, limits);
+    let memory = ReceiveMemory::new(MemoryBounds::divide(MEMORY_BYTES), LargeLane::new());
+    let server = Server::new(state, limits, memory);
     spawn(accept(server, listener));
     Ok(Some(address))
 }
 
+/// Accepts. Where there are too many connections the oldest goes: whoever opens them and is silent must not keep out the
+/// probes that decide whether this process lives.
 async fn accept(server: Rc<Server<State>>, listener: TcpListener) {
+    let mut open: VecDeque<Sender<()>> = VecDeque::new();
     loop {
         match listener.accept().await {
-            Ok(accepted) if server.stats().open.get() < CONNECTIONS_MAX as u64 => {
-                if let Ok(stream) = TcpStream::adopt(accepted.stream) {
-                    spawn(serve(server.clone(), stream, accepted.peer, ListenerKind::Http));
+            Ok(accepted) => {
+                open.retain(|connection| !connection.is_closed());
+                if open.len() >= CONNECTIONS_MAX
+                    && let Some(oldest) = open.pop_front()
+                {
+                    tracing::warn!("too many connections to the admin endpoint; the oldest is closed");
+                    oldest.close();
                 }
+                let Ok(stream) = TcpStream::adopt(accepted.stream) else { continue };
+                let (connection, evicted) = bounded(1);
+                open.push_back(connection);
+                let server = server.clone();
+                spawn(async move {
+                    let serving = pin!(serve(server, stream, accepted.peer, ListenerKind::Http));
+                    // Closing is the signal; nothing is ever sent. The end of this task closes the other side.
+                    select(serving, pin!(evicted.recv())).await;
+                });
             }
-            Ok(_) => tracing::warn!("too many connections to the admin endpoint; one was closed"),
             Err(error) => {
                 tracing::warn!(%error, "the admin endpoint can't accept a connection");
                 tailwater_runtime::executor::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_something_is_not_for_pages_of_others() {
+        let asked = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            foreign(&headers, true)
+        };
+        for host in ["127.0.0.1:8898", "localhost:8898", "localhost", "[::1]:8898", "10.0.0.7"] {
+            assert_eq!(asked(host, None), None, "{host}");
+        }
+        assert_eq!(asked("localhost:8898", Some("http://localhost:8898")), None);
+        for (host, origin) in [
+            ("evil.example:8898", None),
+            ("evil.example", Some("http://evil.example")),
+            ("127.0.0.1:8898", Some("http://evil.example")),
+            ("127.0.0.1:8898", Some("http://127.0.0.1:1")),
+            ("127.0.0.1:8898", Some("null")),
+        ] {
+            assert!(asked(host, origin).is_some(), "{host} {origin:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "tailwater-0.tailwater:8898".parse().unwrap());
+        assert_eq!(foreign(&headers, false), None, "a cluster knows its nodes by name");
     }
 }

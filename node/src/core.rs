@@ -13,6 +13,7 @@ use crate::control::{Change, Control, Explained, ExporterSnapshot, LogSnapshot, 
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
+use bytes::Bytes;
 use log::{CoreLog, Payload};
 use port::CoreEnvironment;
 use std::cell::{Cell, RefCell};
@@ -24,6 +25,7 @@ use tailwater_engine::host::ExportFate;
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::shard::{Shard, TICK};
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
+use tailwater_net::server::ReceiveMemory;
 use tailwater_proto::consistent::to_float;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn, timeout, yield_now};
@@ -79,6 +81,8 @@ pub struct Core {
     limit_demands: RefCell<Vec<Vec<u64>>>,
     /// Origin of the engine's time, monotonic nanoseconds; the same for all cores.
     origin: Cell<u64>,
+    /// Memory for requests, shared with the receivers.
+    memory: Rc<ReceiveMemory>,
     /// Set while a former run's log is read: nothing is judged before all of it is there.
     is_replaying: Cell<bool>,
     /// Since when senders were held back without a pause.
@@ -117,7 +121,7 @@ impl Core {
         outbox: Outbox,
         mesh: MeshPort<Message>,
         log: Option<Rc<CoreLog>>,
-        origin: u64,
+        (origin, memory): (u64, Rc<ReceiveMemory>),
         settings: Settings,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -130,6 +134,7 @@ impl Core {
             for_owners: RefCell::default(),
             limit_demands: RefCell::default(),
             origin: Cell::new(origin),
+            memory,
             is_replaying: Cell::new(false),
             pressed_since: Cell::new(None),
             is_closed: Cell::new(false),
@@ -311,6 +316,9 @@ impl Core {
             Payload::Traces(scanned) => self.admit_spans(scanned, origin, arrived),
             Payload::Forward(signal, body, items) => {
                 let unit = origin.unit(0);
+                // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that
+                // other requests are to be received in.
+                let body = Bytes::copy_from_slice(&body);
                 self.with_shard(|shard, _, outbox| shard.forward(signal, body, items, unit, outbox));
                 Vec::new()
             }

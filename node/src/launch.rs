@@ -25,6 +25,7 @@ use tailwater_engine::log::lane::{Lane, LanePlan};
 use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
 use tailwater_runtime::files::Directory;
 use tailwater_runtime::mesh::{Mesh, MeshPort};
@@ -61,12 +62,13 @@ pub fn launch(
     let shared = Arc::new(config.clone());
     let (addresses, ports) = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(addresses, shards);
+    let lane = LargeLane::new();
     let mut handles = Vec::with_capacity(shards);
     for (((number, seats), listeners), core) in
         seats.into_iter().enumerate().zip(listeners).zip(&blueprint.placement.cores)
     {
         let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
-        let place = Place { seats, config: shared.clone(), shards, listeners };
+        let place = Place { seats, config: shared.clone(), shards, listeners, lane: lane.clone() };
         handles.push(start(options, move || place.run()).map_err(|error| error.to_string())?);
     }
     let rules = pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.rules.clone())).collect();
@@ -121,6 +123,8 @@ struct Place {
     config: Arc<Config>,
     shards: usize,
     listeners: CoreListeners,
+    /// For requests that are too large for a core's memory.
+    lane: LargeLane,
 }
 
 /// All that one pipeline's core needs.
@@ -198,10 +202,12 @@ fn log_seats(
 impl Place {
     async fn run(self) -> Result<(), String> {
         let (ended, wait) = bounded(1);
+        let receive_bytes = usize::try_from(self.config.memory.receive_bytes_max).unwrap_or(usize::MAX) / self.shards;
+        let memory = ReceiveMemory::new(MemoryBounds::divide(receive_bytes), self.lane);
         let mut cores = Vec::with_capacity(self.seats.len());
         let mut built = Vec::with_capacity(self.seats.len());
         for seat in self.seats {
-            built.push(seat.core().await?);
+            built.push(seat.core(&memory).await?);
         }
         // From here to the first replay nothing is awaited: another executor may replay already, and a core that takes its
         // spans without the verdicts of the last run, or judges them before all have come, judges a part of a trace.
@@ -221,7 +227,7 @@ impl Place {
         }
         let cores: Rc<[Rc<Core>]> = cores.into();
         let port = |ack| CorePort { cores: cores.clone(), ack };
-        let mut receivers = self.listeners.open(&self.config, self.shards, port)?;
+        let mut receivers = self.listeners.open(&self.config, self.shards, &memory, port)?;
         for core in &*cores {
             // The first has them; the others are open as soon as it is.
             core.set_receivers(std::mem::take(&mut receivers));
@@ -234,7 +240,7 @@ impl Place {
 
 impl Seat {
     /// The core, not at work yet; what it is to obey, and what it has to read of the last run's log.
-    async fn core(self) -> Result<(Rc<Core>, Receiver<Control>, Option<Share>), String> {
+    async fn core(self, memory: &Rc<ReceiveMemory>) -> Result<(Rc<Core>, Receiver<Control>, Option<Share>), String> {
         let shards = usize::from(self.plan.shards);
         let mut exporters = Vec::new();
         for settings in &self.config.exporters.otlp {
@@ -259,7 +265,7 @@ impl Seat {
             let names = shard.rules().policy_names().map(String::from);
             log.lane.borrow_mut().journal().set_names(names);
         }
-        let core = Core::new(self.index, shard, outbox, self.mesh, log, self.origin, settings);
+        let core = Core::new(self.index, shard, outbox, self.mesh, log, (self.origin, Rc::clone(memory)), settings);
         Ok((core, self.control, share))
     }
 }

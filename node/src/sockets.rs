@@ -10,7 +10,7 @@ use tailwater_config::{Ack, Config, Receiver};
 use tailwater_connectors::otlp::receiver::OtlpReceiver;
 use tailwater_connectors::otlp::{SIGNALS, grpc_path};
 use tailwater_net::acceptor::Acceptor;
-use tailwater_net::server::{Limits, ListenerKind, Server};
+use tailwater_net::server::{Limits, ListenerKind, ReceiveMemory, Server};
 use tailwater_runtime::executor::spawn;
 use tailwater_runtime::net::{PortHold, SharedPort, TcpListener};
 
@@ -89,11 +89,13 @@ impl CoreListeners {
         pairs.map(|(grpc, http)| Self { addresses, grpc, http }).collect()
     }
 
-    /// Opens the listeners on this core and begins to accept. `port` makes the core's port, one a receiver.
+    /// Opens the listeners on this core and begins to accept. All of them share `memory`. `port` makes the core's port, one a
+    /// receiver.
     pub fn open(
         self,
         config: &Config,
         shards: usize,
+        memory: &Rc<ReceiveMemory>,
         port: impl Fn(Ack) -> CorePort,
     ) -> Result<Vec<OpenReceiver>, String> {
         let mut open = Vec::new();
@@ -108,7 +110,7 @@ impl CoreListeners {
                 .map_err(|error| format!("cannot listen on {address}: {error}"))?;
             let request_bytes_max = size(settings.limits.request_bytes_max);
             let service = OtlpReceiver::new(port(settings.ack), config.receivers.signals, request_bytes_max);
-            let server = Server::new(service, limits(&settings.limits, shards, size(config.memory.receive_bytes_max)));
+            let server = Server::new(service, limits(&settings.limits, shards), Rc::clone(memory));
             server.health().set_services(SIGNALS.map(|signal| service_name(grpc_path(signal))));
             server.health().set_serving(true);
             spawn(acceptor.run(vec![(listener, kind)], server.clone()));
@@ -123,24 +125,17 @@ fn service_name(path: &str) -> String {
     path.trim_start_matches('/').split('/').next().unwrap_or_default().to_string()
 }
 
-/// gRPC and HTTP.
-const RECEIVERS: usize = 2;
-
-/// A receiver's limits for one of `shards` cores. The receivers share the node's bound for receiving equally, and in
-/// each of them bodies and windows do.
-pub fn limits(settings: &tailwater_config::Limits, shards: usize, receive_bytes_max: usize) -> Limits {
-    let each = receive_bytes_max / shards.max(1) / RECEIVERS / 2;
+/// A receiver's limits for one of `shards` cores.
+pub fn limits(settings: &tailwater_config::Limits, shards: usize) -> Limits {
     let optional = |duration: Duration| (!duration.is_zero()).then_some(duration);
     Limits {
         connections_max: size(settings.connections_max).div_ceil(shards.max(1)),
         streams_per_connection_max: bound(settings.streams_per_connection_max),
         connection_window_bytes: bound(settings.connection_window_bytes),
         stream_window_bytes: bound(settings.stream_window_bytes),
-        window_bytes_max: each,
         frame_bytes_max: bound(settings.frame_bytes_max),
         header_list_bytes_max: bound(settings.header_list_bytes_max),
         request_bytes_max: size(settings.request_bytes_max),
-        body_bytes_in_flight_max: each,
         handshake_timeout: settings.handshake_timeout,
         first_request_timeout: settings.first_request_timeout,
         idle_timeout: optional(settings.idle_timeout).unwrap_or(Duration::MAX),

@@ -131,7 +131,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "memory.receive_bytes_max",
         Kind::Bytes { min: 0, max: 1024 * GIB },
         |d| Slot::Count(&mut d.config.memory.receive_bytes_max),
-        "Most bytes of request bodies in flight on the node, as received and decompressed together. At the bound sockets are not read. `0` takes an eighth of `memory.bytes_max`, at least two of the largest requests.",
+        "Most bytes of requests in flight on the node: as received, decompressed, and as read until they are logged and handed over. A request for which there is no room waits before it is read; where too many wait, the next is refused with a delay. Each core has an equal part; a request larger than half of it passes beside it, one at a time (`request_bytes_max` of the receivers). `0` takes an eighth of `memory.bytes_max`.",
     )
     .default("an eighth of memory.bytes_max"),
     Key::<Draft>::new(

@@ -88,7 +88,6 @@ fn checks_across_keys_are_made() {
     for (flags, cause) in [
         (vec![("otlp.grpc.enabled", "false"), ("otlp.http.enabled", "false")], "no receiver is enabled"),
         (vec![("admin.endpoint", "127.0.0.1:4317")], "takes the same port as otlp.grpc.endpoint"),
-        (vec![("memory.receive_bytes_max", "1MiB")], "the largest request would never fit"),
         (vec![endpoint, ("exporters.otlp.batch.bytes_max", "1GiB")], "one full request would not fit the queue"),
         (vec![endpoint, ("exporters.otlp.retry.initial_interval", "1m")], "is longer than retry.max_interval"),
         (vec![("exporters.otlp.timeout", "1s")], "an exporter without an endpoint"),

@@ -163,6 +163,18 @@ impl Arena {
             Some(current) if self.has_room(current, needed) => current,
             _ => self.open(needed, envelopes.bytes())?,
         };
+        let marked = self.current == Some(number) && envelopes.held_in(scope, self.epoch);
+        if !marked {
+            self.trim(envelopes.bytes());
+        }
+        if !marked && self.bytes + self.charged + envelopes.bytes() > self.bytes_max {
+            // The chunk has room and the bound has none: resources and scopes grow beside the chunks. One opened just now
+            // for a large span is empty and goes again.
+            if self.chunks[number as usize].live == 0 {
+                self.empty(number, envelopes);
+            }
+            return Err(ArenaFull);
+        }
         let chunk = &mut self.chunks[number as usize];
         // Offsets fit: a chunk is at most as large as the largest span and header.
         let offset = u32::try_from(chunk.data.len()).map_err(|_| ArenaFull)?;
@@ -177,7 +189,6 @@ impl Arena {
         chunk.data.extend_from_slice(&header);
         chunk.data.extend_from_slice(bytes);
         chunk.live += 1;
-        let marked = self.current == Some(number) && envelopes.held_in(scope, self.epoch);
         if !marked {
             chunk.scopes.push(scope);
             envelopes.hold(scope);
@@ -197,6 +208,9 @@ impl Arena {
     fn open(&mut self, needed: usize, envelope_bytes: usize) -> Result<u32, ArenaFull> {
         let large = needed > self.chunk_bytes / 2;
         let size = if large { needed } else { self.chunk_bytes };
+        if large {
+            self.trim(size + envelope_bytes);
+        }
         if self.bytes + size + envelope_bytes + self.charged > self.bytes_max {
             return Err(ArenaFull);
         }
@@ -216,6 +230,15 @@ impl Arena {
             self.epoch = self.epoch.wrapping_add(1).max(1);
         }
         Ok(number)
+    }
+
+    /// Gives up chunks kept for later where they, with `more`, would pass the bound.
+    fn trim(&mut self, more: usize) {
+        while !self.spare.is_empty()
+            && self.bytes + self.charged + more + self.spare.len() * self.chunk_bytes > self.bytes_max
+        {
+            self.spare.pop();
+        }
     }
 
     /// The fragment before `reference` in its trace's list, newest first.
@@ -335,6 +358,24 @@ mod tests {
         let mut envelopes = table();
         envelopes.intern(b"", b"");
         envelopes.bytes()
+    }
+
+    #[test]
+    fn ever_new_resources_find_the_bound_though_the_chunk_has_room() {
+        let mut envelopes = table();
+        let mut arena = Arena::new(4096, 1024);
+        let mut kept = 0;
+        // Without the check of the bound in `append` all of them fit into the first chunk.
+        for number in 0_u8..30 {
+            let scope = envelopes.intern(&[number; 500], b"");
+            kept += usize::from(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 2], &mut envelopes).is_ok());
+            envelopes.release(scope);
+            assert!(arena.bytes() + envelopes.bytes() <= 4096);
+        }
+        assert!((4..7).contains(&kept), "{kept}");
+        let scope = envelopes.intern(b"", b"");
+        assert!(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 700], &mut envelopes).is_err());
+        assert!(arena.bytes() <= 1024, "the chunk of the large span went again");
     }
 
     #[test]

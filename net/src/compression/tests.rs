@@ -3,6 +3,8 @@
 use super::*;
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write as _;
+use tailwater_runtime::Backend;
+use tailwater_runtime::executor::{ExecutorOptions, start};
 
 const LIMIT: usize = 1 << 20;
 
@@ -140,12 +142,62 @@ fn garbage_never_panics_and_flipped_bits_are_noticed() {
 }
 
 #[test]
-fn a_zstd_frame_that_asks_for_a_huge_window_is_refused() {
+fn a_zstd_frame_that_asks_for_a_huge_window_gets_none() {
     // Magic number, a header without content size, window descriptor, then an empty last raw block (RFC 8878, 3.1.1).
     let frame = |window_log: u8| vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, (window_log - 10) << 3, 0x01, 0x00, 0x00];
-    assert_eq!(inflate(Encoding::Zstd, frame(27)).unwrap(), "");
-    assert_eq!(inflate(Encoding::Zstd, frame(28)), Err(InflateError::Malformed));
-    assert_eq!(inflate(Encoding::Zstd, frame(31)), Err(InflateError::Malformed));
+    let mut inflater = Inflater::new();
+    let empty = inflater.zstd.sizeof();
+    for window_log in [20, 27, 31] {
+        assert_eq!(inflater.inflate(Encoding::Zstd, &frame(window_log).into(), LIMIT).unwrap(), "");
+    }
+    let long = zstd::stream::encode_all(&text(LIMIT)[..], 19).unwrap();
+    assert_eq!(inflater.inflate(Encoding::Zstd, &long.into(), LIMIT).unwrap(), text(LIMIT));
+    // A decoder of streams would keep its window, up to 2 GiB of it.
+    assert_eq!(inflater.zstd.sizeof(), empty);
+}
+
+#[test]
+fn the_room_asked_for_is_what_it_takes() {
+    for length in [0, 1, 70_000, LIMIT] {
+        let input = text(length);
+        for (encoding, packed) in [
+            (Encoding::Gzip, gzip(&input)),
+            (Encoding::Gzip, [gzip(&input[..length / 2]), gzip(&input[length / 2..])].concat()),
+            (Encoding::Zstd, zstd::bulk::compress(&input, 3).unwrap()),
+            (Encoding::Zstd, zstd::stream::encode_all(&input[..], 3).unwrap()),
+        ] {
+            let room = inflated_bytes_max(encoding, &packed, LIMIT).unwrap();
+            assert!((length..=LIMIT).contains(&room), "{encoding:?} of {length}: {room}");
+            assert_eq!(Inflater::new().inflate(encoding, &packed.into(), room).unwrap(), input);
+        }
+    }
+    let declared = zstd::bulk::compress(&text(70_000), 3).unwrap();
+    assert_eq!(inflated_bytes_max(Encoding::Zstd, &declared, LIMIT), Ok(70_000));
+    let beyond = inflated_bytes_max(Encoding::Gzip, &gzip(&text(LIMIT + 1)), LIMIT);
+    assert_eq!(beyond, Err(InflateError::TooLarge { limit: LIMIT }));
+    assert_eq!(inflated_bytes_max(Encoding::Identity, b"as it is", LIMIT), Ok(0));
+}
+
+#[test]
+fn slices_make_the_same_of_a_body_as_one_go() {
+    let options = ExecutorOptions { name: "slices".into(), core: None, backend: Backend::Epoll };
+    let sliced = start(options, || async {
+        let large = text(5 << 20);
+        for (encoding, packed) in [
+            (Encoding::Gzip, gzip(&large)),
+            (Encoding::Gzip, [gzip(&large[..99]), gzip(&large[99..])].concat()),
+            (Encoding::Zstd, zstd::bulk::compress(&large, 3).unwrap()),
+            (Encoding::Zstd, zstd::stream::encode_all(&large[..], 3).unwrap()),
+        ] {
+            let packed = Bytes::from(packed);
+            assert_eq!(inflate_in_slices(encoding, &packed, large.len()).await.unwrap(), large, "{encoding:?}");
+            let less = inflate_in_slices(encoding, &packed, large.len() - 1).await;
+            assert_eq!(less, Err(InflateError::TooLarge { limit: large.len() - 1 }), "{encoding:?}");
+            let cut = inflate_in_slices(encoding, &packed.slice(..packed.len() / 2), large.len()).await;
+            assert_eq!(cut, Err(InflateError::Malformed), "{encoding:?}");
+        }
+    });
+    sliced.unwrap().join().unwrap();
 }
 
 #[test]

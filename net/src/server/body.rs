@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -165,7 +166,7 @@ impl Source for Incoming {
         loop {
             match ready!(Pin::new(&mut *self).poll_frame(context)) {
                 None => return Poll::Ready(None),
-                Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Abandoned))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(body_error(&error)))),
                 Some(Ok(frame)) => {
                     // Trailers carry nothing for us.
                     if let Ok(data) = frame.into_data() {
@@ -184,6 +185,17 @@ impl Source for Incoming {
 
     fn release(&mut self, _bytes: usize) {
         // HTTP/1.1 has no windows: not reading is the back-pressure.
+    }
+}
+
+/// Whether the peer is gone, or has framed its chunks in a way that nobody reads.
+fn body_error(error: &hyper::Error) -> BodyError {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            BodyError::Malformed("the chunks are not framed as RFC 9112 has it")
+        }
+        _ => BodyError::Abandoned,
     }
 }
 

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
@@ -54,6 +55,9 @@ where
         let (server, under_way, holdings) = (Rc::clone(server), requests.begin(), Rc::clone(&holdings));
         async move {
             let _under_way = under_way;
+            if let Some((code, words)) = faulty_head(&request) {
+                return Ok(said(code, words).map(Full::new));
+            }
             if head_bytes(&request) > head_bytes_max {
                 return Ok(empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).map(Full::new));
             }
@@ -135,6 +139,32 @@ async fn answer<S: Service>(
         Ok(None) => Err(io::ErrorKind::ConnectionAborted.into()),
         Err(_panic) => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
     }
+}
+
+/// What of a head is not as HTTP/1.1 has it. The answer closes the connection: what follows cannot be trusted.
+fn faulty_head<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+    let headers = request.headers();
+    // RFC 9112, 3.2: exactly one.
+    let hosts = headers.get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Some((StatusCode::BAD_REQUEST, "a request has one Host header\n"));
+    }
+    // RFC 9112, 6.1: a coding that is not understood is answered with 501.
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(first) = codings.next()
+        && (codings.next().is_some() || !first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Some((StatusCode::NOT_IMPLEMENTED, "the only transfer coding here is chunked\n"));
+    }
+    None
+}
+
+fn said(code: StatusCode, words: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(words.as_bytes()));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The size of a head as HTTP/2 counts it (RFC 9113, 10.5.1): names and values and 32 for each field.

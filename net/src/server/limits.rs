@@ -52,7 +52,7 @@ impl Default for Limits {
         Self {
             connections_max: 4096,
             streams_per_connection_max: 128,
-            connection_window_bytes: 4 << 20,
+            connection_window_bytes: 1 << 20,
             stream_window_bytes: 256 << 10,
             frame_bytes_max: 1 << 20,
             header_list_bytes_max: 16 << 10,

@@ -78,7 +78,19 @@ pub(super) struct Watchdog {
     bytes_read: u64,
     bytes_changed_at: Instant,
     asked_at: Option<Instant>,
+    /// Whether bytes between requests are the beginning of a head, as in HTTP/1.1.
+    bytes_are_heads: bool,
+    /// The bytes that had been read when the last request ended, and since when there are more.
+    head: Head,
     alarm: Alarm,
+}
+
+/// A head that comes byte by byte has no longer than the first one had.
+#[derive(Debug, Default)]
+struct Head {
+    seen: u64,
+    bytes_before: u64,
+    begun_at: Option<Instant>,
 }
 
 /// The parts of [`Limits`] that concern the watchdog.
@@ -111,6 +123,8 @@ impl Watchdog {
             leaving_since: None,
             bytes_changed_at: now,
             asked_at: None,
+            bytes_are_heads: false,
+            head: Head::default(),
             alarm: Alarm::after(Duration::ZERO),
         };
         requests.quiet_since.set(now);
@@ -121,6 +135,7 @@ impl Watchdog {
     /// Never asks for a sign of life: the protocol has no way to.
     pub(super) fn without_keepalive(mut self) -> Self {
         self.limits.keepalive_interval = None;
+        self.bytes_are_heads = true;
         self
     }
 
@@ -139,6 +154,7 @@ impl Watchdog {
 
     /// Ready when something has to be done.
     pub(super) fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<Due> {
+        self.note_head();
         while self.alarm.poll_expired(context).is_ready() {
             let now = Instant::now();
             let due = self.due(now);
@@ -148,6 +164,22 @@ impl Watchdog {
             }
         }
         Poll::Pending
+    }
+
+    /// Looks whether a further head has begun to come. Called whenever the connection has been polled, so that it costs a
+    /// request two comparisons.
+    fn note_head(&mut self) {
+        if !self.bytes_are_heads || self.requests.seen.get() == 0 {
+            return;
+        }
+        let read = self.activity.bytes_read();
+        if self.requests.open() > 0 || self.head.seen != self.requests.seen.get() {
+            self.head = Head { seen: self.requests.seen.get(), bytes_before: read, begun_at: None };
+        } else if self.head.begun_at.is_none() && read > self.head.bytes_before {
+            let now = Instant::now();
+            self.head.begun_at = Some(now);
+            self.rearm(now);
+        }
     }
 
     fn due(&mut self, now: Instant) -> Option<Due> {
@@ -184,6 +216,9 @@ impl Watchdog {
     fn quiet_deadline(&self) -> Option<(Instant, Due)> {
         if self.requests.open() > 0 {
             return None;
+        }
+        if let Some(begun) = self.head.begun_at {
+            return Some((begun + self.limits.first_request, Due::FirstRequest));
         }
         let (limit, due) = if self.requests.seen.get() == 0 {
             (self.limits.first_request, Due::FirstRequest)

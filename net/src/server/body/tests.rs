@@ -1,8 +1,8 @@
 //! Assembly from scripted chunks: cuts everywhere, limits, copies, memory held on an announcement.
 
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::future::ready;
+use std::pin::pin;
 use std::task::Waker;
 
 use super::super::memory::{LargeLane, MemoryBounds, ReceiveMemory};

@@ -16,7 +16,8 @@ use tailwater_runtime::net::{SharedPort, TcpListener};
 
 use crate::acceptor::Acceptor;
 use crate::server::{
-    ConnectionCounts, LargeLane, Limits, ListenerKind, MemoryBounds, Protocol, ReceiveMemory, Reply, Request, Server, Service,
+    ConnectionCounts, LargeLane, Limits, ListenerKind, MemoryBounds, Protocol, ReceiveMemory, Reply, Request, Server,
+    Service,
 };
 use crate::status::{Code, GrpcStatus};
 

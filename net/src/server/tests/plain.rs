@@ -1,6 +1,6 @@
 //! Plain HTTP over HTTP/1.1 and HTTP/2: bodies, refusals, keep-alive.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use super::harness::*;
@@ -137,5 +137,45 @@ fn http2_serves_plain_requests_and_grpc_on_either_port() {
         });
         let counts = server.counts();
         assert_eq!((counts.requests_http, counts.requests_grpc), (4, 2));
+    }
+}
+
+#[test]
+fn what_http1_does_not_allow_has_its_answer() {
+    for backend in BACKENDS {
+        let limits = Limits { first_request_timeout: Duration::from_millis(300), ..Limits::default() };
+        let server = TestServer::start(backend, limits);
+        let ask = |head: &str, rest: &str| exchange(server.http, format!("{POST}{head}\r\n\r\n{rest}").as_bytes());
+        for (head, rest, code) in [
+            ("", "", "400"),
+            ("\r\nhost: a\r\nhost: b", "", "400"),
+            ("\r\nhost: a\r\ntransfer-encoding: gzip, chunked", "0\r\n\r\n", "501"),
+            ("\r\nhost: a\r\ntransfer-encoding: chunked", "zz\r\nabc\r\n0\r\n\r\n", "400"),
+            ("\r\nhost: a\r\ntransfer-encoding: chunked", "3\r\nabcdef\r\n0\r\n\r\n", "400"),
+        ] {
+            let answer = ask(head, rest);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{backend} {head} {rest:?}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_second_head_has_no_longer_than_the_first() {
+    for backend in BACKENDS {
+        let limits = Limits { first_request_timeout: Duration::from_millis(300), ..Limits::default() };
+        let server = TestServer::start(backend, limits);
+        let mut stream = connect(server.http);
+        let keep = "POST /echo HTTP/1.1\r\ncontent-type: application/x-protobuf";
+        stream.write_all(&request(keep, b"one")).unwrap();
+        let mut received = Vec::new();
+        while !received.ends_with(b"identity:one") {
+            let mut part = [0; 1];
+            stream.read_exact(&mut part).unwrap();
+            received.extend_from_slice(&part);
+        }
+        stream.write_all(b"P").unwrap();
+        // Without `note_head` this would take as long as an idle connection may be open, minutes.
+        assert_eq!(read_to_end(&mut stream), b"");
+        server.wait_for("the slow head", |counts| counts.first_request_timeouts == 1);
     }
 }
