@@ -91,6 +91,9 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
         let remedy = "raise it, or lower otlp.grpc.request_bytes_max and otlp.http.request_bytes_max";
         checks.refuse("memory.receive_bytes_max", value, "the largest request would never fit", remedy);
     }
+    if memory.span_bytes_max == 0 {
+        memory.span_bytes_max = largest;
+    }
 }
 
 fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
