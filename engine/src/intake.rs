@@ -415,3 +415,6 @@ impl TraceVisitor for Walk<'_> {
         self.fault = self.fault.or(Some(fault));
     }
 }
+
+#[cfg(test)]
+mod tests;
