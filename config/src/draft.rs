@@ -43,7 +43,7 @@ impl Draft {
     pub(crate) fn native() -> Self {
         let config = Config {
             // Zero: worked out from the machine when nothing is written.
-            memory: Memory { bytes_max: 0, receive_bytes_max: 0 },
+            memory: Memory { bytes_max: 0, receive_bytes_max: 0, span_bytes_max: 0 },
             wal: Wal { buffer_bytes_max: 0, ..Wal::default() },
             ..Config::default()
         };

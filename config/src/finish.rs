@@ -85,6 +85,9 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     if memory.receive_bytes_max == 0 {
         memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(RECEIVE_BYTES_DEFAULT_MIN);
     }
+    if memory.span_bytes_max == 0 {
+        memory.span_bytes_max = largest;
+    }
 }
 
 fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {

@@ -318,11 +318,13 @@ pub struct Memory {
     /// Most bytes of request bodies in flight, received and decompressed together, on the node. Set by `load` to a
     /// share of `bytes_max` when not configured.
     pub receive_bytes_max: u64,
+    /// Largest span that is taken. Set by `load` to the largest request when not configured.
+    pub span_bytes_max: u64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { bytes_max: GIB, receive_bytes_max: 128 * MIB }
+        Self { bytes_max: GIB, receive_bytes_max: 128 * MIB, span_bytes_max: 64 * MIB }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The first stage: a trace request's bytes become span records, sorted by the shard that owns their trace. The
-//! policy leaves on attributes are evaluated here, while the bytes are hot. Nothing is accepted of a request
-//! whose structure is broken; a bad span costs only itself.
+//! policy leaves on attributes are evaluated here, while the bytes are hot. A bad span costs only itself, a bad resource or
+//! scope the spans under it; nothing is accepted of a request that is cut short.
 
 pub mod weight;
 
@@ -14,7 +14,10 @@ use crate::vocabulary::{
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
+use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::check::{Fault, KeyValue};
+use tailwater_proto::otlp::mend::mended;
+use tailwater_proto::otlp::refusal::{Cause, Refusals};
 use tailwater_proto::otlp::scan::{SpanFacts, SpanFault, TraceVisitor, traces};
 use tailwater_proto::tracestate::{self, SamplingState};
 use thiserror::Error;
@@ -37,10 +40,14 @@ pub struct Scanned {
     pub batches: Vec<(ShardIndex, SpanBatch)>,
     /// Spans in `batches`.
     pub accepted: u32,
-    /// Spans with a fault of their own.
+    /// Spans with a fault of their own. They have their places among the units.
     pub refused: u32,
-    /// The first of those faults, for the answer to the sender.
+    /// All spans that were refused, those under a resource or scope with a fault included.
+    pub refusals: Refusals,
+    /// The first fault, for the answer to the sender.
     pub fault: Option<SpanFault>,
+    /// Texts that were not UTF-8 and were repaired.
+    pub repaired: u32,
     /// Conditions that failed on a span and whose policy passes over errors and counts them.
     pub condition_failures: u32,
 }
@@ -164,11 +171,32 @@ impl Intake {
         self.route.hash(trace_id)
     }
 
-    /// Scans an `ExportTraceServiceRequest`.
+    /// Scans an `ExportTraceServiceRequest`. Where a resource or scope has a fault, or a text is not UTF-8, what is mended
+    /// of the request is scanned. What comes out follows from the request and the limits alone, whenever it is scanned.
     ///
     /// # Errors
     /// `IntakeError`; nothing is kept of the request then.
     pub fn scan(&mut self, body: &Bytes, rules: &Rules) -> Result<Scanned, IntakeError> {
+        match self.scan_once(body, rules)? {
+            Outcome::Scanned(scanned) => Ok(scanned),
+            Outcome::NeedsMending => self.scan_mended(body, rules),
+        }
+    }
+
+    #[cold]
+    fn scan_mended(&mut self, body: &Bytes, rules: &Rules) -> Result<Scanned, IntakeError> {
+        let mended = mended(Signal::Traces, body)?;
+        let body = mended.body.map_or_else(|| body.clone(), Bytes::from);
+        let Outcome::Scanned(mut scanned) = self.scan_once(&body, rules)? else {
+            return Err(IntakeError::Malformed(mended.fault.unwrap_or(Fault::Utf8)));
+        };
+        scanned.refusals.merge(&mended.refused);
+        scanned.fault = mended.fault.map(SpanFault::Part).or(scanned.fault);
+        scanned.repaired = mended.repaired;
+        Ok(scanned)
+    }
+
+    fn scan_once(&mut self, body: &Bytes, rules: &Rules) -> Result<Outcome, IntakeError> {
         if u32::try_from(body.len()).is_err() {
             return Err(IntakeError::TooLarge);
         }
@@ -183,17 +211,19 @@ impl Intake {
             condition_failures: 0,
             accepted: 0,
             refused: 0,
+            refusals: Refusals::default(),
             fault: None,
+            has_broken_text: false,
         };
         let outcome = traces(body, span_bytes_max, &mut walk);
-        let Walk { envelopes, accepted, refused, fault, condition_failures, .. } = walk;
-        if let Err(error) = outcome {
+        let Walk { envelopes, accepted, refused, refusals, fault, condition_failures, has_broken_text, .. } = walk;
+        if outcome.is_err() || has_broken_text {
             for staged in &mut self.staged {
                 staged.spans.clear();
                 staged.heads.clear();
                 staged.leaves_more.clear();
             }
-            return Err(error.into());
+            return Ok(Outcome::NeedsMending);
         }
         let envelopes = Arc::new(envelopes);
         let generation = rules.generation();
@@ -204,7 +234,9 @@ impl Intake {
             let (origin, arrived) = (Origin::NONE, Nanos::default());
             (ShardIndex(shard), SpanBatch { body, envelopes, spans, heads, leaves_more, generation, origin, arrived })
         });
-        Ok(Scanned { batches: batches.collect(), accepted, refused, fault, condition_failures })
+        let batches = batches.collect();
+        let scanned = Scanned { batches, accepted, refused, refusals, fault, repaired: 0, condition_failures };
+        Ok(Outcome::Scanned(scanned))
     }
 
     /// Takes back a batch's lists, so that the next request needs no allocation for that shard.
@@ -219,6 +251,13 @@ impl Intake {
             }
         }
     }
+}
+
+/// What one walk over a request comes to.
+enum Outcome {
+    Scanned(Scanned),
+    /// Something above its spans has a fault, or a text is not UTF-8: nothing was taken.
+    NeedsMending,
 }
 
 /// A list grown past this by one huge request is given back to the allocator.
@@ -236,7 +275,9 @@ struct Walk<'a> {
     condition_failures: u32,
     accepted: u32,
     refused: u32,
+    refusals: Refusals,
     fault: Option<SpanFault>,
+    has_broken_text: bool,
 }
 
 impl Walk<'_> {
@@ -371,6 +412,11 @@ impl TraceVisitor for Walk<'_> {
     #[cold]
     fn span_refused(&mut self, fault: SpanFault) {
         self.refused += 1;
+        self.refusals.add(Cause::from(&fault), 1);
+        self.has_broken_text |= fault == SpanFault::Part(Fault::Utf8);
         self.fault = self.fault.or(Some(fault));
     }
 }
+
+#[cfg(test)]
+mod tests;

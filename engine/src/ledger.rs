@@ -9,6 +9,7 @@
 //! from the log by another, and the last one is what is on its way between cores.
 
 use tailwater_proto::otlp::Signal;
+use tailwater_proto::otlp::refusal::{Cause, Refusals};
 
 /// Why a span, metric point or log record that was accepted will not be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +188,7 @@ pub struct Ledger {
     pub traces: TraceCounts,
     /// One entry a policy, in configuration order.
     pub policies: Vec<PolicyCounts>,
-    /// Requests and spans refused at intake; they were never accepted, so they are in no account.
+    /// Requests and items refused at intake; they were never accepted, so they are in no account.
     pub refused: RefusedCounts,
 }
 
@@ -284,8 +285,42 @@ impl PolicyCounts {
 pub struct RefusedCounts {
     /// Requests that were no OTLP.
     pub requests: u64,
-    /// Spans with a fault of their own in otherwise sound requests.
-    pub spans: u64,
+    /// Items that were refused in requests of which the rest was accepted, by signal and cause.
+    items: [[u64; Cause::ALL.len()]; 3],
+    /// Names in JSON that are not known; what stood there was passed over.
+    pub ignored_names: u64,
+    /// Texts that were not UTF-8 and were repaired.
+    pub repaired_texts: u64,
+}
+
+impl RefusedCounts {
+    /// Counts refused items of one request.
+    pub fn refuse(&mut self, signal: Signal, refusals: &Refusals) {
+        for cause in Cause::ALL {
+            self.items[signal as usize][cause as usize] += u64::from(refusals.of(cause));
+        }
+    }
+
+    /// Refused items of a signal, for one cause.
+    #[must_use]
+    pub const fn of(&self, signal: Signal, cause: Cause) -> u64 {
+        self.items[signal as usize][cause as usize]
+    }
+
+    /// Refused items of a signal.
+    #[must_use]
+    pub fn total(&self, signal: Signal) -> u64 {
+        self.items[signal as usize].iter().sum()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.ignored_names += other.ignored_names;
+        self.repaired_texts += other.repaired_texts;
+        for (mine, theirs) in self.items.iter_mut().flatten().zip(other.items.iter().flatten()) {
+            *mine += theirs;
+        }
+    }
 }
 
 impl Ledger {
@@ -310,8 +345,7 @@ impl Ledger {
             mine.decided_bytes += theirs.decided_bytes;
             mine.alone += theirs.alone;
         }
-        self.refused.requests += other.refused.requests;
-        self.refused.spans += other.refused.spans;
+        self.refused.add(&other.refused);
     }
 
     /// The account of `signal`.

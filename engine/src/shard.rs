@@ -36,6 +36,7 @@ use framing::Framing;
 use generation::Generations;
 use outgoing::OpenLabel;
 use std::sync::Arc;
+use tailwater_proto::otlp::Signal;
 
 pub use generation::FORMER_MAX;
 use tailwater_config::sampling::{RandomnessSource, Strategy};
@@ -250,7 +251,8 @@ impl Shard {
     /// `IntakeError`; the request is counted as refused and nothing of it is kept.
     pub fn scan(&mut self, body: &Bytes) -> Result<Scanned, IntakeError> {
         let scanned = self.intake.scan(body, &self.rules).inspect_err(|_| self.ledger.refused.requests += 1)?;
-        self.ledger.refused.spans += u64::from(scanned.refused);
+        self.ledger.refused.refuse(Signal::Traces, &scanned.refusals);
+        self.ledger.refused.repaired_texts += u64::from(scanned.repaired);
         self.ledger.traces.condition_errors += u64::from(scanned.condition_failures);
         Ok(scanned)
     }

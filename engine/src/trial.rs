@@ -94,7 +94,7 @@ impl Trial {
     /// `IntakeError`; nothing is taken of the request then.
     pub fn take(&mut self, body: &Bytes) -> Result<Taken, IntakeError> {
         let scanned = self.intake.scan(body, &self.rules)?;
-        let taken = Taken { spans: u64::from(scanned.accepted), refused: u64::from(scanned.refused) };
+        let taken = Taken { spans: u64::from(scanned.accepted), refused: u64::from(scanned.refusals.total()) };
         for (shard, batch) in scanned.batches {
             match &mut self.ingest {
                 Some(ingest) => ingest.take(&self.rules, &batch),

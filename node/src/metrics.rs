@@ -9,6 +9,7 @@ use crate::machine;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tailwater_engine::ledger::{Account, DropReason, Ledger, PolicyCounts, TraceCounts};
+use tailwater_proto::otlp::{self, refusal::Cause};
 
 /// What the exposition needs besides the cores' books.
 pub struct Facts<'a> {
@@ -183,6 +184,10 @@ type Stage = (&'static str, fn(&Account) -> f64);
 /// A signal's name and its account.
 type Signal = (&'static str, fn(&Ledger) -> &Account);
 
+/// What is refused, as `SIGNALS` names it.
+const REFUSED: [(&str, otlp::Signal); 3] =
+    [("spans", otlp::Signal::Traces), ("metric_points", otlp::Signal::Metrics), ("log_records", otlp::Signal::Logs)];
+
 const SIGNALS: [Signal; 3] = [
     ("spans", |ledger| &ledger.spans),
     ("metric_points", |ledger| &ledger.metrics),
@@ -216,12 +221,26 @@ fn items(page: &mut Page, books: &[Books<'_>]) {
         stages.map(move |(stage, read)| (books.labels([label(signal), ("stage", stage.to_string())]), read(account)))
     });
     page.family("tailwater_items_pending", Type::Gauge, "Items held, by stage.", pending);
-    let refused = "Requests refused whole, and spans refused in sound requests; the sender was told.";
+    let refused =
+        "Requests refused whole, and items refused in requests of which the rest was accepted; the sender was told.";
     // Every pipeline scans the same, and what is refused reaches none: it is counted once.
     let counts = books.first().map(|books| &books.sum.refused).cloned().unwrap_or_default();
-    let samples = [("requests", counts.requests), ("spans", counts.spans)];
+    let items = REFUSED.map(|(what, signal)| (what, counts.total(signal)));
+    let samples = std::iter::once(("requests", counts.requests)).chain(items);
     let samples = samples.map(|(what, count)| (vec![("what", what.to_string())], number(count)));
     page.family("tailwater_refused_total", Type::Counter, refused, samples);
+    let help = "Items refused in requests of which the rest was accepted, by cause.";
+    let causes = REFUSED.into_iter().flat_map(|(name, signal)| {
+        let counts = &counts;
+        Cause::ALL.into_iter().map(move |cause| {
+            (vec![label(name), ("cause", cause.label().to_string())], number(counts.of(signal, cause)))
+        })
+    });
+    page.family("tailwater_items_refused_total", Type::Counter, help, causes);
+    let help = "Names in JSON requests that OTLP does not have; what stood there was passed over.";
+    page.single("tailwater_json_names_ignored_total", Type::Counter, help, number(counts.ignored_names));
+    let help = "Texts that were not UTF-8; what was not is U+FFFD in what goes on.";
+    page.single("tailwater_texts_repaired_total", Type::Counter, help, number(counts.repaired_texts));
 }
 
 /// A counter of traces, its help, and how to read it off the books.

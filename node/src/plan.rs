@@ -4,6 +4,7 @@ use tailwater_config::sampling::Strategy;
 use tailwater_config::{
     Batch, Config, EXPLAINED_VERDICT_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
 };
+use tailwater_engine::buffer::arena::HEADER_BYTES;
 use tailwater_engine::buffer::traces;
 use tailwater_engine::explain::REASON_BYTES;
 use tailwater_engine::export::BatchLimits;
@@ -17,8 +18,6 @@ use tailwater_engine::vocabulary::{Nanos, ShardIndex};
 const CHUNK_BYTES: usize = 1 << 20;
 /// Smaller chunks where the arena itself is small, so that it has at least this many.
 const CHUNKS_MIN: usize = 16;
-/// Largest span accepted. A larger one could not be exported in a request of the size that receivers accept.
-const SPAN_BYTES_MAX: u32 = 4 << 20;
 /// Bytes of an undecided trace in the tables: its entry, its slot in the index at two thirds' load, and its number while
 /// limits are set by what is due.
 const TRACE_BYTES: u64 = traces::TRACE_BYTES as u64 + 12 + 4;
@@ -56,7 +55,7 @@ pub fn shard_plan(
         traces_max: size(traces_max),
         arena_bytes_max,
         chunk_bytes: CHUNK_BYTES.min(arena_bytes_max / CHUNKS_MIN),
-        span_bytes_max: SPAN_BYTES_MAX,
+        span_bytes_max: span_bytes_max(config, arena_bytes_max),
         kept_verdicts_max: verdicts(sampling.sampled_cache_size),
         dropped_verdicts_max: verdicts(sampling.non_sampled_cache_size),
         decision_wait: nanos(sampling.decision_wait),
@@ -98,6 +97,12 @@ fn smallest_batch(config: &Config) -> Batch {
         flush_interval: left.flush_interval.min(right.flush_interval),
     });
     smallest.unwrap_or_default()
+}
+
+/// The largest span that is accepted: one that could never be held is refused, so that its sender knows.
+fn span_bytes_max(config: &Config, arena_bytes_max: usize) -> u32 {
+    let held = u64::try_from(arena_bytes_max.saturating_sub(HEADER_BYTES)).unwrap_or(u64::MAX);
+    u32::try_from(config.memory.span_bytes_max.min(held)).unwrap_or(u32::MAX)
 }
 
 fn nanos(duration: std::time::Duration) -> Nanos {

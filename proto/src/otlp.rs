@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod json;
+pub mod mend;
+pub mod refusal;
 pub mod scan;
 mod schema;
 pub mod splice;

@@ -10,6 +10,7 @@
 
 pub mod conformance;
 pub mod disk;
+pub mod grpc;
 pub mod log_simulation;
 pub mod next_hop;
 pub mod own_rules;

@@ -154,12 +154,6 @@ fn a_million_attributes_are_rejected_beside_a_good_span() {
 }
 
 #[test]
-fn text_that_is_no_utf8_is_rejected_beside_a_good_span() {
-    let message = bad_beside_good(&span(&[1; 16], &field(3, &[0xff, 0xfe])));
-    assert!(message.contains("UTF-8"), "{message}");
-}
-
-#[test]
 fn a_value_nested_without_end_is_rejected_beside_a_good_span() {
     // Each level is an array in a value: the innermost first, some thousands of them.
     let mut value = field(1, b"v");

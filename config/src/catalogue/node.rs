@@ -135,6 +135,13 @@ pub(super) const KEYS: &[Key<Draft>] = &[
     )
     .default("an eighth of memory.bytes_max"),
     Key::<Draft>::new(
+        "memory.span_bytes_max",
+        Kind::Bytes { min: 0, max: 4 * GIB },
+        |d| Slot::Count(&mut d.config.memory.span_bytes_max),
+        "Largest span that is taken; a larger one is refused, and told to its sender, beside others that are not. A span must also fit into what a core has for pending traces. Next hops commonly refuse requests of more than 4 MiB, in which no larger span can be. `0` takes whatever fits into a request.",
+    )
+    .default("the largest request_bytes_max"),
+    Key::<Draft>::new(
         "mesh.queue_length",
         from_to(16, 65_536),
         |d| Slot::Count(&mut d.config.mesh.queue_length),

@@ -1,31 +1,41 @@
-//! Bodies of requests as they come, or as the log kept them: inflating, and JSON to protobuf.
+//! Bodies of requests as they come, or as the log kept them: inflating, JSON to protobuf, and what is left of a request of
+//! metrics or logs once what no next hop would accept is taken out. All of it follows from the body alone, so that a
+//! request that is read from the log again comes to the same.
 
 use super::receiver::{Format, Refusal};
 use bytes::Bytes;
 use tailwater_net::compression::{Encoding, InflateError, Inflater};
-use tailwater_proto::otlp::Signal;
-use tailwater_proto::otlp::json::{DEPTH_MAX, JsonReader};
+use tailwater_proto::otlp::json::{JsonError, JsonReading, Read, protobuf_bytes_max};
+use tailwater_proto::otlp::{Signal, check, mend};
 
-/// An inflated JSON body is copied to be parsed in place; a scratch grown past this is given back.
-const JSON_SCRATCH_BYTES_MAX: usize = 8 << 20;
+/// Bytes of JSON that are read before other tasks of the core run: a millisecond's worth, about.
+const JSON_SLICE_BYTES: usize = 256 << 10;
 
 /// Reads bodies, one after another, in the same memory.
 pub struct BodyReader {
     bytes_max: usize,
     inflater: Inflater,
-    json: JsonReader,
-    /// A copy of the text, which is parsed in place.
-    text: Vec<u8>,
 }
 
 impl BodyReader {
     /// A reader of bodies of at most `bytes_max` bytes once inflated.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, inflater: Inflater::new(), json: JsonReader::new(DEPTH_MAX), text: Vec::new() }
+        Self { bytes_max, inflater: Inflater::new() }
     }
 
-    /// The request as uncompressed protobuf.
+    /// The body without its compression.
+    ///
+    /// # Errors
+    /// `Refusal::TooLarge` or `Refusal::Invalid`.
+    pub fn inflated(&mut self, encoding: Encoding, body: &Bytes) -> Result<Bytes, Refusal> {
+        self.inflater.inflate(encoding, body, self.bytes_max).map_err(|error| match error {
+            InflateError::TooLarge { .. } => Refusal::TooLarge(error.to_string()),
+            InflateError::Malformed => Refusal::Invalid(error.to_string()),
+        })
+    }
+
+    /// The request as uncompressed protobuf, in one go.
     ///
     /// # Errors
     /// `Refusal::TooLarge` or `Refusal::Invalid`.
@@ -36,24 +46,56 @@ impl BodyReader {
         encoding: Encoding,
         body: &Bytes,
     ) -> Result<Bytes, Refusal> {
-        let inflated = self.inflater.inflate(encoding, body, self.bytes_max);
-        let inflated = inflated.map_err(|error| match error {
-            InflateError::TooLarge { .. } => Refusal::TooLarge(error.to_string()),
-            InflateError::Malformed => Refusal::Invalid(error.to_string()),
-        })?;
+        let inflated = self.inflated(encoding, body)?;
         if format == Format::Protobuf {
             return Ok(inflated);
         }
-        self.text.clear();
-        self.text.extend_from_slice(&inflated);
-        let mut out = Vec::with_capacity(self.text.len() / 2);
-        let outcome = self.json.to_protobuf(signal, &mut self.text, &mut out);
-        if self.text.capacity() > JSON_SCRATCH_BYTES_MAX {
-            self.text = Vec::new();
-        }
-        match outcome {
-            Ok(()) => Ok(out.into()),
-            Err(error) => Err(Refusal::Invalid(format!("the request is not valid OTLP/JSON: {error}"))),
+        let mut json = JsonBody::new(signal, inflated);
+        loop {
+            if let Some((protobuf, _)) = json.read_on()? {
+                return Ok(protobuf);
+            }
         }
     }
+}
+
+/// A JSON body that is read in slices.
+pub(super) struct JsonBody {
+    text: Bytes,
+    reading: JsonReading,
+    protobuf: Vec<u8>,
+}
+
+impl JsonBody {
+    pub(super) fn new(signal: Signal, text: Bytes) -> Self {
+        // All of what it can become, so that it never grows; what is not written is never touched.
+        let protobuf = Vec::with_capacity(protobuf_bytes_max(&text));
+        Self { text, reading: JsonReading::new(signal, 0), protobuf }
+    }
+
+    /// Reads the next slice; returns the protobuf and what was read once it is the last.
+    pub(super) fn read_on(&mut self) -> Result<Option<(Bytes, Read)>, Refusal> {
+        let read = self.reading.advance(&self.text, JSON_SLICE_BYTES, &mut self.protobuf);
+        let Some(read) = read.map_err(|error| json_refusal(&error))? else { return Ok(None) };
+        let mut protobuf = std::mem::take(&mut self.protobuf);
+        protobuf.shrink_to_fit();
+        Ok(Some((protobuf.into(), read)))
+    }
+}
+
+fn json_refusal(error: &JsonError) -> Refusal {
+    Refusal::Invalid(format!("the request is not valid OTLP/JSON: {error}"))
+}
+
+/// A request of metrics or logs as it goes on, with the number of its items; `None` where it can't be read at all.
+#[must_use]
+pub fn forwarded(signal: Signal, body: Bytes) -> Option<(Bytes, u32)> {
+    let mended = mend::mended(signal, &body).ok()?;
+    Some((mended.body.map_or(body, Bytes::from), mended.items))
+}
+
+/// How many items a request of metrics or logs has.
+#[must_use]
+pub fn items(signal: Signal, body: &[u8]) -> Option<u32> {
+    check::items(signal, body).or_else(|_| mend::mended(signal, body).map(|mended| mended.items)).ok()
 }

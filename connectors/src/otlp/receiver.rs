@@ -1,6 +1,6 @@
 //! OTLP from senders: which service a request is for, the engine's answer as OTLP says it.
 
-use super::body::BodyReader;
+use super::body::{BodyReader, JsonBody};
 use super::response::PartialSuccess;
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -8,7 +8,10 @@ use std::time::Duration;
 use tailwater_config::Signals;
 use tailwater_engine::intake::IntakeError;
 use tailwater_net::compression::Encoding;
-use tailwater_proto::otlp::{Signal, check, scan::SpanFault};
+use tailwater_proto::otlp::check::Fault;
+use tailwater_proto::otlp::mend::mended;
+use tailwater_proto::otlp::refusal::{Cause, Refusals};
+use tailwater_proto::otlp::{Signal, json, scan::SpanFault};
 
 /// The engine, as the receiver sees it.
 pub trait Port: 'static {
@@ -19,6 +22,10 @@ pub trait Port: 'static {
     fn forward(&self, received: Received, items: u32) -> impl Future<Output = Result<(), PortError>>;
     /// Counts a request that was refused before the engine saw it.
     fn refused(&self);
+    /// Counts what was left out of a request before the engine saw it.
+    fn left_out(&self, signal: Signal, left_out: &LeftOut);
+    /// Lets other tasks of the core run.
+    fn pause(&self) -> impl Future<Output = ()>;
     /// Returns when there is room for another request.
     fn ready(&self) -> impl Future<Output = ()>;
     /// Why nothing is accepted now, if nothing is, and how long senders are to stay away.
@@ -59,13 +66,33 @@ pub enum PortError {
     TooLarge,
 }
 
-/// What the engine made of a sound request.
+/// What the engine made of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Spans refused for a fault of their own.
-    pub refused: u32,
+    /// Spans refused for a fault of their own, or of what they stand under.
+    pub refusals: Refusals,
     /// The first of those faults.
     pub fault: Option<SpanFault>,
+}
+
+/// What was left out of a request while the rest was accepted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Items with a fault.
+    pub refusals: Refusals,
+    /// Names in JSON that are not known.
+    pub ignored_names: u32,
+    /// Texts that were not UTF-8 and were repaired.
+    pub repaired_texts: u32,
+}
+
+/// The answer to a request that was accepted, if not as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The response message, in the format of the request.
+    pub message: Bytes,
+    /// What was refused, if anything was.
+    pub partial: Option<PartialSuccess>,
 }
 
 /// How a body is written.
@@ -129,7 +156,7 @@ impl<P: Port> OtlpReceiver<P> {
         }
     }
 
-    /// Handles one request and returns the response message in `format`.
+    /// Handles one request and returns the answer, with its message in `format`.
     ///
     /// # Errors
     /// `Refusal`; nothing of the request was accepted.
@@ -139,31 +166,70 @@ impl<P: Port> OtlpReceiver<P> {
         format: Format,
         encoding: Encoding,
         body: &Bytes,
-    ) -> Result<Bytes, Refusal> {
+    ) -> Result<Answer, Refusal> {
         if let Some((reason, retry_after)) = self.port.closed() {
             return Err(Refusal::Unavailable(reason, retry_after));
         }
-        let protobuf = self.reader.borrow_mut().protobuf(signal, format, encoding, body);
-        let protobuf = protobuf.inspect_err(|_| self.port.refused())?;
-        let received = Received { signal, format, encoding, raw: body.clone(), body: protobuf };
-        let partial = if signal == Signal::Traces {
+        let read = self.protobuf(signal, format, encoding, body).await;
+        let (protobuf, read) = read.inspect_err(|_| self.port.refused())?;
+        let json::Read { refused, fault, ignored_names, .. } = read;
+        let mut left_out = LeftOut { ignored_names, ..LeftOut::default() };
+        left_out.refusals.add(Cause::Value, refused);
+        let mut told = fault.map(|fault| fault.to_string());
+        let mut received = Received { signal, format, encoding, raw: body.clone(), body: protobuf };
+        let rejected = if signal == Signal::Traces {
             let accepted = self.port.traces(received).await?;
-            accepted.fault.map(|fault| PartialSuccess { rejected: accepted.refused, message: fault.to_string() })
+            told = told.or_else(|| accepted.fault.map(|fault| fault.to_string()));
+            let mut all = left_out.refusals;
+            all.merge(&accepted.refusals);
+            all.total()
         } else {
-            let items = check::items(signal, &received.body).map_err(|fault| {
-                self.port.refused();
-                Refusal::Invalid(format!("the request is not a valid OTLP message: {fault}"))
-            })?;
-            if items > 0 {
-                self.port.forward(received, items).await?;
+            let mended = mended(signal, &received.body).map_err(|fault| self.malformed(fault))?;
+            received.body = mended.body.map_or(received.body, Bytes::from);
+            if mended.items > 0 {
+                self.port.forward(received, mended.items).await?;
             }
-            None
+            told = told.or_else(|| mended.fault.map(|fault| fault.to_string()));
+            left_out.refusals.merge(&mended.refused);
+            left_out.repaired_texts = mended.repaired;
+            left_out.refusals.total()
         };
-        Ok(match (partial, format) {
+        if left_out != LeftOut::default() {
+            self.port.left_out(signal, &left_out);
+        }
+        let partial = told.map(|message| PartialSuccess { rejected, message });
+        let message = match (&partial, format) {
             (None, Format::Protobuf) => Bytes::new(),
             (None, Format::Json) => Bytes::from_static(b"{}"),
             (Some(partial), Format::Protobuf) => partial.to_protobuf().into(),
             (Some(partial), Format::Json) => partial.to_json(signal).into(),
-        })
+        };
+        Ok(Answer { message, partial })
+    }
+
+    fn malformed(&self, fault: Fault) -> Refusal {
+        self.port.refused();
+        Refusal::from(PortError::Intake(IntakeError::Malformed(fault)))
+    }
+
+    /// The body as protobuf, and what was read where it is JSON. Large texts are read in slices.
+    async fn protobuf(
+        &self,
+        signal: Signal,
+        format: Format,
+        encoding: Encoding,
+        body: &Bytes,
+    ) -> Result<(Bytes, json::Read), Refusal> {
+        let inflated = self.reader.borrow_mut().inflated(encoding, body)?;
+        if format == Format::Protobuf {
+            return Ok((inflated, json::Read::default()));
+        }
+        let mut json = JsonBody::new(signal, inflated);
+        loop {
+            if let Some(read) = json.read_on()? {
+                return Ok(read);
+            }
+            self.port.pause().await;
+        }
     }
 }

@@ -59,8 +59,8 @@ impl<P: Port> Service for OtlpReceiver<P> {
             return Reply::Grpc(Err(unknown_method(request.path())));
         };
         match self.handle(signal, format, request.encoding, &request.body).await {
-            Ok(message) if over_grpc => Reply::Grpc(Ok(message)),
-            Ok(message) => Reply::http(StatusCode::OK, content_type(format), message),
+            Ok(answer) if over_grpc => Reply::Grpc(Ok(answer.message)),
+            Ok(answer) => Reply::http(StatusCode::OK, content_type(format), answer.message),
             // Over plain HTTP the server turns a status into its HTTP code and a body in the request's own format.
             Err(refusal) => Reply::Grpc(Err(status(refusal))),
         }

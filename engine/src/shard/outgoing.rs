@@ -13,6 +13,7 @@ use crate::rules::Rules;
 use crate::vocabulary::{Destinations, KeptUnit, Nanos, SpanBatch, SpanMark, SpanRecord, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
+use tailwater_proto::otlp::refusal::Refusals;
 
 impl Shard {
     /// Adds a span to the open batch, which is sent first when it is full, with `mark` where it is given, and with
@@ -164,6 +165,13 @@ impl Shard {
     /// Counts a request that was refused before it could be scanned.
     pub fn refuse_request(&mut self) {
         self.ledger.refused.requests += 1;
+    }
+
+    /// Counts what was refused, passed over or repaired of a request before it came here.
+    pub fn note_left_out(&mut self, signal: Signal, refusals: &Refusals, ignored_names: u32, repaired_texts: u32) {
+        self.ledger.refused.refuse(signal, refusals);
+        self.ledger.refused.ignored_names += u64::from(ignored_names);
+        self.ledger.refused.repaired_texts += u64::from(repaired_texts);
     }
 
     /// Books the fate of items given to `Host::export`.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tailwater_config::Ack;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_connectors::otlp::exporter::Environment;
-use tailwater_connectors::otlp::receiver::{Accepted, Port, PortError, Received};
+use tailwater_connectors::otlp::receiver::{Accepted, LeftOut, Port, PortError, Received};
 use tailwater_engine::vocabulary::{Nanos, Origin};
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
-use tailwater_runtime::executor::sleep;
+use tailwater_runtime::executor::{sleep, yield_now};
 
 /// How long senders are asked to stay away from a node that is going down: another one, or this one started again,
 /// takes over within seconds.
@@ -76,7 +77,7 @@ impl CorePort {
         for core in &*self.cores {
             let scanned = core.shard.borrow_mut().scan(&received.body)?;
             // All scan alike, only their policies differ.
-            told.get_or_insert(Accepted { refused: scanned.refused, fault: scanned.fault });
+            told.get_or_insert(Accepted { refusals: scanned.refusals, fault: scanned.fault });
             if scanned.accepted > 0 {
                 taking.push(self.accept(core, received, scanned.units(), Payload::Traces(scanned)));
             }
@@ -107,7 +108,7 @@ impl Port for CorePort {
     async fn traces(&self, received: Received) -> Result<Accepted, PortError> {
         let [core] = &*self.cores else { return self.accept_by_all(&received).await };
         let scanned = core.shard.borrow_mut().scan(&received.body)?;
-        let accepted = Accepted { refused: scanned.refused, fault: scanned.fault };
+        let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault };
         if scanned.accepted > 0 {
             self.accept(core, &received, scanned.units(), Payload::Traces(scanned)).await?;
         }
@@ -124,6 +125,17 @@ impl Port for CorePort {
         if let Some(core) = self.first() {
             core.shard.borrow_mut().refuse_request();
         }
+    }
+
+    fn left_out(&self, signal: Signal, left_out: &LeftOut) {
+        if let Some(core) = self.first() {
+            let LeftOut { refusals, ignored_names, repaired_texts } = left_out;
+            core.shard.borrow_mut().note_left_out(signal, refusals, *ignored_names, *repaired_texts);
+        }
+    }
+
+    async fn pause(&self) {
+        yield_now().await;
     }
 
     async fn ready(&self) {

@@ -6,7 +6,7 @@ use super::{Core, Settings};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
-use tailwater_connectors::otlp::body::BodyReader;
+use tailwater_connectors::otlp::body::{BodyReader, forwarded, items};
 use tailwater_connectors::otlp::receiver::Format;
 use tailwater_engine::host::ExportRequest;
 use tailwater_engine::ledger::DropReason;
@@ -15,7 +15,7 @@ use tailwater_engine::log::read::pieces::{Place, pass_damage, place};
 use tailwater_engine::log::segments::Parked;
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark};
 use tailwater_net::compression::Encoding;
-use tailwater_proto::otlp::{Signal, check};
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::executor::{sleep, yield_now};
 use tailwater_runtime::files::File;
@@ -205,7 +205,7 @@ impl Pass<'_> {
         let units: Vec<_> = (0..request.units).filter(wanted).map(|position| origin.unit(position)).collect();
         let items = match (request.signal, body) {
             (Signal::Traces, _) => units.len() as u64,
-            (signal, Some(body)) => check::items(signal, body).map_or(1, u64::from),
+            (signal, Some(body)) => items(signal, body).map_or(1, u64::from),
             (_, None) => 1,
         };
         self.core.with_shard(|shard, _, outbox| {
@@ -257,7 +257,7 @@ fn export(
                 shard.export_again(now, batch, &mark_of, destinations, outbox);
             }
         } else {
-            let items = check::items(signal, &body).unwrap_or(0);
+            let Some((body, items)) = forwarded(signal, body) else { return };
             let units = vec![KeptUnit::plain(origin.unit(0))];
             shard.forward_again(ExportRequest { signal, body, items, units, destinations }, outbox);
         }

@@ -11,14 +11,14 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tailwater_connectors::otlp::body::BodyReader;
+use tailwater_connectors::otlp::body::{BodyReader, forwarded};
 use tailwater_engine::decide::KeptBy;
 use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader, VerdictEntry};
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
 use tailwater_engine::vocabulary::{Annotations, Nanos, Origin, RandomnessKind, SegmentHandle, ShardIndex};
-use tailwater_proto::otlp::{Signal, check};
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
 /// Requests replayed before other tasks run.
@@ -295,7 +295,7 @@ impl Core {
                 scanned.retain(|position| open.get(position as usize).copied().unwrap_or(false));
                 Some(Payload::Traces(scanned))
             }
-            _ => Some(Payload::Forward(signal, body.clone(), check::items(signal, &body).ok()?)),
+            _ => forwarded(signal, body).map(|(body, items)| Payload::Forward(signal, body, items)),
         });
         let Some(payload) = payload else {
             // It was accepted once and can't be read now: nothing waits for it, and the log says so.

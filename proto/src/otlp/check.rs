@@ -6,7 +6,7 @@
 //! it), nesting of `AnyValue` (decoders stop at 100 messages).
 
 use super::Signal;
-use super::schema::{self, Kind, Message, Presence};
+use super::schema::{self, Kind, Message, Presence, Role};
 use super::wire::{Field, Reader, Value, WireError};
 use thiserror::Error;
 
@@ -41,7 +41,7 @@ pub fn text(bytes: &[u8]) -> Result<(), Fault> {
 }
 
 /// Checks an id that may be left out.
-fn id(bytes: &[u8], length: usize) -> Result<(), Fault> {
+pub(in crate::otlp) fn id(bytes: &[u8], length: usize) -> Result<(), Fault> {
     if bytes.is_empty() || bytes.len() == length { Ok(()) } else { Err(Fault::Id(length)) }
 }
 
@@ -102,19 +102,19 @@ impl<'a> AnyValue<'a> {
 /// Checks a whole request against OTLP's definition and counts its spans, metric points or log records.
 ///
 /// # Errors
-/// Any `Fault`; the request is to be refused whole.
+/// Any `Fault`, the first there is; `mend` says what is left without it.
 pub fn items(signal: Signal, request: &[u8]) -> Result<u32, Fault> {
     message_items(schema::request(signal), request, 0)
 }
 
 /// Nesting at which decoders stop.
-const MESSAGE_DEPTH_MAX: u32 = 100;
+pub const MESSAGE_DEPTH_MAX: u32 = 100;
 
 fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result<u32, Fault> {
     if depth >= MESSAGE_DEPTH_MAX {
         return Err(Fault::Depth);
     }
-    let mut items = u32::from(schema.is_item());
+    let mut items = u32::from(schema.role == Role::Item);
     walk(message, |field| {
         let Some(known) = schema.fields.iter().find(|known| known.number == field.number) else { return Ok(()) };
         match (known.kind, field.value) {
@@ -125,14 +125,21 @@ fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result
             (Kind::Text, _) => text(field.bytes()?),
             (Kind::Bytes, _) => Ok(_ = field.bytes()?),
             (Kind::Id(length), _) => id(field.bytes()?, length),
-            // Numbers that occur any number of times may be packed.
-            (kind, Value::Bytes(list)) if known.presence == Presence::Repeated => packed(kind, list),
-            (Kind::Fixed32, _) => Ok(_ = field.fixed32()?),
-            (Kind::Fixed64 | Kind::Sfixed64 | Kind::Double, _) => Ok(_ = field.fixed64()?),
-            _ => Ok(_ = field.varint()?),
+            (kind, _) => check_number(kind, known.presence, field),
         }
     })?;
     Ok(items)
+}
+
+/// Checks a number, or a list of them.
+pub(in crate::otlp) fn check_number(kind: Kind, presence: Presence, field: &Field<'_>) -> Result<(), Fault> {
+    match (kind, field.value) {
+        // Numbers that occur any number of times may be packed.
+        (kind, Value::Bytes(list)) if presence == Presence::Repeated => packed(kind, list),
+        (Kind::Fixed32, _) => Ok(_ = field.fixed32()?),
+        (Kind::Fixed64 | Kind::Sfixed64 | Kind::Double, _) => Ok(_ = field.fixed64()?),
+        _ => Ok(_ = field.varint()?),
+    }
 }
 
 /// A packed list of numbers: whole ones only.
@@ -308,7 +315,7 @@ pub fn resource<'a>(message: &'a [u8], mut visit: impl FnMut(KeyValue<'a>)) -> R
             Ok(())
         }
         2 => Ok(_ = field.varint()?),
-        3 => Ok(_ = field.bytes()?),
+        3 => message_items(&schema::ENTITY_REF, field.bytes()?, 3).map(|_| ()),
         _ => Ok(()),
     })
 }

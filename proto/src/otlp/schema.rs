@@ -6,24 +6,40 @@ use crate::otlp::Signal;
 /// A message of OTLP.
 #[derive(Debug)]
 pub(in crate::otlp) struct Message {
+    /// What a fault in it costs.
+    pub(in crate::otlp) role: Role,
     /// Its fields by number.
     pub(in crate::otlp) fields: &'static [Field],
 }
 
+/// What a message is among the items of a request, and so what a fault in it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::otlp) enum Role {
+    /// The request: a fault of its own costs all of it.
+    Request,
+    /// What items stand under, such as a resource with its spans: a fault of its own costs the items under it.
+    Group,
+    /// What is counted: a span, a metric point, a log record. A fault costs it alone.
+    Item,
+    /// A part of one of the others: a fault costs the nearest of them that it stands in.
+    Part,
+}
+
 impl Message {
-    /// True for what is counted: a span, a metric point, a log record.
-    pub(in crate::otlp) fn is_item(&'static self) -> bool {
-        let items = [
-            &SPAN,
-            &NUMBER_DATA_POINT,
-            &HISTOGRAM_DATA_POINT,
-            &EXPONENTIAL_DATA_POINT,
-            &SUMMARY_DATA_POINT,
-            &LOG_RECORD,
-        ];
-        items.into_iter().any(|item| std::ptr::eq(item, self))
+    /// True for an `AnyValue`, whose nesting is bounded.
+    pub(in crate::otlp) fn is_any_value(&'static self) -> bool {
+        std::ptr::eq(self, &raw const ANY_VALUE)
+    }
+
+    /// True for what has items under it.
+    pub(in crate::otlp) fn leads_to_items(&'static self) -> bool {
+        let of_metrics: [&Self; 5] = [&GAUGE, &SUM, &HISTOGRAM, &EXPONENTIAL_HISTOGRAM, &SUMMARY];
+        matches!(self.role, Role::Request | Role::Group) || of_metrics.iter().any(|data| std::ptr::eq(*data, self))
     }
 }
+
+/// Names of an enumeration's values.
+pub(in crate::otlp) type Names = &'static [(&'static str, i32)];
 
 /// A field of a message.
 #[derive(Debug)]
@@ -42,8 +58,8 @@ pub(in crate::otlp) struct Field {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::otlp) enum Kind {
     Bool,
-    /// `int32` and enumerations that OTLP/JSON writes as numbers.
-    Enumeration,
+    /// An enumeration: a number on the wire and in what is written, a number or a name in what is read.
+    Enumeration(Names),
     Int32,
     Uint32,
     Sint32,
@@ -101,12 +117,70 @@ const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
     Field { number, name, kind, presence: Presence::Repeated }
 }
 
+const SPAN_KINDS: Names = &[
+    ("SPAN_KIND_UNSPECIFIED", 0),
+    ("SPAN_KIND_INTERNAL", 1),
+    ("SPAN_KIND_SERVER", 2),
+    ("SPAN_KIND_CLIENT", 3),
+    ("SPAN_KIND_PRODUCER", 4),
+    ("SPAN_KIND_CONSUMER", 5),
+];
+
+const STATUS_CODES: Names = &[("STATUS_CODE_UNSET", 0), ("STATUS_CODE_OK", 1), ("STATUS_CODE_ERROR", 2)];
+
+const TEMPORALITIES: Names = &[
+    ("AGGREGATION_TEMPORALITY_UNSPECIFIED", 0),
+    ("AGGREGATION_TEMPORALITY_DELTA", 1),
+    ("AGGREGATION_TEMPORALITY_CUMULATIVE", 2),
+];
+
+const SEVERITIES: Names = &[
+    ("SEVERITY_NUMBER_UNSPECIFIED", 0),
+    ("SEVERITY_NUMBER_TRACE", 1),
+    ("SEVERITY_NUMBER_TRACE2", 2),
+    ("SEVERITY_NUMBER_TRACE3", 3),
+    ("SEVERITY_NUMBER_TRACE4", 4),
+    ("SEVERITY_NUMBER_DEBUG", 5),
+    ("SEVERITY_NUMBER_DEBUG2", 6),
+    ("SEVERITY_NUMBER_DEBUG3", 7),
+    ("SEVERITY_NUMBER_DEBUG4", 8),
+    ("SEVERITY_NUMBER_INFO", 9),
+    ("SEVERITY_NUMBER_INFO2", 10),
+    ("SEVERITY_NUMBER_INFO3", 11),
+    ("SEVERITY_NUMBER_INFO4", 12),
+    ("SEVERITY_NUMBER_WARN", 13),
+    ("SEVERITY_NUMBER_WARN2", 14),
+    ("SEVERITY_NUMBER_WARN3", 15),
+    ("SEVERITY_NUMBER_WARN4", 16),
+    ("SEVERITY_NUMBER_ERROR", 17),
+    ("SEVERITY_NUMBER_ERROR2", 18),
+    ("SEVERITY_NUMBER_ERROR3", 19),
+    ("SEVERITY_NUMBER_ERROR4", 20),
+    ("SEVERITY_NUMBER_FATAL", 21),
+    ("SEVERITY_NUMBER_FATAL2", 22),
+    ("SEVERITY_NUMBER_FATAL3", 23),
+    ("SEVERITY_NUMBER_FATAL4", 24),
+];
+
+/// Names of bits in the numbers called `flags`, which are no enumerations on the wire.
+pub(in crate::otlp) const FLAGS: &[(&str, u32)] = &[
+    ("SPAN_FLAGS_DO_NOT_USE", 0),
+    ("SPAN_FLAGS_TRACE_FLAGS_MASK", 0xff),
+    ("SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK", 0x100),
+    ("SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK", 0x200),
+    ("LOG_RECORD_FLAGS_DO_NOT_USE", 0),
+    ("LOG_RECORD_FLAGS_TRACE_FLAGS_MASK", 0xff),
+    ("DATA_POINT_FLAGS_DO_NOT_USE", 0),
+    ("DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK", 1),
+];
+
 const TRACE_ID: Kind = Kind::Id(16);
 const SPAN_ID: Kind = Kind::Id(8);
 
 // -- common and resource --------------------------------------------------------------------------------------------------
 
 static ANY_VALUE: Message = Message {
+    role: Role::Part,
     fields: &[
         one_of(1, "stringValue", Kind::Text),
         one_of(2, "boolValue", Kind::Bool),
@@ -119,11 +193,12 @@ static ANY_VALUE: Message = Message {
     ],
 };
 
-static ARRAY_VALUE: Message = Message { fields: &[many(1, "values", Kind::Message(&ANY_VALUE))] };
+static ARRAY_VALUE: Message = Message { role: Role::Part, fields: &[many(1, "values", Kind::Message(&ANY_VALUE))] };
 
-static KEY_VALUE_LIST: Message = Message { fields: &[many(1, "values", Kind::Message(&KEY_VALUE))] };
+static KEY_VALUE_LIST: Message = Message { role: Role::Part, fields: &[many(1, "values", Kind::Message(&KEY_VALUE))] };
 
 static KEY_VALUE: Message = Message {
+    role: Role::Part,
     fields: &[
         once(1, "key", Kind::Text),
         once(2, "value", Kind::Message(&ANY_VALUE)),
@@ -132,6 +207,7 @@ static KEY_VALUE: Message = Message {
 };
 
 static SCOPE: Message = Message {
+    role: Role::Part,
     fields: &[
         once(1, "name", Kind::Text),
         once(2, "version", Kind::Text),
@@ -141,6 +217,7 @@ static SCOPE: Message = Message {
 };
 
 static RESOURCE: Message = Message {
+    role: Role::Part,
     fields: &[
         many(1, "attributes", Kind::Message(&KEY_VALUE)),
         once(2, "droppedAttributesCount", Kind::Uint32),
@@ -148,7 +225,8 @@ static RESOURCE: Message = Message {
     ],
 };
 
-static ENTITY_REF: Message = Message {
+pub(in crate::otlp) static ENTITY_REF: Message = Message {
+    role: Role::Part,
     fields: &[
         once(1, "schemaUrl", Kind::Text),
         once(2, "type", Kind::Text),
@@ -159,9 +237,11 @@ static ENTITY_REF: Message = Message {
 
 // -- traces ---------------------------------------------------------------------------------------------------------------
 
-static TRACES: Message = Message { fields: &[many(1, "resourceSpans", Kind::Message(&RESOURCE_SPANS))] };
+static TRACES: Message =
+    Message { role: Role::Request, fields: &[many(1, "resourceSpans", Kind::Message(&RESOURCE_SPANS))] };
 
 static RESOURCE_SPANS: Message = Message {
+    role: Role::Group,
     fields: &[
         once(1, "resource", Kind::Message(&RESOURCE)),
         many(2, "scopeSpans", Kind::Message(&SCOPE_SPANS)),
@@ -170,6 +250,7 @@ static RESOURCE_SPANS: Message = Message {
 };
 
 static SCOPE_SPANS: Message = Message {
+    role: Role::Group,
     fields: &[
         once(1, "scope", Kind::Message(&SCOPE)),
         many(2, "spans", Kind::Message(&SPAN)),
@@ -178,13 +259,14 @@ static SCOPE_SPANS: Message = Message {
 };
 
 static SPAN: Message = Message {
+    role: Role::Item,
     fields: &[
         once(1, "traceId", TRACE_ID),
         once(2, "spanId", SPAN_ID),
         once(3, "traceState", Kind::Text),
         once(4, "parentSpanId", SPAN_ID),
         once(5, "name", Kind::Text),
-        once(6, "kind", Kind::Enumeration),
+        once(6, "kind", Kind::Enumeration(SPAN_KINDS)),
         once(7, "startTimeUnixNano", Kind::Fixed64),
         once(8, "endTimeUnixNano", Kind::Fixed64),
         many(9, "attributes", Kind::Message(&KEY_VALUE)),
@@ -199,6 +281,7 @@ static SPAN: Message = Message {
 };
 
 static EVENT: Message = Message {
+    role: Role::Part,
     fields: &[
         once(1, "timeUnixNano", Kind::Fixed64),
         once(2, "name", Kind::Text),
@@ -208,6 +291,7 @@ static EVENT: Message = Message {
 };
 
 static LINK: Message = Message {
+    role: Role::Part,
     fields: &[
         once(1, "traceId", TRACE_ID),
         once(2, "spanId", SPAN_ID),
@@ -218,13 +302,18 @@ static LINK: Message = Message {
     ],
 };
 
-static STATUS: Message = Message { fields: &[once(2, "message", Kind::Text), once(3, "code", Kind::Enumeration)] };
+static STATUS: Message = Message {
+    role: Role::Part,
+    fields: &[once(2, "message", Kind::Text), once(3, "code", Kind::Enumeration(STATUS_CODES))],
+};
 
 // -- metrics --------------------------------------------------------------------------------------------------------------
 
-static METRICS: Message = Message { fields: &[many(1, "resourceMetrics", Kind::Message(&RESOURCE_METRICS))] };
+static METRICS: Message =
+    Message { role: Role::Request, fields: &[many(1, "resourceMetrics", Kind::Message(&RESOURCE_METRICS))] };
 
 static RESOURCE_METRICS: Message = Message {
+    role: Role::Group,
     fields: &[
         once(1, "resource", Kind::Message(&RESOURCE)),
         many(2, "scopeMetrics", Kind::Message(&SCOPE_METRICS)),
@@ -233,6 +322,7 @@ static RESOURCE_METRICS: Message = Message {
 };
 
 static SCOPE_METRICS: Message = Message {
+    role: Role::Group,
     fields: &[
         once(1, "scope", Kind::Message(&SCOPE)),
         many(2, "metrics", Kind::Message(&METRIC)),
@@ -241,6 +331,7 @@ static SCOPE_METRICS: Message = Message {
 };
 
 static METRIC: Message = Message {
+    role: Role::Group,
     fields: &[
         once(1, "name", Kind::Text),
         once(2, "description", Kind::Text),
@@ -254,33 +345,39 @@ static METRIC: Message = Message {
     ],
 };
 
-static GAUGE: Message = Message { fields: &[many(1, "dataPoints", Kind::Message(&NUMBER_DATA_POINT))] };
+static GAUGE: Message =
+    Message { role: Role::Part, fields: &[many(1, "dataPoints", Kind::Message(&NUMBER_DATA_POINT))] };
 
 static SUM: Message = Message {
+    role: Role::Part,
     fields: &[
         many(1, "dataPoints", Kind::Message(&NUMBER_DATA_POINT)),
-        once(2, "aggregationTemporality", Kind::Enumeration),
+        once(2, "aggregationTemporality", Kind::Enumeration(TEMPORALITIES)),
         once(3, "isMonotonic", Kind::Bool),
     ],
 };
 
 static HISTOGRAM: Message = Message {
+    role: Role::Part,
     fields: &[
         many(1, "dataPoints", Kind::Message(&HISTOGRAM_DATA_POINT)),
-        once(2, "aggregationTemporality", Kind::Enumeration),
+        once(2, "aggregationTemporality", Kind::Enumeration(TEMPORALITIES)),
     ],
 };
 
 static EXPONENTIAL_HISTOGRAM: Message = Message {
+    role: Role::Part,
     fields: &[
         many(1, "dataPoints", Kind::Message(&EXPONENTIAL_DATA_POINT)),
-        once(2, "aggregationTemporality", Kind::Enumeration),
+        once(2, "aggregationTemporality", Kind::Enumeration(TEMPORALITIES)),
     ],
 };
 
-static SUMMARY: Message = Message { fields: &[many(1, "dataPoints", Kind::Message(&SUMMARY_DATA_POINT))] };
+static SUMMARY: Message =
+    Message { role: Role::Part, fields: &[many(1, "dataPoints", Kind::Message(&SUMMARY_DATA_POINT))] };
 
 static NUMBER_DATA_POINT: Message = Message {
+    role: Role::Item,
     fields: &[
         once(2, "startTimeUnixNano", Kind::Fixed64),
         once(3, "timeUnixNano", Kind::Fixed64),
@@ -293,6 +390,7 @@ static NUMBER_DATA_POINT: Message = Message {
 };
 
 static HISTOGRAM_DATA_POINT: Message = Message {
+    role: Role::Item,
     fields: &[
         once(2, "startTimeUnixNano", Kind::Fixed64),
         once(3, "timeUnixNano", Kind::Fixed64),
@@ -309,6 +407,7 @@ static HISTOGRAM_DATA_POINT: Message = Message {
 };
 
 static EXPONENTIAL_DATA_POINT: Message = Message {
+    role: Role::Item,
     fields: &[
         many(1, "attributes", Kind::Message(&KEY_VALUE)),
         once(2, "startTimeUnixNano", Kind::Fixed64),
@@ -327,9 +426,11 @@ static EXPONENTIAL_DATA_POINT: Message = Message {
     ],
 };
 
-static BUCKETS: Message = Message { fields: &[once(1, "offset", Kind::Sint32), many(2, "bucketCounts", Kind::Uint64)] };
+static BUCKETS: Message =
+    Message { role: Role::Part, fields: &[once(1, "offset", Kind::Sint32), many(2, "bucketCounts", Kind::Uint64)] };
 
 static SUMMARY_DATA_POINT: Message = Message {
+    role: Role::Item,
     fields: &[
         once(2, "startTimeUnixNano", Kind::Fixed64),
         once(3, "timeUnixNano", Kind::Fixed64),
@@ -342,9 +443,10 @@ static SUMMARY_DATA_POINT: Message = Message {
 };
 
 static VALUE_AT_QUANTILE: Message =
-    Message { fields: &[once(1, "quantile", Kind::Double), once(2, "value", Kind::Double)] };
+    Message { role: Role::Part, fields: &[once(1, "quantile", Kind::Double), once(2, "value", Kind::Double)] };
 
 static EXEMPLAR: Message = Message {
+    role: Role::Part,
     fields: &[
         once(2, "timeUnixNano", Kind::Fixed64),
         one_of(3, "asDouble", Kind::Double),
@@ -357,9 +459,11 @@ static EXEMPLAR: Message = Message {
 
 // -- logs -----------------------------------------------------------------------------------------------------------------
 
-static LOGS: Message = Message { fields: &[many(1, "resourceLogs", Kind::Message(&RESOURCE_LOGS))] };
+static LOGS: Message =
+    Message { role: Role::Request, fields: &[many(1, "resourceLogs", Kind::Message(&RESOURCE_LOGS))] };
 
 static RESOURCE_LOGS: Message = Message {
+    role: Role::Group,
     fields: &[
         once(1, "resource", Kind::Message(&RESOURCE)),
         many(2, "scopeLogs", Kind::Message(&SCOPE_LOGS)),
@@ -368,6 +472,7 @@ static RESOURCE_LOGS: Message = Message {
 };
 
 static SCOPE_LOGS: Message = Message {
+    role: Role::Group,
     fields: &[
         once(1, "scope", Kind::Message(&SCOPE)),
         many(2, "logRecords", Kind::Message(&LOG_RECORD)),
@@ -376,9 +481,10 @@ static SCOPE_LOGS: Message = Message {
 };
 
 static LOG_RECORD: Message = Message {
+    role: Role::Item,
     fields: &[
         once(1, "timeUnixNano", Kind::Fixed64),
-        once(2, "severityNumber", Kind::Enumeration),
+        once(2, "severityNumber", Kind::Enumeration(SEVERITIES)),
         once(3, "severityText", Kind::Text),
         once(5, "body", Kind::Message(&ANY_VALUE)),
         many(6, "attributes", Kind::Message(&KEY_VALUE)),

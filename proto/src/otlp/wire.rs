@@ -291,6 +291,29 @@ pub fn put_header(out: &mut Vec<u8>, number: u32, length: usize) {
     put_varint(out, length as u64);
 }
 
+/// Puts the length before a payload that starts at `payload_at` and ends where `out` ends. One byte of room stands before
+/// it, which is enough for most; a longer length moves the payload.
+#[inline]
+pub fn end_message(out: &mut Vec<u8>, payload_at: usize) {
+    let length = out.len() - payload_at;
+    if let Ok(short) = u8::try_from(length)
+        && short < 0x80
+    {
+        out[payload_at - 1] = short;
+        return;
+    }
+    let room = varint_length(length as u64) - 1;
+    let payload_end = out.len();
+    out.resize(payload_end + room, 0);
+    out.copy_within(payload_at..payload_end, payload_at + room);
+    let mut rest = length as u64;
+    for byte in &mut out[payload_at - 1..payload_at + room] {
+        *byte = rest.to_le_bytes()[0] | 0x80;
+        rest >>= 7;
+    }
+    out[payload_at + room - 1] &= 0x7f;
+}
+
 /// The number of bytes a length-delimited field takes with its tag and length.
 #[inline]
 #[must_use]

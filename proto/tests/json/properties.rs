@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 use prost::Message;
 use tailwater_proto::otlp::Signal;
-use tailwater_proto::otlp::json::{DEPTH_MAX, JsonReader, from_protobuf, to_protobuf};
+use tailwater_proto::otlp::json::{JsonReading, from_protobuf, protobuf_bytes_max, to_protobuf};
 
 use crate::corpus::Corpus;
 
@@ -17,9 +17,10 @@ fn written(signal: Signal, bytes: &[u8]) -> Vec<u8> {
 
 fn read(signal: Signal, json: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut copy = json.to_vec();
-    to_protobuf(signal, &mut copy, DEPTH_MAX, &mut out)
+    let read = to_protobuf(signal, json, &mut out)
         .unwrap_or_else(|error| panic!("{error}\n{}", String::from_utf8_lossy(json)));
+    assert_eq!((read.refused, read.fault, read.ignored_names), (0, None, 0));
+    assert!(out.len() <= protobuf_bytes_max(json));
     out
 }
 
@@ -68,20 +69,13 @@ proptest! {
         round_trips(Signal::Metrics, &corpus.metrics());
     }
 
-    /// A reader that has seen other texts, broken ones among them, reads as a new one does.
+    /// A text that is read in slices of any size is read as one that is read in one go.
     #[test]
-    fn property_a_used_reader_is_as_new(seed: u64) {
-        let mut corpus = Corpus::new(seed);
-        let mut reader = JsonReader::new(DEPTH_MAX);
-        let mut out = Vec::new();
-        for _ in 0..4 {
-            let line = written(Signal::Traces, &corpus.traces().encode_to_vec());
-            let cut = line.len() / 2;
-            let _ = reader.to_protobuf(Signal::Traces, &mut line[..cut].to_vec(), &mut out);
-            out.clear();
-            reader.to_protobuf(Signal::Traces, &mut line.clone(), &mut out).unwrap();
-            prop_assert_eq!(&out, &read(Signal::Traces, &line));
-        }
+    fn property_slices_do_not_matter(seed: u64, slice in 0_usize..200) {
+        let line = written(Signal::Traces, &Corpus::new(seed).traces().encode_to_vec());
+        let (mut out, mut reading) = (Vec::new(), JsonReading::new(Signal::Traces, 0));
+        while reading.advance(&line, slice, &mut out).unwrap().is_none() {}
+        prop_assert_eq!(&out, &read(Signal::Traces, &line));
     }
 
     /// A request with bytes changed or cut off is an error or another request, and the outcome is JSON.
@@ -108,8 +102,8 @@ proptest! {
         let position = position % line.len();
         line[position] = value;
         let mut out = vec![1, 2, 3];
-        match to_protobuf(Signal::Logs, &mut line, DEPTH_MAX, &mut out) {
-            Ok(()) => {
+        match to_protobuf(Signal::Logs, &line, &mut out) {
+            Ok(_) => {
                 opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest::decode(&out[3..]).unwrap();
             }
             Err(_) => prop_assert_eq!(out, vec![1, 2, 3]),

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tailwater_proto::otlp::Signal;
-use tailwater_proto::otlp::json::{DEPTH_MAX, ProtobufError, from_protobuf, to_protobuf};
+use tailwater_proto::otlp::json::{ProtobufError, from_protobuf, to_protobuf};
 use tailwater_proto::otlp::wire::WireError;
 
 fn try_write(signal: Signal, bytes: &[u8]) -> Result<String, ProtobufError> {
@@ -34,9 +34,9 @@ fn span_line(payload: &[u8]) -> Result<String, ProtobufError> {
 
 #[test]
 fn the_line_is_as_documented() {
-    let mut json = include_bytes!("trace.json").to_vec();
+    let json = include_bytes!("trace.json").to_vec();
     let mut bytes = Vec::new();
-    to_protobuf(Signal::Traces, &mut json, DEPTH_MAX, &mut bytes).unwrap();
+    to_protobuf(Signal::Traces, &json, &mut bytes).unwrap();
     assert_eq!(
         try_write(Signal::Traces, &bytes).unwrap(),
         concat!(

@@ -10,9 +10,9 @@ use tailwater_proto::otlp::{Signal, json};
 
 fuzz_target!(|bytes: &[u8]| {
     for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
-        let mut text = bytes.to_vec();
         let mut out = Vec::new();
-        if json::to_protobuf(signal, &mut text, 100, &mut out).is_ok() {
+        if json::to_protobuf(signal, bytes, &mut out).is_ok() {
+            assert!(out.len() <= json::protobuf_bytes_max(bytes));
             let decoded = match signal {
                 Signal::Traces => ExportTraceServiceRequest::decode(&out[..]).map(|_| ()),
                 Signal::Metrics => ExportMetricsServiceRequest::decode(&out[..]).map(|_| ()),

@@ -1,484 +1,594 @@
-//! JSON to protobuf: walks the tape of simd-json by the schema and writes each message with its fields in order.
+//! JSON to protobuf: goes through the text once, by the schema, and writes each message as it reads it. No tree is built:
+//! beside the text and the protobuf there is one small entry for each level of nesting. The walk can be left after any
+//! value and taken up again, so that a large text does not hold a core.
 //!
 //! A message's length stands before it and is known after it. It is written with room for a length of one byte, which
 //! fits most messages; a longer one is moved to make room. That copies each byte about three times (span, scope,
-//! resource), far less than parsing costs.
+//! resource).
+//!
+//! A value that is not what its field needs costs the item it stands in, or, in a resource, scope or metric, the items
+//! under that: what was written of it is taken back. What is no JSON at all costs the request.
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_INDIFFERENT};
-use simd_json::{Buffers, ErrorType, Node, StaticNode, Tape};
-
-use super::JsonError;
+use super::scalar::{self, Expected};
+use super::text::{Cursor, NotJson, Scalar};
+use super::{DEPTH_MAX, ItemFault, JsonError, Read};
 use crate::otlp::Signal;
-use crate::otlp::schema::{Field, Kind, Message, Presence, request};
-use crate::otlp::wire::{put_varint, varint_length};
+use crate::otlp::schema::{Field, Kind, Message, Presence, Role, request};
+use crate::otlp::wire::{end_message, put_varint};
 
-/// Hard bound on the depth, whatever the caller says: it bounds the recursion, whose frames are some hundred bytes.
-const DEPTH_LIMIT: usize = 512;
+/// Deepest nesting of what is passed over because its name is not known. It costs a bit a level.
+const IGNORED_DEPTH_MAX: usize = 65_536;
 
-/// Buffers for texts up to this length are kept from one request to the next; larger ones are given back.
-const RETAINED_BYTES_MAX: usize = 1024 * 1024;
+/// The name of a field in an error is cut to this many bytes: it is the sender's.
+const NAME_BYTES_MAX: usize = 64;
 
-/// Values are 24 bytes each on the tape, so texts of a megabyte and more must have this many bytes for each value. The
-/// densest honest text, lists of one-digit numbers, has two; they are never most of a large request.
-const BYTES_PER_VALUE_MIN: usize = 3;
-
-/// Reads OTLP/JSON requests one after the other with the same buffers. Needs about ten times the text's length of
-/// memory while it reads.
-pub struct JsonReader {
-    depth_max: usize,
-    buffers: Buffers,
-    tape: Option<Tape<'static>>,
-    scratch: Vec<Occurrence>,
+/// What comes next in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A value.
+    Value,
+    /// The first member or element, or the end of what has just been opened.
+    First,
+    /// A comma or the end of what is open.
+    Comma,
+    /// Nothing but space.
+    End,
 }
 
-/// A field found in an object: its place in the schema and its value's place on the tape.
-#[derive(Debug, Clone, Copy)]
-struct Occurrence {
-    field: usize,
-    value: usize,
+/// An object or list on the way down.
+#[derive(Debug)]
+struct Frame {
+    holds: Holds,
+    /// Where its tag begins in the output, and its payload; equal where it writes neither.
+    tag_at: usize,
+    payload_at: usize,
+    /// Items written before it.
+    items_before: u32,
+    /// Set when it is to be taken back at its end.
+    is_refused: bool,
 }
 
-/// An error on its way out: the path is put together from the inside.
-struct Fault {
-    path: String,
-    expected: &'static str,
+#[derive(Debug)]
+enum Holds {
+    Object {
+        message: &'static Message,
+        /// The field whose value comes, if its name is known.
+        field: Option<usize>,
+        /// Where the next name is looked for first.
+        expected: usize,
+        /// The fields that have come, as bits: a zero that follows another value is written.
+        seen: u32,
+    },
+    List {
+        field: &'static Field,
+        index: usize,
+    },
 }
 
-type Step = Result<(), Fault>;
+/// The reading of one request.
+#[derive(Debug)]
+pub struct JsonReading {
+    signal: Signal,
+    next: Next,
+    at: usize,
+    is_utf8: Option<bool>,
+    stack: Vec<Frame>,
+    /// What is open of a value that is passed over: for each level, whether it is an object.
+    ignored: Levels,
+    /// Strings with escapes.
+    scratch: Vec<u8>,
+    /// Bytes that were moved to make room for lengths, which is work as reading is.
+    moved: usize,
+    /// Where in the output the request begins.
+    start: usize,
+    read: Read,
+    /// The first name that was not known, and whether lists or objects were ignored with such names.
+    unknown: Option<String>,
+    ignores_content: bool,
+    is_no_object: bool,
+}
 
-impl JsonReader {
-    /// A reader that accepts that many levels of nesting.
+type Step = Result<(), JsonError>;
+
+impl JsonReading {
+    /// The reading of a request that is appended to an output of that length.
     #[must_use]
-    pub fn new(depth_max: usize) -> Self {
-        let depth_max = depth_max.min(DEPTH_LIMIT);
-        Self { depth_max, buffers: Buffers::with_max_depth(0, depth_max), tape: None, scratch: Vec::new() }
+    pub fn new(signal: Signal, output_length: usize) -> Self {
+        Self {
+            signal,
+            next: Next::Value,
+            at: 0,
+            is_utf8: None,
+            stack: Vec::with_capacity(16),
+            ignored: Levels::default(),
+            scratch: Vec::new(),
+            moved: 0,
+            start: output_length,
+            read: Read::default(),
+            unknown: None,
+            ignores_content: false,
+            is_no_object: false,
+        }
     }
 
-    /// Reads one request and appends it to `out` as protobuf; on an error `out` is as before. `json` is overwritten.
+    /// Reads on in `text` for about `bytes` bytes, or as much other work, and appends to `out`; to be called with the same two until it returns
+    /// what was read. On an error `out` is as it was before.
     ///
     /// # Errors
     /// Any `JsonError`.
-    pub fn to_protobuf(&mut self, signal: Signal, json: &mut [u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
-        check_density(json)?;
-        let length = json.len();
-        let before = out.len();
-        let mut tape = self.tape.take().unwrap_or_else(Tape::null).reset();
-        let parsed = simd_json::fill_tape(json, &mut self.buffers, &mut tape);
-        let read = match parsed {
-            Ok(()) => {
-                let mut walk = Walk { tape: &tape.0, scratch: &mut self.scratch, out };
-                walk.root(request(signal)).map_err(JsonError::from)
+    pub fn advance(&mut self, text: &[u8], bytes: usize, out: &mut Vec<u8>) -> Result<Option<Read>, JsonError> {
+        let outcome = self.advance_or_fail(text, bytes, out);
+        if outcome.is_err() {
+            out.truncate(self.start);
+        }
+        outcome
+    }
+
+    fn advance_or_fail(&mut self, text: &[u8], bytes: usize, out: &mut Vec<u8>) -> Result<Option<Read>, JsonError> {
+        let is_utf8 = *self.is_utf8.get_or_insert_with(|| std::str::from_utf8(text).is_ok());
+        if self.at == 0 && text.starts_with(b"\xef\xbb\xbf") {
+            self.at = 3;
+        }
+        let mut cursor = Cursor { text, at: self.at, is_utf8 };
+        let until = self.at.saturating_add(bytes);
+        self.moved = 0;
+        while cursor.at.saturating_add(self.moved) <= until {
+            cursor.skip_space();
+            if self.next == Next::End {
+                return match cursor.peek() {
+                    Some(_) => {
+                        self.fail(&cursor, cursor.wrong::<()>("something follows the request's end")).map(|()| None)
+                    }
+                    None => self.end().map(Some),
+                };
             }
-            Err(error) => Err(self.syntax_error(&error, length)),
+            self.step(&mut cursor, out)?;
+        }
+        self.at = cursor.at;
+        Ok(None)
+    }
+
+    fn end(&mut self) -> Result<Read, JsonError> {
+        if self.is_no_object {
+            return Err(JsonError::Field { path: "the request".into(), expected: "must be an object" });
+        }
+        let read = std::mem::take(&mut self.read);
+        if read.items > 0 || read.refused > 0 {
+            return Ok(read);
+        }
+        match (read.fault, self.unknown.take()) {
+            (Some(ItemFault { path, expected }), _) => Err(JsonError::Field { path, expected }),
+            (None, Some(name)) if self.ignores_content => Err(JsonError::NothingKnown { name, signal: self.signal }),
+            (fault, _) => Ok(Read { fault, ..read }),
+        }
+    }
+
+    /// The error of text that is no JSON.
+    #[cold]
+    fn fail<T>(&self, cursor: &Cursor<'_>, outcome: Result<T, NotJson>) -> Result<T, JsonError> {
+        outcome.map_err(|error| error.within(cursor.text, self.path()))
+    }
+
+    fn is_in_object(&self) -> bool {
+        match self.ignored.last() {
+            Some(is_object) => is_object,
+            None => matches!(self.stack.last(), Some(Frame { holds: Holds::Object { .. }, .. })),
+        }
+    }
+
+    fn step(&mut self, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Step {
+        if self.next == Next::Value {
+            return self.value(cursor, out);
+        }
+        let is_in_object = self.is_in_object();
+        let close = if is_in_object { b'}' } else { b']' };
+        match cursor.peek() {
+            Some(byte) if byte == close => {
+                cursor.at += 1;
+                self.close(out);
+                return Ok(());
+            }
+            Some(b',') if self.next == Next::Comma => {
+                cursor.at += 1;
+                cursor.skip_space();
+                if let Some(Frame { holds: Holds::List { index, .. }, .. }) = self.stack.last_mut()
+                    && self.ignored.is_empty()
+                {
+                    *index += 1;
+                }
+            }
+            _ if self.next == Next::First => {}
+            _ => {
+                let cause = if is_in_object { "a comma or } must stand here" } else { "a comma or ] must stand here" };
+                return self.fail(cursor, cursor.wrong(cause));
+            }
+        }
+        self.next = Next::Value;
+        if is_in_object { self.name(cursor) } else { Ok(()) }
+    }
+
+    fn name(&mut self, cursor: &mut Cursor<'_>) -> Step {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let name = cursor.string(&mut scratch);
+        let name = name.and_then(|name| {
+            cursor.skip_space();
+            cursor.take(b':', "a colon must follow the name").map(|()| name)
+        });
+        let outcome = match name {
+            Ok(name) => {
+                self.note_name(name);
+                Ok(())
+            }
+            Err(error) => self.fail(cursor, Err(error)),
         };
-        if read.is_err() {
-            out.truncate(before);
-            self.scratch.clear();
+        self.scratch = scratch;
+        outcome
+    }
+
+    #[inline]
+    fn note_name(&mut self, name: &[u8]) {
+        if !self.ignored.is_empty() {
+            return;
         }
-        if length > RETAINED_BYTES_MAX {
-            self.buffers = Buffers::with_max_depth(0, self.depth_max);
-        } else {
-            self.tape = Some(tape.reset());
+        let Some(Frame { holds: Holds::Object { message, field, expected, .. }, .. }) = self.stack.last_mut() else {
+            return;
+        };
+        *field = lookup(message.fields, name, *expected);
+        match *field {
+            Some(found) => *expected = found + 1,
+            None => {
+                self.read.ignored_names += 1;
+                let cut = &name[..name.len().min(NAME_BYTES_MAX)];
+                self.unknown.get_or_insert_with(|| String::from_utf8_lossy(cut).into_owned());
+            }
         }
-        read
+    }
+
+    fn value(&mut self, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Step {
+        if !self.ignored.is_empty() {
+            return self.ignore(cursor);
+        }
+        let Some(top) = self.stack.last_mut() else {
+            if cursor.peek() == Some(b'{') {
+                let at = out.len();
+                return self.open(cursor, object(request(self.signal), at, at, 0));
+            }
+            self.is_no_object = true;
+            return self.ignore(cursor);
+        };
+        match &mut top.holds {
+            Holds::Object { field: None, .. } => {
+                self.ignores_content |= matches!(cursor.peek(), Some(b'{' | b'['));
+                self.ignore(cursor)
+            }
+            Holds::Object { message, field: Some(position), seen, .. } => {
+                let bit = 1_u32 << (*position & 31);
+                let is_first = *seen & bit == 0;
+                *seen |= bit;
+                let field = &message.fields[*position];
+                self.member(field, is_first, cursor, out)
+            }
+            Holds::List { field, .. } => {
+                let field = *field;
+                self.element(field, cursor, out)
+            }
+        }
+    }
+
+    /// The value of a field.
+    fn member(&mut self, field: &'static Field, is_first: bool, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Step {
+        let tag_at = out.len();
+        match (field.presence, field.kind, cursor.peek()) {
+            (_, _, Some(b'n')) => {
+                self.ignore(cursor)?;
+                // Null is nothing, but where one of several values is chosen it chooses an empty one.
+                if field.presence == Presence::OneOf && matches!(field.kind, Kind::Text | Kind::Message(_)) {
+                    put_tag(out, field, 2);
+                    out.push(0);
+                }
+                Ok(())
+            }
+            (Presence::Repeated, kind, Some(b'[')) => {
+                if !matches!(kind, Kind::Message(_) | Kind::Text) {
+                    put_tag(out, field, 2);
+                    out.push(0);
+                }
+                let payload_at = out.len();
+                self.open(cursor, list(field, tag_at, payload_at, self.read.items))
+            }
+            (Presence::Repeated, ..) => self.fault("must be an array", cursor),
+            (_, Kind::Message(message), Some(b'{')) => {
+                put_tag(out, field, 2);
+                out.push(0);
+                let frame = object(message, tag_at, out.len(), self.read.items);
+                self.open(cursor, frame)
+            }
+            (_, kind @ Kind::Message(_), _) | (_, kind, Some(b'{' | b'[')) => {
+                self.fault(scalar::expected(kind), cursor)
+            }
+            _ => self.scalar(field, is_first, true, cursor, out),
+        }
+    }
+
+    /// An element of a list.
+    fn element(&mut self, field: &'static Field, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Step {
+        match (field.kind, cursor.peek()) {
+            (Kind::Message(message), Some(b'{')) => {
+                let tag_at = out.len();
+                put_tag(out, field, 2);
+                out.push(0);
+                let frame = object(message, tag_at, out.len(), self.read.items);
+                self.open(cursor, frame)
+            }
+            // A null in a list keeps its place: it is a message with nothing in it.
+            (Kind::Message(message), Some(b'n')) => {
+                self.ignore(cursor)?;
+                put_tag(out, field, 2);
+                out.push(0);
+                self.read.items += u32::from(message.role == Role::Item);
+                Ok(())
+            }
+            (Kind::Message(message), _) if matches!(message.role, Role::Item | Role::Group) => {
+                self.note_fault("must be an object");
+                self.read.refused += u32::from(message.role == Role::Item);
+                self.ignore(cursor)
+            }
+            (kind @ Kind::Message(_), _) | (kind, Some(b'{' | b'[')) => self.fault(scalar::expected(kind), cursor),
+            (Kind::Text, _) => self.scalar(field, false, true, cursor, out),
+            _ => self.scalar(field, false, false, cursor, out),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        field: &'static Field,
+        is_first: bool,
+        is_tagged: bool,
+        cursor: &mut Cursor<'_>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.next = Next::Comma;
+        // A zero means the same as nothing, unless another value came before it.
+        let leaves_out_zero = is_first && field.presence == Presence::Implicit;
+        let outcome = match cursor.scalar(&mut scratch) {
+            Ok(value) => {
+                if let Err(expected) = put(out, field, &value, leaves_out_zero, is_tagged) {
+                    self.note_fault(expected);
+                    self.refuse_nearest();
+                }
+                Ok(())
+            }
+            Err(error) => self.fail(cursor, Err(error)),
+        };
+        self.scratch = scratch;
+        outcome
+    }
+
+    /// Passes over the value that comes, whatever it is.
+    fn ignore(&mut self, cursor: &mut Cursor<'_>) -> Step {
+        match cursor.peek() {
+            Some(byte @ (b'{' | b'[')) => {
+                if self.ignored.len() >= IGNORED_DEPTH_MAX {
+                    return Err(JsonError::Depth(IGNORED_DEPTH_MAX));
+                }
+                cursor.at += 1;
+                self.ignored.push(byte == b'{');
+                self.next = Next::First;
+                Ok(())
+            }
+            _ => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                let outcome = cursor.scalar(&mut scratch).map(|_| ());
+                self.scratch = scratch;
+                self.next = Next::Comma;
+                if self.stack.is_empty() && self.ignored.is_empty() {
+                    self.next = Next::End;
+                }
+                outcome.or_else(|error| self.fail(cursor, Err(error)))
+            }
+        }
+    }
+
+    fn open(&mut self, cursor: &mut Cursor<'_>, frame: Frame) -> Step {
+        if self.stack.len() >= DEPTH_MAX {
+            return self.fault(super::TOO_DEEP, cursor);
+        }
+        cursor.at += 1;
+        self.stack.push(frame);
+        self.next = Next::First;
+        Ok(())
+    }
+
+    /// The end of an object or list.
+    fn close(&mut self, out: &mut Vec<u8>) {
+        if !self.ignored.is_empty() {
+            self.ignored.pop();
+        } else if let Some(frame) = self.stack.pop() {
+            self.close_frame(&frame, out);
+        }
+        let is_end = self.stack.is_empty() && self.ignored.is_empty();
+        self.next = if is_end { Next::End } else { Next::Comma };
+    }
+
+    fn close_frame(&mut self, frame: &Frame, out: &mut Vec<u8>) {
+        let role = match frame.holds {
+            Holds::Object { message, .. } => message.role,
+            Holds::List { .. } => Role::Part,
+        };
+        if frame.is_refused && matches!(role, Role::Item | Role::Group) {
+            out.truncate(frame.tag_at);
+            let under = if role == Role::Item { 1 } else { self.read.items - frame.items_before };
+            self.read.refused += under;
+            self.read.items = frame.items_before;
+            return;
+        }
+        self.read.items += u32::from(role == Role::Item);
+        let is_empty_list = matches!(frame.holds, Holds::List { .. }) && out.len() == frame.payload_at;
+        if is_empty_list {
+            out.truncate(frame.tag_at);
+        } else if frame.payload_at > frame.tag_at {
+            self.moved += if out.len() - frame.payload_at < 0x80 { 0 } else { out.len() - frame.payload_at };
+            end_message(out, frame.payload_at);
+        }
+    }
+
+    /// A value that is not what is needed, or too deep: it is passed over, and costs what it stands in.
+    #[cold]
+    fn fault(&mut self, expected: Expected, cursor: &mut Cursor<'_>) -> Step {
+        self.note_fault(expected);
+        self.refuse_nearest();
+        self.ignore(cursor)
     }
 
     #[cold]
-    fn syntax_error(&self, error: &simd_json::Error, length: usize) -> JsonError {
-        match error.error() {
-            ErrorType::DepthLimitExceeded => JsonError::Depth(self.depth_max),
-            // simd-json counts a few bytes on past the end of a text that breaks off.
-            cause => JsonError::Syntax { offset: error.index().min(length), cause: format!("{cause:?}") },
+    fn note_fault(&mut self, expected: Expected) {
+        if self.read.fault.is_none() {
+            self.read.fault = Some(ItemFault { path: self.path(), expected });
         }
+    }
+
+    #[cold]
+    fn refuse_nearest(&mut self) {
+        let is_whole = |frame: &&mut Frame| match frame.holds {
+            Holds::Object { message, .. } => message.role != Role::Part,
+            Holds::List { .. } => false,
+        };
+        if let Some(frame) = self.stack.iter_mut().rev().find(is_whole) {
+            frame.is_refused = true;
+        }
+    }
+
+    /// Where the walk is, such as `resourceSpans[0].scopeSpans[0].spans[3].traceId`.
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for frame in &self.stack {
+            match frame.holds {
+                Holds::Object { message, field: Some(field), .. } => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.push_str(message.fields[field].name);
+                }
+                Holds::Object { .. } => {}
+                Holds::List { index, .. } => path.push_str(&format!("[{index}]")),
+            }
+        }
+        path
     }
 }
 
-/// Refuses large texts whose tape would be many times their size. What stands in strings is counted, too: that errs on
-/// the side of memory, and prose has fewer commas than this by far.
-fn check_density(json: &[u8]) -> Result<(), JsonError> {
-    if json.len() <= RETAINED_BYTES_MAX {
-        return Ok(());
+fn object(message: &'static Message, tag_at: usize, payload_at: usize, items_before: u32) -> Frame {
+    let holds = Holds::Object { message, field: None, expected: 0, seen: 0 };
+    Frame { holds, tag_at, payload_at, items_before, is_refused: false }
+}
+
+fn list(field: &'static Field, tag_at: usize, payload_at: usize, items_before: u32) -> Frame {
+    Frame { holds: Holds::List { field, index: 0 }, tag_at, payload_at, items_before, is_refused: false }
+}
+
+fn put_tag(out: &mut Vec<u8>, field: &Field, wire_type: u64) {
+    put_varint(out, u64::from(field.number) << 3 | wire_type);
+}
+
+/// Writes a value with its tag, or without one in a list of numbers.
+fn put(
+    out: &mut Vec<u8>,
+    field: &Field,
+    value: &Scalar<'_>,
+    leaves_out_zero: bool,
+    is_tagged: bool,
+) -> Result<(), Expected> {
+    // A null in a list of numbers or strings.
+    if *value == Scalar::Null {
+        return Err(scalar::expected(field.kind));
     }
-    let values = json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count();
-    if values > json.len() / BYTES_PER_VALUE_MIN {
-        return Err(JsonError::Dense { values, bytes: json.len() });
+    match field.kind {
+        Kind::Text => put_bytes(out, field, scalar::text(value)?, leaves_out_zero),
+        Kind::Bytes => put_bytes(out, field, &scalar::base64(scalar::text(value)?)?, leaves_out_zero),
+        Kind::Id(length) => scalar::put_id(out, field.number, length, scalar::text(value)?),
+        _ => {
+            let number = scalar::number(field, value)?;
+            if !(leaves_out_zero && number.is_zero()) {
+                if is_tagged {
+                    put_tag(out, field, number.wire_type());
+                }
+                number.put(out);
+            }
+        }
     }
     Ok(())
 }
 
-impl From<Fault> for JsonError {
-    fn from(fault: Fault) -> Self {
-        Self::Field { path: fault.path, expected: fault.expected }
-    }
-}
-
-#[cold]
-fn fault(expected: &'static str) -> Fault {
-    Fault { path: String::new(), expected }
-}
-
-/// Adds the name of a field, and the index in a list, before the path.
-#[cold]
-fn within(mut fault: Fault, name: &str, index: Option<usize>) -> Fault {
-    let inner = std::mem::take(&mut fault.path);
-    let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
-    let dot = if inner.is_empty() || inner.starts_with('[') { "" } else { "." };
-    fault.path = format!("{name}{index}{dot}{inner}");
-    fault
-}
-
-/// The writing of one request.
-struct Walk<'a, 'input> {
-    tape: &'a [Node<'input>],
-    /// Occurrences of all objects on the way down; each uses the end.
-    scratch: &'a mut Vec<Occurrence>,
-    out: &'a mut Vec<u8>,
-}
-
-impl Walk<'_, '_> {
-    fn root(&mut self, message: &'static Message) -> Step {
-        match self.tape.first() {
-            Some(Node::Object { .. }) => self.message(message, 0),
-            _ => Err(Fault { path: "the request".to_string(), expected: "must be an object" }),
-        }
-    }
-
-    /// Writes the object at `at`. Recursion is bounded by the depth of the tape, which the parser bounds.
-    fn message(&mut self, message: &'static Message, at: usize) -> Step {
-        let base = self.scratch.len();
-        self.find_fields(message, at);
-        // In the order of the schema, and for a name that occurs twice in the order written.
-        self.scratch[base..].sort_by_key(|occurrence| occurrence.field);
-        let one_of = self.last_of_group(message, base);
-        for index in base..self.scratch.len() {
-            let Occurrence { field: position, value } = self.scratch[index];
-            let repeated_name = self.scratch.get(index + 1).is_some_and(|next| next.field == position);
-            let field = &message.fields[position];
-            let superseded = field.presence == Presence::OneOf && one_of != Some(position);
-            // Of a name that occurs twice the last holds, as most JSON parsers have it.
-            if !repeated_name && !superseded {
-                self.field(field, value).map_err(|fault| within(fault, field.name, None))?;
-            }
-        }
-        self.scratch.truncate(base);
-        Ok(())
-    }
-
-    /// Appends the known, non-null members of the object at `at` to the scratch.
-    fn find_fields(&mut self, message: &'static Message, at: usize) {
-        let Some(Node::Object { len, .. }) = self.tape.get(at) else { return };
-        let mut position = at + 1;
-        let mut expected = 0;
-        for _ in 0..*len {
-            let (Some(Node::String(name)), value) = (self.tape.get(position), position + 1) else { return };
-            position = value + self.nodes(value);
-            if matches!(self.tape.get(value), Some(Node::Static(StaticNode::Null)) | None) {
-                continue;
-            }
-            if let Some(field) = lookup(message.fields, name, expected) {
-                expected = field + 1;
-                self.scratch.push(Occurrence { field, value });
-            }
-        }
-    }
-
-    /// Of the fields that exclude one another, the one written last.
-    fn last_of_group(&self, message: &'static Message, base: usize) -> Option<usize> {
-        let found = self.scratch[base..].iter();
-        let of_group = found.filter(|found| message.fields[found.field].presence == Presence::OneOf);
-        of_group.max_by_key(|found| found.value).map(|found| found.field)
-    }
-
-    /// Nodes that the value at `at` takes on the tape.
-    fn nodes(&self, at: usize) -> usize {
-        match self.tape.get(at) {
-            Some(Node::Object { count, .. } | Node::Array { count, .. }) => count + 1,
-            _ => 1,
-        }
-    }
-
-    fn field(&mut self, field: &'static Field, at: usize) -> Step {
-        match (field.presence, field.kind) {
-            (Presence::Repeated, Kind::Message(message)) => self.messages(field, message, at),
-            (Presence::Repeated, Kind::Text) => self.elements(at, |walk, element| {
-                let text = text(&walk.tape[element])?;
-                put_bytes(walk.out, field.number, text.as_bytes());
-                Ok(())
-            }),
-            (Presence::Repeated, _) => self.packed(field, at),
-            (_, Kind::Message(message)) => match &self.tape[at] {
-                Node::Object { .. } => self.nested(field, message, at),
-                _ => Err(fault("must be an object")),
-            },
-            _ => self.scalar(field, at),
-        }
-    }
-
-    /// Calls `each` with the place of every element of the array at `at`.
-    fn elements(&mut self, at: usize, mut each: impl FnMut(&mut Self, usize) -> Step) -> Step {
-        let Node::Array { len, .. } = self.tape[at] else { return Err(fault("must be an array")) };
-        let mut element = at + 1;
-        for index in 0..len {
-            each(self, element).map_err(|fault| within(fault, "", Some(index)))?;
-            element += self.nodes(element);
-        }
-        Ok(())
-    }
-
-    fn messages(&mut self, field: &'static Field, message: &'static Message, at: usize) -> Step {
-        self.elements(at, |walk, element| match &walk.tape[element] {
-            Node::Object { .. } => walk.nested(field, message, element),
-            // A null in a list keeps its place: it is a message with nothing in it.
-            Node::Static(StaticNode::Null) => {
-                put_bytes(walk.out, field.number, &[]);
-                Ok(())
-            }
-            _ => Err(fault("must be an object")),
-        })
-    }
-
-    fn nested(&mut self, field: &'static Field, message: &'static Message, at: usize) -> Step {
-        put_varint(self.out, u64::from(field.number) << 3 | 2);
-        let start = self.begin();
-        self.message(message, at)?;
-        self.end(start);
-        Ok(())
-    }
-
-    fn packed(&mut self, field: &'static Field, at: usize) -> Step {
-        if matches!(&self.tape[at], Node::Array { len: 0, .. }) {
-            return Ok(());
-        }
-        put_varint(self.out, u64::from(field.number) << 3 | 2);
-        let start = self.begin();
-        self.elements(at, |walk, element| {
-            match number(field.kind, &walk.tape[element])? {
-                Number::Varint(value) => put_varint(walk.out, value),
-                Number::Fixed32(value) => walk.out.extend_from_slice(&value.to_le_bytes()),
-                Number::Fixed64(value) => walk.out.extend_from_slice(&value.to_le_bytes()),
-            }
-            Ok(())
-        })?;
-        self.end(start);
-        Ok(())
-    }
-
-    /// Leaves room for a length and says where its payload starts.
-    fn begin(&mut self) -> usize {
-        self.out.push(0);
-        self.out.len()
-    }
-
-    /// Puts the length before the payload that starts at `start`.
-    fn end(&mut self, start: usize) {
-        let length = self.out.len() - start;
-        if let Ok(short) = u8::try_from(length)
-            && short < 0x80
-        {
-            self.out[start - 1] = short;
-            return;
-        }
-        let room = varint_length(length as u64) - 1;
-        let payload_end = self.out.len();
-        self.out.resize(payload_end + room, 0);
-        self.out.copy_within(start..payload_end, start + room);
-        let mut rest = length as u64;
-        for byte in &mut self.out[start - 1..start + room] {
-            *byte = rest.to_le_bytes()[0] | 0x80;
-            rest >>= 7;
-        }
-        self.out[start + room - 1] &= 0x7f;
-    }
-
-    fn scalar(&mut self, field: &'static Field, at: usize) -> Step {
-        let node = &self.tape[at];
-        let implicit = field.presence == Presence::Implicit;
-        match field.kind {
-            Kind::Text => {
-                let text = text(node)?;
-                if !(implicit && text.is_empty()) {
-                    put_bytes(self.out, field.number, text.as_bytes());
-                }
-            }
-            Kind::Bytes => {
-                let bytes = decoded(text(node)?)?;
-                if !(implicit && bytes.is_empty()) {
-                    put_bytes(self.out, field.number, &bytes);
-                }
-            }
-            Kind::Id(length) => self.id(field.number, length, text(node)?),
-            kind => match number(kind, node)? {
-                Number::Varint(0) | Number::Fixed32(0) | Number::Fixed64(0) if implicit => {}
-                Number::Varint(value) => {
-                    put_varint(self.out, u64::from(field.number) << 3);
-                    put_varint(self.out, value);
-                }
-                Number::Fixed32(value) => {
-                    put_varint(self.out, u64::from(field.number) << 3 | 5);
-                    self.out.extend_from_slice(&value.to_le_bytes());
-                }
-                Number::Fixed64(value) => {
-                    put_varint(self.out, u64::from(field.number) << 3 | 1);
-                    self.out.extend_from_slice(&value.to_le_bytes());
-                }
-            },
-        }
-        Ok(())
-    }
-
-    /// An id as bytes. What is no id of that length becomes a single byte, which no id is: whoever looks at ids next
-    /// refuses that span, link or record, and not its neighbours with it.
-    fn id(&mut self, number: u32, length: usize, text: &str) {
-        if text.is_empty() {
-            return;
-        }
-        put_varint(self.out, u64::from(number) << 3 | 2);
-        let start = self.out.len();
-        put_varint(self.out, length as u64);
-        let pairs = text.as_bytes().chunks_exact(2);
-        let is_whole = text.len() == length * 2;
-        let digits = |pair: &[u8]| Some(hex_digit(pair[0])? << 4 | hex_digit(pair[1])?);
-        self.out.extend(pairs.map_while(digits));
-        if !is_whole || self.out.len() - start != length + 1 {
-            self.out.truncate(start);
-            self.out.extend_from_slice(&[1, 0xff]);
-        }
-    }
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
+fn put_bytes(out: &mut Vec<u8>, field: &Field, bytes: &[u8], leaves_out_empty: bool) {
+    if !(leaves_out_empty && bytes.is_empty()) {
+        put_tag(out, field, 2);
+        put_varint(out, bytes.len() as u64);
+        out.extend_from_slice(bytes);
     }
 }
 
 /// The field of that name, tried first where the last one found would have it next.
-fn lookup(fields: &[Field], name: &str, expected: usize) -> Option<usize> {
-    if fields.get(expected).is_some_and(|field| field.name == name) {
+fn lookup(fields: &[Field], name: &[u8], expected: usize) -> Option<usize> {
+    if fields.get(expected).is_some_and(|field| field.name.as_bytes() == name) {
         return Some(expected);
     }
-    fields.iter().position(|field| field.name == name)
+    fields.iter().position(|field| is_name(field.name, name))
 }
 
-fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    put_varint(out, u64::from(number) << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn text<'a>(node: &'a Node<'_>) -> Result<&'a str, Fault> {
-    match node {
-        Node::String(text) => Ok(text),
-        _ => Err(fault("must be a string")),
+/// Whether a name is a field's, in lowerCamelCase or as the protobuf definition has it, in snake_case.
+fn is_name(camel: &str, name: &[u8]) -> bool {
+    if camel.as_bytes() == name {
+        return true;
     }
+    let mut rest = name;
+    for letter in camel.bytes() {
+        let lower = letter.to_ascii_lowercase();
+        rest = match rest {
+            [b'_', found, rest @ ..] if lower != letter && *found == lower => rest,
+            [found, rest @ ..] if lower == letter && *found == lower => rest,
+            _ => return false,
+        };
+    }
+    rest.is_empty()
 }
 
-/// base64 in the standard or the URL alphabet, padded or not (ProtoJSON takes all four).
-fn decoded(text: &str) -> Result<Vec<u8>, Fault> {
-    let standard = STANDARD_PAD_INDIFFERENT.decode(text);
-    standard.or_else(|_| URL_SAFE_PAD_INDIFFERENT.decode(text)).map_err(|_| fault("must be base64"))
+/// A stack of truth values, a bit each.
+#[derive(Debug, Default)]
+struct Levels {
+    words: Vec<u64>,
+    length: usize,
 }
 
-/// A number as the wire has it.
-enum Number {
-    Varint(u64),
-    Fixed32(u32),
-    Fixed64(u64),
-}
+impl Levels {
+    fn len(&self) -> usize {
+        self.length
+    }
 
-fn number(kind: Kind, node: &Node<'_>) -> Result<Number, Fault> {
-    Ok(match kind {
-        Kind::Bool => match node {
-            Node::Static(StaticNode::Bool(value)) => Number::Varint(u64::from(*value)),
-            _ => return Err(fault("must be true or false")),
-        },
-        Kind::Enumeration => match node {
-            Node::Static(_) => Number::Varint(i64::from(i32_of(node, "must be a number")?).cast_unsigned()),
-            _ => return Err(fault("must be a number, not the name of an enumeration's value")),
-        },
-        Kind::Int32 => Number::Varint(i64::from(i32_of(node, "must be an integer of 32 bits")?).cast_unsigned()),
-        Kind::Sint32 => {
-            let value = i32_of(node, "must be an integer of 32 bits")?;
-            // ZigZag: the sign goes to the lowest bit.
-            Number::Varint(u64::from(((value << 1) ^ (value >> 31)).cast_unsigned()))
+    fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn last(&self) -> Option<bool> {
+        let at = self.length.checked_sub(1)?;
+        Some(self.words[at / 64] >> (at % 64) & 1 == 1)
+    }
+
+    fn push(&mut self, value: bool) {
+        let at = self.length;
+        if at / 64 == self.words.len() {
+            self.words.push(0);
         }
-        Kind::Uint32 => Number::Varint(u64::from(u32_of(node)?)),
-        Kind::Fixed32 => Number::Fixed32(u32_of(node)?),
-        Kind::Int64 => Number::Varint(i64_of(node)?.cast_unsigned()),
-        Kind::Sfixed64 => Number::Fixed64(i64_of(node)?.cast_unsigned()),
-        Kind::Uint64 => Number::Varint(u64_of(node)?),
-        Kind::Fixed64 => Number::Fixed64(u64_of(node)?),
-        Kind::Double => Number::Fixed64(f64_of(node)?.to_bits()),
-        Kind::Text | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => return Err(fault("must be a number")),
-    })
-}
-
-/// An integer, as a number or as text. Only integers come back, whatever their form (`5`, `5.0`, `"5"`).
-fn integer(node: &Node<'_>) -> Option<i128> {
-    match node {
-        Node::Static(StaticNode::I64(value)) => Some(i128::from(*value)),
-        Node::Static(StaticNode::U64(value)) => Some(i128::from(*value)),
-        Node::Static(StaticNode::F64(value)) => whole(*value),
-        Node::String(text) => match text.parse::<i64>() {
-            Ok(value) => Some(i128::from(value)),
-            Err(_) => text.parse::<u64>().ok().map(i128::from),
-        },
-        Node::Static(_) | Node::Object { .. } | Node::Array { .. } => None,
-    }
-}
-
-/// The integer a double without a fraction is; JavaScript writes large ones with an exponent.
-fn whole(value: f64) -> Option<i128> {
-    // 2^64: beyond it no field has room, and below it the text of the number is exact.
-    const LIMIT: f64 = 18_446_744_073_709_551_616.0;
-    if value.fract() != 0.0 || value.abs() > LIMIT {
-        return None;
-    }
-    format!("{value:.0}").parse().ok()
-}
-
-fn i32_of(node: &Node<'_>, expected: &'static str) -> Result<i32, Fault> {
-    integer(node).and_then(|value| i32::try_from(value).ok()).ok_or_else(|| fault(expected))
-}
-
-fn u32_of(node: &Node<'_>) -> Result<u32, Fault> {
-    let value = integer(node).and_then(|value| u32::try_from(value).ok());
-    value.ok_or_else(|| fault("must be an integer of 32 bits and not negative"))
-}
-
-fn i64_of(node: &Node<'_>) -> Result<i64, Fault> {
-    let value = integer(node).and_then(|value| i64::try_from(value).ok());
-    value.ok_or_else(|| fault("must be an integer of 64 bits"))
-}
-
-fn u64_of(node: &Node<'_>) -> Result<u64, Fault> {
-    let value = integer(node).and_then(|value| u64::try_from(value).ok());
-    value.ok_or_else(|| fault("must be an integer of 64 bits and not negative"))
-}
-
-fn f64_of(node: &Node<'_>) -> Result<f64, Fault> {
-    let expected = "must be a number, \"NaN\", \"Infinity\" or \"-Infinity\"";
-    match node {
-        Node::Static(StaticNode::F64(value)) => Ok(*value),
-        Node::Static(StaticNode::I64(value)) => Ok(double(i128::from(*value))),
-        Node::Static(StaticNode::U64(value)) => Ok(double(i128::from(*value))),
-        Node::String("NaN") => Ok(f64::NAN),
-        Node::String("Infinity") => Ok(f64::INFINITY),
-        Node::String("-Infinity") => Ok(f64::NEG_INFINITY),
-        // Rust would also read "inf" and "nan" in any case: only what begins as a number is one.
-        Node::String(text) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '.') => {
-            text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| fault(expected))
+        let bit = 1 << (at % 64);
+        if value {
+            self.words[at / 64] |= bit;
+        } else {
+            self.words[at / 64] &= !bit;
         }
-        _ => Err(fault(expected)),
+        self.length += 1;
     }
-}
 
-/// The double nearest to an integer.
-#[allow(clippy::cast_precision_loss, reason = "rounding to the nearest double is what a JSON number means")]
-fn double(value: i128) -> f64 {
-    value as f64
+    fn pop(&mut self) {
+        self.length = self.length.saturating_sub(1);
+    }
 }

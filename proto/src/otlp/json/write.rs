@@ -210,7 +210,7 @@ fn varint<'a>(bytes: &[u8]) -> Result<(Value<'a>, usize), WireError> {
 
 fn wire_type(kind: Kind) -> u8 {
     match kind {
-        Kind::Bool | Kind::Enumeration | Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Int64 | Kind::Uint64 => 0,
+        Kind::Bool | Kind::Enumeration(_) | Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Int64 | Kind::Uint64 => 0,
         Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => 1,
         Kind::Fixed32 => 5,
         Kind::Text | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => 2,
@@ -242,7 +242,7 @@ fn put_value(out: &mut Vec<u8>, kind: Kind, value: &Value<'_>) {
     // Writing to a Vec does not fail.
     let _ = match (kind, value) {
         (Kind::Bool, Value::Varint(value)) => write!(out, "{}", *value != 0),
-        (Kind::Enumeration | Kind::Int32, Value::Varint(value)) => write!(out, "{}", low_bits(*value).cast_signed()),
+        (Kind::Enumeration(_) | Kind::Int32, Value::Varint(value)) => write!(out, "{}", low_bits(*value).cast_signed()),
         (Kind::Uint32, Value::Varint(value)) => write!(out, "{}", low_bits(*value)),
         (Kind::Sint32, Value::Varint(value)) => {
             let bits = low_bits(*value);
