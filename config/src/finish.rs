@@ -82,6 +82,9 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
         let source = checks.source("memory.bytes_max");
         checks.findings.note(source, "memory.bytes_max", "is more than the machine or its control group has");
     }
+    let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
+    let enabled = receivers.iter().filter(|(receiver, _)| receiver.enabled);
+    let largest = enabled.map(|(draft, _)| draft.receiver.limits.request_bytes_max).max().unwrap_or(0);
     if memory.receive_bytes_max == 0 {
         memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(RECEIVE_BYTES_DEFAULT_MIN);
     }

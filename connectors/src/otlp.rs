@@ -1,5 +1,6 @@
 //! OTLP over gRPC and HTTP: the receiver that feeds the engine and the exporter that empties it.
 
+mod admission;
 pub mod body;
 pub mod exporter;
 pub mod receiver;

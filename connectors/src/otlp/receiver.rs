@@ -1,13 +1,14 @@
 //! OTLP from senders: which service a request is for, the engine's answer as OTLP says it.
 
-use super::body::{BodyReader, JsonBody};
+use super::admission::{Form, ReadBody};
 use super::response::PartialSuccess;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::time::Duration;
 use tailwater_config::Signals;
 use tailwater_engine::intake::IntakeError;
-use tailwater_net::compression::Encoding;
+use tailwater_net::compression::{Encoding, Inflater};
+use tailwater_net::server::RequestMemory;
 use tailwater_proto::otlp::check::Fault;
 use tailwater_proto::otlp::mend::mended;
 use tailwater_proto::otlp::refusal::{Cause, Refusals};
@@ -24,6 +25,8 @@ pub trait Port: 'static {
     fn refused(&self);
     /// Counts what was left out of a request before the engine saw it.
     fn left_out(&self, signal: Signal, left_out: &LeftOut);
+    /// Bytes that the engine takes for scanning this message, besides it.
+    fn weight(&self, signal: Signal, protobuf: &[u8]) -> usize;
     /// Lets other tasks of the core run.
     fn pause(&self) -> impl Future<Output = ()>;
     /// Returns when there is room for another request.
@@ -129,7 +132,8 @@ impl From<PortError> for Refusal {
 pub struct OtlpReceiver<P> {
     port: P,
     signals: Signals,
-    reader: RefCell<BodyReader>,
+    request_bytes_max: usize,
+    inflater: RefCell<Inflater>,
 }
 
 impl<P: Port> OtlpReceiver<P> {
@@ -137,7 +141,7 @@ impl<P: Port> OtlpReceiver<P> {
     /// inflated.
     #[must_use]
     pub fn new(port: P, signals: Signals, request_bytes_max: usize) -> Self {
-        Self { port, signals, reader: RefCell::new(BodyReader::new(request_bytes_max)) }
+        Self { port, signals, request_bytes_max, inflater: RefCell::default() }
     }
 
     /// The engine.
@@ -166,13 +170,14 @@ impl<P: Port> OtlpReceiver<P> {
         format: Format,
         encoding: Encoding,
         body: &Bytes,
+        memory: &RequestMemory,
     ) -> Result<Answer, Refusal> {
         if let Some((reason, retry_after)) = self.port.closed() {
             return Err(Refusal::Unavailable(reason, retry_after));
         }
-        let read = self.protobuf(signal, format, encoding, body).await;
-        let (protobuf, read) = read.inspect_err(|_| self.port.refused())?;
-        let json::Read { refused, fault, ignored_names, .. } = read;
+        let read = self.read(Form { signal, format, encoding }, body, memory).await;
+        let ReadBody { protobuf, json } = read.inspect_err(|_| self.port.refused())?;
+        let json::Read { refused, fault, ignored_names, .. } = json;
         let mut left_out = LeftOut { ignored_names, ..LeftOut::default() };
         left_out.refusals.add(Cause::Value, refused);
         let mut told = fault.map(|fault| fault.to_string());
@@ -212,24 +217,11 @@ impl<P: Port> OtlpReceiver<P> {
         Refusal::from(PortError::Intake(IntakeError::Malformed(fault)))
     }
 
-    /// The body as protobuf, and what was read where it is JSON. Large texts are read in slices.
-    async fn protobuf(
-        &self,
-        signal: Signal,
-        format: Format,
-        encoding: Encoding,
-        body: &Bytes,
-    ) -> Result<(Bytes, json::Read), Refusal> {
-        let inflated = self.reader.borrow_mut().inflated(encoding, body)?;
-        if format == Format::Protobuf {
-            return Ok((inflated, json::Read::default()));
-        }
-        let mut json = JsonBody::new(signal, inflated);
-        loop {
-            if let Some(read) = json.read_on()? {
-                return Ok(read);
-            }
-            self.port.pause().await;
-        }
+    pub(super) fn request_bytes_max(&self) -> usize {
+        self.request_bytes_max
+    }
+
+    pub(super) fn reader(&self) -> &RefCell<Inflater> {
+        &self.inflater
     }
 }

@@ -58,7 +58,7 @@ impl<P: Port> Service for OtlpReceiver<P> {
         let (Some(signal), Some(format)) = (signal, format) else {
             return Reply::Grpc(Err(unknown_method(request.path())));
         };
-        match self.handle(signal, format, request.encoding, &request.body).await {
+        match self.handle(signal, format, request.encoding, &request.body, &request.memory).await {
             Ok(answer) if over_grpc => Reply::Grpc(Ok(answer.message)),
             Ok(answer) => Reply::http(StatusCode::OK, content_type(format), answer.message),
             // Over plain HTTP the server turns a status into its HTTP code and a body in the request's own format.

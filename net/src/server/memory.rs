@@ -95,9 +95,9 @@ impl ReceiveMemory {
     /// Takes bytes of what is made of bodies for something that came in no request, such as the log of a former run.
     pub async fn borrow(&self, bytes: usize) -> Room {
         if self.inflated.is_large(bytes) {
-            return Room { _charge: None, _pass: Some(Arc::new(self.lane.take().await)) };
+            return Room { charge: None, more: Vec::new(), pass: Some(Arc::new(self.lane.take().await)) };
         }
-        Room { _charge: Some(self.inflated.take(&Share::default(), bytes).await), _pass: None }
+        Room { charge: Some(self.inflated.take(&Share::default(), bytes).await), more: Vec::new(), pass: None }
     }
 }
 
@@ -112,8 +112,10 @@ pub(crate) struct Holdings {
 /// Memory lent, given back when it is dropped, on whatever thread.
 #[derive(Debug)]
 pub struct Room {
-    _charge: Option<Charge>,
-    _pass: Option<Arc<Pass>>,
+    charge: Option<Charge>,
+    /// Of other parts, or what came later.
+    more: Vec<Charge>,
+    pass: Option<Arc<Pass>>,
 }
 
 impl Room {
@@ -129,9 +131,16 @@ impl Room {
         Bytes::from_owner(Held(bytes, self))
     }
 
+    /// Adds other room, to be given back with this.
+    pub fn join(&mut self, other: Self) {
+        self.more.extend(other.charge);
+        self.more.extend(other.more);
+        self.pass = self.pass.take().or(other.pass);
+    }
+
     /// Gives back all but `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
-        if let Some(charge) = &mut self._charge {
+        if let Some(charge) = &mut self.charge {
             charge.shrink(bytes);
         }
     }
@@ -242,30 +251,30 @@ impl RequestMemory {
     /// it back without the help of others that wait.
     pub async fn room(&self, bytes: usize) -> Room {
         if let Some(pass) = &*self.pass.borrow() {
-            return Room { _charge: None, _pass: Some(Arc::clone(pass)) };
+            return Room { charge: None, more: Vec::new(), pass: Some(Arc::clone(pass)) };
         }
         let inflated = &self.core.inflated;
         if inflated.is_large(bytes) {
             let pass = Arc::new(self.core.lane.take().await);
             self.pass.replace(Some(Arc::clone(&pass)));
-            return Room { _charge: None, _pass: Some(pass) };
+            return Room { charge: None, more: Vec::new(), pass: Some(pass) };
         }
-        Room { _charge: Some(inflated.take(&self.holdings.inflated, bytes).await), _pass: None }
+        Room { charge: Some(inflated.take(&self.holdings.inflated, bytes).await), more: Vec::new(), pass: None }
     }
 
     /// Charges for something small that exists already, beyond the bound where need be.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> Room {
         if let Some(pass) = &*self.pass.borrow() {
-            return Room { _charge: None, _pass: Some(Arc::clone(pass)) };
+            return Room { charge: None, more: Vec::new(), pass: Some(Arc::clone(pass)) };
         }
-        Room { _charge: Some(self.core.inflated.force(&self.holdings.inflated, bytes)), _pass: None }
+        Room { charge: Some(self.core.inflated.force(&self.holdings.inflated, bytes)), more: Vec::new(), pass: None }
     }
 
     /// The room of the body as it came, for whoever refers to it longer than the request lasts.
     #[must_use]
     pub fn take_body(&self) -> Room {
-        Room { _charge: self.body.take(), _pass: self.pass.borrow().clone() }
+        Room { charge: self.body.take(), more: Vec::new(), pass: self.pass.borrow().clone() }
     }
 }
 

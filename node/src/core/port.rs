@@ -134,6 +134,14 @@ impl Port for CorePort {
         }
     }
 
+    fn weight(&self, signal: Signal, protobuf: &[u8]) -> usize {
+        match signal {
+            Signal::Traces => self.cores.iter().map(|core| core.shard.borrow().scanned_bytes(protobuf)).sum(),
+            // The copy that goes on.
+            Signal::Metrics | Signal::Logs => protobuf.len(),
+        }
+    }
+
     async fn pause(&self) {
         yield_now().await;
     }

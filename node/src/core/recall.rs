@@ -14,7 +14,7 @@ use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Recor
 use tailwater_engine::log::read::pieces::{Place, pass_damage, place};
 use tailwater_engine::log::segments::Parked;
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark};
-use tailwater_net::compression::Encoding;
+use tailwater_net::compression::{Encoding, inflated_bytes_max};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::executor::{sleep, yield_now};
@@ -24,6 +24,9 @@ use tailwater_runtime::files::File;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes read at once; a larger record is read again in whole.
 const READ_BYTES: usize = 256 << 10;
+/// Room for a logged request before it is read, as a multiple of its body as it is in the log and inflated: what is made of
+/// it is rarely more. What is not needed is given back at once.
+const MADE_TIMES: usize = 2;
 
 /// What becomes of the parked units of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +177,7 @@ impl Pass<'_> {
         let origin = Origin { segment: self.handle, first_unit: request.first_unit };
         let wanted = |position: u32| self.parked.mark(request.first_unit.saturating_add(position));
         let count = (0..request.units).filter(|position| wanted(*position).is_some()).count();
-        let Some(body) = protobuf(reader, request) else {
+        let Some(body) = self.core.logged_body(reader, request).await else {
             return self.drop_units(request, origin, DropReason::WalUnreadable, None);
         };
         match self.fate {
@@ -264,18 +267,39 @@ fn export(
     });
 }
 
-/// The logged request as protobuf, as it was when it was accepted.
-pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
-    let encoding = match request.encoding {
+impl Core {
+    /// The logged request as protobuf, once there is room for it and for what is made of it.
+    pub(super) async fn logged_body(&self, reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+        let limit = self.settings.request_bytes_max;
+        // One that is malformed is read, and refused, in no room.
+        let most = inflated_bytes_max(encoding(request), request.body, limit).unwrap_or(0);
+        let most = most.saturating_add(request.body.len());
+        let mut room = self.memory.borrow(most.saturating_mul(MADE_TIMES)).await;
+        let body = protobuf(reader, request)?;
+        let scanned = match request.signal {
+            Signal::Traces => self.shard.borrow().scanned_bytes(&body),
+            Signal::Metrics | Signal::Logs => body.len(),
+        };
+        room.shrink(most.saturating_add(scanned));
+        Some(room.hold(body))
+    }
+}
+
+fn encoding(request: &Request<'_>) -> Encoding {
+    match request.encoding {
         BodyEncoding::Identity => Encoding::Identity,
         BodyEncoding::Gzip => Encoding::Gzip,
         BodyEncoding::Zstd => Encoding::Zstd,
-    };
+    }
+}
+
+/// The logged request as protobuf, as it was when it was accepted.
+pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
     let format = match request.format {
         BodyFormat::Protobuf => Format::Protobuf,
         BodyFormat::Json => Format::Json,
     };
     let body = Bytes::copy_from_slice(request.body);
-    let outcome = reader.protobuf(request.signal, format, encoding, &body);
+    let outcome = reader.protobuf(request.signal, format, encoding(request), &body);
     outcome.inspect_err(|error| tracing::error!(?error, "a logged request cannot be read")).ok()
 }

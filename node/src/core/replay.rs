@@ -3,7 +3,6 @@
 //! clock goes on where the former run's stopped, so that undecided traces have the wait that they had left.
 
 use super::log::{CoreLog, Payload, count};
-use super::recall::protobuf;
 use super::{Core, HISTORY};
 use crate::survey::{OldSegment, Survey};
 use async_channel::{Receiver, Sender, bounded};
@@ -289,7 +288,10 @@ impl Core {
             return;
         }
         count(&log.counters.recovered, wanted as u64);
-        let payload = protobuf(reader, request).and_then(|body| match signal {
+        // Waits for what was read before to be taken by the shards: a log read as fast as a disk can would else be in memory
+        // inflated, in their queues.
+        let body = self.logged_body(reader, request).await;
+        let payload = body.and_then(|body| match signal {
             Signal::Traces => {
                 let mut scanned = self.shard.borrow_mut().scan_again(&body).ok()?;
                 scanned.retain(|position| open.get(position as usize).copied().unwrap_or(false));

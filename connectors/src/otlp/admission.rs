@@ -1,0 +1,149 @@
+//! Reading a body within the memory that its request may have: room for what it becomes is there before it becomes it.
+//!
+//! ```text
+//! bound what it can become -> wait for room -> inflate, JSON to protobuf -> give back what was not needed
+//!        ^                                               |
+//!        +----- it becomes more than it said: with all the room that it takes, from the beginning
+//! ```
+//!
+//! Whoever has room never waits for more of it, so that no two requests wait for each other. What a body becomes keeps its
+//! room until the last reference to it is gone: in a queue to another core, or while it waits for the disk.
+
+use super::body::JsonBody;
+use super::receiver::{Format, OtlpReceiver, Port, Refusal};
+use bytes::Bytes;
+use tailwater_config::LARGE_REQUEST_TIMES;
+use tailwater_net::compression::{
+    Encoding, InflateError, SLICED_BYTES, SLICED_FROM_BYTES, inflate_in_slices, inflated_bytes_max,
+};
+use tailwater_net::server::{RequestMemory, Room};
+use tailwater_proto::otlp::Signal;
+use tailwater_proto::otlp::json::{self, protobuf_bytes_max};
+
+/// A body that is read.
+pub(super) struct ReadBody {
+    /// As protobuf.
+    pub protobuf: Bytes,
+    /// What was read where it was JSON.
+    pub json: json::Read,
+}
+
+/// How a body came.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub signal: Signal,
+    pub format: Format,
+    pub encoding: Encoding,
+}
+
+/// What is known of the room that a body takes.
+struct Need {
+    /// Its own text or message, where it is compressed.
+    inflated: usize,
+    /// What is made of that.
+    made: usize,
+}
+
+impl<P: Port> OtlpReceiver<P> {
+    /// The body as uncompressed protobuf.
+    ///
+    /// # Errors
+    /// `Refusal::TooLarge` or `Refusal::Invalid`.
+    pub(super) async fn read(&self, form: Form, raw: &Bytes, memory: &RequestMemory) -> Result<ReadBody, Refusal> {
+        let limit = self.request_bytes_max();
+        let most = inflated_bytes_max(form.encoding, raw, limit).map_err(|error| refusal(&error))?;
+        let is_plain = form.encoding == Encoding::Identity;
+        let mut need = if is_plain {
+            Need { inflated: 0, made: self.made_bytes(form, raw) }
+        } else {
+            // As much again for what is made of it, until that is known.
+            Need { inflated: most, made: most }
+        };
+        loop {
+            let scratch = if need.inflated > SLICED_FROM_BYTES { SLICED_BYTES } else { 0 };
+            let wanted = need.inflated.saturating_add(need.made).saturating_add(scratch);
+            self.check(raw.len().saturating_add(wanted))?;
+            let mut room = memory.room(wanted).await;
+            let inflated = match self.inflate(form.encoding, raw, need.inflated).await {
+                Err(InflateError::TooLarge { .. }) if !is_plain && need.inflated < limit => {
+                    need = Need { inflated: limit, made: limit };
+                    continue;
+                }
+                inflated => inflated.map_err(|error| refusal(&error))?,
+            };
+            let made = self.made_bytes(form, &inflated);
+            if made > need.made {
+                need = Need { inflated: inflated.len(), made };
+                continue;
+            }
+            let inflated_bytes = if is_plain { 0 } else { inflated.len() };
+            room.shrink(inflated_bytes.saturating_add(made));
+            if is_plain {
+                room.join(memory.take_body());
+            }
+            if form.format == Format::Protobuf {
+                return Ok(ReadBody { protobuf: room.hold(inflated), json: json::Read::default() });
+            }
+            return self.read_json(form.signal, inflated, room, memory).await;
+        }
+    }
+
+    /// Reads a text, large ones in slices.
+    async fn read_json(
+        &self,
+        signal: Signal,
+        text: Bytes,
+        mut room: Room,
+        memory: &RequestMemory,
+    ) -> Result<ReadBody, Refusal> {
+        let mut reading = JsonBody::new(signal, text);
+        let (protobuf, json) = loop {
+            if let Some(read) = reading.read_on()? {
+                break read;
+            }
+            self.port().pause().await;
+        };
+        // Known only now, and small beside the text unless somebody makes it otherwise: it does not wait.
+        room.join(memory.charge(self.port().weight(signal, &protobuf)));
+        Ok(ReadBody { protobuf: room.hold(protobuf), json })
+    }
+
+    async fn inflate(&self, encoding: Encoding, raw: &Bytes, output_bytes_max: usize) -> Result<Bytes, InflateError> {
+        if encoding == Encoding::Identity {
+            return Ok(raw.clone());
+        }
+        if output_bytes_max > SLICED_FROM_BYTES {
+            return inflate_in_slices(encoding, raw, output_bytes_max).await;
+        }
+        self.reader().borrow_mut().inflate(encoding, raw, output_bytes_max)
+    }
+
+    /// What is made of an inflated body before it is logged and handed over.
+    fn made_bytes(&self, form: Form, inflated: &Bytes) -> usize {
+        match form.format {
+            Format::Protobuf => self.port().weight(form.signal, inflated),
+            Format::Json => protobuf_bytes_max(inflated),
+        }
+    }
+
+    /// A request that takes more than what the memory plan has for the largest would break the plan.
+    fn check(&self, bytes: usize) -> Result<(), Refusal> {
+        let times = usize::try_from(LARGE_REQUEST_TIMES).unwrap_or(usize::MAX);
+        let most = self.request_bytes_max().saturating_mul(times);
+        if bytes <= most {
+            return Ok(());
+        }
+        let told = format!(
+            "reading the request takes {bytes} bytes of memory, more than {LARGE_REQUEST_TIMES} times the largest request \
+             ({most}): it holds very many small items; send smaller batches"
+        );
+        Err(Refusal::TooLarge(told))
+    }
+}
+
+fn refusal(error: &InflateError) -> Refusal {
+    match error {
+        InflateError::TooLarge { .. } => Refusal::TooLarge(error.to_string()),
+        InflateError::Malformed => Refusal::Invalid(error.to_string()),
+    }
+}
