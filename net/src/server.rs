@@ -163,7 +163,8 @@ impl<S: Service> Server<S> {
     /// limits that HTTP/2 does not allow are brought into its range.
     #[must_use]
     pub fn new(service: S, limits: Limits, memory: Rc<ReceiveMemory>) -> Rc<Self> {
-        let limits = limits.within_protocol();
+        let mut limits = limits.within_protocol();
+        limits.stream_window_bytes = limits.stream_window_bytes.min(memory.stream_window_bytes());
         Rc::new(Self {
             service,
             stats: ConnectionStats::default(),

@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key<ReceiverDraft>] = &[
         "stream_window_bytes",
         Kind::Bytes { min: 65_535, max: WINDOW_BYTES_MAX },
         |r| Slot::Count(&mut r.receiver.limits.stream_window_bytes),
-        "HTTP/2: bytes a request may send before there is room for all of it, and ahead of what is read after that. A sender far away sends one request no faster than this in each round trip.",
+        "HTTP/2: most bytes a request may send before there is room for all of it, and ahead of what is read after that; less where `memory.receive_bytes_max` is small. A sender far away sends one request no faster than this in each round trip.",
     ),
     Key::new(
         "frame_bytes_max",

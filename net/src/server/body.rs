@@ -274,6 +274,7 @@ impl<S: Source> Arriving<'_, S> {
     fn open(&mut self) {
         self.source.release(std::mem::take(&mut self.held));
         self.terms.memory.unhold();
+        self.assembly.is_admitted = true;
     }
 
     /// Takes the rest, up to `bytes` or the end. `grows`: nobody has told how much it is.
@@ -420,11 +421,13 @@ struct Assembly {
     /// All chunks, once there are two.
     joined: BytesMut,
     announced_bytes: usize,
+    /// Whether there is room for all that is announced; before that a sender's word reserves nothing.
+    is_admitted: bool,
 }
 
 impl Assembly {
     fn new(announced_bytes: usize) -> Self {
-        Self { single: Bytes::new(), joined: BytesMut::new(), announced_bytes }
+        Self { single: Bytes::new(), joined: BytesMut::new(), announced_bytes, is_admitted: false }
     }
 
     fn len(&self) -> usize {
@@ -440,7 +443,7 @@ impl Assembly {
         if needed > self.joined.capacity() {
             // Towards the announced length in steps that at most double: the room for all of it is there, but memory
             // that is never written to should not be taken, and a sender who sends all of it causes few copies.
-            let trusted = needed + needed.max(BUFFER_STEP_BYTES);
+            let trusted = if self.is_admitted { needed + needed.max(BUFFER_STEP_BYTES) } else { needed * 2 };
             let capacity = self.announced_bytes.min(trusted).max(needed);
             self.joined.reserve(capacity - self.joined.len());
         }

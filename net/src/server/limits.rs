@@ -16,7 +16,7 @@ pub struct Limits {
     /// Received and unread bytes of one HTTP/2 connection, as far as the core's memory for windows is not used up: then
     /// 65,535, the least the protocol knows.
     pub connection_window_bytes: u32,
-    /// What a stream may send before there is room for its body; then each half of it opens again as it is taken.
+    /// What a stream may send before there is room for its body, less where the core has little memory for those that wait; then each half of it opens again as it is taken.
     pub stream_window_bytes: u32,
     /// The largest HTTP/2 frame that peers may send, 16,384 to 16,777,215. Large frames make large reads.
     pub frame_bytes_max: u32,

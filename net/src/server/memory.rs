@@ -35,6 +35,12 @@ pub use pool::LargeLane;
 /// asks for is taken out. Measured by opening streams and sending no bodies.
 const REQUEST_BYTES: usize = 8 << 10;
 
+/// Streams that can wait with all they may send before there is room for them.
+const WAITING_STREAMS_MIN: usize = 128;
+
+/// The window that HTTP/2 gives a stream by itself; less would cost small requests a round trip.
+const STREAM_WINDOW_BYTES_MIN: u32 = 65_535;
+
 /// How a core's memory for requests is divided, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryBounds {
@@ -84,6 +90,12 @@ impl ReceiveMemory {
             lane,
             windows: WindowBudget::new(bounds.window_bytes_max),
         })
+    }
+
+    /// What a stream may send before there is room for its body, so that a good number of them can wait.
+    pub(crate) fn stream_window_bytes(&self) -> u32 {
+        let part = self.open.bytes_max() / WAITING_STREAMS_MIN;
+        u32::try_from(part).unwrap_or(u32::MAX).max(STREAM_WINDOW_BYTES_MIN)
     }
 
     /// Bytes lent now, of all parts but the lane.

@@ -144,8 +144,11 @@ fn a_buffer_grows_with_what_has_come() {
     assembly.push(Bytes::from(vec![0; 1000]));
     assert_eq!(assembly.joined.capacity(), 0);
     assembly.push(Bytes::from(vec![0; 1000]));
-    assert!(assembly.joined.capacity() <= BUFFER_STEP_BYTES + 2000);
-    let mut honest = Assembly::new(400_000);
+    assert!(assembly.joined.capacity() <= 4000, "before it is admitted its sender's word reserves nothing");
+    assembly.is_admitted = true;
+    assembly.push(Bytes::from(vec![0; 4000]));
+    assert!(assembly.joined.capacity() <= BUFFER_STEP_BYTES + 6000);
+    let mut honest = Assembly { is_admitted: true, ..Assembly::new(400_000) };
     for _ in 0..25 {
         honest.push(Bytes::from(vec![0; 16_000]));
     }

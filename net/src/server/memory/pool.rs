@@ -109,6 +109,10 @@ impl Pool {
         Self { shared: Arc::new(shared), line: RefCell::default(), next_number: Cell::new(0) }
     }
 
+    pub(super) fn bytes_max(&self) -> usize {
+        self.shared.bytes_max
+    }
+
     /// Bytes lent now.
     pub(super) fn used(&self) -> usize {
         self.shared.used.load(Ordering::Acquire)
