@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -120,6 +121,10 @@ impl Acceptor {
         if load >= server.limits().connections_max {
             // Closed by being dropped.
             add(&stats.refused_at_connections_max);
+            return;
+        }
+        if accepted.stream.as_raw_fd() >= server.limits().descriptors_max {
+            add(&stats.refused_at_descriptors_max);
             return;
         }
         let Accepted { stream, peer } = accepted;

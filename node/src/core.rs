@@ -27,6 +27,7 @@ use tailwater_engine::shard::{Shard, TICK};
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
 use tailwater_net::server::ReceiveMemory;
 use tailwater_proto::consistent::to_float;
+use tailwater_runtime::allocator;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn, timeout, yield_now};
 use tailwater_runtime::mesh::MeshPort;
@@ -35,6 +36,8 @@ use tailwater_runtime::mesh::MeshPort;
 const PRESSURE_RECHECK: Duration = Duration::from_millis(5);
 /// How often the cores divide limits anew: by then a window's worth of demand is known.
 const LIMITS_SHARED_INTERVAL: Duration = Duration::from_secs(1);
+/// How often freed memory is given back to the system.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(3);
 /// The part of a limit that is divided equally.
 const EQUAL_PART: f64 = 0.1;
 /// Messages from other cores taken in one go before other tasks run.
@@ -389,6 +392,9 @@ impl Core {
         }
         spawn(self.clone().receive_from_cores());
         spawn(self.clone().tick());
+        if self.settings.pipeline == 0 {
+            spawn(self.clone().give_memory_back());
+        }
         if self.mesh.ports() > 1 {
             spawn(self.clone().share_limits());
         }
@@ -419,6 +425,14 @@ impl Core {
                 }
             }
             yield_now().await;
+        }
+    }
+
+    /// Gives memory back that a burst has left behind, once a while.
+    async fn give_memory_back(self: Rc<Self>) {
+        loop {
+            sleep(GIVE_BACK_INTERVAL).await;
+            allocator::give_back();
         }
     }
 

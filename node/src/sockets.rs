@@ -130,6 +130,7 @@ pub fn limits(settings: &tailwater_config::Limits, shards: usize) -> Limits {
     let optional = |duration: Duration| (!duration.is_zero()).then_some(duration);
     Limits {
         connections_max: size(settings.connections_max).div_ceil(shards.max(1)),
+        descriptors_max: descriptors_max(shards),
         streams_per_connection_max: bound(settings.streams_per_connection_max),
         connection_window_bytes: bound(settings.connection_window_bytes),
         stream_window_bytes: bound(settings.stream_window_bytes),
@@ -146,6 +147,19 @@ pub fn limits(settings: &tailwater_config::Limits, shards: usize) -> Limits {
         keepalive_interval: optional(settings.keepalive_interval),
         keepalive_timeout: settings.keepalive_timeout,
     }
+}
+
+/// Descriptors that connections may not have: segments of the log, exporters, the admin endpoint, rings.
+const DESCRIPTORS_RESERVED: u64 = 256;
+/// As many more for each core.
+const DESCRIPTORS_RESERVED_BY_SHARD: u64 = 32;
+
+/// From which number on a descriptor is not for connections; where there are few, the upper half.
+fn descriptors_max(shards: usize) -> i32 {
+    let Some(all) = tailwater_runtime::limits::current().open_files.soft else { return i32::MAX };
+    let shards = u64::try_from(shards).unwrap_or(u64::MAX);
+    let reserved = DESCRIPTORS_RESERVED.saturating_add(shards.saturating_mul(DESCRIPTORS_RESERVED_BY_SHARD));
+    i32::try_from(all.saturating_sub(reserved).max(all / 2)).unwrap_or(i32::MAX)
 }
 
 fn size(value: u64) -> usize {

@@ -6,7 +6,7 @@
 //! spawns with [`executor::spawn`], waits with [`executor::sleep`], and reads and writes through [`net::TcpStream`],
 //! which speaks tokio's I/O traits on either backend.
 //!
-//! `unsafe` is confined to `net/listener`, `net/stream` (descriptors change owner, reads go into memory that was not
+//! `unsafe` is confined to `allocator` (one call of a library), `net/listener`, `net/stream` (descriptors change owner, reads go into memory that was not
 //! cleared) and `probe` (one system call), each use with its proof.
 #![cfg_attr(
     test,
@@ -14,6 +14,7 @@
 )]
 
 pub mod affinity;
+pub mod allocator;
 pub mod clock;
 pub mod executor;
 pub mod file_system;

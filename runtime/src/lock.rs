@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 /// The lock file's name inside the data directory.
 const LOCK_FILE_NAME: &str = "lock";
 
-/// An exclusive `flock` on `DIR/lock`, held until dropped. The kernel gives it back when the process dies, however it
-/// dies, so a stale file never blocks a restart.
+/// An exclusive `flock` on `DIR/lock` and on `DIR` itself, held until dropped. The kernel gives it back when the process
+/// dies, however it dies, so a stale file never blocks a restart. The file says who has it; the directory is locked too
+/// because somebody may remove the file, and the next one of that name would be another file.
 #[derive(Debug)]
 pub struct DataDirectoryLock {
     path: PathBuf,
     _file: File,
+    _directory: File,
 }
 
 /// Why the data directory could not be taken. Nothing was changed but for the directory having been made.
@@ -62,8 +64,13 @@ impl DataDirectoryLock {
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
+        let itself = File::open(directory).map_err(unusable)?;
+        // Network file systems lock files only; there the file has to do.
+        if matches!(itself.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(LockTaken::Held { directory: directory.to_owned(), pid: None });
+        }
         write_pid(&mut file).map_err(unusable)?;
-        Ok(Self { path, _file: file })
+        Ok(Self { path, _file: file, _directory: itself })
     }
 
     /// The lock file.
@@ -97,6 +104,17 @@ mod tests {
         let refused = DataDirectoryLock::take(directory.path()).unwrap_err();
         assert!(matches!(&refused, LockTaken::Held { pid: Some(pid), .. } if *pid == std::process::id()), "{refused}");
         assert!(refused.to_string().contains(&std::process::id().to_string()));
+        drop(held);
+        DataDirectoryLock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn removing_the_file_does_not_give_the_directory_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = DataDirectoryLock::take(directory.path()).unwrap();
+        std::fs::remove_file(held.path()).unwrap();
+        let refused = DataDirectoryLock::take(directory.path()).unwrap_err();
+        assert!(matches!(refused, LockTaken::Held { pid: None, .. }), "{refused}");
         drop(held);
         DataDirectoryLock::take(directory.path()).unwrap();
     }

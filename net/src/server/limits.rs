@@ -11,6 +11,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Open connections per core. Beyond it a new connection is closed at once.
     pub connections_max: usize,
+    /// Connections whose file descriptor has this number, or a higher one, are closed at once: the numbers above are for the
+    /// process's own files. The system gives the lowest that is free.
+    pub descriptors_max: i32,
     /// Requests under way on one HTTP/2 connection; further ones are refused unprocessed, which clients retry.
     pub streams_per_connection_max: u32,
     /// Received and unread bytes of one HTTP/2 connection, as far as the core's memory for windows is not used up: then
@@ -51,6 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
+            descriptors_max: i32::MAX,
             streams_per_connection_max: 128,
             connection_window_bytes: 1 << 20,
             stream_window_bytes: 256 << 10,

@@ -46,6 +46,8 @@ counters! {
     handed_off,
     /// of these, closed at once: every core is at `connections_max`
     refused_at_connections_max,
+    /// of these, closed at once: the remaining file descriptors are for the log
+    refused_at_descriptors_max,
     /// times that the system could not accept a connection (out of descriptors or memory)
     accept_errors,
     /// connections open now on this core

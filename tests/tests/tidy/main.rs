@@ -7,6 +7,7 @@
 
 mod arrows;
 mod code;
+mod limits;
 mod rules;
 mod strangers;
 mod tree;
@@ -41,6 +42,11 @@ fn stages_of_the_engine_are_strangers() {
     let files = tree::files();
     check("stages are strangers", &files, |file| strangers::stage_of(&file.path).is_some(), strangers::check);
     assert_eq!(strangers::stale_exceptions(&files), [""; 0], "exceptions that are no longer needed");
+}
+
+#[test]
+fn the_page_of_limits_is_what_the_sources_say() {
+    limits::check(&tree::files());
 }
 
 #[test]

@@ -1,0 +1,293 @@
+//! `memory.bytes_max` is a promise: whatever peers send, the resident memory of the real program stays below it, give or take
+//! a quarter, on both runtimes; and others are served meanwhile.
+
+#![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+
+use bytes::Bytes;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+use tailwater_net::compression::{Encoding, deflate};
+use tailwater_tests::process::{PATIENCE, Tailwater, post};
+
+/// What the nodes here promise.
+const PROMISED_MIB: usize = 512;
+
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+const ZSTD: (&str, &str) = ("content-encoding", "zstd");
+const NOTHING: &str = "[{name: none, type: probabilistic, probabilistic: {sampling_percentage: 0}}]";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn arguments(backend: &str) -> Vec<String> {
+    let promised = format!("{PROMISED_MIB}MiB");
+    let pairs = [
+        ("--runtime", backend),
+        ("--memory-bytes-max", promised.as_str()),
+        ("--sampling-policies", NOTHING),
+        ("--sampling-decision-wait", "10m"),
+    ];
+    pairs.iter().flat_map(|(flag, value)| [flag.to_string(), value.to_string()]).collect()
+}
+
+fn start(backend: &str) -> Tailwater {
+    let arguments = arguments(backend);
+    Tailwater::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The most that the process has had resident.
+fn peak_mib(node: &Tailwater) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() / 1024
+}
+
+/// Whatever was sent, the promise holds and others are served.
+fn check(node: &Tailwater, words: &str) {
+    let (status, _) = post(node.http, "/v1/traces", &[PROTOBUF], &request(&[], 1, 10));
+    assert_eq!(status, 200, "{words}: another sender is not served");
+    let peak = peak_mib(node);
+    assert!(peak <= PROMISED_MIB / 4 * 5, "{words}: {peak} MiB");
+}
+
+fn on_both(words: &str, attack: impl Fn(&Tailwater)) {
+    for backend in ["uring", "epoll"] {
+        let node = start(backend);
+        attack(&node);
+        check(&node, &format!("{words} on {backend}"));
+    }
+}
+
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut encoded = vec![number << 3 | 2];
+    prost::encoding::encode_varint(content.len() as u64, &mut encoded);
+    encoded.extend_from_slice(content);
+    encoded
+}
+
+fn attribute(key: &str, length: usize) -> Vec<u8> {
+    [field(1, key.as_bytes()), field(2, &field(1, &vec![b'a'; length]))].concat()
+}
+
+/// A request with this resource and so many spans of about so many bytes.
+fn request(resource: &[u8], spans: u32, span_bytes: usize) -> Vec<u8> {
+    let spans: Vec<u8> = (0..spans)
+        .flat_map(|number| {
+            let trace: [u8; 16] = std::array::from_fn(|_| fastrand::u8(1..));
+            let id = [[1; 4], number.to_be_bytes()].concat();
+            let parts = [field(1, &trace), field(2, &id), field(5, b"big"), field(9, &attribute("k", span_bytes))];
+            field(2, &parts.concat())
+        })
+        .collect();
+    field(1, &[field(1, resource), field(2, &spans)].concat())
+}
+
+fn zstd(body: &[u8]) -> Bytes {
+    deflate(Encoding::Zstd, body, 1).unwrap()
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let text = |text: &[u8]| [&[u8::try_from(text.len()).unwrap()], text].concat();
+    [vec![0], text(name), text(value)].concat()
+}
+
+/// HPACK of the head of an export over gRPC, with more fields.
+fn head(more: &[u8]) -> Vec<u8> {
+    let path = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    let path = [&[0x04, u8::try_from(path.len()).unwrap()][..], path].concat();
+    let block = [&[0x83, 0x86][..], &path, b"\x01\x01t\x0f\x10\x10application/grpc", more];
+    block.concat()
+}
+
+/// A connection past the handshake whose peer has this window for replies.
+fn open(address: SocketAddr, reply_window_bytes: u32) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+    let settings = [&[0, 4][..], &reply_window_bytes.to_be_bytes()].concat();
+    let opening = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &settings)].concat();
+    client.write_all(&opening).unwrap();
+    client
+}
+
+/// Reads until so many streams have come to their end, by an answer or a reset.
+fn read_ends(client: &mut TcpStream, streams: usize) {
+    let (mut received, mut ended) = (Vec::new(), 0);
+    while ended < streams {
+        let mut part = [0; 4096];
+        let read = client.read(&mut part).unwrap();
+        assert!(read > 0, "the connection ended after {ended} of {streams} answers");
+        received.extend_from_slice(&part[..read]);
+        while let [high, middle, low, kind, flags, ..] = received[..] {
+            let length = 9 + usize::try_from(u32::from_be_bytes([0, high, middle, low])).unwrap();
+            if received.len() < length {
+                break;
+            }
+            ended += usize::from(kind == 3 || (matches!(kind, DATA | HEADERS) && flags & END_STREAM > 0));
+            received.drain(..length);
+        }
+    }
+}
+
+/// All of it on one connection, as many streams as there are bodies.
+fn export_all(node: &Tailwater, bodies: &[Bytes]) {
+    let mut client = open(node.grpc, 1 << 20);
+    let block = head(&literal(b"grpc-encoding", b"zstd"));
+    for (number, body) in (0..).zip(bodies) {
+        let stream = 2 * number + 1;
+        let message = [&[1][..], &u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat();
+        client.write_all(&frame(HEADERS, END_HEADERS, stream, &block)).unwrap();
+        for (part, rest) in message.chunks(16_384).zip((0..message.len()).step_by(16_384)) {
+            let is_last = rest + part.len() == message.len();
+            client.write_all(&frame(DATA, if is_last { END_STREAM } else { 0 }, stream, part)).unwrap();
+        }
+    }
+    read_ends(&mut client, bodies.len());
+}
+
+fn bombs(count: usize) -> Vec<Bytes> {
+    (0..count).map(|_| zstd(&request(&[], 200, 200_000))).collect()
+}
+
+/// Without `Room::hold` in `admission.rs` every one of them is in memory at once, inflated, until the disk has synced.
+#[test]
+fn bodies_that_inflate() {
+    on_both("inflated bodies", |node| export_all(node, &bombs(30)));
+}
+
+/// Without `logged_body` all of the log would be inflated in the queues between cores.
+#[test]
+fn the_log_of_a_former_run() {
+    for backend in ["uring", "epoll"] {
+        let node = start(backend);
+        export_all(&node, &bombs(20));
+        let directory = node.crash();
+        let arguments = arguments(backend);
+        let node = Tailwater::start_in(directory, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        check(&node, &format!("a replay on {backend}"));
+    }
+}
+
+/// Without the bound in `Arena::append` each of them would be kept as long as its trace waits.
+#[test]
+fn ever_new_resources() {
+    on_both("resources", |node| {
+        for number in 0..25 {
+            let resource = field(1, &attribute(&format!("r{number}"), 40_000_000));
+            let (status, _) = post(node.http, "/v1/traces", &[PROTOBUF, ZSTD], &zstd(&request(&resource, 1, 10)));
+            assert!(matches!(status, 200 | 400 | 413 | 503), "{status}");
+        }
+    });
+}
+
+/// Without `is_admitted` in `Assembly` each of them would reserve a megabyte.
+#[test]
+fn lengths_that_are_announced_and_not_sent() {
+    on_both("announced lengths", |node| {
+        let mut clients: Vec<_> = (0..40).map(|_| open(node.grpc, 65_535)).collect();
+        for client in &mut clients {
+            for number in 0..128 {
+                let stream = 2 * number + 1;
+                let announced = [&b"\0\x03\xff\xff\xff"[..], &[b'x'; 100]].concat();
+                let parts = [
+                    frame(HEADERS, END_HEADERS, stream, &head(&[])),
+                    frame(DATA, 0, stream, &announced),
+                    frame(DATA, 0, stream, &[b'y'; 100]),
+                ];
+                client.write_all(&parts.concat()).unwrap();
+            }
+        }
+        node.until(|metrics| {
+            let of =
+                |name: &str| metrics.get(&format!("tailwater_receiver_{name}_total{{protocol=\"grpc\"}}")).copied();
+            of("requests_grpc").unwrap_or(0.0) + of("requests_without_room").unwrap_or(0.0) >= 40.0 * 128.0
+        });
+    });
+}
+
+/// Without `RequestMemory::open` and `head::strip` each of them would take some ten kilobytes.
+#[test]
+fn heads_of_requests_without_bodies() {
+    let fields: Vec<u8> = (0..430_u32)
+        .flat_map(|number| {
+            let letter = |number: u32| b'a' + u8::try_from(number % 26).unwrap();
+            literal(&[letter(number / 26), letter(number)], b"")
+        })
+        .collect();
+    let block = head(&fields);
+    on_both("heads", |node| {
+        let mut clients: Vec<_> = (0..100).map(|_| open(node.grpc, 65_535)).collect();
+        for client in &mut clients {
+            for number in 0..128 {
+                client.write_all(&frame(HEADERS, END_HEADERS, 2 * number + 1, &block)).unwrap();
+            }
+        }
+    });
+}
+
+/// Lists of the smallest values that JSON has, each of which becomes a value of its own.
+#[test]
+fn dense_json() {
+    let around = |values: &str| {
+        format!(
+            "{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{{\"traceId\":\"000000000000000000000000000000a1\",\
+             \"spanId\":\"00000000000000b1\",\"attributes\":[{{\"key\":\"k\",\"value\":{{\"arrayValue\":{{\"values\":[\
+             {values}]}}}}}}]}}]}}]}}]}}"
+        )
+    };
+    let bodies: Vec<Bytes> = ["{}", "{\"intValue\":1}", "[]", "null"]
+        .iter()
+        .map(|value| zstd(around(&[*value].repeat(60_000_000 / (value.len() + 1)).join(",")).as_bytes()))
+        .collect();
+    on_both("dense JSON", |node| {
+        let http = node.http;
+        std::thread::scope(|scope| {
+            for body in bodies.iter().chain(&bodies) {
+                let json = ("content-type", "application/json");
+                scope.spawn(move || post(http, "/v1/traces", &[json, ZSTD], body));
+            }
+        });
+    });
+}
+
+/// A peer that lets no answer through holds its requests, and no more.
+#[test]
+fn peers_that_read_nothing() {
+    on_both("zero windows", |node| {
+        let mut clients: Vec<_> = (0..60).map(|_| open(node.grpc, 0)).collect();
+        for client in &mut clients {
+            for number in 0..128 {
+                let stream = 2 * number + 1;
+                let call = [frame(HEADERS, END_HEADERS, stream, &head(&[])), frame(DATA, END_STREAM, stream, &[0; 5])];
+                client.write_all(&call.concat()).unwrap();
+            }
+        }
+    });
+}
+
+/// A frame of some bytes that asks for the largest window there is.
+#[test]
+fn windows_of_decoders() {
+    let block = |is_last: u32, bytes: u32| (bytes << 3 | 1 << 1 | is_last).to_le_bytes()[..3].to_vec();
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, (27 - 10) << 3];
+    for number in 0..480 {
+        frame.extend([block(u32::from(number == 479), 128 << 10), vec![0]].concat());
+    }
+    on_both("zstd windows", |node| {
+        for _ in 0..6 {
+            _ = post(node.http, "/v1/traces", &[PROTOBUF, ZSTD], &frame);
+        }
+    });
+}
