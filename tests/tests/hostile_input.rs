@@ -148,9 +148,18 @@ fn bad_trace_ids_are_rejected_beside_good_ones() {
 }
 
 #[test]
-fn a_million_attributes_are_rejected_beside_a_good_span() {
+fn a_million_attributes_are_a_span_like_others_unless_a_key_says_otherwise() {
     let attribute = field(9, &[field(1, b"k"), field(2, &field(1, b"v"))].concat());
-    assert!(!bad_beside_good(&span(&[1; 16], &attribute.repeat(1_000_000))).is_empty());
+    let large = span(&[1; 16], &attribute.repeat(1_000_000));
+    for (bound, kept_spans) in [("0", 2), ("4MiB", 1)] {
+        let node = Tailwater::start(&["--sampling-policies", EVERYTHING, "--memory-span-bytes-max", bound]);
+        let (status, answer) =
+            post(node.http, "/v1/traces", &[PROTOBUF], &request(&[large.clone(), span(&[9; 16], &[])]));
+        assert_eq!((status, answer.is_empty()), (200, kept_spans == 2));
+        let (status, log, directory) = node.stop();
+        assert!(status.success(), "{}", log.join("\n"));
+        assert_eq!(kept(&directory.path().join("kept.jsonl")).len(), kept_spans, "{bound}");
+    }
 }
 
 #[test]

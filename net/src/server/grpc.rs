@@ -20,7 +20,7 @@ use super::health::{self, ServingStatus};
 use super::http2::send_body;
 use super::plain::OVERLOAD_RETRY;
 use super::stats::count;
-use super::{Protocol, Reply, Request, Server, Service, head};
+use super::{Protocol, Reply, Request, Server, Service, TurnedAway, head};
 use crate::compression::Encoding;
 use crate::status::{Code, GrpcStatus};
 
@@ -78,11 +78,12 @@ async fn unary<S: Service>(server: &Server<S>, head: Parts, body: &mut RecvStrea
     }
     if let Err(reply) = server.service.accept_head(Protocol::Grpc, &head.method, head.uri.path(), &head.headers) {
         count(&server.stats.requests_refused_by_head);
+        server.service.turned_away(peer, &head, TurnedAway::Head);
         return outcome_of(*reply);
     }
     let call_timeout = head::grpc_timeout(&head.headers);
     let begun = Instant::now();
-    let (encoding, message, _reservation) = match receive(server, &head.headers, body, call_timeout).await {
+    let (encoding, message, _reservation) = match receive(server, &head, body, call_timeout, peer).await {
         Ok(received) => received,
         Err(outcome) => return outcome,
     };
@@ -110,13 +111,16 @@ async fn unary<S: Service>(server: &Server<S>, head: Parts, body: &mut RecvStrea
 /// Receives the call's message, which counts against the budget as long as the reservation lives.
 async fn receive<S: Service>(
     server: &Server<S>,
-    headers: &HeaderMap,
+    head: &Parts,
     body: &mut RecvStream,
     call_timeout: Option<Duration>,
+    peer: SocketAddr,
 ) -> Result<(Encoding, Bytes, Reservation), Outcome> {
     let (limits, stats) = (&server.limits, &server.stats);
-    let named = named_encoding(headers).map_err(|status| {
+    let turned_away = |why| server.service.turned_away(peer, head, why);
+    let named = named_encoding(&head.headers).map_err(|status| {
         count(&stats.requests_unknown_encoding);
+        turned_away(TurnedAway::Encoding);
         Outcome::from(status)
     })?;
     let mut reservation = server.bodies.reserve();
@@ -132,12 +136,20 @@ async fn receive<S: Service>(
         Ok(Ok((true, message))) => match named {
             Some(encoding) => Ok((encoding, message, reservation)),
             None => {
+                let words = "the message is compressed but grpc-encoding does not say how";
                 count(&stats.requests_malformed);
-                Err(GrpcStatus::new(Code::Internal, "the message is compressed but grpc-encoding does not say how")
-                    .into())
+                turned_away(TurnedAway::Malformed(words));
+                Err(GrpcStatus::new(Code::Internal, words).into())
             }
         },
-        Ok(Err(error)) => Err(broken(server, error)),
+        Ok(Err(error)) => {
+            match error {
+                BodyError::TooLarge => turned_away(TurnedAway::TooLarge(limits.request_bytes_max)),
+                BodyError::Malformed(words) => turned_away(TurnedAway::Malformed(words)),
+                BodyError::Abandoned => {}
+            }
+            Err(broken(server, error))
+        }
         Err(_elapsed) if was_ready => {
             count(&stats.request_timeouts);
             Err(GrpcStatus::new(Code::DeadlineExceeded, "the request's body did not arrive in time").into())

@@ -12,7 +12,7 @@ use tailwater_runtime::executor::timeout;
 use super::body::{self, BodyError, Source};
 use super::head::{self, EMPTY};
 use super::stats::count;
-use super::{Protocol, Reply, Request, Server, Service};
+use super::{Protocol, Reply, Request, Server, Service, TurnedAway};
 use crate::status::{Code, GrpcStatus};
 
 /// How soon a request that the service had no room for may come again.
@@ -29,7 +29,7 @@ pub(super) async fn answer<S: Service>(
     peer: SocketAddr,
 ) -> Option<Response<Bytes>> {
     let json = head::wants_json(&head.headers);
-    let (reply, _reservation) = match receive(server, &head, &mut source).await {
+    let (reply, _reservation) = match receive(server, &head, &mut source, peer).await {
         Received::Answered(reply) => (reply, None),
         Received::Gone => return None,
         Received::Body(encoding, body, reservation) => {
@@ -57,16 +57,19 @@ enum Received {
     Body(crate::compression::Encoding, Bytes, super::budget::Reservation),
 }
 
-async fn receive<S: Service>(server: &Server<S>, head: &Parts, source: &mut impl Source) -> Received {
+async fn receive<S: Service>(server: &Server<S>, head: &Parts, source: &mut impl Source, peer: SocketAddr) -> Received {
     let (limits, stats) = (&server.limits, &server.stats);
     count(&stats.requests_http);
     let json = head::wants_json(&head.headers);
+    let turned_away = |why| server.service.turned_away(peer, head, why);
     if let Err(reply) = server.service.accept_head(Protocol::Http, &head.method, head.uri.path(), &head.headers) {
         count(&stats.requests_refused_by_head);
+        turned_away(TurnedAway::Head);
         return Received::Answered(*reply);
     }
     let Some(encoding) = head::content_encoding(&head.headers) else {
         count(&stats.requests_unknown_encoding);
+        turned_away(TurnedAway::Encoding);
         return Received::Answered(unknown_encoding(json));
     };
     let announced = head::content_length(&head.headers);
@@ -82,10 +85,12 @@ async fn receive<S: Service>(server: &Server<S>, head: &Parts, source: &mut impl
         Ok(Ok(body)) => Received::Body(encoding, body, reservation),
         Ok(Err(BodyError::TooLarge)) => {
             count(&stats.requests_too_large);
+            turned_away(TurnedAway::TooLarge(limits.request_bytes_max));
             error(StatusCode::PAYLOAD_TOO_LARGE, &GrpcStatus::too_large(limits.request_bytes_max))
         }
         Ok(Err(BodyError::Malformed(words))) => {
             count(&stats.requests_malformed);
+            turned_away(TurnedAway::Malformed(words));
             error(StatusCode::BAD_REQUEST, &GrpcStatus::bad_request(words))
         }
         Ok(Err(BodyError::Abandoned)) => {

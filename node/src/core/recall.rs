@@ -277,5 +277,5 @@ pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes>
     };
     let body = Bytes::copy_from_slice(request.body);
     let outcome = reader.protobuf(request.signal, format, encoding, &body);
-    outcome.inspect_err(|error| tracing::error!(?error, "a logged request cannot be read")).ok()
+    outcome.inspect_err(|error| tracing::error!(%error, "a logged request cannot be read")).ok()
 }

@@ -111,7 +111,7 @@ impl Capture {
             let text = Bytes::copy_from_slice(&line);
             match bodies.protobuf(Signal::Traces, Format::Json, Encoding::Identity, &text) {
                 Ok(body) => self.give(&place, &body, take),
-                Err(error) => self.fault(&place, &format!("{error:?}")),
+                Err(error) => self.fault(&place, &error),
             }
         }
         Ok(())

@@ -42,8 +42,8 @@ struct Frame {
     /// Where its tag begins in the output, and its payload; equal where it writes neither.
     tag_at: usize,
     payload_at: usize,
-    /// Items written before it.
-    items_before: u32,
+    /// Items written and refused before it.
+    before: (u32, u32),
     /// Set when it is to be taken back at its end.
     is_refused: bool,
 }
@@ -251,7 +251,7 @@ impl JsonReading {
         let Some(top) = self.stack.last_mut() else {
             if cursor.peek() == Some(b'{') {
                 let at = out.len();
-                return self.open(cursor, object(request(self.signal), at, at, 0));
+                return self.open(cursor, object(request(self.signal), at, at, (0, 0)));
             }
             self.is_no_object = true;
             return self.ignore(cursor);
@@ -294,13 +294,13 @@ impl JsonReading {
                     out.push(0);
                 }
                 let payload_at = out.len();
-                self.open(cursor, list(field, tag_at, payload_at, self.read.items))
+                self.open(cursor, list(field, tag_at, payload_at))
             }
             (Presence::Repeated, ..) => self.fault("must be an array", cursor),
             (_, Kind::Message(message), Some(b'{')) => {
                 put_tag(out, field, 2);
                 out.push(0);
-                let frame = object(message, tag_at, out.len(), self.read.items);
+                let frame = object(message, tag_at, out.len(), (self.read.items, self.read.refused));
                 self.open(cursor, frame)
             }
             (_, kind @ Kind::Message(_), _) | (_, kind, Some(b'{' | b'[')) => {
@@ -317,7 +317,7 @@ impl JsonReading {
                 let tag_at = out.len();
                 put_tag(out, field, 2);
                 out.push(0);
-                let frame = object(message, tag_at, out.len(), self.read.items);
+                let frame = object(message, tag_at, out.len(), (self.read.items, self.read.refused));
                 self.open(cursor, frame)
             }
             // A null in a list keeps its place: it is a message with nothing in it.
@@ -418,9 +418,14 @@ impl JsonReading {
         };
         if frame.is_refused && matches!(role, Role::Item | Role::Group) {
             out.truncate(frame.tag_at);
-            let under = if role == Role::Item { 1 } else { self.read.items - frame.items_before };
+            let under = if role == Role::Item { 1 } else { self.read.items - frame.before.0 };
             self.read.refused += under;
-            self.read.items = frame.items_before;
+            self.read.items = frame.before.0;
+            return;
+        }
+        // What all items were refused of goes with them.
+        if role == Role::Group && self.read.items == frame.before.0 && self.read.refused > frame.before.1 {
+            out.truncate(frame.tag_at);
             return;
         }
         self.read.items += u32::from(role == Role::Item);
@@ -478,13 +483,13 @@ impl JsonReading {
     }
 }
 
-fn object(message: &'static Message, tag_at: usize, payload_at: usize, items_before: u32) -> Frame {
+fn object(message: &'static Message, tag_at: usize, payload_at: usize, before: (u32, u32)) -> Frame {
     let holds = Holds::Object { message, field: None, expected: 0, seen: 0 };
-    Frame { holds, tag_at, payload_at, items_before, is_refused: false }
+    Frame { holds, tag_at, payload_at, before, is_refused: false }
 }
 
-fn list(field: &'static Field, tag_at: usize, payload_at: usize, items_before: u32) -> Frame {
-    Frame { holds: Holds::List { field, index: 0 }, tag_at, payload_at, items_before, is_refused: false }
+fn list(field: &'static Field, tag_at: usize, payload_at: usize) -> Frame {
+    Frame { holds: Holds::List { field, index: 0 }, tag_at, payload_at, before: (0, 0), is_refused: false }
 }
 
 fn put_tag(out: &mut Vec<u8>, field: &Field, wire_type: u64) {
