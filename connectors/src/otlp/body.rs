@@ -8,8 +8,8 @@ use tailwater_net::compression::{Encoding, InflateError, Inflater};
 use tailwater_proto::otlp::json::{JsonError, JsonReading, Read, protobuf_bytes_max};
 use tailwater_proto::otlp::{Signal, check, mend};
 
-/// Bytes of JSON that are read before other tasks of the core run: a millisecond's worth, about.
-const JSON_SLICE_BYTES: usize = 256 << 10;
+/// Bytes of JSON that are read before other tasks of the core run: a millisecond's worth of the densest, about.
+const JSON_SLICE_BYTES: usize = 64 << 10;
 
 /// Reads bodies, one after another, in the same memory.
 pub struct BodyReader {

@@ -129,8 +129,8 @@ impl JsonReading {
         if self.at == 0 && text.starts_with(b"\xef\xbb\xbf") {
             self.at = 3;
         }
-        let mut cursor = Cursor { text, at: self.at, is_utf8 };
         let until = self.at.saturating_add(bytes);
+        let mut cursor = Cursor { text, at: self.at, until, is_utf8 };
         self.moved = 0;
         while cursor.at.saturating_add(self.moved) <= until {
             cursor.skip_space();
@@ -335,7 +335,33 @@ impl JsonReading {
             }
             (kind @ Kind::Message(_), _) | (kind, Some(b'{' | b'[')) => self.fault(scalar::expected(kind), cursor),
             (Kind::Text, _) => self.scalar(field, false, true, cursor, out),
+            (_, Some(b'-' | b'0'..=b'9')) => self.numbers(field, cursor, out),
             _ => self.scalar(field, false, false, cursor, out),
+        }
+    }
+
+    /// Numbers in a list, as many as stand one after another: of these a text can hold the most.
+    fn numbers(&mut self, field: &'static Field, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Step {
+        self.next = Next::Comma;
+        loop {
+            let digits = match cursor.number() {
+                Ok(digits) => digits,
+                Err(error) => return self.fail(cursor, Err(error)),
+            };
+            match scalar::number(field, &Scalar::Number(digits)) {
+                Ok(number) => number.put(out),
+                Err(expected) => {
+                    self.note_fault(expected);
+                    self.refuse_nearest();
+                }
+            }
+            cursor.skip_space();
+            let more = cursor.text.get(cursor.at..cursor.at + 2);
+            let (Some([b',', b'-' | b'0'..=b'9']), true) = (more, cursor.at < cursor.until) else { return Ok(()) };
+            cursor.at += 1;
+            if let Some(Frame { holds: Holds::List { index, .. }, .. }) = self.stack.last_mut() {
+                *index += 1;
+            }
         }
     }
 
@@ -538,11 +564,18 @@ fn lookup(fields: &[Field], name: &[u8], expected: usize) -> Option<usize> {
     if fields.get(expected).is_some_and(|field| field.name.as_bytes() == name) {
         return Some(expected);
     }
-    fields.iter().position(|field| is_name(field.name, name))
+    // Names come in the order of their fields, mostly, and some are left out.
+    let from = expected.min(fields.len());
+    let (before, after) = fields.split_at(from);
+    let is_it = |field: &Field| is_name(field.name, name);
+    after.iter().position(is_it).map(|found| from + found).or_else(|| before.iter().position(is_it))
 }
 
 /// Whether a name is a field's, in lowerCamelCase or as the protobuf definition has it, in snake_case.
 fn is_name(camel: &str, name: &[u8]) -> bool {
+    if camel.as_bytes().first() != name.first() {
+        return false;
+    }
     if camel.as_bytes() == name {
         return true;
     }

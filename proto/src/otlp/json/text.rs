@@ -46,6 +46,8 @@ pub(super) enum Scalar<'a> {
 pub(super) struct Cursor<'t> {
     pub(super) text: &'t [u8],
     pub(super) at: usize,
+    /// Where the walk is to be left.
+    pub(super) until: usize,
     /// Whether all of the text is UTF-8, so that its strings need not be looked at again.
     pub(super) is_utf8: bool,
 }
@@ -101,7 +103,7 @@ impl<'t> Cursor<'t> {
         Ok(means)
     }
 
-    fn number(&mut self) -> Result<&'t [u8], NotJson> {
+    pub(super) fn number(&mut self) -> Result<&'t [u8], NotJson> {
         let start = self.at;
         self.at += usize::from(self.peek() == Some(b'-'));
         if self.peek() == Some(b'0') {
