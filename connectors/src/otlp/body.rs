@@ -46,14 +46,28 @@ impl BodyReader {
         encoding: Encoding,
         body: &Bytes,
     ) -> Result<Bytes, Refusal> {
+        self.counted(signal, format, encoding, body).map(|(protobuf, _)| protobuf)
+    }
+
+    /// As `protobuf`, with how many items of JSON were left out of it.
+    ///
+    /// # Errors
+    /// As `protobuf`.
+    pub fn counted(
+        &mut self,
+        signal: Signal,
+        format: Format,
+        encoding: Encoding,
+        body: &Bytes,
+    ) -> Result<(Bytes, u32), Refusal> {
         let inflated = self.inflated(encoding, body)?;
         if format == Format::Protobuf {
-            return Ok(inflated);
+            return Ok((inflated, 0));
         }
         let mut json = JsonBody::new(signal, inflated);
         loop {
-            if let Some((protobuf, _)) = json.read_on()? {
-                return Ok(protobuf);
+            if let Some((protobuf, read)) = json.read_on()? {
+                return Ok((protobuf, read.refused));
             }
         }
     }

@@ -58,7 +58,7 @@ impl<P: Port> Service for OtlpReceiver<P> {
             TurnedAway::TooLarge(most) => ("too_large", format!("the request is larger than {most} bytes")),
             TurnedAway::Malformed(words) => ("malformed", words.to_string()),
         };
-        tracing::warn!(sender = %peer.ip(), kind, path, reason, "a request was refused");
+        tracing::warn!(sender = %peer.ip().to_canonical(), kind, path, reason, "a request was refused");
     }
 
     async fn ready(&self) {
@@ -101,16 +101,16 @@ fn tell(peer: SocketAddr, path: &str, format: Format, outcome: &Result<Answer, R
     match outcome {
         Ok(Answer { partial: None, .. }) | Err(Refusal::Unavailable(..)) => {}
         Ok(Answer { partial: Some(PartialSuccess { rejected, message }), .. }) => {
-            let (sender, path, reason) = (peer.ip(), shown(path), message.as_str());
+            let (sender, path, reason) = (peer.ip().to_canonical(), shown(path), message.as_str());
             tracing::warn!(%sender, kind = "bad_items", path, rejected, reason, "a part of a request was refused");
         }
         Err(Refusal::Invalid(reason)) => {
-            let (sender, path, reason) = (peer.ip(), shown(path), reason.as_str());
+            let (sender, path, reason) = (peer.ip().to_canonical(), shown(path), reason.as_str());
             let kind = if format == Format::Json { "invalid_json" } else { "invalid_protobuf" };
             tracing::warn!(%sender, kind, path, reason, "a request was refused");
         }
         Err(Refusal::TooLarge(reason)) => {
-            let (sender, path, reason) = (peer.ip(), shown(path), reason.as_str());
+            let (sender, path, reason) = (peer.ip().to_canonical(), shown(path), reason.as_str());
             tracing::warn!(%sender, kind = "too_large", path, reason, "a request was refused");
         }
     }

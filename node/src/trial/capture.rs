@@ -109,8 +109,11 @@ impl Capture {
             }
             let place = format!("{}:{number}", path.display());
             let text = Bytes::copy_from_slice(&line);
-            match bodies.protobuf(Signal::Traces, Format::Json, Encoding::Identity, &text) {
-                Ok(body) => self.give(&place, &body, take),
+            match bodies.counted(Signal::Traces, Format::Json, Encoding::Identity, &text) {
+                Ok((body, refused)) => {
+                    self.refused += u64::from(refused);
+                    self.give(&place, &body, take);
+                }
                 Err(error) => self.fault(&place, &error),
             }
         }

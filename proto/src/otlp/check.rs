@@ -110,7 +110,8 @@ pub fn items(signal: Signal, request: &[u8]) -> Result<u32, Fault> {
 /// Nesting at which decoders stop.
 pub const MESSAGE_DEPTH_MAX: u32 = 100;
 
-fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result<u32, Fault> {
+/// Checks a message against its definition and counts its items, itself included.
+pub(in crate::otlp) fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result<u32, Fault> {
     if depth >= MESSAGE_DEPTH_MAX {
         return Err(Fault::Depth);
     }

@@ -7,7 +7,7 @@
 //! follows from the request alone, so that a request which is read from the log again is mended alike.
 
 use super::Signal;
-use super::check::{ANY_VALUE_DEPTH_MAX, Fault, MESSAGE_DEPTH_MAX, check_number, id, items, text};
+use super::check::{ANY_VALUE_DEPTH_MAX, Fault, MESSAGE_DEPTH_MAX, check_number, id, items, message_items, text};
 use super::refusal::{Cause, Refusals};
 use super::schema::{self, Kind, Message, Presence, Role};
 use super::wire::{Reader, end_message, put_header, put_varint};
@@ -57,7 +57,7 @@ pub fn mended(signal: Signal, request: &[u8]) -> Result<Mended, Fault> {
         refused: Refusals::default(),
         fault: None,
         place: String::new(),
-        path: String::new(),
+        path: Vec::with_capacity(16),
         repaired: 0,
     };
     mender.message(schema::request(signal), request, Depth::default())?;
@@ -92,8 +92,8 @@ struct Mender {
     refused: Refusals,
     fault: Option<Fault>,
     place: String,
-    /// Where the walk is. After a fault it says where that was.
-    path: String,
+    /// Where the walk is: fields, and their places in a list. After a fault it says where that was.
+    path: Vec<(&'static str, Option<u32>)>,
     repaired: u32,
 }
 
@@ -114,14 +114,9 @@ impl Mender {
             };
             let known = &schema.fields[position];
             let path_before = self.path.len();
-            self.path.push_str(if path_before == 0 { "" } else { "." });
-            self.path.push_str(known.name);
-            if known.presence == Presence::Repeated
-                && let Some(count) = counts.get_mut(position)
-            {
-                self.path.push_str(&format!("[{count}]"));
-                *count += 1;
-            }
+            let index = counts.get_mut(position).filter(|_| known.presence == Presence::Repeated);
+            let index = index.map(|count| std::mem::replace(count, count.saturating_add(1)));
+            self.path.push((known.name, index));
             match known.kind {
                 Kind::Message(inner) => {
                     self.inner(known.number, inner, field.bytes()?, raw, depth)?;
@@ -155,6 +150,12 @@ impl Mender {
         raw: &[u8],
         depth: Depth,
     ) -> Result<(), Fault> {
+        // Nearly all items are sound, also beside one that is not.
+        if schema.role == Role::Item && message_items(schema, message, depth.messages + 1).is_ok() {
+            self.out.extend_from_slice(raw);
+            self.items += 1;
+            return Ok(());
+        }
         let (out_before, items_before, refused_before) = (self.out.len(), self.items, self.refused);
         put_varint(&mut self.out, u64::from(number) << 3 | 2);
         self.out.push(0);
@@ -180,13 +181,22 @@ impl Mender {
                 (self.items, self.refused) = (items_before, refused_before);
                 self.refused.add(Cause::from(&fault), under);
                 if self.fault.is_none() {
-                    (self.fault, self.place) = (Some(fault), self.path.clone());
+                    (self.fault, self.place) = (Some(fault), place(&self.path));
                 }
             }
             (Err(fault), Role::Part | Role::Request) => return Err(fault),
         }
         Ok(())
     }
+}
+
+/// A path as it is told.
+fn place(path: &[(&'static str, Option<u32>)]) -> String {
+    let step = |(name, index): &(&str, Option<u32>)| match index {
+        Some(index) => format!("{name}[{index}]"),
+        None => (*name).to_string(),
+    };
+    path.iter().map(step).collect::<Vec<_>>().join(".")
 }
 
 /// No message has more fields.

@@ -239,7 +239,7 @@ impl JsonReading {
             None => {
                 self.read.ignored_names += 1;
                 let cut = &name[..name.len().min(NAME_BYTES_MAX)];
-                self.unknown.get_or_insert_with(|| String::from_utf8_lossy(cut).into_owned());
+                self.unknown.get_or_insert_with(|| String::from_utf8_lossy(cut).escape_debug().collect());
             }
         }
     }
