@@ -2,6 +2,7 @@
 
 use super::body::{BodyReader, JsonBody};
 use super::response::PartialSuccess;
+use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::time::Duration;
@@ -133,6 +134,37 @@ pub struct OtlpReceiver<P> {
     port: P,
     signals: Signals,
     reader: RefCell<BodyReader>,
+    /// Large JSON bodies of this core are read one after another.
+    large_json: Turn,
+}
+
+/// JSON texts up to this length are read as they come. Larger ones take turns, so that what is being written of them is in
+/// memory once a core, and not once a request.
+const JSON_AT_ONCE_BYTES_MAX: usize = 1 << 20;
+
+/// A turn that one task has at a time, the others in the order in which they came.
+struct Turn(Sender<()>, Receiver<()>);
+
+impl Turn {
+    fn new() -> Self {
+        let (sender, receiver) = bounded(1);
+        Self(sender, receiver)
+    }
+
+    /// Waits for the turn, and has it until what is returned is dropped.
+    async fn take(&self) -> Having<'_> {
+        // Both ends live as long as the turn.
+        _ = self.0.send(()).await;
+        Having(&self.1)
+    }
+}
+
+struct Having<'a>(&'a Receiver<()>);
+
+impl Drop for Having<'_> {
+    fn drop(&mut self) {
+        _ = self.0.try_recv();
+    }
 }
 
 impl<P: Port> OtlpReceiver<P> {
@@ -140,7 +172,7 @@ impl<P: Port> OtlpReceiver<P> {
     /// inflated.
     #[must_use]
     pub fn new(port: P, signals: Signals, request_bytes_max: usize) -> Self {
-        Self { port, signals, reader: RefCell::new(BodyReader::new(request_bytes_max)) }
+        Self { port, signals, reader: RefCell::new(BodyReader::new(request_bytes_max)), large_json: Turn::new() }
     }
 
     /// The engine.
@@ -227,6 +259,7 @@ impl<P: Port> OtlpReceiver<P> {
         if format == Format::Protobuf {
             return Ok((inflated, json::Read::default()));
         }
+        let _turn = if inflated.len() > JSON_AT_ONCE_BYTES_MAX { Some(self.large_json.take().await) } else { None };
         let mut json = JsonBody::new(signal, inflated);
         loop {
             if let Some(read) = json.read_on()? {
@@ -234,5 +267,29 @@ impl<P: Port> OtlpReceiver<P> {
             }
             self.port.pause().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn a_turn_is_had_by_one_and_passed_on_however_it_ends() {
+        let turn = Turn::new();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = pin!(turn.take());
+        let Poll::Ready(having) = first.as_mut().poll(&mut context) else { panic!("it is free") };
+        let mut second = pin!(turn.take());
+        {
+            // One that gives up while it waits leaves nothing behind.
+            let mut gone = pin!(turn.take());
+            assert!(gone.as_mut().poll(&mut context).is_pending());
+        }
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        drop(having);
+        assert!(second.as_mut().poll(&mut context).is_ready());
     }
 }
