@@ -215,7 +215,7 @@ fn json_that_is_dense_takes_no_more_memory_than_its_text_and_its_protobuf() {
                 }
             });
             let taken = peak_bytes(node.id()) - before;
-            assert!(taken < SENDERS * TEXT + becomes + (64 << 20), "{taken}");
+            assert!(taken < SENDERS * TEXT + becomes + (128 << 20), "{taken}");
         });
     }
 }
