@@ -49,6 +49,31 @@ impl BodyReader {
         self.counted(signal, format, encoding, body).map(|(protobuf, _)| protobuf)
     }
 
+    /// As `protobuf`, with a `pause` after each slice of JSON, in which others run.
+    ///
+    /// # Errors
+    /// As `protobuf`.
+    pub async fn protobuf_in_slices(
+        &mut self,
+        signal: Signal,
+        format: Format,
+        encoding: Encoding,
+        body: &Bytes,
+        pause: impl AsyncFn(),
+    ) -> Result<Bytes, Refusal> {
+        let inflated = self.inflated(encoding, body)?;
+        if format == Format::Protobuf {
+            return Ok(inflated);
+        }
+        let mut json = JsonBody::new(signal, inflated);
+        loop {
+            if let Some((protobuf, _)) = json.read_on()? {
+                return Ok(protobuf);
+            }
+            pause().await;
+        }
+    }
+
     /// As `protobuf`, with how many items of JSON were left out of it.
     ///
     /// # Errors

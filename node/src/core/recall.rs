@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::otlp::body::{BodyReader, forwarded, items};
-use tailwater_connectors::otlp::receiver::Format;
+use tailwater_connectors::otlp::receiver::{Format, Refusal};
 use tailwater_engine::host::ExportRequest;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
@@ -174,7 +174,7 @@ impl Pass<'_> {
         let origin = Origin { segment: self.handle, first_unit: request.first_unit };
         let wanted = |position: u32| self.parked.mark(request.first_unit.saturating_add(position));
         let count = (0..request.units).filter(|position| wanted(*position).is_some()).count();
-        let Some(body) = protobuf(reader, request) else {
+        let Some(body) = protobuf_in_slices(reader, request).await else {
             return self.drop_units(request, origin, DropReason::WalUnreadable, None);
         };
         match self.fate {
@@ -266,6 +266,21 @@ fn export(
 
 /// The logged request as protobuf, as it was when it was accepted.
 pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+    let (format, encoding, body) = as_it_came(request);
+    told(reader.protobuf(request.signal, format, encoding, &body))
+}
+
+/// As `protobuf`, and others run meanwhile.
+pub async fn protobuf_in_slices(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+    let (format, encoding, body) = as_it_came(request);
+    told(reader.protobuf_in_slices(request.signal, format, encoding, &body, async || yield_now().await).await)
+}
+
+fn told(outcome: Result<Bytes, Refusal>) -> Option<Bytes> {
+    outcome.inspect_err(|error| tracing::error!(%error, "a logged request cannot be read")).ok()
+}
+
+fn as_it_came(request: &Request<'_>) -> (Format, Encoding, Bytes) {
     let encoding = match request.encoding {
         BodyEncoding::Identity => Encoding::Identity,
         BodyEncoding::Gzip => Encoding::Gzip,
@@ -275,7 +290,5 @@ pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes>
         BodyFormat::Protobuf => Format::Protobuf,
         BodyFormat::Json => Format::Json,
     };
-    let body = Bytes::copy_from_slice(request.body);
-    let outcome = reader.protobuf(request.signal, format, encoding, &body);
-    outcome.inspect_err(|error| tracing::error!(%error, "a logged request cannot be read")).ok()
+    (format, encoding, Bytes::copy_from_slice(request.body))
 }

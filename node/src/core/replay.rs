@@ -3,7 +3,7 @@
 //! clock goes on where the former run's stopped, so that undecided traces have the wait that they had left.
 
 use super::log::{CoreLog, Payload, count};
-use super::recall::protobuf;
+use super::recall::protobuf_in_slices;
 use super::{Core, HISTORY};
 use crate::survey::{OldSegment, Survey};
 use async_channel::{Receiver, Sender, bounded};
@@ -289,7 +289,7 @@ impl Core {
             return;
         }
         count(&log.counters.recovered, wanted as u64);
-        let payload = protobuf(reader, request).and_then(|body| match signal {
+        let payload = protobuf_in_slices(reader, request).await.and_then(|body| match signal {
             Signal::Traces => {
                 let mut scanned = self.shard.borrow_mut().scan_again(&body).ok()?;
                 scanned.retain(|position| open.get(position as usize).copied().unwrap_or(false));
