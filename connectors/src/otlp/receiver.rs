@@ -207,8 +207,8 @@ impl<P: Port> OtlpReceiver<P> {
         }
         let read = self.protobuf(signal, format, encoding, body).await;
         let (protobuf, read) = read.inspect_err(|_| self.port.refused())?;
-        let json::Read { refused, fault, ignored_names, .. } = read;
-        let mut left_out = LeftOut { ignored_names, ..LeftOut::default() };
+        let json::Read { refused, fault, ignored_names, repaired_texts, .. } = read;
+        let mut left_out = LeftOut { ignored_names, repaired_texts, ..LeftOut::default() };
         left_out.refusals.add(Cause::Value, refused);
         let mut told = fault.map(|fault| fault.to_string());
         let mut received = Received { signal, format, encoding, raw: body.clone(), body: protobuf };
@@ -226,7 +226,7 @@ impl<P: Port> OtlpReceiver<P> {
             }
             told = told.or_else(|| mended.fault.map(|fault| format!("{}: {fault}", mended.place)));
             left_out.refusals.merge(&mended.refused);
-            left_out.repaired_texts = mended.repaired;
+            left_out.repaired_texts += mended.repaired;
             left_out.refusals.total()
         };
         if left_out != LeftOut::default() {

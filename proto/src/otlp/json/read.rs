@@ -130,11 +130,12 @@ impl JsonReading {
             self.at = 3;
         }
         let until = self.at.saturating_add(bytes);
-        let mut cursor = Cursor { text, at: self.at, until, is_utf8 };
+        let mut cursor = Cursor { text, at: self.at, until, is_utf8, repaired: 0 };
         self.moved = 0;
         while cursor.at.saturating_add(self.moved) <= until {
             cursor.skip_space();
             if self.next == Next::End {
+                self.read.repaired_texts += cursor.repaired;
                 return match cursor.peek() {
                     Some(_) => {
                         self.fail(&cursor, cursor.wrong::<()>("something follows the request's end")).map(|()| None)
@@ -145,6 +146,7 @@ impl JsonReading {
             self.step(&mut cursor, out)?;
         }
         self.at = cursor.at;
+        self.read.repaired_texts += cursor.repaired;
         Ok(None)
     }
 
