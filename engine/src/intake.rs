@@ -44,8 +44,8 @@ pub struct Scanned {
     pub refused: u32,
     /// All spans that were refused, those under a resource or scope with a fault included.
     pub refusals: Refusals,
-    /// The first fault, for the answer to the sender.
-    pub fault: Option<SpanFault>,
+    /// The first fault, for the answer to the sender, and where it is.
+    pub fault: Option<(String, SpanFault)>,
     /// Texts that were not UTF-8 and were repaired.
     pub repaired: u32,
     /// Conditions that failed on a span and whose policy passes over errors and counts them.
@@ -191,7 +191,7 @@ impl Intake {
             return Err(IntakeError::Malformed(mended.fault.unwrap_or(Fault::Utf8)));
         };
         scanned.refusals.merge(&mended.refused);
-        scanned.fault = mended.fault.map(SpanFault::Part).or(scanned.fault);
+        scanned.fault = mended.fault.map(|fault| (mended.place, SpanFault::Part(fault))).or(scanned.fault);
         scanned.repaired = mended.repaired;
         Ok(scanned)
     }
@@ -276,7 +276,7 @@ struct Walk<'a> {
     accepted: u32,
     refused: u32,
     refusals: Refusals,
-    fault: Option<SpanFault>,
+    fault: Option<(String, SpanFault)>,
     has_broken_text: bool,
 }
 
@@ -411,10 +411,11 @@ impl TraceVisitor for Walk<'_> {
 
     #[cold]
     fn span_refused(&mut self, fault: SpanFault) {
+        let position = self.accepted + self.refused;
         self.refused += 1;
         self.refusals.add(Cause::from(&fault), 1);
         self.has_broken_text |= fault == SpanFault::Part(Fault::Utf8);
-        self.fault = self.fault.or(Some(fault));
+        self.fault.get_or_insert_with(|| (format!("span {position} of the request, from 0"), fault));
     }
 }
 

@@ -119,6 +119,19 @@ impl Reply {
     }
 }
 
+/// Why a request did not reach the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// Its head was not accepted.
+    Head,
+    /// Its content coding is not known.
+    Encoding,
+    /// It is larger than the bound, in bytes.
+    TooLarge(usize),
+    /// Its body is not framed as its protocol says.
+    Malformed(&'static str),
+}
+
 /// What requests mean. One per core.
 pub trait Service: 'static {
     /// Decides by the head alone whether a request is worth reading, before its body is: `Err` is answered at once.
@@ -134,6 +147,9 @@ pub trait Service: 'static {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<(), Box<Reply>>;
+
+    /// Told of a request that got an error from the server or from [`accept_head`](Self::accept_head), for a log.
+    fn turned_away(&self, _peer: SocketAddr, _head: &http::request::Parts, _why: TurnedAway) {}
 
     /// Awaited before a request's body is read. Not returning is how back-pressure reaches the sender: its flow-control
     /// window stays shut. A wait beyond `request_timeout` is answered as overload.

@@ -5,7 +5,7 @@ mod rules;
 mod wal;
 
 use crate::control::Snapshot;
-use crate::machine;
+use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tailwater_engine::ledger::{Account, DropReason, Ledger, PolicyCounts, TraceCounts};
@@ -403,6 +403,8 @@ fn process(page: &mut Page, facts: &Facts<'_>) {
     page.family("tailwater_build_info", Type::Gauge, "What is running; always 1.", [(labels, 1.0)]);
     let ready = f64::from(u8::from(facts.ready));
     page.single("tailwater_ready", Type::Gauge, "1 while requests are accepted.", ready);
+    let help = "Log lines that were held back because lines like them had just been written.";
+    page.single("tailwater_log_lines_held_back_total", Type::Counter, help, number(logging::held_back()));
     let help = "Panics contained in tasks; each cost one request.";
     page.single("tailwater_task_panics_total", Type::Counter, help, number(facts.task_panics));
     let help = "Processor time used.";

@@ -89,7 +89,7 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
         spawn(async move {
             ended.await;
             if stopping.load(Ordering::Relaxed) {
-                tracing::error!(core = name, "a core ended by itself; the process ends so that it is started again");
+                tracing::error!(thread = name, "a core ended by itself; the process ends so that it is started again");
                 std::process::exit(i32::from(EXIT_SOFTWARE));
             }
         });
@@ -169,7 +169,10 @@ async fn wait_for_end(signals: &mut Signals, reloader: Option<&Rc<Reloader>>) {
 /// Ends the node; one that was not open yet leaves all to its log. Stops the intake, judges what is pending, sends what is kept; all within the configured time.
 async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
     let budget = config.node.drain_timeout;
-    tracing::info!(?budget, "draining: no new requests, pending traces are judged, kept ones sent");
+    tracing::info!(
+        budget_seconds = budget.as_secs_f64(),
+        "draining: no new requests, pending traces are judged, kept ones sent"
+    );
     let lost_before = lost_at_export(&cores.snapshots().await);
     let graceful = timeout(budget, async {
         // Requests that were being read are answered and their connections closed; a third of the time at most.

@@ -20,3 +20,15 @@ pub enum Signal {
     /// `ExportLogsServiceRequest`
     Logs,
 }
+
+impl Signal {
+    /// Its name, as people write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+}

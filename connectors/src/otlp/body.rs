@@ -8,8 +8,8 @@ use tailwater_net::compression::{Encoding, InflateError, Inflater};
 use tailwater_proto::otlp::json::{JsonError, JsonReading, Read, protobuf_bytes_max};
 use tailwater_proto::otlp::{Signal, check, mend};
 
-/// Bytes of JSON that are read before other tasks of the core run: a millisecond's worth, about.
-const JSON_SLICE_BYTES: usize = 256 << 10;
+/// Bytes of JSON that are read before other tasks of the core run: a millisecond's worth of the densest, about.
+const JSON_SLICE_BYTES: usize = 64 << 10;
 
 /// Reads bodies, one after another, in the same memory.
 pub struct BodyReader {
@@ -46,6 +46,21 @@ impl BodyReader {
         encoding: Encoding,
         body: &Bytes,
     ) -> Result<Bytes, Refusal> {
+        self.counted(signal, format, encoding, body).map(|(protobuf, _)| protobuf)
+    }
+
+    /// As `protobuf`, with a `pause` after each slice of JSON, in which others run.
+    ///
+    /// # Errors
+    /// As `protobuf`.
+    pub async fn protobuf_in_slices(
+        &mut self,
+        signal: Signal,
+        format: Format,
+        encoding: Encoding,
+        body: &Bytes,
+        pause: impl AsyncFn(),
+    ) -> Result<Bytes, Refusal> {
         let inflated = self.inflated(encoding, body)?;
         if format == Format::Protobuf {
             return Ok(inflated);
@@ -54,6 +69,30 @@ impl BodyReader {
         loop {
             if let Some((protobuf, _)) = json.read_on()? {
                 return Ok(protobuf);
+            }
+            pause().await;
+        }
+    }
+
+    /// As `protobuf`, with how many items of JSON were left out of it.
+    ///
+    /// # Errors
+    /// As `protobuf`.
+    pub fn counted(
+        &mut self,
+        signal: Signal,
+        format: Format,
+        encoding: Encoding,
+        body: &Bytes,
+    ) -> Result<(Bytes, u32), Refusal> {
+        let inflated = self.inflated(encoding, body)?;
+        if format == Format::Protobuf {
+            return Ok((inflated, 0));
+        }
+        let mut json = JsonBody::new(signal, inflated);
+        loop {
+            if let Some((protobuf, read)) = json.read_on()? {
+                return Ok((protobuf, read.refused));
             }
         }
     }

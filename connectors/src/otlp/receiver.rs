@@ -70,12 +70,12 @@ pub enum PortError {
 }
 
 /// What the engine made of a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Spans refused for a fault of their own, or of what they stand under.
     pub refusals: Refusals,
-    /// The first of those faults.
-    pub fault: Option<SpanFault>,
+    /// The first of those faults, and where it is.
+    pub fault: Option<(String, SpanFault)>,
 }
 
 /// What was left out of a request while the rest was accepted.
@@ -108,13 +108,16 @@ pub enum Format {
 }
 
 /// Why a request is refused whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It is no OTLP, or not what its encoding says: INVALID_ARGUMENT, 400.
+    #[error("{0}")]
     Invalid(String),
     /// It is too large once inflated: RESOURCE_EXHAUSTED without RetryInfo, 413.
+    #[error("{0}")]
     TooLarge(String),
     /// Nothing is accepted now: UNAVAILABLE with RetryInfo, 503 with Retry-After.
+    #[error("{0}")]
     Unavailable(&'static str, Duration),
 }
 
@@ -177,14 +180,14 @@ impl<P: Port> OtlpReceiver<P> {
         }
         let read = self.read(Form { signal, format, encoding }, body, memory).await;
         let ReadBody { protobuf, json } = read.inspect_err(|_| self.port.refused())?;
-        let json::Read { refused, fault, ignored_names, .. } = json;
-        let mut left_out = LeftOut { ignored_names, ..LeftOut::default() };
+        let json::Read { refused, fault, ignored_names, repaired_texts, .. } = json;
+        let mut left_out = LeftOut { ignored_names, repaired_texts, ..LeftOut::default() };
         left_out.refusals.add(Cause::Value, refused);
         let mut told = fault.map(|fault| fault.to_string());
         let mut received = Received { signal, format, encoding, raw: body.clone(), body: protobuf };
         let rejected = if signal == Signal::Traces {
             let accepted = self.port.traces(received).await?;
-            told = told.or_else(|| accepted.fault.map(|fault| fault.to_string()));
+            told = told.or_else(|| accepted.fault.map(|(place, fault)| format!("{place}: {fault}")));
             let mut all = left_out.refusals;
             all.merge(&accepted.refusals);
             all.total()
@@ -194,9 +197,9 @@ impl<P: Port> OtlpReceiver<P> {
             if mended.items > 0 {
                 self.port.forward(received, mended.items).await?;
             }
-            told = told.or_else(|| mended.fault.map(|fault| fault.to_string()));
+            told = told.or_else(|| mended.fault.map(|fault| format!("{}: {fault}", mended.place)));
             left_out.refusals.merge(&mended.refused);
-            left_out.repaired_texts = mended.repaired;
+            left_out.repaired_texts += mended.repaired;
             left_out.refusals.total()
         };
         if left_out != LeftOut::default() {

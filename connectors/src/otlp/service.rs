@@ -1,11 +1,14 @@
 //! The receiver as a service of `net`'s server: heads are judged before a body is read, outcomes become gRPC statuses
 //! and HTTP answers.
 
-use super::receiver::{Format, OtlpReceiver, Port, Refusal};
+use super::receiver::{Answer, Format, OtlpReceiver, Port, Refusal};
+use super::response::PartialSuccess;
 use super::{SIGNALS, grpc_path, http_path};
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use tailwater_net::server::{Protocol, Reply, Request, Service};
+use std::net::SocketAddr;
+use tailwater_net::server::{Protocol, Reply, Request, Service, TurnedAway};
 use tailwater_net::status::{Code, GrpcStatus};
 use tailwater_proto::otlp::Signal;
 
@@ -47,6 +50,17 @@ impl<P: Port> Service for OtlpReceiver<P> {
         }
     }
 
+    fn turned_away(&self, peer: SocketAddr, head: &Parts, why: TurnedAway) {
+        let path = shown(head.uri.path());
+        let (kind, reason) = match why {
+            TurnedAway::Head => ("wrong_head", head_fault(head)),
+            TurnedAway::Encoding => ("wrong_encoding", "the content coding is not known here".into()),
+            TurnedAway::TooLarge(most) => ("too_large", format!("the request is larger than {most} bytes")),
+            TurnedAway::Malformed(words) => ("malformed", words.to_string()),
+        };
+        tracing::warn!(sender = %peer.ip().to_canonical(), kind, path, reason, "a request was refused");
+    }
+
     async fn ready(&self) {
         self.port().ready().await;
     }
@@ -58,7 +72,9 @@ impl<P: Port> Service for OtlpReceiver<P> {
         let (Some(signal), Some(format)) = (signal, format) else {
             return Reply::Grpc(Err(unknown_method(request.path())));
         };
-        match self.handle(signal, format, request.encoding, &request.body, &request.memory).await {
+        let outcome = self.handle(signal, format, request.encoding, &request.body, &request.memory).await;
+        tell(request.peer, request.path(), format, &outcome);
+        match outcome {
             Ok(answer) if over_grpc => Reply::Grpc(Ok(answer.message)),
             Ok(answer) => Reply::http(StatusCode::OK, content_type(format), answer.message),
             // Over plain HTTP the server turns a status into its HTTP code and a body in the request's own format.
@@ -78,6 +94,45 @@ impl<P: Port> OtlpReceiver<P> {
         SIGNALS.into_iter().find(|signal| http_path(*signal) == path && self.takes(*signal))
     }
 }
+
+/// Tells of what is wrong with a request; the log holds repeats of a kind and sender back. What is refused for want of room
+/// is not the sender's fault.
+fn tell(peer: SocketAddr, path: &str, format: Format, outcome: &Result<Answer, Refusal>) {
+    match outcome {
+        Ok(Answer { partial: None, .. }) | Err(Refusal::Unavailable(..)) => {}
+        Ok(Answer { partial: Some(PartialSuccess { rejected, message }), .. }) => {
+            let (sender, path, reason) = (peer.ip().to_canonical(), shown(path), message.as_str());
+            tracing::warn!(%sender, kind = "bad_items", path, rejected, reason, "a part of a request was refused");
+        }
+        Err(Refusal::Invalid(reason)) => {
+            let (sender, path, reason) = (peer.ip().to_canonical(), shown(path), reason.as_str());
+            let kind = if format == Format::Json { "invalid_json" } else { "invalid_protobuf" };
+            tracing::warn!(%sender, kind, path, reason, "a request was refused");
+        }
+        Err(Refusal::TooLarge(reason)) => {
+            let (sender, path, reason) = (peer.ip().to_canonical(), shown(path), reason.as_str());
+            tracing::warn!(%sender, kind = "too_large", path, reason, "a request was refused");
+        }
+    }
+}
+
+/// What is wrong with a head, for the log.
+fn head_fault(head: &Parts) -> String {
+    let content_type = head.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    match content_type {
+        _ if head.method != Method::POST => format!("{} is not for OTLP", shown(head.method.as_str())),
+        None => "there is no content type".into(),
+        Some(found) => format!("OTLP has no such path, or not with the content type {}", shown(&found)),
+    }
+}
+
+/// Text of a sender's, for the log: without control characters, and not without end.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARACTERS_MAX).flat_map(char::escape_debug).collect()
+}
+
+/// A path or content type of OTLP is shorter.
+const SHOWN_CHARACTERS_MAX: usize = 100;
 
 fn unknown_method(path: &str) -> GrpcStatus {
     GrpcStatus::new(Code::Unimplemented, format!("no such method: {path}"))

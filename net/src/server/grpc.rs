@@ -20,7 +20,7 @@ use super::http2::send_body;
 use super::memory::RequestMemory;
 use super::plain::{NO_ROOM, OVERLOAD_RETRY, TOO_SLOW};
 use super::stats::count;
-use super::{Protocol, Reply, Request, Server, Service, head};
+use super::{Protocol, Reply, Request, Server, Service, TurnedAway, head};
 use crate::compression::Encoding;
 use crate::status::{Code, GrpcStatus};
 
@@ -86,11 +86,12 @@ async fn unary<S: Service>(
     }
     if let Err(reply) = server.service.accept_head(Protocol::Grpc, &head.method, head.uri.path(), &head.headers) {
         count(&server.stats.requests_refused_by_head);
+        server.service.turned_away(peer, &head, TurnedAway::Head);
         return outcome_of(*reply);
     }
     let call_timeout = head::grpc_timeout(&head.headers);
     let begun = Instant::now();
-    let (encoding, message) = match receive(server, &head.headers, body, (call_timeout, memory)).await {
+    let (encoding, message) = match receive(server, &head, body, (call_timeout, memory), peer).await {
         Ok(received) => received,
         Err(outcome) => return outcome,
     };
@@ -119,13 +120,16 @@ async fn unary<S: Service>(
 /// Receives the call's message.
 async fn receive<S: Service>(
     server: &Server<S>,
-    headers: &HeaderMap,
+    head: &Parts,
     body: &mut StreamBody,
     (call_timeout, memory): (Option<Duration>, &RequestMemory),
+    peer: SocketAddr,
 ) -> Result<(Encoding, Bytes), Outcome> {
     let (limits, stats) = (&server.limits, &server.stats);
-    let named = named_encoding(headers).map_err(|status| {
+    let turned_away = |why| server.service.turned_away(peer, head, why);
+    let named = named_encoding(&head.headers).map_err(|status| {
         count(&stats.requests_unknown_encoding);
+        turned_away(TurnedAway::Encoding);
         Outcome::from(status)
     })?;
     let mut was_ready = false;
@@ -143,12 +147,20 @@ async fn receive<S: Service>(
         Ok(Ok((true, message))) => match named.filter(|encoding| *encoding != Encoding::Identity) {
             Some(encoding) => Ok((encoding, message)),
             None => {
+                let words = "the message is compressed but grpc-encoding does not say how";
                 count(&stats.requests_malformed);
-                Err(GrpcStatus::new(Code::Internal, "the message is compressed but grpc-encoding does not say how")
-                    .into())
+                turned_away(TurnedAway::Malformed(words));
+                Err(GrpcStatus::new(Code::Internal, words).into())
             }
         },
-        Ok(Err(error)) => Err(broken(server, error)),
+        Ok(Err(error)) => {
+            match error {
+                BodyError::TooLarge => turned_away(TurnedAway::TooLarge(limits.request_bytes_max)),
+                BodyError::Malformed(words) => turned_away(TurnedAway::Malformed(words)),
+                BodyError::Abandoned | BodyError::NoRoom | BodyError::TooSlow => {}
+            }
+            Err(broken(server, error))
+        }
         Err(_elapsed) if was_ready => {
             count(&stats.request_timeouts);
             Err(GrpcStatus::new(Code::DeadlineExceeded, "the request's body did not arrive in time").into())

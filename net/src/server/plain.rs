@@ -14,7 +14,7 @@ use super::body::{self, BodyError, Source, Terms};
 use super::head::{self, EMPTY};
 use super::memory::RequestMemory;
 use super::stats::count;
-use super::{Protocol, Reply, Request, Server, Service};
+use super::{Protocol, Reply, Request, Server, Service, TurnedAway};
 use crate::status::{Code, GrpcStatus};
 
 /// How soon a request that the service had no room for may come again.
@@ -38,7 +38,7 @@ pub(super) async fn answer<S: Service>(
 ) -> Option<Response<Bytes>> {
     let json = head::wants_json(&head.headers);
     let memory = Rc::new(memory);
-    let reply = match receive(server, &head, &mut source, &memory).await {
+    let reply = match receive(server, &head, &mut source, (peer, &memory)).await {
         Received::Answered(reply) => reply,
         Received::Gone => return None,
         Received::Body(encoding, body) => {
@@ -70,17 +70,20 @@ async fn receive<S: Service>(
     server: &Server<S>,
     head: &Parts,
     source: &mut impl Source,
-    memory: &RequestMemory,
+    (peer, memory): (SocketAddr, &RequestMemory),
 ) -> Received {
     let (limits, stats) = (&server.limits, &server.stats);
     count(&stats.requests_http);
     let json = head::wants_json(&head.headers);
+    let turned_away = |why| server.service.turned_away(peer, head, why);
     if let Err(reply) = server.service.accept_head(Protocol::Http, &head.method, head.uri.path(), &head.headers) {
         count(&stats.requests_refused_by_head);
+        turned_away(TurnedAway::Head);
         return Received::Answered(*reply);
     }
     let Some(encoding) = head::content_encoding(&head.headers) else {
         count(&stats.requests_unknown_encoding);
+        turned_away(TurnedAway::Encoding);
         return Received::Answered(unknown_encoding(json));
     };
     let announced = head::content_length(&head.headers);
@@ -97,10 +100,12 @@ async fn receive<S: Service>(
         Ok(Ok(body)) => Received::Body(encoding, body),
         Ok(Err(BodyError::TooLarge)) => {
             count(&stats.requests_too_large);
+            turned_away(TurnedAway::TooLarge(limits.request_bytes_max));
             error(StatusCode::PAYLOAD_TOO_LARGE, &GrpcStatus::too_large(limits.request_bytes_max))
         }
         Ok(Err(BodyError::Malformed(words))) => {
             count(&stats.requests_malformed);
+            turned_away(TurnedAway::Malformed(words));
             error(StatusCode::BAD_REQUEST, &GrpcStatus::bad_request(words))
         }
         Ok(Err(BodyError::Abandoned)) => {

@@ -77,7 +77,7 @@ impl CorePort {
         for core in &*self.cores {
             let scanned = core.shard.borrow_mut().scan(&received.body)?;
             // All scan alike, only their policies differ.
-            told.get_or_insert(Accepted { refusals: scanned.refusals, fault: scanned.fault });
+            told.get_or_insert_with(|| Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() });
             if scanned.accepted > 0 {
                 taking.push(self.accept(core, received, scanned.units(), Payload::Traces(scanned)));
             }
@@ -108,7 +108,7 @@ impl Port for CorePort {
     async fn traces(&self, received: Received) -> Result<Accepted, PortError> {
         let [core] = &*self.cores else { return self.accept_by_all(&received).await };
         let scanned = core.shard.borrow_mut().scan(&received.body)?;
-        let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault };
+        let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() };
         if scanned.accepted > 0 {
             self.accept(core, &received, scanned.units(), Payload::Traces(scanned)).await?;
         }

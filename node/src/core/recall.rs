@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::otlp::body::{BodyReader, forwarded, items};
-use tailwater_connectors::otlp::receiver::Format;
+use tailwater_connectors::otlp::receiver::{Format, Refusal};
 use tailwater_engine::host::ExportRequest;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
@@ -268,14 +268,16 @@ fn export(
 }
 
 impl Core {
-    /// The logged request as protobuf, once there is room for it and for what is made of it.
+    /// The logged request as protobuf, once there is room for it and for what is made of it. Others run meanwhile.
     pub(super) async fn logged_body(&self, reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
         let limit = self.settings.request_bytes_max;
+        let (format, encoding, body) = as_it_came(request);
         // One that is malformed is read, and refused, in no room.
-        let most = inflated_bytes_max(encoding(request), request.body, limit).unwrap_or(0);
-        let most = most.saturating_add(request.body.len());
+        let most = inflated_bytes_max(encoding, &body, limit).unwrap_or(0);
+        let most = most.saturating_add(body.len());
         let mut room = self.memory.borrow(most.saturating_mul(MADE_TIMES)).await;
-        let body = protobuf(reader, request)?;
+        let read = reader.protobuf_in_slices(request.signal, format, encoding, &body, async || yield_now().await).await;
+        let body = told(read)?;
         let scanned = match request.signal {
             Signal::Traces => self.shard.borrow().scanned_bytes(&body),
             Signal::Metrics | Signal::Logs => body.len(),
@@ -285,21 +287,25 @@ impl Core {
     }
 }
 
-fn encoding(request: &Request<'_>) -> Encoding {
-    match request.encoding {
+/// The logged request as protobuf, as it was when it was accepted.
+pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+    let (format, encoding, body) = as_it_came(request);
+    told(reader.protobuf(request.signal, format, encoding, &body))
+}
+
+fn told(outcome: Result<Bytes, Refusal>) -> Option<Bytes> {
+    outcome.inspect_err(|error| tracing::error!(%error, "a logged request cannot be read")).ok()
+}
+
+fn as_it_came(request: &Request<'_>) -> (Format, Encoding, Bytes) {
+    let encoding = match request.encoding {
         BodyEncoding::Identity => Encoding::Identity,
         BodyEncoding::Gzip => Encoding::Gzip,
         BodyEncoding::Zstd => Encoding::Zstd,
-    }
-}
-
-/// The logged request as protobuf, as it was when it was accepted.
-pub fn protobuf(reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+    };
     let format = match request.format {
         BodyFormat::Protobuf => Format::Protobuf,
         BodyFormat::Json => Format::Json,
     };
-    let body = Bytes::copy_from_slice(request.body);
-    let outcome = reader.protobuf(request.signal, format, encoding(request), &body);
-    outcome.inspect_err(|error| tracing::error!(?error, "a logged request cannot be read")).ok()
+    (format, encoding, Bytes::copy_from_slice(request.body))
 }

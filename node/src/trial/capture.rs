@@ -109,9 +109,12 @@ impl Capture {
             }
             let place = format!("{}:{number}", path.display());
             let text = Bytes::copy_from_slice(&line);
-            match bodies.protobuf(Signal::Traces, Format::Json, Encoding::Identity, &text) {
-                Ok(body) => self.give(&place, &body, take),
-                Err(error) => self.fault(&place, &format!("{error:?}")),
+            match bodies.counted(Signal::Traces, Format::Json, Encoding::Identity, &text) {
+                Ok((body, refused)) => {
+                    self.refused += u64::from(refused);
+                    self.give(&place, &body, take);
+                }
+                Err(error) => self.fault(&place, &error),
             }
         }
         Ok(())

@@ -110,7 +110,8 @@ pub fn items(signal: Signal, request: &[u8]) -> Result<u32, Fault> {
 /// Nesting at which decoders stop.
 pub const MESSAGE_DEPTH_MAX: u32 = 100;
 
-fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result<u32, Fault> {
+/// Checks a message against its definition and counts its items, itself included.
+pub(in crate::otlp) fn message_items(schema: &'static Message, message: &[u8], depth: u32) -> Result<u32, Fault> {
     if depth >= MESSAGE_DEPTH_MAX {
         return Err(Fault::Depth);
     }
@@ -147,9 +148,24 @@ fn packed(kind: Kind, list: &[u8]) -> Result<(), Fault> {
     let whole = match kind {
         Kind::Fixed32 => list.len().is_multiple_of(4),
         Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => list.len().is_multiple_of(8),
-        _ => list.last().is_none_or(|last| *last < 0x80),
+        _ => return varints(list),
     };
     if whole { Ok(()) } else { Err(Fault::Wire(WireError::Truncated(list.len()))) }
+}
+
+/// A packed list of varints: whole ones of at most 64 bits.
+fn varints(list: &[u8]) -> Result<(), Fault> {
+    let mut length = 0;
+    for (at, byte) in list.iter().enumerate() {
+        length += 1;
+        if length > 10 || (length == 10 && *byte > 1) {
+            return Err(Fault::Wire(WireError::Overlong(at)));
+        }
+        if *byte < 0x80 {
+            length = 0;
+        }
+    }
+    if length == 0 { Ok(()) } else { Err(Fault::Wire(WireError::Truncated(list.len()))) }
 }
 
 /// Checks a `KeyValue` and returns its parts.

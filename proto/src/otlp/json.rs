@@ -45,6 +45,8 @@ pub struct Read {
     pub fault: Option<ItemFault>,
     /// Names that are not known; their values were passed over.
     pub ignored_names: u32,
+    /// Texts in which something was not UTF-8, or half a surrogate pair, and became U+FFFD.
+    pub repaired_texts: u32,
 }
 
 /// A value that is not what its field needs: it costs the item it stands in, or the items under what it stands in.

@@ -2,10 +2,13 @@
 
 use std::fmt::Debug;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use proptest::prelude::*;
 use prost::Message;
 use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::json::{JsonReading, from_protobuf, protobuf_bytes_max, to_protobuf};
+use tailwater_proto::otlp::mend::mended;
 
 use crate::corpus::Corpus;
 
@@ -95,6 +98,27 @@ proptest! {
         }
     }
 
+    /// What is mended of a request with bytes changed is decoded by the reference, and is sound.
+    #[test]
+    fn property_what_is_mended_is_sound(seed: u64, changes: [(usize, u8); 3]) {
+        let mut corpus = Corpus::new(seed);
+        let (logs, metrics) = (corpus.logs().encode_to_vec(), corpus.metrics().encode_to_vec());
+        for (signal, mut bytes) in [(Signal::Logs, logs), (Signal::Metrics, metrics)] {
+            for (position, value) in changes.iter().take(usize::from(!bytes.is_empty()) * 3) {
+                let position = position % bytes.len();
+                bytes[position] = *value;
+            }
+            let Ok(first) = mended(signal, &bytes) else { continue };
+            let left = first.body.as_ref().unwrap_or(&bytes);
+            match signal {
+                Signal::Logs => ExportLogsServiceRequest::decode(left.as_slice()).map(|_| ()).unwrap(),
+                _ => ExportMetricsServiceRequest::decode(left.as_slice()).map(|_| ()).unwrap(),
+            }
+            let again = mended(signal, left).unwrap();
+            prop_assert_eq!((again.body, again.items, again.refused.total()), (None, first.items, 0));
+        }
+    }
+
     /// A text with bytes changed is an error or a request that prost decodes.
     #[test]
     fn property_damaged_json_does_no_harm(seed: u64, position: usize, value: u8) {
@@ -104,7 +128,7 @@ proptest! {
         let mut out = vec![1, 2, 3];
         match to_protobuf(Signal::Logs, &line, &mut out) {
             Ok(_) => {
-                opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest::decode(&out[3..]).unwrap();
+                ExportLogsServiceRequest::decode(&out[3..]).unwrap();
             }
             Err(_) => prop_assert_eq!(out, vec![1, 2, 3]),
         }

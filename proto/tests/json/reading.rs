@@ -293,6 +293,8 @@ fn escapes_are_undone() {
         let request = ExportTraceServiceRequest::decode(out.as_slice()).unwrap();
         assert_eq!(request.resource_spans[0].scope_spans[0].spans[0].name, text);
     }
+    let (read, _) = read_traces(&one_span(r#""name":"\ud83d\ud83d","traceState":"\ufffd\ud83d\ude00""#));
+    assert_eq!(read.repaired_texts, 1);
 }
 
 #[test]

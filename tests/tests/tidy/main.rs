@@ -85,6 +85,11 @@ fn the_tree_stands_alone() {
 }
 
 #[test]
+fn log_lines_are_for_people() {
+    check("words of the source in log lines", &tree::files(), is_rust, rules::words_of_the_source);
+}
+
+#[test]
 fn tests_neither_sleep_nor_fix_ports() {
     check("sleeps and fixed ports in tests", &tree::files(), is_rust, rules::tests_without_sleep_or_port);
 }

@@ -81,6 +81,29 @@ pub fn reminders(file: &File) -> Vec<Finding> {
     found
 }
 
+/// Lines for people say nothing in the words of the source: a value that is written as `Debug` has it is a text today and a
+/// number tomorrow, and names types.
+pub fn words_of_the_source(file: &File) -> Vec<Finding> {
+    let masked = masked(&file.text);
+    let mut found = Vec::new();
+    for level in ["error", "warn", "info"] {
+        let call = format!("tracing::{level}!(");
+        for (at, _) in masked.match_indices(&call) {
+            let arguments = masked[at..].split_once(';').map_or(&masked[at..], |(call, _)| call);
+            let is_sigil = |part: &str| {
+                part.trim_start()
+                    .trim_start_matches(|c: char| c != '=' && c != '?')
+                    .trim_start_matches(['=', ' '])
+                    .starts_with('?')
+            };
+            if arguments[call.len()..].split(',').any(is_sigil) {
+                found.push(Finding::at(line_of(&file.text, at), "a field is written as `Debug` has it: give it words"));
+            }
+        }
+    }
+    found
+}
+
 /// Nothing refers to the place where the tree happened to be made.
 pub fn outside(file: &File) -> Vec<Finding> {
     let places = [["/wo", "rk/"], ["sha", "red/reference"], ["sha", "red/design"]].map(|parts| parts.concat());
@@ -170,6 +193,19 @@ mod tests {
         assert!(reminders(&file("a.rs", &format!("// {mark}S\n"))).is_empty());
         let place = ["/wo", "rk/"].concat();
         assert_eq!(outside(&file("a.md", &format!("see {place}x\n"))).len(), 1);
+    }
+
+    #[test]
+    fn words_of_the_source_are_found() {
+        for (call, found) in [
+            ("tracing::warn!(?error, \"it failed\");", 1),
+            ("tracing::info!(a = 1, wait = ?wait, \"what?\");", 1),
+            ("tracing::error!(%error, to = %path.display(), \"why?\");", 0),
+            ("tracing::warn!(n = count()?, \"x\");", 0),
+            ("tracing::debug!(?error, \"for ourselves\");", 0),
+        ] {
+            assert_eq!(words_of_the_source(&file("a.rs", call)).len(), found, "{call}");
+        }
     }
 
     #[test]

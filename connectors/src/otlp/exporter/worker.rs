@@ -155,7 +155,13 @@ impl Exporter {
         count(&self.counters.bytes_sent, bytes as u64);
         let Some(partial) = PartialSuccess::read(answer) else { return Outcome::Final(items, ExportFate::Delivered) };
         let (rejected, message) = (partial.rejected, partial.message);
-        tracing::warn!(exporter = self.name, ?signal, rejected, message, "the next hop took a part of a request");
+        tracing::warn!(
+            exporter = self.name,
+            signal = signal.name(),
+            rejected,
+            message,
+            "the next hop took a part of a request"
+        );
         Outcome::Final(items.saturating_sub(rejected), ExportFate::Refused)
     }
 

@@ -42,8 +42,8 @@ struct Frame {
     /// Where its tag begins in the output, and its payload; equal where it writes neither.
     tag_at: usize,
     payload_at: usize,
-    /// Items written before it.
-    items_before: u32,
+    /// Items written and refused before it.
+    before: (u32, u32),
     /// Set when it is to be taken back at its end.
     is_refused: bool,
 }
@@ -129,12 +129,13 @@ impl JsonReading {
         if self.at == 0 && text.starts_with(b"\xef\xbb\xbf") {
             self.at = 3;
         }
-        let mut cursor = Cursor { text, at: self.at, is_utf8 };
         let until = self.at.saturating_add(bytes);
+        let mut cursor = Cursor { text, at: self.at, until, is_utf8, repaired: 0 };
         self.moved = 0;
         while cursor.at.saturating_add(self.moved) <= until {
             cursor.skip_space();
             if self.next == Next::End {
+                self.read.repaired_texts += cursor.repaired;
                 return match cursor.peek() {
                     Some(_) => {
                         self.fail(&cursor, cursor.wrong::<()>("something follows the request's end")).map(|()| None)
@@ -145,6 +146,7 @@ impl JsonReading {
             self.step(&mut cursor, out)?;
         }
         self.at = cursor.at;
+        self.read.repaired_texts += cursor.repaired;
         Ok(None)
     }
 
@@ -239,7 +241,7 @@ impl JsonReading {
             None => {
                 self.read.ignored_names += 1;
                 let cut = &name[..name.len().min(NAME_BYTES_MAX)];
-                self.unknown.get_or_insert_with(|| String::from_utf8_lossy(cut).into_owned());
+                self.unknown.get_or_insert_with(|| String::from_utf8_lossy(cut).escape_debug().collect());
             }
         }
     }
@@ -251,7 +253,7 @@ impl JsonReading {
         let Some(top) = self.stack.last_mut() else {
             if cursor.peek() == Some(b'{') {
                 let at = out.len();
-                return self.open(cursor, object(request(self.signal), at, at, 0));
+                return self.open(cursor, object(request(self.signal), at, at, (0, 0)));
             }
             self.is_no_object = true;
             return self.ignore(cursor);
@@ -294,13 +296,13 @@ impl JsonReading {
                     out.push(0);
                 }
                 let payload_at = out.len();
-                self.open(cursor, list(field, tag_at, payload_at, self.read.items))
+                self.open(cursor, list(field, tag_at, payload_at))
             }
             (Presence::Repeated, ..) => self.fault("must be an array", cursor),
             (_, Kind::Message(message), Some(b'{')) => {
                 put_tag(out, field, 2);
                 out.push(0);
-                let frame = object(message, tag_at, out.len(), self.read.items);
+                let frame = object(message, tag_at, out.len(), (self.read.items, self.read.refused));
                 self.open(cursor, frame)
             }
             (_, kind @ Kind::Message(_), _) | (_, kind, Some(b'{' | b'[')) => {
@@ -317,7 +319,7 @@ impl JsonReading {
                 let tag_at = out.len();
                 put_tag(out, field, 2);
                 out.push(0);
-                let frame = object(message, tag_at, out.len(), self.read.items);
+                let frame = object(message, tag_at, out.len(), (self.read.items, self.read.refused));
                 self.open(cursor, frame)
             }
             // A null in a list keeps its place: it is a message with nothing in it.
@@ -335,7 +337,33 @@ impl JsonReading {
             }
             (kind @ Kind::Message(_), _) | (kind, Some(b'{' | b'[')) => self.fault(scalar::expected(kind), cursor),
             (Kind::Text, _) => self.scalar(field, false, true, cursor, out),
+            (_, Some(b'-' | b'0'..=b'9')) => self.numbers(field, cursor, out),
             _ => self.scalar(field, false, false, cursor, out),
+        }
+    }
+
+    /// Numbers in a list, as many as stand one after another: of these a text can hold the most.
+    fn numbers(&mut self, field: &'static Field, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Step {
+        self.next = Next::Comma;
+        loop {
+            let digits = match cursor.number() {
+                Ok(digits) => digits,
+                Err(error) => return self.fail(cursor, Err(error)),
+            };
+            match scalar::number(field, &Scalar::Number(digits)) {
+                Ok(number) => number.put(out),
+                Err(expected) => {
+                    self.note_fault(expected);
+                    self.refuse_nearest();
+                }
+            }
+            cursor.skip_space();
+            let more = cursor.text.get(cursor.at..cursor.at + 2);
+            let (Some([b',', b'-' | b'0'..=b'9']), true) = (more, cursor.at < cursor.until) else { return Ok(()) };
+            cursor.at += 1;
+            if let Some(Frame { holds: Holds::List { index, .. }, .. }) = self.stack.last_mut() {
+                *index += 1;
+            }
         }
     }
 
@@ -418,9 +446,14 @@ impl JsonReading {
         };
         if frame.is_refused && matches!(role, Role::Item | Role::Group) {
             out.truncate(frame.tag_at);
-            let under = if role == Role::Item { 1 } else { self.read.items - frame.items_before };
+            let under = if role == Role::Item { 1 } else { self.read.items - frame.before.0 };
             self.read.refused += under;
-            self.read.items = frame.items_before;
+            self.read.items = frame.before.0;
+            return;
+        }
+        // What all items were refused of goes with them.
+        if role == Role::Group && self.read.items == frame.before.0 && self.read.refused > frame.before.1 {
+            out.truncate(frame.tag_at);
             return;
         }
         self.read.items += u32::from(role == Role::Item);
@@ -478,13 +511,13 @@ impl JsonReading {
     }
 }
 
-fn object(message: &'static Message, tag_at: usize, payload_at: usize, items_before: u32) -> Frame {
+fn object(message: &'static Message, tag_at: usize, payload_at: usize, before: (u32, u32)) -> Frame {
     let holds = Holds::Object { message, field: None, expected: 0, seen: 0 };
-    Frame { holds, tag_at, payload_at, items_before, is_refused: false }
+    Frame { holds, tag_at, payload_at, before, is_refused: false }
 }
 
-fn list(field: &'static Field, tag_at: usize, payload_at: usize, items_before: u32) -> Frame {
-    Frame { holds: Holds::List { field, index: 0 }, tag_at, payload_at, items_before, is_refused: false }
+fn list(field: &'static Field, tag_at: usize, payload_at: usize) -> Frame {
+    Frame { holds: Holds::List { field, index: 0 }, tag_at, payload_at, before: (0, 0), is_refused: false }
 }
 
 fn put_tag(out: &mut Vec<u8>, field: &Field, wire_type: u64) {
@@ -533,11 +566,18 @@ fn lookup(fields: &[Field], name: &[u8], expected: usize) -> Option<usize> {
     if fields.get(expected).is_some_and(|field| field.name.as_bytes() == name) {
         return Some(expected);
     }
-    fields.iter().position(|field| is_name(field.name, name))
+    // Names come in the order of their fields, mostly, and some are left out.
+    let from = expected.min(fields.len());
+    let (before, after) = fields.split_at(from);
+    let is_it = |field: &Field| is_name(field.name, name);
+    after.iter().position(is_it).map(|found| from + found).or_else(|| before.iter().position(is_it))
 }
 
 /// Whether a name is a field's, in lowerCamelCase or as the protobuf definition has it, in snake_case.
 fn is_name(camel: &str, name: &[u8]) -> bool {
+    if camel.as_bytes().first() != name.first() {
+        return false;
+    }
     if camel.as_bytes() == name {
         return true;
     }

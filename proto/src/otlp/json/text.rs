@@ -2,6 +2,7 @@
 //! of what was read.
 
 use super::{JsonError, Place};
+use crate::otlp::mend;
 
 /// Why a piece is not JSON.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +47,12 @@ pub(super) enum Scalar<'a> {
 pub(super) struct Cursor<'t> {
     pub(super) text: &'t [u8],
     pub(super) at: usize,
+    /// Where the walk is to be left.
+    pub(super) until: usize,
     /// Whether all of the text is UTF-8, so that its strings need not be looked at again.
     pub(super) is_utf8: bool,
+    /// Strings in which something became U+FFFD.
+    pub(super) repaired: u32,
 }
 
 impl<'t> Cursor<'t> {
@@ -101,7 +106,7 @@ impl<'t> Cursor<'t> {
         Ok(means)
     }
 
-    fn number(&mut self) -> Result<&'t [u8], NotJson> {
+    pub(super) fn number(&mut self) -> Result<&'t [u8], NotJson> {
         let start = self.at;
         self.at += usize::from(self.peek() == Some(b'-'));
         if self.peek() == Some(b'0') {
@@ -150,7 +155,7 @@ impl<'t> Cursor<'t> {
                     return Ok(plain);
                 }
                 scratch.clear();
-                put_repaired(plain, scratch);
+                self.repaired += u32::from(put_repaired(plain, scratch));
                 Ok(scratch)
             }
             _ => self.escaped(opening, start, scratch),
@@ -162,16 +167,18 @@ impl<'t> Cursor<'t> {
     fn escaped<'a>(&mut self, opening: usize, start: usize, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], NotJson> {
         scratch.clear();
         let mut plain = start;
+        let mut is_repaired = false;
         loop {
-            put_repaired(&self.text[plain..self.at], scratch);
+            is_repaired |= put_repaired(&self.text[plain..self.at], scratch);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
+                    self.repaired += u32::from(is_repaired);
                     return Ok(scratch);
                 }
                 Some(b'\\') => {
                     self.at += 1;
-                    self.escape(scratch)?;
+                    is_repaired |= self.escape(scratch)?;
                 }
                 Some(_) => return self.wrong("a control character in a string must be escaped"),
                 None => return Err(NotJson { at: opening, cause: "the string that begins here does not end" }),
@@ -181,7 +188,8 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), NotJson> {
+    /// Undoes an escape; true where it was half a surrogate pair.
+    fn escape(&mut self, out: &mut Vec<u8>) -> Result<bool, NotJson> {
         let byte = match self.peek() {
             Some(byte @ (b'"' | b'\\' | b'/')) => byte,
             Some(b'b') => 8,
@@ -194,13 +202,13 @@ impl<'t> Cursor<'t> {
                 let unit = self.four_digits()?;
                 let character = self.character(unit)?;
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(());
+                return Ok((0xd800..0xe000).contains(&unit) && character == char::REPLACEMENT_CHARACTER);
             }
             _ => return self.wrong("no escape is written so"),
         };
         self.at += 1;
         out.push(byte);
-        Ok(())
+        Ok(false)
     }
 
     /// The character of a UTF-16 unit, with the second half of a pair if it follows. Half a pair alone is U+FFFD.
@@ -240,9 +248,14 @@ pub(super) fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// Appends text with U+FFFD for what is no UTF-8.
-fn put_repaired(bytes: &[u8], out: &mut Vec<u8>) {
-    crate::otlp::mend::put_repaired(bytes, out);
+/// Appends text with U+FFFD for what is no UTF-8; true where there was any.
+fn put_repaired(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    if std::str::from_utf8(bytes).is_ok() {
+        out.extend_from_slice(bytes);
+        return false;
+    }
+    mend::put_repaired(bytes, out);
+    true
 }
 
 /// Where the plain part of a string that begins at `at` ends: at a quote, a backslash or a control character, or at the

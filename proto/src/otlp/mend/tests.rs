@@ -1,3 +1,5 @@
+//! What is left of requests with something wrong in them, in every signal.
+
 use super::*;
 use crate::otlp::wire::WireError;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -49,7 +51,14 @@ fn what_is_sound_is_not_copied() {
     let sound = request(&[record(b"a", &[]), record(b"b", &[])], &[], &[]);
     assert_eq!(
         mended(Signal::Logs, &sound),
-        Ok(Mended { body: None, items: 2, refused: Refusals::default(), fault: None, repaired: 0 })
+        Ok(Mended {
+            body: None,
+            items: 2,
+            refused: Refusals::default(),
+            fault: None,
+            place: String::new(),
+            repaired: 0
+        })
     );
 }
 
@@ -67,6 +76,7 @@ fn a_bad_record_costs_itself_wherever_its_fault_is() {
         let whole = request(&[record(b"a", &[]), record(b"x", bad), record(b"c", &[])], &[], &[]);
         let mended = mended(Signal::Logs, &whole).unwrap();
         assert_eq!((mended.items, mended.refused.total(), mended.fault), (2, 1, Some(fault)), "{bad:?}");
+        assert!(mended.place.starts_with("resourceLogs[0].scopeLogs[0].logRecords[1]"), "{}", mended.place);
         assert_eq!(bodies(&mended), ["a", "c"]);
     }
 }
@@ -81,7 +91,7 @@ fn a_bad_scope_or_resource_costs_what_is_under_it() {
         let mended = mended(Signal::Logs, &[good.clone(), bad, good.clone()].concat()).unwrap();
         assert_eq!((mended.items, mended.refused.total()), (2, 3));
         assert_eq!(bodies(&mended), ["a", "a"]);
-        assert_eq!(mended.body.unwrap().len(), good.len() * 2 + usize::from(of_resource.is_empty()) * 4);
+        assert_eq!(mended.body.unwrap().len(), good.len() * 2, "what is left empty goes, too");
     }
 }
 
@@ -93,10 +103,11 @@ fn a_bad_point_costs_itself_and_a_bad_metric_its_points() {
         gauge(b"half", &[point, &bad_exemplar, point], &[]),
         // A gauge whose time stands where its unit should.
         gauge(b"none", &[point, point], &[3 << 3, 1]),
+        gauge(b"gone", &[&bad_exemplar], &[]),
         gauge(b"all", &[point], &[]),
     ];
     let mended = mended(Signal::Metrics, &request(&metrics, &[], &[])).unwrap();
-    assert_eq!((mended.items, mended.refused.total()), (3, 3));
+    assert_eq!((mended.items, mended.refused.total()), (3, 4));
     let left = ExportMetricsServiceRequest::decode(mended.body.unwrap().as_slice()).unwrap();
     let names: Vec<_> = left.resource_metrics[0].scope_metrics[0].metrics.iter().map(|metric| &metric.name).collect();
     assert_eq!(names, ["half", "all"]);
