@@ -20,6 +20,7 @@ const NOTHING: &str = "[{name: none, type: probabilistic, probabilistic: {sampli
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -141,9 +142,23 @@ fn read_ends(client: &mut TcpStream, streams: usize) {
     }
 }
 
+/// Reads until the server has opened the connection's window.
+fn read_window_update(client: &mut TcpStream) {
+    loop {
+        let mut head = [0; 9];
+        client.read_exact(&mut head).unwrap();
+        let length = usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).unwrap();
+        client.read_exact(&mut vec![0; length]).unwrap();
+        if head[3] == WINDOW_UPDATE {
+            return;
+        }
+    }
+}
+
 /// All of it on one connection, as many streams as there are bodies.
 fn export_all(node: &Tailwater, bodies: &[Bytes]) {
     let mut client = open(node.grpc, 1 << 20);
+    read_window_update(&mut client);
     let block = head(&literal(b"grpc-encoding", b"zstd"));
     for (number, body) in (0..).zip(bodies) {
         let stream = 2 * number + 1;

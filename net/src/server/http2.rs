@@ -25,6 +25,9 @@ use super::{Ending, Protocol, Server, Service, grpc, plain};
 /// Streams that a peer may make us reset by its own mistakes before the connection ends.
 const ERROR_RESETS_MAX: usize = 64;
 
+/// Streams of ours that were refused or given up are remembered, as a multiple of those that may be open.
+const REFUSED_TIMES: usize = 4;
+
 /// Reply bytes that one stream may hold while its peer does not take them.
 const SEND_BUFFER_BYTES_MAX: usize = 64 << 10;
 
@@ -55,6 +58,8 @@ where
         .max_header_list_size(limits.header_list_bytes_max)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
+        // What is still on its way for streams that were refused is passed over and is no error of the peer's.
+        .max_concurrent_reset_streams(REFUSED_TIMES * usize::try_from(limits.streams_per_connection_max).unwrap_or(1))
         .max_send_buffer_size(SEND_BUFFER_BYTES_MAX);
     if loan.is_some() {
         builder.initial_connection_window_size(limits.connection_window_bytes);
