@@ -4,7 +4,6 @@
 //! ignoring it would change what is received, kept or sent.
 
 mod pipelines;
-mod substitution;
 mod tables;
 mod walk;
 
@@ -15,6 +14,7 @@ use crate::load::Layers;
 use crate::problem::{Fault, Source};
 use crate::sampling::{Policy, Rule};
 use crate::settings::{ExportProtocol, FILE_EXPORTER, NO_EXPORTER, OtlpExporter, Retry, Signals};
+use crate::substitution::Surroundings;
 use crate::suggest;
 use crate::yaml::{Entry, Node, Value};
 
@@ -76,13 +76,12 @@ fn ways(pipelines: &[Pipeline]) -> Vec<Way<'_>> {
 /// What an import needs everywhere.
 struct Importer<'a> {
     layers: &'a mut Layers,
-    file: &'a str,
-    environment: &'a [(String, String)],
+    surroundings: Surroundings<'a>,
 }
 
 impl Importer<'_> {
     fn source(&self, line: u32) -> Source {
-        Source::File { name: self.file.to_string(), line }
+        Source::File { name: self.surroundings.file.to_string(), line }
     }
 
     fn refuse(&mut self, line: u32, key: &str, cause: impl Into<String>, remedy: impl Into<String>) {
@@ -109,8 +108,9 @@ impl Importer<'_> {
 }
 
 /// Imports the file into a draft with the Collector's defaults.
-pub(crate) fn import(layers: &mut Layers, file: &str, root: &Node, environment: &[(String, String)]) {
-    let mut importer = Importer { layers, file, environment };
+pub(crate) fn import(layers: &mut Layers, surroundings: Surroundings<'_>, root: &Node) {
+    let mut importer = Importer { layers, surroundings };
+    let root = &importer.with_sections(root);
     importer.sections(root);
     let service = root.get("service");
     let Some(service) = service else {
@@ -125,6 +125,22 @@ pub(crate) fn import(layers: &mut Layers, file: &str, root: &Node, environment: 
 }
 
 impl Importer<'_> {
+    fn expand(&mut self, key: &str, node: &mut Node) {
+        self.surroundings.expand(key, node, &mut self.layers.findings);
+    }
+
+    /// The file with those sections expanded that come from elsewhere as a whole. The others are expanded component by
+    /// component, so that one which is not used may name what is not there.
+    fn with_sections(&mut self, root: &Node) -> Node {
+        let mut root = root.clone();
+        if let Value::Map(entries) = &mut root.value {
+            for entry in entries.iter_mut().filter(|entry| matches!(entry.node.value, Value::Scalar(_))) {
+                self.expand(&entry.key, &mut entry.node);
+            }
+        }
+        root
+    }
+
     fn sections(&mut self, root: &Node) {
         let Value::Map(entries) = &root.value else { return };
         for entry in entries {
@@ -150,7 +166,7 @@ impl Importer<'_> {
     fn component(&mut self, root: &Node, section: &str, part: &Part) -> Option<Entry> {
         if let Some(entry) = root.get(section).and_then(|section| section.node.get(&part.id)) {
             let mut entry = entry.clone();
-            substitution::expand(self, &format!("{section}.{}", part.id), &mut entry.node);
+            self.expand(&format!("{section}.{}", part.id), &mut entry.node);
             return Some(entry);
         }
         let connector = root.get("connectors").is_some_and(|connectors| connectors.node.get(&part.id).is_some());

@@ -42,7 +42,11 @@ impl Checks<'_> {
     }
 
     fn refuse(&mut self, key: &str, value: Option<String>, cause: impl Into<String>, remedy: impl Into<String>) {
-        self.findings.problem(self.source(key), key, value, Fault::new(cause, remedy));
+        let source = self.source(key);
+        // What does not fit because it could not be read is no news.
+        if !self.findings.is_refused(&source) {
+            self.findings.problem(source, key, value, Fault::new(cause, remedy));
+        }
     }
 }
 

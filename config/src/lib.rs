@@ -17,6 +17,7 @@ mod draft;
 mod effective;
 mod explain;
 mod finish;
+mod foreign;
 mod load;
 mod memory_plan;
 mod native;
@@ -28,6 +29,7 @@ mod problem;
 mod reference;
 pub mod sampling;
 mod settings;
+mod substitution;
 mod suggest;
 mod value;
 mod wal_plan;
@@ -37,7 +39,7 @@ pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
 pub use effective::effective;
 pub use explain::explain;
-pub use load::{Form, Inputs, Loaded, load};
+pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};
 pub use memory_plan::{
     EXPLAINED_VERDICT_BYTES, MemoryPlan, MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
     memory_plan,
@@ -45,4 +47,5 @@ pub use memory_plan::{
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;
 pub use settings::*;
+pub use substitution::ReadFile;
 pub use wal_plan::{WalPlan, wal_plan};

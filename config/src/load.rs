@@ -7,9 +7,11 @@ use crate::catalogue::{self, Target};
 use crate::collector;
 use crate::draft::Draft;
 use crate::finish;
+use crate::foreign;
 use crate::otel_environment;
 use crate::problem::{Fault, Findings, Note, Problem, Source};
 use crate::settings::Config;
+use crate::substitution::{ReadFile, Surroundings};
 use crate::suggest;
 use crate::yaml::{self, Node, Value};
 
@@ -51,15 +53,38 @@ pub struct Loaded {
     pub form: Form,
 }
 
-/// Layers file, environment and flags over the defaults and checks the whole.
+/// A configuration that cannot be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Every problem found, in the order of the layers.
+    pub problems: Vec<Problem>,
+    /// What the user should know besides: it may be the cause.
+    pub notes: Vec<Note>,
+}
+
+/// Layers file, environment and flags over the defaults and checks the whole. Other files that a value names are not
+/// read.
 ///
 /// # Errors
 /// Every problem found, in the order of the layers. Nothing is started from a configuration with a problem.
 pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
-    let mut layers = Layers { draft: Draft::native(), findings: Findings::default(), sources: BTreeMap::new() };
+    load_reading(inputs, |_| Err("files are not read here".to_string())).map_err(|refusal| refusal.problems)
+}
+
+/// As `load`, with the files that `${file:PATH}` names.
+///
+/// # Errors
+/// Every problem found, and the notes. Nothing is started from a configuration with a problem.
+pub fn load_reading(inputs: &Inputs<'_>, read_file: ReadFile) -> Result<Loaded, Refusal> {
+    let mut layers = Layers {
+        draft: Draft::native(),
+        findings: Findings::default(),
+        sources: BTreeMap::new(),
+        is_unreadable: false,
+    };
     let mut form = Form::Native;
     if let Some((name, text)) = inputs.file {
-        form = layers.file(name, text, inputs.environment);
+        form = layers.file(text, Surroundings { file: name, environment: inputs.environment, read_file });
     }
     // Beneath our own variables and flags, so that those refine the exporter the others describe.
     if !layers.has_exporter(inputs) {
@@ -67,11 +92,15 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
     }
     layers.environment(inputs.environment);
     layers.flags(inputs.flags);
-    let Layers { draft, mut findings, sources } = layers;
+    let Layers { draft, mut findings, sources, is_unreadable } = layers;
+    if is_unreadable {
+        // What follows from a file that says nothing is no news.
+        return Err(Refusal { problems: findings.problems, notes: findings.notes });
+    }
     let config = finish::finish(draft, &sources, inputs.machine_memory_bytes, &mut findings);
     match config {
         Some(config) if findings.problems.is_empty() => Ok(Loaded { config, notes: findings.notes, sources, form }),
-        _ => Err(findings.problems),
+        _ => Err(Refusal { problems: findings.problems, notes: findings.notes }),
     }
 }
 
@@ -80,6 +109,8 @@ pub(crate) struct Layers {
     pub(crate) draft: Draft,
     pub(crate) findings: Findings,
     pub(crate) sources: BTreeMap<String, Source>,
+    /// The file could not be made sense of.
+    is_unreadable: bool,
 }
 
 impl Layers {
@@ -95,20 +126,29 @@ impl Layers {
             || inputs.environment.iter().any(|(name, _)| destinations().any(|knob| knob.environment == *name))
     }
 
-    fn file(&mut self, name: &str, text: &str, environment: &[(String, String)]) -> Form {
+    fn file(&mut self, text: &str, surroundings: Surroundings<'_>) -> Form {
+        let name = surroundings.file;
         let at = |line| Source::File { name: name.to_string(), line };
-        let root = match yaml::parse(text) {
-            Ok(root) => root,
+        let document = match yaml::read(text) {
+            Ok(document) => document,
             Err(error) => {
-                self.findings.problem(at(error.line), "", None, Fault::new(error.cause, "correct the YAML"));
+                self.findings.problem(at(error.line), "", None, Fault::new(error.cause, error.remedy));
+                self.is_unreadable = true;
                 return Form::Native;
             }
         };
+        if let Some((line, fault)) = foreign::recognize(&document) {
+            self.findings.problem(at(line), "", None, fault);
+            self.is_unreadable = true;
+            return Form::Native;
+        }
+        let mut root = document.root;
         if collector::is_collector(&root) {
             self.draft = Draft::collector();
-            collector::import(self, name, &root, environment);
+            collector::import(self, surroundings, &root);
             return Form::Collector;
         }
+        surroundings.expand("", &mut root, &mut self.findings);
         if !root.is_null() && !matches!(root.value, Value::Map(_)) {
             let fault = Fault::new(format!("{} where the sections are needed", root.kind()), "write a mapping");
             self.findings.problem(at(root.line), "", None, fault);
@@ -228,7 +268,7 @@ fn is_service_link(name: &str) -> bool {
 fn apart(root: &Node) -> (Node, Node) {
     let Value::Map(entries) = &root.value else { return (root.clone(), root.clone()) };
     let (pipelines, others) = entries.iter().cloned().partition(|entry| entry.key == PIPELINES);
-    let with = |entries| Node { line: root.line, value: Value::Map(entries) };
+    let with = |entries| Node::new(root.line, Value::Map(entries));
     (with(pipelines), with(others))
 }
 

@@ -124,13 +124,9 @@ pub(crate) fn count(text: &str) -> Result<u64, Fault> {
     number.ok_or_else(|| Fault::new("not a whole number of zero or more", "write digits, such as 1000 or 100_000"))
 }
 
-/// true or false, as flags and environment variables write them.
+/// true or false, as files, flags and environment variables write them.
 pub(crate) fn boolean(text: &str) -> Result<bool, Fault> {
-    match text {
-        "true" | "True" | "TRUE" => Ok(true),
-        "false" | "False" | "FALSE" => Ok(false),
-        _ => Err(Fault::new("not a boolean", "write true or false")),
-    }
+    yaml::boolean(text).ok_or_else(|| Fault::new("not a boolean", "write true or false"))
 }
 
 #[cfg(test)]

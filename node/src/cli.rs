@@ -193,11 +193,11 @@ fn with_configuration(
     let stamp = source.stamp();
     match source.load() {
         Ok(loaded) => go_on(&loaded, source, stamp),
-        Err(problems) => {
-            for problem in &problems {
-                say(problem);
+        Err(refused) => {
+            for line in refused.notes.iter().map(|note| format!("note: {note}")).chain(refused.problems.iter().cloned()) {
+                say(&line);
             }
-            say(&closing_line(problems.len()));
+            say(&closing_line(refused.problems.len()));
             ExitCode::from(EXIT_CONFIGURATION)
         }
     }

@@ -382,7 +382,7 @@ fn prepare(
 ) -> (Result<Prepared, Vec<String>>, Vec<String>) {
     let loaded = match source.load() {
         Ok(loaded) => loaded,
-        Err(problems) => return (Err(problems), Vec::new()),
+        Err(refused) => return (Err(refused.problems), refused.notes),
     };
     let restart = needs_restart(running, &loaded.config);
     let restart = restart.iter().map(|path| format!("{path} is different: it takes effect at the next start"));

@@ -4,10 +4,11 @@
 use crate::machine;
 use clap::ArgMatches;
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use tailwater_config::{Inputs, Knob, Loaded, load};
+use tailwater_config::{Inputs, Knob, Loaded, load_reading};
 
 /// All that a configuration is made of, to be read again while the node runs.
 #[derive(Debug, Clone)]
@@ -47,15 +48,18 @@ impl ConfigurationSource {
     ///
     /// # Errors
     /// Every problem, as it is shown to people; nothing has changed.
-    pub fn load(&self) -> Result<Loaded, Vec<String>> {
-        let file = self.file.as_deref().map(read).transpose().map_err(|problem| vec![problem])?;
+    pub fn load(&self) -> Result<Loaded, Refused> {
+        let file = self.file.as_deref().map(read).transpose().map_err(Refused::because)?;
         let inputs = Inputs {
             file: file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
             environment: &self.environment,
             flags: &self.flags,
             machine_memory_bytes: machine::memory_bytes(),
         };
-        load(&inputs).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        load_reading(&inputs, read_text).map_err(|refusal| Refused {
+            problems: refusal.problems.iter().map(ToString::to_string).collect(),
+            notes: refusal.notes.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// The file's state; `None` when there is no file or it cannot be looked at.
@@ -69,6 +73,38 @@ impl ConfigurationSource {
             modified: modified.map_or(0, |time| time.as_nanos()),
         })
     }
+}
+
+/// A configuration that is not fit to be started, as it is shown to people.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// Every problem.
+    pub problems: Vec<String>,
+    /// What should be known besides.
+    pub notes: Vec<String>,
+}
+
+impl Refused {
+    fn because(problem: String) -> Self {
+        Self { problems: vec![problem], notes: Vec::new() }
+    }
+}
+
+/// Largest file that a value of the configuration may name: a certificate or a password, not a log.
+const VALUE_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The text of a file that a value names.
+fn read_text(path: &str) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    let mut text = String::new();
+    // A device or a pipe may never end.
+    file.take(VALUE_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("cannot read the file: {error}"))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > VALUE_FILE_BYTES_MAX {
+        return Err(format!("the file has more than {} MiB", VALUE_FILE_BYTES_MAX >> 20));
+    }
+    Ok(text)
 }
 
 fn environment() -> Vec<(String, String)> {

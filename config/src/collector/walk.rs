@@ -189,7 +189,7 @@ fn set(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line:
     let Some(target) = home.target(path) else { return };
     let source = importer.source(line);
     importer.layers.sources.insert(home.path(path), source.clone());
-    let place = Place { key, file: importer.file, source };
+    let place = Place { key, file: importer.surroundings.file, source };
     let layers = &mut *importer.layers;
     assign::from_node(&place, target.kind(), target.slot(&mut layers.draft), node, &mut layers.findings);
 }
@@ -198,7 +198,7 @@ fn set_text(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, 
     let Some(target) = home.target(path) else { return };
     let source = importer.source(line);
     importer.layers.sources.insert(home.path(path), source.clone());
-    let place = Place { key, file: importer.file, source };
+    let place = Place { key, file: importer.surroundings.file, source };
     let layers = &mut *importer.layers;
     assign::from_text(&place, target.kind(), target.slot(&mut layers.draft), text, &mut layers.findings);
 }
@@ -208,11 +208,14 @@ fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str,
         headers(importer, home, key, entry);
         return;
     }
-    let Value::Scalar(scalar) = &entry.node.value else {
+    // Some of these keys take text and others a number, which is looked at where it is.
+    let text = entry.node.written();
+    let (Some(text), line) = (text, entry.line) else {
         importer.refuse(entry.line, key, format!("{} does not fit here", entry.node.kind()), "write one value");
         return;
     };
-    let (line, text) = (entry.line, scalar.text.as_str());
+    let unquoted = Scalar { text: text.to_string(), style: Style::Plain };
+    let scalar = if let Value::Scalar(scalar) = &entry.node.value { scalar } else { &unquoted };
     match how {
         Convert::TransportTcp => only(importer, entry, key, text, &["tcp", "tcp4", "tcp6"]),
         Convert::UrlPath(path) => only(importer, entry, key, text, &[path]),
@@ -315,11 +318,11 @@ fn headers(importer: &mut Importer<'_>, home: Home<'_>, key: &str, entry: &Entry
             importer.refuse(item.line, key, "a header without name and value", "write {name: N, value: V}");
             return;
         };
-        if let Value::Scalar(Scalar { text, .. }) = &name.node.value {
-            entries.push(Entry { key: text.clone(), line: item.line, node: value.node.clone() });
+        if let Some(text) = name.node.text() {
+            entries.push(Entry { key: text.to_string(), line: item.line, node: value.node.clone() });
         }
     }
-    let node = Node { line: entry.line, value: Value::Map(entries) };
+    let node = Node::new(entry.line, Value::Map(entries));
     set(importer, home, "headers", key, entry.line, &node);
 }
 

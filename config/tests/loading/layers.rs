@@ -264,12 +264,12 @@ fn sdk_variables_are_checked() {
 
 #[test]
 fn broken_files_are_refused_with_a_line() {
-    refused_with("a: b: c\n", 1, "mapping values are not allowed");
+    refused_with("a: b: c\n", 1, "`key: value` where none can stand");
     refused_with("ack: synced\nack: written\n", 2, "the key `ack` is there twice, first on line 1");
     refused_with("- ack\n", 1, "a list where the sections are needed");
     refused_with("ack: synced\n---\nack: written\n", 2, "more than one document");
     refused_with("ack: !!binary aGk=\n", 1, "the tag `!!binary` is not supported");
-    refused_with("sampling: [\n", 2, "");
+    refused_with("sampling: [\n", 1, "has no end");
     assert!(layered("# nothing\n", &[], &[]).is_ok());
 }
 
@@ -277,7 +277,7 @@ fn broken_files_are_refused_with_a_line() {
 fn a_deep_file_and_an_alias_bomb_are_refused() {
     for depth in [65, 1000, 100_000] {
         let told = problems(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)), &[], &[]);
-        assert!(told[0].contains("nested deeper") || told[0].contains("recursion"), "{told:?}");
+        assert!(told[0].contains("nested deeper than 64 levels"), "{told:?}");
     }
     let block: String = (0..1000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
     assert!(problems(&block, &[], &[])[0].contains("nested deeper"));
