@@ -1,11 +1,11 @@
 //! Puts a written value into a knob: strict types from a file, text from flags and the environment.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::catalogue::{Kind, Slot};
 use crate::problem::{Fault, Findings, Source, shown};
+use crate::settings::ListenAddress;
 use crate::suggest;
 use crate::value;
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
@@ -243,22 +243,10 @@ fn path(text: &str) -> Result<PathBuf, Fault> {
     Ok(PathBuf::from(text))
 }
 
-/// An address to listen on: an IP address, `localhost`, or nothing before the port for all addresses.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, Fault> {
-    let fault = || {
-        Fault::new(
-            "not an address to listen on",
-            "write HOST:PORT with an IP address or localhost, such as 127.0.0.1:4317",
-        )
-    };
-    let full = match text.rsplit_once(':') {
-        // The Collector binds a bare port on all addresses.
-        Some(("", port)) => format!("0.0.0.0:{port}"),
-        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
-        _ => text.to_string(),
-    };
-    // Parsed, not resolved: this crate asks no name server.
-    full.parse().map_err(|_| fault())
+/// An address to listen on: a name or an IP address, or nothing before the port for all addresses.
+pub(crate) fn address(text: &str) -> Result<ListenAddress, Fault> {
+    let remedy = "write HOST:PORT with a name or an IP address, such as 127.0.0.1:4317, or :4317 for all addresses";
+    ListenAddress::parse(text).ok_or_else(|| Fault::new("not an address to listen on", remedy))
 }
 
 fn headers(text: &str) -> Result<Vec<(String, String)>, Fault> {

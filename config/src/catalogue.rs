@@ -7,14 +7,13 @@ mod receiver;
 mod sampling;
 mod wal;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::draft::{Draft, ReceiverDraft};
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
-use crate::settings::{OtlpExporter, Pipeline};
+use crate::settings::{ListenAddress, OtlpExporter, Pipeline};
 use crate::value::{show_bytes, show_duration};
 
 /// What a key takes, with its bounds (inclusive).
@@ -87,8 +86,8 @@ pub(crate) enum Slot<'a> {
     OptionalText(&'a mut Option<String>),
     Path(&'a mut PathBuf),
     OptionalPath(&'a mut Option<PathBuf>),
-    Address(&'a mut SocketAddr),
-    OptionalAddress(&'a mut Option<SocketAddr>),
+    Address(&'a mut ListenAddress),
+    OptionalAddress(&'a mut Option<ListenAddress>),
     Choice(&'a mut dyn Choice),
     List(&'a mut Vec<String>),
     Headers(&'a mut Vec<(String, String)>),
@@ -351,7 +350,7 @@ pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
         Slot::Path(value) => value.display().to_string(),
         Slot::OptionalPath(value) => value.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         Slot::Address(value) => value.to_string(),
-        Slot::OptionalAddress(value) => value.map_or_else(|| "none".to_string(), |address| address.to_string()),
+        Slot::OptionalAddress(value) => value.as_ref().map_or_else(|| "none".to_string(), ToString::to_string),
         Slot::Choice(value) => value.chosen().to_string(),
         Slot::List(values) => values.join(","),
         Slot::Headers(values) => values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(","),

@@ -306,6 +306,7 @@ impl Importer<'_> {
             }
             let key = format!("exporters.{}", part.id);
             let source = self.source(entry.line);
+            self.layers.written.insert(format!("{key}.endpoints"), format!("{key}.endpoint"));
             match part.kind() {
                 "otlp" | "otlp_grpc" => {
                     self.layers.sources.insert(key.clone(), source);
@@ -335,8 +336,21 @@ impl Importer<'_> {
                 }
             }
         }
+        self.silent_exporters(pipelines);
         for pipeline in pipelines.iter().filter(|pipeline| pipeline.exporters.is_empty()) {
             self.refuse(pipeline.line, &pipeline.key, "must have at least one exporter", "add `exporters: [...]`");
+        }
+    }
+
+    /// Says where kept traces go when every exporter of the file prints or discards.
+    fn silent_exporters(&mut self, pipelines: &[Pipeline]) {
+        let is_silent = |part: &Part| matches!(part.kind(), "debug" | "logging" | "nop");
+        let first = pipelines.iter().find(|pipeline| pipeline.signal == Signal::Traces);
+        let parts: Vec<&Part> = pipelines.iter().flat_map(|pipeline| &pipeline.exporters).collect();
+        if let Some(first) = first.filter(|_| !parts.is_empty() && parts.iter().all(|part| is_silent(part))) {
+            let text = "no exporter here sends anything: kept traces are written to kept.jsonl in data_directory, unless \
+                        a flag or variable names an exporter";
+            self.note(first.line, &format!("{}.exporters", first.key), text);
         }
     }
 

@@ -137,8 +137,11 @@ fn text(value: &str) -> String {
 
 fn quoted(value: &str) -> String {
     let mut out = String::from("\"");
+    // What is read back is expanded.
+    let is_expanded = value.contains("${") || value.contains("$$");
     for character in value.chars() {
         match character {
+            '$' if is_expanded => out.push_str("$$"),
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
@@ -163,7 +166,7 @@ fn list_item(out: &mut String, indent: &str, policy: &Policy) {
 
 /// The type and block of a policy. Depth is bounded by the nesting rules: composite, and, not, shared type.
 fn body(out: &mut String, indent: &str, policy: &Policy) {
-    let (kind, fields) = (kind(&policy.rule), fields(&policy.rule));
+    let (kind, fields) = (type_of(&policy.rule), fields(&policy.rule));
     let _ = writeln!(out, "{indent}type: {kind}");
     if !fields.is_empty() {
         let _ = writeln!(out, "{indent}{kind}: {{{}}}", fields.join(", "));
@@ -222,7 +225,7 @@ impl Fields {
 }
 
 /// The name of a rule's type.
-fn kind(rule: &Rule) -> &'static str {
+pub fn type_of(rule: &Rule) -> &'static str {
     match rule {
         Rule::AlwaysSample => "always_sample",
         Rule::Any(_) => "any",

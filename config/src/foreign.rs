@@ -12,9 +12,10 @@ pub(crate) fn recognize(document: &Document) -> Option<(u32, Fault)> {
     if let Some((line, fault)) = refinery(root) {
         return Some((line, fault));
     }
-    if let Some(entry) = root.get("config").filter(|entry| {
-        ["receivers", "processors", "service"].iter().any(|section| entry.node.get(section).is_some())
-    }) {
+    if let Some(entry) = root
+        .get("config")
+        .filter(|entry| ["receivers", "processors", "service"].iter().any(|section| entry.node.get(section).is_some()))
+    {
         let remedy = "give tailwater what stands under `config`, as a file of its own";
         return Some((entry.line, Fault::new("values of a Helm chart, not a configuration", remedy)));
     }
@@ -42,9 +43,11 @@ fn kubernetes(kind: &str, root: &Node) -> Fault {
                  PATH/{name}"
             )
         }
-        "OpenTelemetryCollector" => "give tailwater what stands under `spec.config`, as a file of its own: the operator \
+        "OpenTelemetryCollector" => {
+            "give tailwater what stands under `spec.config`, as a file of its own: the operator \
                                      starts Collectors only"
-            .to_string(),
+                .to_string()
+        }
         _ => "give tailwater the Collector's file or its own: receivers, processors, exporters, service at the top"
             .to_string(),
     };

@@ -26,6 +26,7 @@ pub mod ottl;
 pub mod pattern;
 mod policies;
 mod problem;
+mod provenance;
 mod reference;
 pub mod sampling;
 mod settings;
@@ -37,7 +38,7 @@ mod yaml;
 
 pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
-pub use effective::effective;
+pub use effective::{effective, type_of};
 pub use explain::explain;
 pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};
 pub use memory_plan::{

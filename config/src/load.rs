@@ -10,6 +10,7 @@ use crate::finish;
 use crate::foreign;
 use crate::otel_environment;
 use crate::problem::{Fault, Findings, Note, Problem, Source};
+use crate::provenance;
 use crate::settings::Config;
 use crate::substitution::{ReadFile, Surroundings};
 use crate::suggest;
@@ -49,8 +50,28 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// Where each key that is not at its default was written, by path.
     pub sources: BTreeMap<String, Source>,
+    /// The keys of a Collector's file by the paths that they set.
+    pub written: BTreeMap<String, String>,
     /// Which language the file was written in.
     pub form: Form,
+}
+
+impl Loaded {
+    /// The problem as whoever wrote the configuration knows it: with the place where its key was written, by the name
+    /// that the key has there.
+    #[must_use]
+    pub fn located(&self, problem: &Problem) -> Problem {
+        let source = provenance::source(&self.sources, &problem.key);
+        let mut remedy = problem.remedy.clone();
+        if let Some(knob) = catalogue::knobs().into_iter().find(|knob| knob.path == problem.key)
+            && self.form == Form::Collector
+            && source == Source::Default
+        {
+            // The Collector's file has no place for it.
+            remedy.push_str(&format!("; the flag is --{}, the variable {}", knob.flag, knob.environment));
+        }
+        Problem { source, key: provenance::written(&self.written, &problem.key), remedy, ..problem.clone() }
+    }
 }
 
 /// A configuration that cannot be started.
@@ -80,6 +101,7 @@ pub fn load_reading(inputs: &Inputs<'_>, read_file: ReadFile) -> Result<Loaded, 
         draft: Draft::native(),
         findings: Findings::default(),
         sources: BTreeMap::new(),
+        written: BTreeMap::new(),
         is_unreadable: false,
     };
     let mut form = Form::Native;
@@ -92,14 +114,16 @@ pub fn load_reading(inputs: &Inputs<'_>, read_file: ReadFile) -> Result<Loaded, 
     }
     layers.environment(inputs.environment);
     layers.flags(inputs.flags);
-    let Layers { draft, mut findings, sources, is_unreadable } = layers;
+    let Layers { draft, mut findings, sources, written, is_unreadable } = layers;
     if is_unreadable {
         // What follows from a file that says nothing is no news.
         return Err(Refusal { problems: findings.problems, notes: findings.notes });
     }
-    let config = finish::finish(draft, &sources, inputs.machine_memory_bytes, &mut findings);
+    let config = finish::finish(draft, &sources, &written, inputs.machine_memory_bytes, &mut findings);
     match config {
-        Some(config) if findings.problems.is_empty() => Ok(Loaded { config, notes: findings.notes, sources, form }),
+        Some(config) if findings.problems.is_empty() => {
+            Ok(Loaded { config, notes: findings.notes, sources, written, form })
+        }
         _ => Err(Refusal { problems: findings.problems, notes: findings.notes }),
     }
 }
@@ -109,6 +133,8 @@ pub(crate) struct Layers {
     pub(crate) draft: Draft,
     pub(crate) findings: Findings,
     pub(crate) sources: BTreeMap<String, Source>,
+    /// The keys of a Collector's file by the paths that they set.
+    pub(crate) written: BTreeMap<String, String>,
     /// The file could not be made sense of.
     is_unreadable: bool,
 }
@@ -171,7 +197,9 @@ impl Layers {
                 let remedy = "give it a name of at most 80 characters, without a dot";
                 self.findings.problem(source, &path, None, Fault::new("not the name of a pipeline", remedy));
             } else if let Some(target) = Target::find(&path) {
-                if !entry.node.is_null() {
+                if entry.node.is_null() && entry.node.original.is_none() {
+                    self.findings.note(source, &path, "nothing is written here, so the default holds");
+                } else if !entry.node.is_null() {
                     self.set_node(&target, &path, &entry.node, file, source);
                 }
             } else if !is_section(&path) {
@@ -217,6 +245,7 @@ impl Layers {
 
     fn assign_text(&mut self, path: &str, target: &Target, text: &str, source: Source) {
         self.sources.insert(path.to_string(), source.clone());
+        self.written.remove(path);
         let place = Place { key: path, file: "", source };
         assign::from_text(&place, target.kind(), target.slot(&mut self.draft), text, &mut self.findings);
     }
@@ -234,7 +263,7 @@ impl Layers {
             let source = Source::Environment(name.clone());
             if let Some(knob) = knobs.iter().find(|knob| knob.environment == *name) {
                 self.set_text(&knob.path, text, source);
-            } else if !is_service_link(name) {
+            } else if !is_service_link(name) && name != CONFIGURATION_FILE {
                 // Not refused: an orchestrator may inject variables that begin like ours.
                 let near = suggest::nearest(name, knobs.iter().map(|knob| knob.environment.as_str()));
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
@@ -255,6 +284,9 @@ impl Layers {
         }
     }
 }
+
+/// The variable that names the file: it is for whoever reads that.
+const CONFIGURATION_FILE: &str = "TAILWATER_CONFIG";
 
 /// Variables that Kubernetes and Docker links inject for a service named `tailwater`.
 fn is_service_link(name: &str) -> bool {
@@ -306,6 +338,10 @@ fn unknown_remedy(path: &str) -> String {
             Some(near) => format!("did you mean `{near}`?"),
             None => "remove it; the keys of a pipeline are those of sampling, and exporters".to_string(),
         };
+    }
+    if ["otlp.grpc.tls", "otlp.http.tls"].iter().any(|tls| path == *tls || path.starts_with(&format!("{tls}."))) {
+        return "TLS on receivers is not there yet: remove it and put a TLS proxy in front, or keep to a private network"
+            .to_string();
     }
     let knobs = catalogue::knobs();
     let mut known: Vec<&str> = knobs.iter().map(|knob| knob.path.as_str()).collect();

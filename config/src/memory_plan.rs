@@ -222,7 +222,11 @@ fn refused(rows: &[MemoryRow], total: u64, fixed: u64, needed: u64) -> Problem {
             show_mebibytes(fixed),
             show_bytes(needed)
         ),
-        remedy: format!("raise it, or lower the largest parts: {}", listed.join(", ")),
+        remedy: format!(
+            "raise it to {} or more, or lower the largest parts: {}",
+            show_mebibytes(fixed.saturating_add(needed).saturating_add(MIB - 1)),
+            listed.join(", ")
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The configuration as typed values: what the rest of the program reads. No field here is parsed again later.
 //! Defaults are those of the native form; the Collector's file brings its own (see `collector`).
 
+mod address;
 mod exporter;
 #[macro_use]
 pub(crate) mod choices;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use crate::sampling::Sampling;
 
-pub use exporter::{Batch, Breaker, ClientTls, OtlpExporter, Retry};
+pub use address::ListenAddress;
+pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
 pub use wal::{Wal, WalFull};
 
@@ -217,7 +219,7 @@ impl Receivers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
     /// Listening address.
-    pub endpoint: SocketAddr,
+    pub endpoint: ListenAddress,
     /// What has happened before a sender is answered here: the node's `ack` unless this receiver has its own.
     pub ack: Ack,
     /// What a peer may do.
@@ -249,13 +251,13 @@ pub struct Limits {
     pub frame_bytes_max: u64,
     /// Largest list of headers.
     pub header_list_bytes_max: u64,
-    /// Longest time from accepting a connection to the end of its (TLS and HTTP/2) handshake.
+    /// Longest time from accepting a connection to the end of its (TLS and HTTP/2) handshake; zero for no limit.
     pub handshake_timeout: Duration,
-    /// Longest time from the handshake to the head of the first request.
+    /// Longest time from the handshake to the head of the first request; zero for no limit.
     pub first_request_timeout: Duration,
     /// Longest time without a request; zero for no limit.
     pub idle_timeout: Duration,
-    /// Longest time from a request's head to the end of its body.
+    /// Longest time from a request's head to the end of its body; zero for no limit.
     pub request_timeout: Duration,
     /// Age at which a connection is asked to go, so that peers spread again; zero for never.
     pub connection_age_max: Duration,
@@ -265,7 +267,7 @@ pub struct Limits {
     pub control_frames_per_second_max: u64,
     /// HTTP/2: idle time after which the server pings; zero for never.
     pub keepalive_interval: Duration,
-    /// HTTP/2: longest wait for the answer to that ping.
+    /// HTTP/2: longest wait for the answer to that ping; zero for no limit.
     pub keepalive_timeout: Duration,
 }
 
@@ -294,10 +296,10 @@ impl Default for Limits {
 }
 
 /// Metrics, health and status over HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Listening address; `None` when switched off.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<ListenAddress>,
     /// Recent verdicts on this node whose reasons are kept; zero for none.
     pub explained_verdicts_max: u64,
 }
@@ -383,6 +385,6 @@ impl Signals {
     }
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+fn loopback(port: u16) -> ListenAddress {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).into()
 }

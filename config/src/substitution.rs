@@ -193,7 +193,8 @@ impl Substitution<'_> {
         if !name.starts_with(letter) || !name.chars().all(|c| letter(c) || c.is_ascii_digit()) {
             return Err(Fault::new(format!("{}: not the name of an environment variable", braced()), remedy));
         }
-        let value = self.surroundings.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let value =
+            self.surroundings.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         // As the Collector does: the default stands in for a variable that is not set, not for an empty one.
         match (value, default) {
             (Some(value), _) => Ok(Found::of_yaml(value, line)),
@@ -221,7 +222,8 @@ fn is_vital(key: &str) -> bool {
     let mut segments = key.split('.').map(|segment| segment.split('[').next().unwrap_or_default());
     let last = segments.clone().next_back().unwrap_or_default();
     let ends = ["endpoint", "endpoints", "key", "file", "pem", "path", "token", "password", "directory"];
-    segments.any(|segment| segment == "headers") || ends.iter().any(|end| last == *end || last.ends_with(&format!("_{end}")))
+    segments.any(|segment| segment == "headers")
+        || ends.iter().any(|end| last == *end || last.ends_with(&format!("_{end}")))
 }
 
 /// Where the next expression of a text is.
@@ -265,7 +267,8 @@ mod tests {
         let environment: Vec<_> = environment.iter().map(|(n, v)| ((*n).to_string(), (*v).to_string())).collect();
         let mut findings = Findings::default();
         let mut node = yaml::parse(yaml).unwrap();
-        let read_file = |path: &str| if path == "/there" { Ok("from: file".to_string()) } else { Err("gone".to_string()) };
+        let read_file =
+            |path: &str| if path == "/there" { Ok("from: file".to_string()) } else { Err("gone".to_string()) };
         let surroundings = Surroundings { file: "t.yaml", environment: &environment, read_file };
         surroundings.expand("", &mut node, &mut findings);
         (node, findings)
@@ -346,7 +349,10 @@ mod tests {
         ] {
             let (_, findings) = expanded(yaml, &environment);
             let text = findings.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-            assert!(findings.problems.len() == 1 && text.contains(told) && text.starts_with("t.yaml:1: "), "{yaml}: {text}");
+            assert!(
+                findings.problems.len() == 1 && text.contains(told) && text.starts_with("t.yaml:1: "),
+                "{yaml}: {text}"
+            );
         }
         let (_, findings) = expanded("name: ${NONE}", &[]);
         assert!(findings.problems.is_empty() && findings.notes.len() == 1);

@@ -186,18 +186,25 @@ impl Service for State {
 
 /// Opens the endpoint on this thread, if one is configured. Returns its address.
 pub fn open(config: &Config, state: State) -> Result<Option<SocketAddr>, String> {
-    let Some(endpoint) = config.admin.endpoint else { return Ok(None) };
-    let listener = TcpListener::bind(endpoint, SharedPort::No)
-        .map_err(|error| format!("--admin-endpoint {endpoint}: {error}; choose another"))?;
-    let address = listener.local_addr();
+    let Some(endpoint) = &config.admin.endpoint else { return Ok(None) };
+    let failed = |error: String| format!("admin.endpoint {endpoint}: {error}; choose another");
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for address in sockets::resolve(endpoint).map_err(failed)? {
+        let port = listeners.first().map_or(address.port(), |first| first.local_addr().port());
+        let address = SocketAddr::new(address.ip(), port);
+        listeners.push(TcpListener::bind(address, SharedPort::No).map_err(|error| failed(error.to_string()))?);
+    }
+    let address = listeners.first().map(TcpListener::local_addr);
     let limits = Limits {
         connections_max: CONNECTIONS_MAX,
         request_bytes_max: REQUEST_BYTES_MAX,
         ..sockets::limits(&tailwater_config::Limits::default(), 1, REQUEST_BYTES_MAX)
     };
     let server = Server::new(state, limits);
-    spawn(accept(server, listener));
-    Ok(Some(address))
+    for listener in listeners {
+        spawn(accept(server.clone(), listener));
+    }
+    Ok(address)
 }
 
 async fn accept(server: Rc<Server<State>>, listener: TcpListener) {

@@ -20,7 +20,7 @@ pub fn run(loaded: &Loaded, explains: bool) -> ExitCode {
     let blueprint = match blueprint(&loaded.config) {
         Ok(blueprint) => blueprint,
         Err(error) => {
-            say(&error);
+            say(&loaded.located(&error).to_string());
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };

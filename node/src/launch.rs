@@ -60,7 +60,7 @@ pub fn launch(
     }
     let shared = Arc::new(config.clone());
     let (addresses, ports) = Addresses::settle(config)?;
-    let listeners = CoreListeners::for_cores(addresses, shards);
+    let listeners = CoreListeners::for_cores(&addresses, shards);
     let mut handles = Vec::with_capacity(shards);
     for (((number, seats), listeners), core) in
         seats.into_iter().enumerate().zip(listeners).zip(&blueprint.placement.cores)

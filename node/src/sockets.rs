@@ -3,10 +3,10 @@
 
 use crate::control::ReceiverSnapshot;
 use crate::core::CorePort;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::Duration;
-use tailwater_config::{Ack, Config, Receiver};
+use tailwater_config::{Ack, Config, ListenAddress, NO_LIMIT, Receiver};
 use tailwater_connectors::otlp::receiver::OtlpReceiver;
 use tailwater_connectors::otlp::{SIGNALS, grpc_path};
 use tailwater_net::acceptor::Acceptor;
@@ -41,12 +41,12 @@ impl OpenReceiver {
 }
 
 /// Where the node listens, the same for all cores.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// OTLP/gRPC.
-    pub grpc: Option<SocketAddr>,
+    pub grpc: Vec<SocketAddr>,
     /// OTLP/HTTP.
-    pub http: Option<SocketAddr>,
+    pub http: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -55,12 +55,44 @@ impl Addresses {
     pub fn settle(config: &Config) -> Result<(Self, Vec<PortHold>), String> {
         let mut held = Vec::new();
         let mut settle = |receiver: &Option<Receiver>| match receiver {
-            Some(receiver) => settle_port(receiver.endpoint, &mut held).map(Some),
-            None => Ok(None),
+            Some(receiver) => settle_ports(&resolve(&receiver.endpoint)?, &mut held),
+            None => Ok(Vec::new()),
         };
         let addresses = Self { grpc: settle(&config.receivers.grpc)?, http: settle(&config.receivers.http)? };
         Ok((addresses, held))
     }
+}
+
+/// The addresses of an endpoint on this machine, each to be listened on. A name may have some that are of no interface
+/// here, such as an IPv6 address where there is none.
+pub fn resolve(endpoint: &ListenAddress) -> Result<Vec<SocketAddr>, String> {
+    if let Some(ip) = endpoint.ip() {
+        return Ok(vec![SocketAddr::new(ip, endpoint.port())]);
+    }
+    let (name, port) = (endpoint.host(), endpoint.port());
+    let found = (name, port).to_socket_addrs().map_err(|error| format!("the name {name} has no address: {error}"))?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        let address = SocketAddr::new(address.ip(), port);
+        let is_here = std::net::TcpListener::bind((address.ip(), 0)).is_ok();
+        if is_here && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(format!("the name {name} has no address that is one of this machine's"));
+    }
+    Ok(addresses)
+}
+
+/// The addresses with their ports; those of a name share one.
+fn settle_ports(addresses: &[SocketAddr], held: &mut Vec<PortHold>) -> Result<Vec<SocketAddr>, String> {
+    let mut settled: Vec<SocketAddr> = Vec::new();
+    for address in addresses {
+        let port = settled.first().map_or(address.port(), SocketAddr::port);
+        settled.push(settle_port(SocketAddr::new(address.ip(), port), held)?);
+    }
+    Ok(settled)
 }
 
 fn settle_port(endpoint: SocketAddr, held: &mut Vec<PortHold>) -> Result<SocketAddr, String> {
@@ -84,9 +116,9 @@ pub struct CoreListeners {
 
 impl CoreListeners {
     /// Those of all cores, in their order.
-    pub fn for_cores(addresses: Addresses, cores: usize) -> Vec<Self> {
+    pub fn for_cores(addresses: &Addresses, cores: usize) -> Vec<Self> {
         let pairs = Acceptor::for_cores(cores).into_iter().zip(Acceptor::for_cores(cores));
-        pairs.map(|(grpc, http)| Self { addresses, grpc, http }).collect()
+        pairs.map(|(grpc, http)| Self { addresses: addresses.clone(), grpc, http }).collect()
     }
 
     /// Opens the listeners on this core and begins to accept. `port` makes the core's port, one a receiver.
@@ -103,15 +135,19 @@ impl CoreListeners {
             ("http", ListenerKind::Http, http, &config.receivers.http, self.http),
         ];
         for (protocol, kind, address, settings, acceptor) in receivers {
-            let (Some(address), Some(settings)) = (address, settings) else { continue };
-            let listener = TcpListener::bind(address, SharedPort::Yes)
-                .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            let Some(settings) = settings else { continue };
+            let mut listeners = Vec::with_capacity(address.len());
+            for address in address {
+                let listener = TcpListener::bind(address, SharedPort::Yes)
+                    .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                listeners.push((listener, kind));
+            }
             let request_bytes_max = size(settings.limits.request_bytes_max);
             let service = OtlpReceiver::new(port(settings.ack), config.receivers.signals, request_bytes_max);
             let server = Server::new(service, limits(&settings.limits, shards, size(config.memory.receive_bytes_max)));
             server.health().set_services(SIGNALS.map(|signal| service_name(grpc_path(signal))));
             server.health().set_serving(true);
-            spawn(acceptor.run(vec![(listener, kind)], server.clone()));
+            spawn(acceptor.run(listeners, server.clone()));
             open.push(OpenReceiver { protocol, server });
         }
         Ok(open)
@@ -131,6 +167,7 @@ const RECEIVERS: usize = 2;
 pub fn limits(settings: &tailwater_config::Limits, shards: usize, receive_bytes_max: usize) -> Limits {
     let each = receive_bytes_max / shards.max(1) / RECEIVERS / 2;
     let optional = |duration: Duration| (!duration.is_zero()).then_some(duration);
+    let unlimited = |duration: Duration| optional(duration).unwrap_or(NO_LIMIT);
     Limits {
         connections_max: size(settings.connections_max).div_ceil(shards.max(1)),
         streams_per_connection_max: bound(settings.streams_per_connection_max),
@@ -141,15 +178,15 @@ pub fn limits(settings: &tailwater_config::Limits, shards: usize, receive_bytes_
         header_list_bytes_max: bound(settings.header_list_bytes_max),
         request_bytes_max: size(settings.request_bytes_max),
         body_bytes_in_flight_max: each,
-        handshake_timeout: settings.handshake_timeout,
-        first_request_timeout: settings.first_request_timeout,
-        idle_timeout: optional(settings.idle_timeout).unwrap_or(Duration::MAX),
-        request_timeout: settings.request_timeout,
+        handshake_timeout: unlimited(settings.handshake_timeout),
+        first_request_timeout: unlimited(settings.first_request_timeout),
+        idle_timeout: unlimited(settings.idle_timeout),
+        request_timeout: unlimited(settings.request_timeout),
         connection_age_max: optional(settings.connection_age_max),
         connection_age_grace: settings.connection_age_grace,
         control_frames_per_second_max: bound(settings.control_frames_per_second_max),
         keepalive_interval: optional(settings.keepalive_interval),
-        keepalive_timeout: settings.keepalive_timeout,
+        keepalive_timeout: unlimited(settings.keepalive_timeout),
     }
 }
 

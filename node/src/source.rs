@@ -36,12 +36,19 @@ impl ConfigurationSource {
             .iter()
             .filter_map(|knob| Some((knob.path.clone(), matches.get_one::<String>(&knob.path)?.clone())))
             .collect();
-        Self { file: matches.get_one::<PathBuf>("config").cloned(), flags, environment: environment() }
+        let named = || std::env::var_os("TAILWATER_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
+        let file = matches.get_one::<PathBuf>("config").cloned().or_else(named);
+        Self { file, flags, environment: environment() }
     }
 
     /// A file without flags, with the environment as it is now.
     pub fn of_file(file: &Path) -> Self {
         Self { file: Some(file.to_path_buf()), flags: Vec::new(), environment: environment() }
+    }
+
+    /// The file, when there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Reads the file and layers the rest over it.
@@ -116,6 +123,8 @@ fn read(path: &Path) -> Result<(String, String), String> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => Ok((name, text)),
-        Err(error) => Err(format!("{name}: cannot read the configuration file: {error}; give its path with --config")),
+        Err(error) => Err(format!(
+            "{name}: cannot read the configuration file: {error}; give its path with --config or TAILWATER_CONFIG"
+        )),
     }
 }

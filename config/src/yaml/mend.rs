@@ -129,9 +129,10 @@ pub(super) fn told(text: &str, scan: &ScanError) -> YamlError {
         ErrorKind::MisplacedFlowCollectionEnd | ErrorKind::MismatchedFlowCollectionEnd { .. } => {
             ("a bracket closes what was not opened with it", "make `[` end with `]` and `{` with `}`")
         }
-        ErrorKind::UnknownAnchor => {
-            ("an alias (`*name`) of an anchor (`&name`) that does not stand before it", "define it, or put text that begins with `*` in quotes")
-        }
+        ErrorKind::UnknownAnchor => (
+            "an alias (`*name`) of an anchor (`&name`) that does not stand before it",
+            "define it, or put text that begins with `*` in quotes",
+        ),
         ErrorKind::UnknownQuotedScalarEscape
         | ErrorKind::InvalidQuotedScalarHexEscape
         | ErrorKind::InvalidUnicodeEscape => (
@@ -147,10 +148,9 @@ pub(super) fn told(text: &str, scan: &ScanError) -> YamlError {
         | ErrorKind::InvalidColonPlacement
         | ErrorKind::MappingKeyNotAllowed
         | ErrorKind::SimpleKeyExpected
-        | ErrorKind::InvalidSimpleKey => (
-            "`key: value` where none can stand",
-            "correct the indentation, or put a text with `: ` in it in quotes",
-        ),
+        | ErrorKind::InvalidSimpleKey => {
+            ("`key: value` where none can stand", "correct the indentation, or put a text with `: ` in it in quotes")
+        }
         ErrorKind::InvalidIndentation
         | ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::ExpectedBlockSequenceEntry

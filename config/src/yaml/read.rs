@@ -326,9 +326,9 @@ fn size(node: &Node) -> Size {
     match &node.value {
         Value::Scalar(scalar) => Size { nodes: 1, bytes: scalar.text.len() },
         Value::List(items) => items.iter().fold(own, |sum, item| sum.plus(size(item))),
-        Value::Map(entries) => entries.iter().fold(own, |sum, entry| {
-            sum.plus(Size { nodes: 0, bytes: entry.key.len() }).plus(size(&entry.node))
-        }),
+        Value::Map(entries) => entries
+            .iter()
+            .fold(own, |sum, entry| sum.plus(Size { nodes: 0, bytes: entry.key.len() }).plus(size(&entry.node))),
     }
 }
 

@@ -184,7 +184,9 @@ fn substitution_follows_the_collector() {
 #[test]
 fn a_value_of_the_environment_is_text_where_text_is_wanted() {
     let section = "policies:\n  - {name: a, type: string_attribute, string_attribute: {key: k, values: ['${env:V}', '${V}-x']}}\n  - {name: b, type: ottl_condition, ottl_condition: {span: ['${env:O}']}}";
-    for text in ["/a/{id}", "{id}", "[x]", "0x10", "true", "null", "a: b", "x # y", "\"q\"", "'", "- a", "*", "1\n2", "${env:O}"] {
+    for text in [
+        "/a/{id}", "{id}", "[x]", "0x10", "true", "null", "a: b", "x # y", "\"q\"", "'", "- a", "*", "1\n2", "${env:O}",
+    ] {
         let condition = "attributes[\"a\"] == \"{}: #\"";
         let sampling = loaded(&sampling_file(section), &[("V", text), ("O", condition)], &[]).config.sampling;
         let Rule::StringAttribute { values, .. } = &sampling.policies[0].rule else { panic!("a string attribute") };
@@ -215,7 +217,9 @@ fn a_value_of_the_environment_is_text_where_text_is_wanted() {
 #[test]
 fn yes_and_no_are_booleans_where_one_is_wanted() {
     for (word, wanted) in [("yes", true), ("on", true), ("True", true), ("no", false), ("off", false)] {
-        let section = format!("sample_on_first_match: {word}\npolicies:\n  - {{name: {word}, type: boolean_attribute, boolean_attribute: {{key: {word}, value: {word}}}}}");
+        let section = format!(
+            "sample_on_first_match: {word}\npolicies:\n  - {{name: {word}, type: boolean_attribute, boolean_attribute: {{key: {word}, value: {word}}}}}"
+        );
         if word == "True" {
             // Text without quotes is a boolean there, and in Go's reader.
             assert!(problems(&sampling_file(&section), &[], &[])[0].contains("does not fit here"));
@@ -326,8 +330,8 @@ fn receivers_are_checked() {
     for (receivers, cause) in [
         ("{otlp: }", "must specify at least one protocol"),
         ("{otlp: {protocols: {thrift: }}}", "unknown protocol"),
-        ("{otlp: {protocols: {grpc: {endpoint: 'collector:4317'}}}}", "not an address to listen on"),
-        ("{otlp: {protocols: {grpc: {tls: {cert_file: a}}}}}", "not supported; serving TLS"),
+        ("{otlp: {protocols: {grpc: {endpoint: 'collector'}}}}", "not an address to listen on"),
+        ("{otlp: {protocols: {grpc: {tls: {cert_file: a}}}}}", "TLS on receivers is not there yet"),
         ("{otlp: {protocols: {grpc: {transport: unix}}}}", "`unix` is not supported"),
         ("{otlp: {protocols: {grpc: {auth: {authenticator: x}}}}}", "authenticating senders is not supported"),
         ("{otlp: {protocols: {http: {cors: {allowed_origins: ['*']}}}}}", "cross-origin requests"),

@@ -160,13 +160,25 @@ fn expressions_are_expanded_as_in_a_collectors_file() {
 fn files_of_other_programs_are_told_what_to_do() {
     for (file, line, told) in [
         ("apiVersion: v1\nkind: ConfigMap\ndata:\n  relay.yaml: |\n    receivers:\n", 2, "--config PATH/relay.yaml"),
-        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n---\nkind: Deployment\napiVersion: apps/v1\n", 2, "kind ConfigMap"),
-        ("kind: OpenTelemetryCollector\napiVersion: opentelemetry.io/v1beta1\nspec: {config: {}}\n", 1, "under `spec.config`"),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n---\nkind: Deployment\napiVersion: apps/v1\n",
+            2,
+            "kind ConfigMap",
+        ),
+        (
+            "kind: OpenTelemetryCollector\napiVersion: opentelemetry.io/v1beta1\nspec: {config: {}}\n",
+            1,
+            "under `spec.config`",
+        ),
         ("kind: Deployment\napiVersion: apps/v1\n", 1, "kind Deployment, not a configuration"),
         ("mode: deployment\nconfig:\n  receivers: {otlp: }\n", 2, "under `config`"),
         ("services:\n  collector: {image: x}\n", 1, "a Compose file"),
         ("RulesVersion: 2\nSamplers:\n  __default__: {DeterministicSampler: {SampleRate: 1}}\n", 1, "docs/rules.md"),
-        ("General:\n  ConfigurationVersion: 2\nNetwork: {ListenAddr: 0.0.0.0:8080}\nRefineryTelemetry: {}\n", 4, "Refinery"),
+        (
+            "General:\n  ConfigurationVersion: 2\nNetwork: {ListenAddr: 0.0.0.0:8080}\nRefineryTelemetry: {}\n",
+            4,
+            "Refinery",
+        ),
         ("ack: synced\n---\nack: written\n", 2, "more than one document, the second begins here; remove the others"),
     ] {
         let problems = crate::support::problems(file, &[], &[]);
