@@ -31,7 +31,7 @@ pub(crate) fn is_collector(root: &Node) -> bool {
 /// The type of the processor that samples.
 const SAMPLER: &str = "tail_sampling";
 
-/// Pipelines of traces with the same sampler, or without any: what they keep is the same.
+/// Pipelines of traces with the same receivers and the same sampler, or without any: what they keep is the same.
 struct Way<'p> {
     sampler: Option<&'p Part>,
     pipelines: Vec<&'p Pipeline>,
@@ -42,6 +42,11 @@ impl Way<'_> {
     fn name(&self) -> &str {
         let key = &self.pipelines[0].key;
         key.strip_prefix("service.pipelines.").unwrap_or(key)
+    }
+
+    fn has_receivers_of(&self, pipeline: &Pipeline) -> bool {
+        let ids = |pipeline: &Pipeline| pipeline.receivers.iter().map(|part| part.id.clone()).collect::<BTreeSet<_>>();
+        ids(self.pipelines[0]) == ids(pipeline)
     }
 
     /// Where what is kept goes, as in the list of a native pipeline.
@@ -65,12 +70,26 @@ fn ways(pipelines: &[Pipeline]) -> Vec<Way<'_>> {
     for pipeline in pipelines.iter().filter(|pipeline| pipeline.signal == Signal::Traces) {
         let sampler = pipeline.processors.iter().find(|part| part.kind() == SAMPLER);
         let id = |part: Option<&Part>| part.map(|part| part.id.clone());
-        match ways.iter_mut().find(|way| id(way.sampler) == id(sampler)) {
+        let is_alike = |way: &&mut Way<'_>| id(way.sampler) == id(sampler) && way.has_receivers_of(pipeline);
+        match ways.iter_mut().find(is_alike) {
             Some(way) => way.pipelines.push(pipeline),
             None => ways.push(Way { sampler, pipelines: vec![pipeline] }),
         }
     }
     ways
+}
+
+/// The signals that a receiver takes, and the ways of its traces by name: none where there is one way, or all are fed.
+fn fed_by(receiver: &str, pipelines: &[Pipeline]) -> (Signals, Vec<String>) {
+    let names = |pipeline: &&Pipeline| pipeline.receivers.iter().any(|part| part.id == receiver);
+    let mut signals = Signals::NONE;
+    for pipeline in pipelines.iter().filter(names) {
+        *pipeline.signal.of(&mut signals) = true;
+    }
+    let ways = ways(pipelines);
+    let fed: Vec<String> =
+        ways.iter().filter(|way| names(&way.pipelines[0])).map(|way| way.name().to_string()).collect();
+    (signals, if fed.len() == ways.len() { Vec::new() } else { fed })
 }
 
 /// What an import needs everywhere.
@@ -186,23 +205,48 @@ impl Importer<'_> {
     }
 
     fn receivers(&mut self, root: &Node, pipelines: &[Pipeline]) {
-        let signals = &mut self.layers.draft.config.receivers.signals;
-        *signals = Signals::NONE;
-        for pipeline in pipelines {
-            *pipeline.signal.of(signals) = true;
-        }
-        let mut first: Option<&Part> = None;
+        self.layers.draft.config.receivers.signals = Signals::NONE;
+        let mut number = 0;
         for part in distinct(pipelines, |pipeline| &pipeline.receivers) {
             let Some(entry) = self.component(root, "receivers", part) else { continue };
-            if part.kind() != "otlp" {
+            if part.kind() == "otlp" {
+                walk::receiver(self, &format!("receivers.{}", part.id), number, &entry);
+                let draft = &mut self.layers.draft;
+                let head = match number.checked_sub(1) {
+                    None => &mut draft.config.receivers,
+                    Some(further) => &mut draft.further_mut(further).head,
+                };
+                head.name.clone_from(&part.id);
+                (head.signals, head.pipelines) = fed_by(&part.id, pipelines);
+                number += 1;
+            } else {
                 let remedy = "remove it from the pipeline; send OTLP to the otlp receiver instead";
                 self.refuse(part.line, &part.key, format!("the receiver `{}` is not supported", part.id), remedy);
-            } else if let Some(first) = first {
-                let cause = format!("a second otlp receiver beside `{}`", first.id);
-                self.refuse(part.line, &part.key, cause, "use one; any number of senders may share it");
-            } else {
-                first = Some(part);
-                walk::receiver(self, &format!("receivers.{}", part.id), &entry);
+            }
+        }
+        if number == 1 {
+            // An only one needs no name to be told apart.
+            self.layers.draft.config.receivers.name.clear();
+        }
+        self.forwarded_apart(pipelines);
+    }
+
+    /// Metrics and logs go to every exporter that takes them, from wherever they come. A file in which the way depends on
+    /// the receiver is refused.
+    fn forwarded_apart(&mut self, pipelines: &[Pipeline]) {
+        for (signal, word) in [(Signal::Metrics, "metrics"), (Signal::Logs, "logs")] {
+            let own: Vec<&Pipeline> = pipelines.iter().filter(|pipeline| pipeline.signal == signal).collect();
+            let ids = |parts: &[Part]| parts.iter().map(|part| part.id.clone()).collect::<BTreeSet<String>>();
+            let all: BTreeSet<String> = own.iter().flat_map(|pipeline| ids(&pipeline.receivers)).collect();
+            for part in own.iter().flat_map(|pipeline| &pipeline.exporters) {
+                let to_it = own.iter().filter(|pipeline| pipeline.exporters.iter().any(|other| other.id == part.id));
+                let from: BTreeSet<String> = to_it.flat_map(|pipeline| ids(&pipeline.receivers)).collect();
+                if from != all {
+                    let cause = format!("{word} that go to other exporters by their receiver are not supported");
+                    let remedy = "give the pipelines of a signal the same receivers, or run a node for each";
+                    self.refuse(part.line, &part.key, cause, remedy);
+                    break;
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ mod sampling;
 
 use std::collections::BTreeMap;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, ReceiverDraft};
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::provenance;
 use crate::settings::{Ack, Config, FILE_EXPORTER, MIB, NO_EXPORTER, OtlpExporter, Wal};
@@ -65,7 +65,7 @@ pub(crate) fn finish(
     let mut checks = Checks { sources, written, findings };
     memory(&mut draft, machine_memory_bytes, &mut checks);
     addresses(&draft, &mut checks);
-    if !draft.grpc.enabled && !draft.http.enabled {
+    if !draft.listeners().any(|listener| listener.enabled) {
         let remedy = "enable otlp.grpc or otlp.http; in a Collector file use the otlp receiver in a pipeline";
         checks.refuse("otlp", None, "no receiver is enabled, so nothing could arrive", remedy);
     }
@@ -82,15 +82,14 @@ use sampling::{prefix, samplings};
 
 fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     let machine = if machine == 0 { MEMORY_BYTES_UNKNOWN } else { machine };
+    let enabled = draft.listeners().filter(|listener| listener.enabled);
+    let largest = enabled.map(|draft| draft.receiver.limits.request_bytes_max).max().unwrap_or(0);
     let memory = &mut draft.config.memory;
     if memory.bytes_max == 0 {
         memory.bytes_max = machine / 100 * MEMORY_PERCENT;
     } else if memory.bytes_max > machine {
         checks.note("memory.bytes_max", "is more than the machine or its control group has");
     }
-    let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
-    let enabled = receivers.iter().filter(|(receiver, _)| receiver.enabled);
-    let largest = enabled.map(|(draft, _)| draft.receiver.limits.request_bytes_max).max().unwrap_or(0);
     if memory.receive_bytes_max == 0 {
         // Twice: one request as received and one decompressed.
         memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(largest * 2);
@@ -102,14 +101,13 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
 }
 
 fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
+    let level = draft.config.ack;
+    let is_open = |listener: &ReceiverDraft| listener.enabled && listener.ack.unwrap_or(level) != Ack::Received;
+    let is_logged = draft.listeners().any(is_open);
     let config = &mut draft.config;
     if config.wal.buffer_bytes_max == 0 {
         config.wal.buffer_bytes_max = Wal::BUFFER_BYTES_DEFAULT.min(config.memory.bytes_max / WAL_BUFFER_SHARE);
     }
-    let level = config.ack;
-    let receivers = [&draft.grpc, &draft.http];
-    let mut open = receivers.iter().filter(|receiver| receiver.enabled);
-    let is_logged = open.any(|receiver| receiver.ack.unwrap_or(level) != Ack::Received);
     let key = "wal.keep_pending_at_shutdown";
     let value = Some("true".to_string());
     if config.wal.keep_pending_at_shutdown && !is_logged {
@@ -178,12 +176,19 @@ fn idle_exporters(draft: &Draft, checks: &mut Checks<'_>) {
     }
 }
 
+/// The section of the receiver of that number beside the first, as it stands in `Loaded::sources`.
+#[must_use]
+pub fn further_section(number: usize) -> String {
+    format!("receivers.{number}")
+}
+
 /// No two listeners on one address; port 0 lets the kernel choose and clashes with nothing.
 fn addresses(draft: &Draft, checks: &mut Checks<'_>) {
-    let grpc = draft.grpc.enabled.then_some(("otlp.grpc.endpoint", &draft.grpc.receiver.endpoint));
-    let http = draft.http.enabled.then_some(("otlp.http.endpoint", &draft.http.receiver.endpoint));
-    let admin = draft.config.admin.endpoint.as_ref().map(|endpoint| ("admin.endpoint", endpoint));
-    let all: Vec<_> = [grpc, http, admin].into_iter().flatten().collect();
+    let sections = std::iter::once("otlp".to_string()).chain((0..draft.further.len()).map(further_section));
+    let keys = sections.flat_map(|section| [format!("{section}.grpc.endpoint"), format!("{section}.http.endpoint")]);
+    let open = keys.zip(draft.listeners()).filter(|(_, listener)| listener.enabled);
+    let admin = draft.config.admin.endpoint.as_ref().map(|endpoint| ("admin.endpoint".to_string(), endpoint));
+    let all: Vec<_> = open.map(|(key, listener)| (key, &listener.receiver.endpoint)).chain(admin).collect();
     for (index, (key, address)) in all.iter().enumerate() {
         for (earlier, other) in &all[..index] {
             if address.clashes_with(other) {

@@ -40,6 +40,7 @@ pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
 pub use effective::{effective, type_of};
 pub use explain::explain;
+pub use finish::further_section;
 pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};
 pub use memory_plan::{
     EXPLAINED_VERDICT_BYTES, MemoryPlan, MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,

@@ -93,8 +93,8 @@ fn divided(config: &Config, bytes: u64, least: u64) -> Vec<u64> {
 }
 
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
-    let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
-    let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
+    let connections =
+        config.open_receivers().fold(0_u64, |sum, receiver| sum.saturating_add(receiver.limits.connections_max));
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let pipelines = config.by_pipeline();

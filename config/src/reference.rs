@@ -48,6 +48,11 @@ exporters:
 ```
 ";
 
+const RECEIVERS: &str = "\
+An endpoint may be a name: its addresses are looked up at the start, and each that is one of this machine's is listened on.
+`localhost` is 127.0.0.1 and, where the machine has it, ::1. `:4317` is every IPv4 address, `[::]:4317` every address.
+";
+
 const COMMANDS: &str = "\
 ## Commands
 
@@ -137,10 +142,10 @@ pub fn reference_page() -> String {
     let knobs = knobs();
     let mut page = format!("{HEAD}\n{COMMANDS}");
     let sections: [Section; 7] = [
-        ("The process", "", |path| !path.contains('.') || path.starts_with("log.") || path.starts_with("admin.")),
-        ("Receivers", "The keys of `otlp.http` are those of `otlp.grpc`; its endpoint is 127.0.0.1:4318.\n", |path| {
-            path.starts_with("otlp.") && !path.starts_with("otlp.http.")
+        ("The process", "", |path| {
+            !path.contains('.') || ["log.", "admin.", "explain."].iter().any(|section| path.starts_with(section))
         }),
+        ("Receivers", RECEIVERS, |path| path.starts_with("otlp.")),
         ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),

@@ -33,6 +33,8 @@ pub struct Config {
     pub node: Node,
     /// Where OTLP comes in.
     pub receivers: Receivers,
+    /// Where it comes in besides, each with listeners and pipelines of its own.
+    pub further_receivers: Vec<Receivers>,
     /// Metrics, health and status over HTTP.
     pub admin: Admin,
     /// How traces are held and judged, unless there are `pipelines`.
@@ -56,13 +58,23 @@ impl Config {
     /// never logged.
     #[must_use]
     pub fn needs_wal(&self) -> bool {
-        self.receivers.open().any(|receiver| receiver.ack != Ack::Received)
+        self.open_receivers().any(|receiver| receiver.ack != Ack::Received)
     }
 
     /// Whether all that is accepted is logged first.
     #[must_use]
     pub fn logs_all(&self) -> bool {
-        self.receivers.open().all(|receiver| receiver.ack != Ack::Received)
+        self.open_receivers().all(|receiver| receiver.ack != Ack::Received)
+    }
+
+    /// The OTLP receivers with their listeners: the first, and those beside it that a Collector's file may have.
+    pub fn all_receivers(&self) -> impl Iterator<Item = &Receivers> {
+        std::iter::once(&self.receivers).chain(&self.further_receivers)
+    }
+
+    /// All that listens for OTLP.
+    pub fn open_receivers(&self) -> impl Iterator<Item = &Receiver> {
+        self.all_receivers().flat_map(Receivers::open)
     }
 }
 
@@ -194,6 +206,10 @@ choices! {
 /// Where OTLP comes in; a receiver that is `None` does not listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receivers {
+    /// Name in a Collector's file; empty otherwise.
+    pub name: String,
+    /// The pipelines that get the traces that come in here, by name; empty for all.
+    pub pipelines: Vec<String>,
     /// OTLP/gRPC.
     pub grpc: Option<Receiver>,
     /// OTLP/HTTP.
@@ -204,11 +220,18 @@ pub struct Receivers {
 
 impl Default for Receivers {
     fn default() -> Self {
-        Self { grpc: Some(Receiver::at_port(4317)), http: Some(Receiver::at_port(4318)), signals: Signals::ALL }
+        let (grpc, http) = (Some(Receiver::at_port(4317)), Some(Receiver::at_port(4318)));
+        Self { name: String::new(), pipelines: Vec::new(), grpc, http, signals: Signals::ALL }
     }
 }
 
 impl Receivers {
+    /// Whether the pipeline of that name gets the traces that come in here.
+    #[must_use]
+    pub fn feeds(&self, pipeline: &str) -> bool {
+        self.signals.traces && (self.pipelines.is_empty() || self.pipelines.iter().any(|name| name == pipeline))
+    }
+
     /// Those that listen.
     pub fn open(&self) -> impl Iterator<Item = &Receiver> {
         [self.grpc.as_ref(), self.http.as_ref()].into_iter().flatten()

@@ -15,7 +15,9 @@ use crate::survey::{
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{Config, ListenAddress, Loaded, MemoryPlan, Problem, Source, WalPlan, memory_plan, wal_plan};
+use tailwater_config::{
+    Config, ListenAddress, Loaded, MemoryPlan, Problem, Source, WalPlan, further_section, memory_plan, wal_plan,
+};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::Endpoints;
 use tailwater_engine::rules::Rules;
@@ -51,7 +53,7 @@ impl BootError {
 pub fn run(loaded: &Loaded, source: ConfigurationSource, known: Option<Stamp>, repair: bool) -> ExitCode {
     logging::start(&loaded.config.node.log);
     for note in &loaded.notes {
-        tracing::warn!("{note}");
+        tracing::warn!(target: logging::ONCE, "{note}");
     }
     match boot(loaded, (source, known), repair) {
         Ok(code) => code,
@@ -286,10 +288,17 @@ fn probe_ports(loaded: &Loaded) -> Result<(), BootError> {
 
 /// Every endpoint to listen on, with its key.
 pub fn listening(config: &Config) -> Vec<(String, &ListenAddress)> {
-    let receivers = [("otlp.grpc", &config.receivers.grpc), ("otlp.http", &config.receivers.http)];
-    let open = receivers.into_iter().filter_map(|(key, receiver)| Some((key, &receiver.as_ref()?.endpoint)));
-    let admin = config.admin.endpoint.as_ref().map(|endpoint| ("admin", endpoint));
-    open.chain(admin).map(|(key, endpoint)| (format!("{key}.endpoint"), endpoint)).collect()
+    let sections = std::iter::once("otlp".to_string()).chain((0..).map(further_section));
+    let mut all = Vec::new();
+    for (section, receivers) in sections.zip(config.all_receivers()) {
+        for (protocol, receiver) in [("grpc", &receivers.grpc), ("http", &receivers.http)] {
+            all.extend(
+                receiver.as_ref().map(|receiver| (format!("{section}.{protocol}.endpoint"), &receiver.endpoint)),
+            );
+        }
+    }
+    all.extend(config.admin.endpoint.as_ref().map(|endpoint| ("admin.endpoint".to_string(), endpoint)));
+    all
 }
 
 /// What stands in the way of listening, with the process that has the port where that can be seen.

@@ -187,9 +187,9 @@ fn ports(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (key, endpoint) in listening(config) {
         let name = match key.as_str() {
-            "otlp.grpc.endpoint" => "grpc port",
-            "otlp.http.endpoint" => "http port",
-            _ => "admin port",
+            "admin.endpoint" => "admin port",
+            key if key.ends_with("grpc.endpoint") => "grpc port",
+            _ => "http port",
         };
         let addresses = match resolve(endpoint) {
             Ok(addresses) => addresses,

@@ -16,6 +16,10 @@ use tracing_subscriber::{Layer, fmt, registry};
 const REPEATS_MAX: u32 = 5;
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Target of lines that are said once at a start or a change of the configuration, as many as there are: none is a
+/// repetition of another.
+pub const ONCE: &str = "tailwater::configuration";
+
 /// Sets up logging for the process. A second call does nothing.
 pub fn start(log: &Log) {
     let level = match log.level {
@@ -72,7 +76,7 @@ impl<S: Subscriber> Filter<S> for RepeatLimit {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        self.admit(event.metadata().callsite(), Instant::now())
+        event.metadata().target() == ONCE || self.admit(event.metadata().callsite(), Instant::now())
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::boot::{Pipeline, blueprint, blueprint_after};
 use crate::control::{Change, Control, Cores};
 use crate::explain::Names;
+use crate::logging::ONCE;
 use crate::plan::shard_plan;
 use crate::source::{ConfigurationSource, Stamp};
 use async_channel::{Receiver, Sender, bounded};
@@ -338,7 +339,7 @@ impl Reloader {
             Outcome::Unchanged => tracing::info!(generation, trigger, "the configuration was read again: no change"),
             Outcome::Refused => {
                 for problem in &attempt.problems {
-                    tracing::error!("{problem}");
+                    tracing::error!(target: ONCE, "{problem}");
                 }
                 let problems = attempt.problems.len();
                 tracing::error!(
@@ -350,7 +351,7 @@ impl Reloader {
             }
         }
         for note in &attempt.notes {
-            tracing::warn!("{note}");
+            tracing::warn!(target: ONCE, "{note}");
         }
         attempt.problems.truncate(PROBLEMS_MAX);
         attempt.notes.truncate(PROBLEMS_MAX);

@@ -6,7 +6,7 @@ use crate::core::CorePort;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::Duration;
-use tailwater_config::{Ack, Config, ListenAddress, NO_LIMIT, Receiver};
+use tailwater_config::{Ack, Config, ListenAddress, NO_LIMIT, Receiver, Receivers};
 use tailwater_connectors::otlp::receiver::OtlpReceiver;
 use tailwater_connectors::otlp::{SIGNALS, grpc_path};
 use tailwater_net::acceptor::Acceptor;
@@ -40,13 +40,17 @@ impl OpenReceiver {
     }
 }
 
-/// Where the node listens, the same for all cores.
+/// Where the node listens, the same for all cores: each receiver's addresses, in the order of the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Addresses {
+pub struct Addresses(Vec<ReceiverAddresses>);
+
+/// Where one receiver listens.
+#[derive(Debug, Clone, Default)]
+struct ReceiverAddresses {
     /// OTLP/gRPC.
-    pub grpc: Vec<SocketAddr>,
+    grpc: Vec<SocketAddr>,
     /// OTLP/HTTP.
-    pub http: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -58,8 +62,21 @@ impl Addresses {
             Some(receiver) => settle_ports(&resolve(&receiver.endpoint)?, &mut held),
             None => Ok(Vec::new()),
         };
-        let addresses = Self { grpc: settle(&config.receivers.grpc)?, http: settle(&config.receivers.http)? };
-        Ok((addresses, held))
+        let mut all = Vec::new();
+        for receivers in config.all_receivers() {
+            all.push(ReceiverAddresses { grpc: settle(&receivers.grpc)?, http: settle(&receivers.http)? });
+        }
+        Ok((Self(all), held))
+    }
+
+    /// Where OTLP/gRPC is taken, those of the first receiver first.
+    pub fn grpc(&self) -> Vec<SocketAddr> {
+        self.0.iter().flat_map(|addresses| addresses.grpc.clone()).collect()
+    }
+
+    /// Where OTLP/HTTP is taken, those of the first receiver first.
+    pub fn http(&self) -> Vec<SocketAddr> {
+        self.0.iter().flat_map(|addresses| addresses.http.clone()).collect()
     }
 }
 
@@ -108,8 +125,11 @@ fn settle_port(endpoint: SocketAddr, held: &mut Vec<PortHold>) -> Result<SocketA
 }
 
 /// What one core needs to open its listeners.
-pub struct CoreListeners {
-    addresses: Addresses,
+pub struct CoreListeners(Vec<ReceiverListeners>);
+
+/// What one core needs to open those of one receiver.
+struct ReceiverListeners {
+    addresses: ReceiverAddresses,
     grpc: Acceptor,
     http: Acceptor,
 }
@@ -117,38 +137,47 @@ pub struct CoreListeners {
 impl CoreListeners {
     /// Those of all cores, in their order.
     pub fn for_cores(addresses: &Addresses, cores: usize) -> Vec<Self> {
-        let pairs = Acceptor::for_cores(cores).into_iter().zip(Acceptor::for_cores(cores));
-        pairs.map(|(grpc, http)| Self { addresses: addresses.clone(), grpc, http }).collect()
+        let mut all: Vec<Self> = (0..cores).map(|_| Self(Vec::new())).collect();
+        for addresses in &addresses.0 {
+            let pairs = Acceptor::for_cores(cores).into_iter().zip(Acceptor::for_cores(cores));
+            for (core, (grpc, http)) in all.iter_mut().zip(pairs) {
+                core.0.push(ReceiverListeners { addresses: addresses.clone(), grpc, http });
+            }
+        }
+        all
     }
 
-    /// Opens the listeners on this core and begins to accept. `port` makes the core's port, one a receiver.
+    /// Opens the listeners on this core and begins to accept. `port` makes the core's port for a receiver.
     pub fn open(
         self,
         config: &Config,
         shards: usize,
-        port: impl Fn(Ack) -> CorePort,
+        port: impl Fn(&Receivers, Ack) -> CorePort,
     ) -> Result<Vec<OpenReceiver>, String> {
         let mut open = Vec::new();
-        let Addresses { grpc, http } = self.addresses;
-        let receivers = [
-            ("grpc", ListenerKind::Grpc, grpc, &config.receivers.grpc, self.grpc),
-            ("http", ListenerKind::Http, http, &config.receivers.http, self.http),
-        ];
-        for (protocol, kind, address, settings, acceptor) in receivers {
-            let Some(settings) = settings else { continue };
-            let mut listeners = Vec::with_capacity(address.len());
-            for address in address {
-                let listener = TcpListener::bind(address, SharedPort::Yes)
-                    .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-                listeners.push((listener, kind));
+        for (own, receivers) in self.0.into_iter().zip(config.all_receivers()) {
+            let ReceiverAddresses { grpc, http } = own.addresses;
+            let both = [
+                ("grpc", ListenerKind::Grpc, grpc, &receivers.grpc, own.grpc),
+                ("http", ListenerKind::Http, http, &receivers.http, own.http),
+            ];
+            for (protocol, kind, addresses, settings, acceptor) in both {
+                let Some(settings) = settings else { continue };
+                let mut listeners = Vec::with_capacity(addresses.len());
+                for address in addresses {
+                    let listener = TcpListener::bind(address, SharedPort::Yes)
+                        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                    listeners.push((listener, kind));
+                }
+                let request_bytes_max = size(settings.limits.request_bytes_max);
+                let service = OtlpReceiver::new(port(receivers, settings.ack), receivers.signals, request_bytes_max);
+                let share = size(config.memory.receive_bytes_max) / config.all_receivers().count();
+                let server = Server::new(service, limits(&settings.limits, shards, share));
+                server.health().set_services(SIGNALS.map(|signal| service_name(grpc_path(signal))));
+                server.health().set_serving(true);
+                spawn(acceptor.run(listeners, server.clone()));
+                open.push(OpenReceiver { protocol, server });
             }
-            let request_bytes_max = size(settings.limits.request_bytes_max);
-            let service = OtlpReceiver::new(port(settings.ack), config.receivers.signals, request_bytes_max);
-            let server = Server::new(service, limits(&settings.limits, shards, size(config.memory.receive_bytes_max)));
-            server.health().set_services(SIGNALS.map(|signal| service_name(grpc_path(signal))));
-            server.health().set_serving(true);
-            spawn(acceptor.run(listeners, server.clone()));
-            open.push(OpenReceiver { protocol, server });
         }
         Ok(open)
     }

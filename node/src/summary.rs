@@ -3,6 +3,7 @@
 
 use crate::boot::Blueprint;
 use crate::cli::VERSION;
+use crate::logging::ONCE;
 use crate::source::ConfigurationSource;
 use tailwater_config::{Config, Form, Loaded, NO_EXPORTER, Pipeline, sampling::Sampling, type_of};
 
@@ -18,28 +19,29 @@ pub fn tell(loaded: &Loaded, source: &ConfigurationSource, blueprint: &Blueprint
         (Some(file), Form::Collector) => format!("{} (a Collector's)", file.display()),
     };
     let generation = blueprint.pipelines.first().map_or(0, |pipeline| pipeline.rules.generation());
-    tracing::info!(generation, "tailwater {VERSION}, configuration: {language}");
+    tracing::info!(target: ONCE, generation, "tailwater {VERSION}, configuration: {language}");
     for (name, sampling) in config.samplings() {
         let of = if name.is_empty() { String::new() } else { format!("pipeline {name}: ") };
-        tracing::info!("{of}{}", policies(sampling));
+        tracing::info!(target: ONCE, "{of}{}", policies(sampling));
         let pipeline = config.pipelines.iter().find(|pipeline| pipeline.name == name);
-        tracing::info!("{of}kept traces go to {}", destinations(config, pipeline));
+        tracing::info!(target: ONCE, "{of}kept traces go to {}", destinations(config, pipeline));
     }
     let data = config.node.data_directory.display();
     match &blueprint.wal {
         Some(_) => {
             let mib = config.wal.bytes_max >> 20;
-            tracing::info!("data directory {data}, the log takes at most {mib} MiB of disk (wal.bytes_max)");
+            tracing::info!(target: ONCE, "data directory {data}, the log takes at most {mib} MiB of disk (wal.bytes_max)");
         }
-        None => tracing::info!("data directory {data}, without a log: ack is received everywhere"),
+        None => tracing::info!(target: ONCE, "data directory {data}, without a log: ack is received everywhere"),
     }
     tracing::info!(
+        target: ONCE,
         "memory: at most {} MiB, {} MiB of it for pending traces",
         blueprint.memory.total >> 20,
         blueprint.memory.pending_bytes >> 20
     );
     for row in &blueprint.memory.rows {
-        tracing::debug!("memory plan: {} {} KiB ({})", row.name, row.bytes >> 10, row.reason);
+        tracing::debug!(target: ONCE, "memory plan: {} {} KiB ({})", row.name, row.bytes >> 10, row.reason);
     }
 }
 

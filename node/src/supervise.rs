@@ -154,7 +154,7 @@ fn announce(addresses: &Addresses, admin: Option<SocketAddr>) {
         [] => "off".to_string(),
         some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
     };
-    let (grpc, http, admin) = (text(&addresses.grpc), text(&addresses.http), text(admin.as_slice()));
+    let (grpc, http, admin) = (text(&addresses.grpc()), text(&addresses.http()), text(admin.as_slice()));
     tracing::info!(grpc, http, admin, "ready");
 }
 

@@ -4,6 +4,7 @@ use super::Importer;
 use super::tables::{self, Act, Row};
 use crate::assign::{self, Place};
 use crate::catalogue::{Target, Which};
+use crate::finish::further_section;
 use crate::problem::{Fault, shown};
 use crate::sampling::Strategy;
 use crate::settings::{Compression, MIB};
@@ -61,6 +62,8 @@ pub(super) enum Convert {
 #[derive(Debug, Clone, Copy)]
 enum Home<'a> {
     Receiver(Which),
+    /// Of the receiver of that number beside the first.
+    Further(usize, Which),
     /// Of the pipeline of that name, or of the only way.
     Sampling(Option<&'a str>),
     Exporter(&'a str),
@@ -73,6 +76,8 @@ impl Home<'_> {
         match self {
             Self::Receiver(Which::Grpc) => format!("otlp.grpc.{rest}"),
             Self::Receiver(Which::Http) => format!("otlp.http.{rest}"),
+            Self::Further(number, Which::Grpc) => format!("{}.grpc.{rest}", further_section(number)),
+            Self::Further(number, Which::Http) => format!("{}.http.{rest}", further_section(number)),
             Self::Sampling(None) => format!("sampling.{rest}"),
             Self::Sampling(Some(name)) => format!("pipelines.{name}.{rest}"),
             Self::Exporter(name) => format!("exporters.{name}.{rest}"),
@@ -83,14 +88,15 @@ impl Home<'_> {
     fn target(self, rest: &str) -> Option<Target> {
         match self {
             Self::Exporter(name) => Target::exporter(name, rest),
+            Self::Further(number, which) => Target::further_receiver(number, which, rest),
             Self::Sampling(Some(name)) => Target::pipeline(name, rest),
             _ => Target::find(&self.path(rest)),
         }
     }
 }
 
-/// `receivers.otlp`.
-pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+/// `receivers.otlp`, the receiver of that number.
+pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, number: usize, entry: &Entry) {
     let protocols = entry.node.get("protocols");
     if let Value::Map(entries) = &entry.node.value {
         for other in entries.iter().filter(|other| other.key != "protocols") {
@@ -111,14 +117,20 @@ pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
                 continue;
             }
         };
-        importer.layers.draft.receiver_mut(which).enabled = true;
+        let draft = &mut importer.layers.draft;
+        let (home, listener) = match (number.checked_sub(1), which) {
+            (None, _) => (Home::Receiver(which), draft.receiver_mut(which)),
+            (Some(further), Which::Grpc) => (Home::Further(further, which), &mut draft.further_mut(further).grpc),
+            (Some(further), Which::Http) => (Home::Further(further, which), &mut draft.further_mut(further).http),
+        };
+        listener.enabled = true;
         let source = importer.source(protocol.line);
-        importer.layers.sources.insert(Home::Receiver(which).path("enabled"), source.clone());
-        let home = Home::Receiver(which).path("");
-        let home = home.trim_end_matches('.');
-        importer.layers.sources.insert(home.to_string(), source);
-        importer.layers.written.insert(home.to_string(), key.clone());
-        section(importer, Home::Receiver(which), &key, &protocol.node, table);
+        importer.layers.sources.insert(home.path("enabled"), source.clone());
+        let path = home.path("");
+        let path = path.trim_end_matches('.');
+        importer.layers.sources.insert(path.to_string(), source);
+        importer.layers.written.insert(path.to_string(), key.clone());
+        section(importer, home, &key, &protocol.node, table);
     }
 }
 

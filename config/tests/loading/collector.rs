@@ -342,7 +342,11 @@ fn receivers_are_checked() {
         refused_with(&file_of(receivers, BACKEND, PIPELINE), 1, cause);
     }
     let clash = "{otlp: {protocols: {grpc: {endpoint: '0.0.0.0:4317'}, http: {endpoint: 'localhost:4317'}}}}";
-    refused_with(&file_of(clash, BACKEND, PIPELINE), 1, "takes the same port as otlp.grpc.endpoint");
+    refused_with(
+        &file_of(clash, BACKEND, PIPELINE),
+        1,
+        "takes the same port as receivers.otlp.protocols.grpc.endpoint",
+    );
 }
 
 #[test]
