@@ -28,6 +28,11 @@ pub(crate) fn is_collector(root: &Node) -> bool {
     ["receivers", "processors", "service"].iter().any(|section| root.get(section).is_some())
 }
 
+/// Whether a key at the top only holds what anchors stand in, as in Compose files and Helm charts.
+pub(crate) fn is_holder(key: &str) -> bool {
+    key.starts_with("x-") || key.starts_with('.')
+}
+
 /// The type of the processor that samples.
 const SAMPLER: &str = "tail_sampling";
 
@@ -168,7 +173,7 @@ impl Importer<'_> {
                     let text = "extensions are not used here; health, metrics and status are at admin.endpoint";
                     self.note_all(entry.line, "extensions", &entry.node, text);
                 }
-                known if SECTIONS.contains(&known) => {}
+                known if SECTIONS.contains(&known) || is_holder(known) => {}
                 unknown => {
                     let near = suggest::nearest(unknown, SECTIONS.iter().copied());
                     let remedy = near.map_or_else(

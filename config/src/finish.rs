@@ -65,7 +65,8 @@ pub(crate) fn finish(
     let mut checks = Checks { sources, written, findings };
     memory(&mut draft, machine_memory_bytes, &mut checks);
     addresses(&draft, &mut checks);
-    if !draft.listeners().any(|listener| listener.enabled) {
+    // Where something else is wrong, that is why.
+    if checks.findings.problems.is_empty() && !draft.listeners().any(|listener| listener.enabled) {
         let remedy = "enable otlp.grpc or otlp.http; in a Collector file use the otlp receiver in a pipeline";
         checks.refuse("otlp", None, "no receiver is enabled, so nothing could arrive", remedy);
     }

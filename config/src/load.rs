@@ -190,7 +190,7 @@ impl Layers {
     /// One level of the native file. Depth is bounded by the YAML reader.
     fn section(&mut self, prefix: &str, node: &Node, file: &str) {
         let Value::Map(entries) = &node.value else { return };
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| !prefix.is_empty() || !collector::is_holder(&entry.key)) {
             let path = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
             let source = Source::File { name: file.to_string(), line: entry.line };
             if prefix == PIPELINES && !catalogue::is_pipeline_name(&entry.key) {

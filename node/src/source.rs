@@ -121,10 +121,39 @@ fn environment() -> Vec<(String, String)> {
 
 fn read(path: &Path) -> Result<(String, String), String> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((name, text)),
-        Err(error) => Err(format!(
-            "{name}: cannot read the configuration file: {error}; give its path with --config or TAILWATER_CONFIG"
-        )),
+    let bytes = std::fs::read(path).map_err(|error| {
+        format!("{name}: cannot read the configuration file: {error}; give its path with --config or TAILWATER_CONFIG")
+    })?;
+    match decoded(bytes) {
+        Some(text) => Ok((name, text)),
+        None => Err(format!("{name}: the configuration file is not UTF-8; save it as UTF-8, or as UTF-16 with a mark")),
+    }
+}
+
+/// The text, also of UTF-16 with a byte order mark, as some editors and shells of Windows write it.
+fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let pairs = |order: fn([u8; 2]) -> u16| -> Vec<u16> {
+        bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect()
+    };
+    match bytes.get(..2) {
+        Some([0xff, 0xfe]) => String::from_utf16(&pairs(u16::from_le_bytes)).ok(),
+        Some([0xfe, 0xff]) => String::from_utf16(&pairs(u16::from_be_bytes)).ok(),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decoded;
+
+    #[test]
+    fn text_is_read_in_either_encoding() {
+        let text = "ack: synced # \u{e4}\n";
+        let little: Vec<u8> = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let big: Vec<u8> = [0xfe, 0xff].into_iter().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect();
+        for bytes in [text.as_bytes().to_vec(), little, big] {
+            assert_eq!(decoded(bytes).as_deref(), Some(text));
+        }
+        assert_eq!(decoded(vec![b'a', 0x80]), None);
     }
 }

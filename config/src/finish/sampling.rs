@@ -98,7 +98,7 @@ fn rules(sampling: &mut Sampling, checks: &mut Checks<'_>, prefix: &str) {
             let key = format!("{prefix}.budget.{unit}_per_second");
             checks.note(&key, "has no effect without sampling.rules");
         }
-        if sampling.policies.is_empty() {
+        if sampling.policies.is_empty() && checks.findings.problems.is_empty() {
             let key = format!("{prefix}.policies");
             checks.note(&key, "no policies: every trace is dropped");
         }

@@ -199,3 +199,30 @@ fn a_missing_block_is_noted() {
         }
     }
 }
+
+#[test]
+fn holders_of_anchors_at_the_top_are_taken() {
+    for holder in ["x-common", ".common"] {
+        let common = format!("{holder}: &common\n  timeout: 7s\n  tls: {{insecure: true}}\n");
+        let text = format!("{common}{}", file("{grpc: }", "{<<: *common, endpoint: 'b:4317'}"));
+        let exporters = loaded(&text, &[], &[]).config.exporters.otlp;
+        assert_eq!(
+            (exporters[0].timeout, exporters[0].endpoints[0].as_str()),
+            (Duration::from_secs(7), "http://b:4317")
+        );
+        let native =
+            format!("{holder}: &e {{compression: zstd}}\nexporters: {{otlp: {{<<: *e, endpoints: ['http://b']}}}}\n");
+        assert_eq!(loaded(&native, &[], &[]).config.exporters.otlp[0].compression, tailwater_config::Compression::Zstd);
+    }
+}
+
+#[test]
+fn what_follows_from_a_fault_is_not_told() {
+    for text in [
+        "receivers: {otlp: }\nservice:\n",
+        "receivers: [otlp]\nservice: {pipelines: {traces: {receivers: [otlp], exporters: [x]}}}\n",
+    ] {
+        let told = problems(text, &[], &[]);
+        assert!(told.iter().all(|problem| problem.starts_with("t.yaml:")), "{told:#?}");
+    }
+}
