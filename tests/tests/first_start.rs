@@ -159,3 +159,19 @@ fn what_comes_in_at_a_receiver_goes_to_its_pipelines() {
         public > 2.5 && inside > 0.5
     });
 }
+
+#[test]
+fn an_idle_start_takes_one_segment_of_each_kind_a_core() {
+    let node = Tailwater::start(&["--wal-segment-bytes-max", "2MiB"]);
+    let log = node.directory().join("log");
+    let bytes =
+        || -> u64 { std::fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum() };
+    // Each look at the metrics is an exchange with every core: what was to be done at the start has been.
+    for _ in 0..10 {
+        assert!(!node.metrics().is_empty());
+    }
+    assert!(bytes() <= 2 * 2 * (2 << 20), "{} bytes", bytes());
+    // A second segment is made ready as soon as something stands in the first.
+    assert_eq!(send(node.http, "0102030405060708090a0b0c0d0e0f10"), 200);
+    node.until(|_| bytes() > 2 * 2 * (2 << 20));
+}
