@@ -214,7 +214,9 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
         }
     }
     let verbatim = urls.iter().any(|(_, url)| url.is_some());
-    if exporter.endpoints.is_empty() && !verbatim {
+    // Where a key of it could not be read, the address may have been in that.
+    let is_misread = checks.findings.is_refused_within(&key(""));
+    if exporter.endpoints.is_empty() && !verbatim && !is_misread {
         let remedy = "write the server's URL, such as http://localhost:4317";
         checks.refuse(&key("endpoints"), None, "an exporter without an endpoint", remedy);
     }

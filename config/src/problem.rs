@@ -139,6 +139,11 @@ impl Findings {
         self.problems.iter().any(|told| told.source == *source && told.source != Source::Default)
     }
 
+    /// Whether a key that begins so has been told to be wrong.
+    pub(crate) fn is_refused_within(&self, prefix: &str) -> bool {
+        self.problems.iter().any(|told| told.key.starts_with(prefix))
+    }
+
     /// Records a remark.
     pub(crate) fn note(&mut self, source: Source, key: &str, text: impl Into<String>) {
         self.notes.push(Note { source, key: key.to_string(), text: text.into() });

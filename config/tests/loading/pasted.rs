@@ -171,6 +171,7 @@ fn one_fault_is_one_error_and_says_what_fits() {
             "exporters:\n  otlp:\n    endpoints: 5\n",
             "t.yaml:3: exporters.otlp.endpoints = 5: an integer does not fit here",
         ),
+        ("exporters:\n  otlp:\n    endpoint: x\n", "t.yaml:3: exporters.otlp.endpoint: unknown key; did you mean"),
         ("otlp:\n\tgrpc: 1\n", "t.yaml:2: not YAML at column 2: a tab where YAML allows spaces only; use spaces"),
     ] {
         let told = problems(text, &[], &[]);
