@@ -168,6 +168,10 @@ pub(super) fn told(text: &str, scan: &ScanError) -> YamlError {
         ErrorKind::RecursionLimitExceeded => return too_deep(line),
         _ => return error(line, not_yaml(scan, line, &scan.info()), "correct the YAML"),
     };
+    let here = usize::try_from(line).ok().and_then(|line| text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
+    // Its brace opens a mapping there, in Go's reader, too.
+    let is_expression = (cause, remedy) == UNCLOSED && here.contains("${");
+    let remedy = if is_expression { "within `[ ]` and `{ }` put a value with `${...}` in quotes" } else { remedy };
     error(line, not_yaml(scan, line, cause), remedy)
 }
 

@@ -175,6 +175,7 @@ fn errors_name_their_line_and_what_to_do() {
         ("a:\n  b: 1\n\tc: 2\n", 3, "use spaces"),
         ("a: \"b\n", 1, "a text in quotes has no end"),
         ("a: [b\nc: d\n", 2, "is missing before this"),
+        ("a: {b: ${env:B}}\n", 1, "put a value with `${...}` in quotes"),
         ("a: *b\n", 1, "define it, or put text that begins with `*` in quotes"),
         ("a: 1\na: 2\n", 2, "the key `a` is there twice, first on line 1; remove one"),
         ("a: \"\\d\"\n", 1, "a backslash in double quotes that escapes nothing"),
