@@ -1,11 +1,11 @@
 //! Puts a written value into a knob: strict types from a file, text from flags and the environment.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::catalogue::{Kind, Slot};
 use crate::problem::{Fault, Findings, Source, shown};
+use crate::settings::ListenAddress;
 use crate::suggest;
 use crate::value;
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
@@ -28,10 +28,7 @@ pub(crate) fn from_node(place: &Place<'_>, kind: Kind, slot: Slot<'_>, node: &No
         return;
     }
     if let Err(fault) = node_value(kind, slot, node) {
-        let value = match (&node.value, kind) {
-            (Value::Scalar(scalar), kind) if kind != Kind::Headers => Some(shown(&scalar.text)),
-            _ => None,
-        };
+        let value = node.written().filter(|_| kind != Kind::Headers).map(shown);
         findings.problem(place.source.clone(), place.key, value, fault);
     }
 }
@@ -46,7 +43,7 @@ pub(crate) fn from_text(place: &Place<'_>, kind: Kind, slot: Slot<'_>, text: &st
                     Kind::Rules => "write the rules as YAML, such as [{name: all, sampler: always_on}]",
                     _ => "write the policies as YAML, such as [{name: all, type: always_sample}]",
                 };
-                let fault = Fault::new(error.cause, example);
+                let fault = Fault::new(error.cause, format!("{}; {example}", error.remedy));
                 findings.problem(place.source.clone(), place.key, None, fault);
             }
         }
@@ -81,6 +78,10 @@ fn assign_rules(place: &Place<'_>, slot: Slot<'_>, node: &Node, findings: &mut F
 }
 
 fn node_value(kind: Kind, slot: Slot<'_>, node: &Node) -> Result<(), Fault> {
+    let takes_text = matches!(kind, Kind::Text | Kind::Path | Kind::Address | Kind::Choice(_));
+    if let Some(original) = node.original.as_deref().filter(|_| takes_text) {
+        return text_value(kind, slot, original);
+    }
     match (&node.value, kind) {
         (Value::List(items), Kind::List) => {
             let texts = items.iter().map(|item| text_of(item).map(ToString::to_string)).collect::<Result<_, _>>()?;
@@ -111,13 +112,14 @@ fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Res
         return text_value(kind, slot, &format!("{number:.0}"));
     }
     let typed = match kind {
-        Kind::Bool => matches!(resolved, Resolved::Bool(_)),
+        Kind::Bool => scalar.boolean().is_some(),
         Kind::Count { .. } => matches!(resolved, Resolved::Integer(_)),
         Kind::Number { .. } => matches!(resolved, Resolved::Integer(_) | Resolved::Float(_)),
         Kind::Bytes { .. } => !matches!(resolved, Resolved::Null | Resolved::Bool(_) | Resolved::Float(_)),
         Kind::Duration { .. } => matches!(resolved, Resolved::Text(_) | Resolved::Integer(0)),
-        Kind::List | Kind::Headers if scalar.style == Style::Expanded => true,
-        Kind::List | Kind::Headers | Kind::Policies | Kind::Rules => false,
+        Kind::List => matches!(resolved, Resolved::Text(_)),
+        Kind::Headers => node.original.is_some(),
+        Kind::Policies | Kind::Rules => false,
         // A path or a core list such as `2` may look like a number.
         Kind::Text | Kind::Path => resolved != Resolved::Null,
         Kind::Address | Kind::Choice(_) => matches!(resolved, Resolved::Text(_)),
@@ -127,15 +129,11 @@ fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Res
 
 /// The text of a scalar that is meant as text.
 fn text_of(node: &Node) -> Result<&str, Fault> {
-    match &node.value {
-        Value::Scalar(scalar) if scalar.style == Style::Expanded || matches!(scalar.resolve(), Resolved::Text(_)) => {
-            Ok(&scalar.text)
-        }
-        Value::Scalar(scalar) if scalar.resolve() != Resolved::Null => {
-            Err(Fault::new(format!("{} where text is needed", node.kind()), "put the value in quotes"))
-        }
-        _ => Err(Fault::new(format!("{} where text is needed", node.kind()), "write text")),
-    }
+    node.text().ok_or_else(|| {
+        let is_written = matches!(&node.value, Value::Scalar(_)) && !node.is_null();
+        let remedy = if is_written { "put the value in quotes" } else { "write text" };
+        Fault::new(format!("{} where text is needed", node.kind()), remedy)
+    })
 }
 
 /// What a kind of key takes, for messages.
@@ -245,22 +243,10 @@ fn path(text: &str) -> Result<PathBuf, Fault> {
     Ok(PathBuf::from(text))
 }
 
-/// An address to listen on: an IP address, `localhost`, or nothing before the port for all addresses.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, Fault> {
-    let fault = || {
-        Fault::new(
-            "not an address to listen on",
-            "write HOST:PORT with an IP address or localhost, such as 127.0.0.1:4317",
-        )
-    };
-    let full = match text.rsplit_once(':') {
-        // The Collector binds a bare port on all addresses.
-        Some(("", port)) => format!("0.0.0.0:{port}"),
-        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
-        _ => text.to_string(),
-    };
-    // Parsed, not resolved: this crate asks no name server.
-    full.parse().map_err(|_| fault())
+/// An address to listen on: a name or an IP address, or nothing before the port for all addresses.
+pub(crate) fn address(text: &str) -> Result<ListenAddress, Fault> {
+    let remedy = "write HOST:PORT with a name or an IP address, such as 127.0.0.1:4317, or :4317 for all addresses";
+    ListenAddress::parse(text).ok_or_else(|| Fault::new("not an address to listen on", remedy))
 }
 
 fn headers(text: &str) -> Result<Vec<(String, String)>, Fault> {

@@ -7,14 +7,14 @@ mod receiver;
 mod sampling;
 mod wal;
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::draft::{Draft, ReceiverDraft};
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
-use crate::settings::{OtlpExporter, Pipeline};
+use crate::settings::{ListenAddress, OtlpExporter, Pipeline};
 use crate::value::{show_bytes, show_duration};
 
 /// What a key takes, with its bounds (inclusive).
@@ -87,8 +87,8 @@ pub(crate) enum Slot<'a> {
     OptionalText(&'a mut Option<String>),
     Path(&'a mut PathBuf),
     OptionalPath(&'a mut Option<PathBuf>),
-    Address(&'a mut SocketAddr),
-    OptionalAddress(&'a mut Option<SocketAddr>),
+    Address(&'a mut ListenAddress),
+    OptionalAddress(&'a mut Option<ListenAddress>),
     Choice(&'a mut dyn Choice),
     List(&'a mut Vec<String>),
     Headers(&'a mut Vec<(String, String)>),
@@ -157,6 +157,8 @@ pub(crate) enum Which {
 pub(crate) enum Target {
     Node(&'static Key<Draft>),
     Receiver(Which, &'static Key<ReceiverDraft>),
+    /// With the receiver's number among those beside the first.
+    FurtherReceiver(usize, Which, &'static Key<ReceiverDraft>),
     Sampling(&'static Key<Sampling>),
     /// With the pipeline's name.
     PipelineSampling(String, &'static Key<Sampling>),
@@ -191,6 +193,12 @@ impl Target {
         node::KEYS.iter().chain(wal::KEYS).find(|key| key.path == path).map(Self::Node)
     }
 
+    /// The knob at a path below a listener of the receiver of that number beside the first.
+    pub(crate) fn further_receiver(number: usize, which: Which, rest: &str) -> Option<Self> {
+        let key = receiver::KEYS.iter().find(|key| key.path == rest)?;
+        Some(Self::FurtherReceiver(number, which, key))
+    }
+
     /// The knob at a path below the exporter of that name, whatever the name is.
     pub(crate) fn exporter(name: &str, rest: &str) -> Option<Self> {
         let key = exporter::KEYS.iter().find(|key| key.path == rest)?;
@@ -212,7 +220,7 @@ impl Target {
             Self::Sampling(key) | Self::PipelineSampling(_, key) => key.kind,
             Self::Pipeline(_, key) => key.kind,
             Self::Node(key) => key.kind,
-            Self::Receiver(_, key) => key.kind,
+            Self::Receiver(_, key) | Self::FurtherReceiver(_, _, key) => key.kind,
             Self::Exporter(_, key) => key.kind,
         }
     }
@@ -225,6 +233,8 @@ impl Target {
             Self::Pipeline(name, key) => (key.slot)(draft.pipeline_mut(name)),
             Self::Node(key) => (key.slot)(draft),
             Self::Receiver(which, key) => (key.slot)(draft.receiver_mut(*which)),
+            Self::FurtherReceiver(number, Which::Grpc, key) => (key.slot)(&mut draft.further_mut(*number).grpc),
+            Self::FurtherReceiver(number, Which::Http, key) => (key.slot)(&mut draft.further_mut(*number).http),
             Self::Exporter(name, key) => (key.slot)(draft.exporter_mut(name)),
         }
     }
@@ -243,9 +253,32 @@ pub(crate) fn is_pipeline_name(name: &str) -> bool {
 /// Longest name of a pipeline: each byte may take three in the name of its log's directory, and file systems take 255.
 const PIPELINE_NAME_BYTES_MAX: usize = 80;
 
-/// The native name of an exporter of a Collector's file, which has other names for an OTLP exporter.
-pub(crate) fn native_exporter_name(name: &str) -> String {
-    if is_exporter_name(name) { name.to_string() } else { format!("otlp/{}", name.replace(['/', '.'], "-")) }
+/// The native names of the exporters of a Collector's file, which has other names for OTLP exporters. No two are the same.
+pub(crate) fn native_exporter_names(names: &[String]) -> Vec<String> {
+    let native = |name: &String| {
+        if is_exporter_name(name) { name.clone() } else { format!("otlp/{}", name.replace(['/', '.'], "-")) }
+    };
+    apart(names, native)
+}
+
+/// The native names of the pipelines of a Collector's file, where a name may hold a dot. No two are the same.
+pub(crate) fn native_pipeline_names(names: &[String]) -> Vec<String> {
+    apart(names, |name| name.replace('.', "-"))
+}
+
+/// The names in another form, with a number behind one that another has already. Those that stay as they are come first.
+fn apart(names: &[String], form: impl Fn(&String) -> String) -> Vec<String> {
+    let mut taken: BTreeSet<String> = names.iter().filter(|name| form(name) == **name).cloned().collect();
+    let one = |name: &String| {
+        let wanted = form(name);
+        if wanted == *name {
+            return wanted;
+        }
+        let numbered = (2..).map(|number| format!("{wanted}-{number}"));
+        let free = std::iter::once(wanted.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
+        free.unwrap_or(wanted)
+    };
+    names.iter().map(one).collect()
 }
 
 /// Every knob, in the order of the reference page. Pipelines have those of `sampling` again, in the file alone.
@@ -292,9 +325,9 @@ fn pieces(path: &str) -> Vec<String> {
 }
 
 /// Every knob of one pipeline.
-fn pipeline_rows(name: &str) -> Vec<Row> {
+fn pipeline_rows(name: &str, native: &str) -> Vec<Row> {
     let row = |rest: &str, target| {
-        let mut segments = vec!["pipelines".to_string(), name.replace('.', "-")];
+        let mut segments = vec!["pipelines".to_string(), native.to_string()];
         segments.extend(pieces(rest));
         Row { path: format!("pipelines.{name}.{rest}"), segments, target }
     };
@@ -311,15 +344,15 @@ pub(crate) fn rows(exporters: &[String], pipelines: &[String]) -> Vec<Row> {
         let is_first = !rows.iter().any(|row: &Row| matches!(row.target, Target::PipelineSampling(..)));
         match Target::find(&knob.path) {
             Some(Target::Sampling(_)) if !pipelines.is_empty() && is_first => {
-                rows.extend(pipelines.iter().flat_map(|name| pipeline_rows(name)));
+                let natives = native_pipeline_names(pipelines);
+                rows.extend(pipelines.iter().zip(&natives).flat_map(|(name, native)| pipeline_rows(name, native)));
             }
             Some(Target::Sampling(_)) if !pipelines.is_empty() => {}
             Some(target) => rows.push(Row { segments: pieces(&knob.path), path: knob.path, target }),
             None => {}
         }
     }
-    for name in exporters {
-        let native = native_exporter_name(name);
+    for (name, native) in exporters.iter().zip(native_exporter_names(exporters)) {
         for key in exporter::KEYS {
             let mut segments = vec!["exporters".to_string(), native.clone()];
             segments.extend(pieces(key.path));
@@ -351,7 +384,7 @@ pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
         Slot::Path(value) => value.display().to_string(),
         Slot::OptionalPath(value) => value.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         Slot::Address(value) => value.to_string(),
-        Slot::OptionalAddress(value) => value.map_or_else(|| "none".to_string(), |address| address.to_string()),
+        Slot::OptionalAddress(value) => value.as_ref().map_or_else(|| "none".to_string(), ToString::to_string),
         Slot::Choice(value) => value.chosen().to_string(),
         Slot::List(values) => values.join(","),
         Slot::Headers(values) => values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(","),

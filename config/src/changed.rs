@@ -87,6 +87,10 @@ pub fn needs_restart(running: &Config, wanted: &Config) -> Vec<String> {
         // Metrics and logs take the first, so that their order has a meaning.
         paths.push("pipelines".to_string());
     }
+    let head = |config: &Config| (config.receivers.name.clone(), config.receivers.pipelines.clone());
+    if running.further_receivers != wanted.further_receivers || head(running) != head(wanted) {
+        paths.push("receivers".to_string());
+    }
     for row in catalogue::rows(&exporters, &both).into_iter().filter(|row| !is_live(row)) {
         if both.is_empty() && (before != after) && matches!(row.target, Target::Sampling(_)) {
             continue;

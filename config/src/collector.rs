@@ -4,7 +4,6 @@
 //! ignoring it would change what is received, kept or sent.
 
 mod pipelines;
-mod substitution;
 mod tables;
 mod walk;
 
@@ -15,6 +14,7 @@ use crate::load::Layers;
 use crate::problem::{Fault, Source};
 use crate::sampling::{Policy, Rule};
 use crate::settings::{ExportProtocol, FILE_EXPORTER, NO_EXPORTER, OtlpExporter, Retry, Signals};
+use crate::substitution::Surroundings;
 use crate::suggest;
 use crate::yaml::{Entry, Node, Value};
 
@@ -28,10 +28,15 @@ pub(crate) fn is_collector(root: &Node) -> bool {
     ["receivers", "processors", "service"].iter().any(|section| root.get(section).is_some())
 }
 
+/// Whether a key at the top only holds what anchors stand in, as in Compose files and Helm charts.
+pub(crate) fn is_holder(key: &str) -> bool {
+    key.starts_with("x-") || key.starts_with('.')
+}
+
 /// The type of the processor that samples.
 const SAMPLER: &str = "tail_sampling";
 
-/// Pipelines of traces with the same sampler, or without any: what they keep is the same.
+/// Pipelines of traces with the same receivers and the same sampler, or without any: what they keep is the same.
 struct Way<'p> {
     sampler: Option<&'p Part>,
     pipelines: Vec<&'p Pipeline>,
@@ -42,6 +47,11 @@ impl Way<'_> {
     fn name(&self) -> &str {
         let key = &self.pipelines[0].key;
         key.strip_prefix("service.pipelines.").unwrap_or(key)
+    }
+
+    fn has_receivers_of(&self, pipeline: &Pipeline) -> bool {
+        let ids = |pipeline: &Pipeline| pipeline.receivers.iter().map(|part| part.id.clone()).collect::<BTreeSet<_>>();
+        ids(self.pipelines[0]) == ids(pipeline)
     }
 
     /// Where what is kept goes, as in the list of a native pipeline.
@@ -65,7 +75,8 @@ fn ways(pipelines: &[Pipeline]) -> Vec<Way<'_>> {
     for pipeline in pipelines.iter().filter(|pipeline| pipeline.signal == Signal::Traces) {
         let sampler = pipeline.processors.iter().find(|part| part.kind() == SAMPLER);
         let id = |part: Option<&Part>| part.map(|part| part.id.clone());
-        match ways.iter_mut().find(|way| id(way.sampler) == id(sampler)) {
+        let is_alike = |way: &&mut Way<'_>| id(way.sampler) == id(sampler) && way.has_receivers_of(pipeline);
+        match ways.iter_mut().find(is_alike) {
             Some(way) => way.pipelines.push(pipeline),
             None => ways.push(Way { sampler, pipelines: vec![pipeline] }),
         }
@@ -73,16 +84,28 @@ fn ways(pipelines: &[Pipeline]) -> Vec<Way<'_>> {
     ways
 }
 
+/// The signals that a receiver takes, and the ways of its traces by name: none where there is one way, or all are fed.
+fn fed_by(receiver: &str, pipelines: &[Pipeline]) -> (Signals, Vec<String>) {
+    let names = |pipeline: &&Pipeline| pipeline.receivers.iter().any(|part| part.id == receiver);
+    let mut signals = Signals::NONE;
+    for pipeline in pipelines.iter().filter(names) {
+        *pipeline.signal.of(&mut signals) = true;
+    }
+    let ways = ways(pipelines);
+    let fed: Vec<String> =
+        ways.iter().filter(|way| names(&way.pipelines[0])).map(|way| way.name().to_string()).collect();
+    (signals, if fed.len() == ways.len() { Vec::new() } else { fed })
+}
+
 /// What an import needs everywhere.
 struct Importer<'a> {
     layers: &'a mut Layers,
-    file: &'a str,
-    environment: &'a [(String, String)],
+    surroundings: Surroundings<'a>,
 }
 
 impl Importer<'_> {
     fn source(&self, line: u32) -> Source {
-        Source::File { name: self.file.to_string(), line }
+        Source::File { name: self.surroundings.file.to_string(), line }
     }
 
     fn refuse(&mut self, line: u32, key: &str, cause: impl Into<String>, remedy: impl Into<String>) {
@@ -109,8 +132,9 @@ impl Importer<'_> {
 }
 
 /// Imports the file into a draft with the Collector's defaults.
-pub(crate) fn import(layers: &mut Layers, file: &str, root: &Node, environment: &[(String, String)]) {
-    let mut importer = Importer { layers, file, environment };
+pub(crate) fn import(layers: &mut Layers, surroundings: Surroundings<'_>, root: &Node) {
+    let mut importer = Importer { layers, surroundings };
+    let root = &importer.with_sections(root);
     importer.sections(root);
     let service = root.get("service");
     let Some(service) = service else {
@@ -125,6 +149,22 @@ pub(crate) fn import(layers: &mut Layers, file: &str, root: &Node, environment: 
 }
 
 impl Importer<'_> {
+    fn expand(&mut self, key: &str, node: &mut Node) {
+        self.surroundings.expand(key, node, &mut self.layers.findings);
+    }
+
+    /// The file with those sections expanded that come from elsewhere as a whole. The others are expanded component by
+    /// component, so that one which is not used may name what is not there.
+    fn with_sections(&mut self, root: &Node) -> Node {
+        let mut root = root.clone();
+        if let Value::Map(entries) = &mut root.value {
+            for entry in entries.iter_mut().filter(|entry| matches!(entry.node.value, Value::Scalar(_))) {
+                self.expand(&entry.key, &mut entry.node);
+            }
+        }
+        root
+    }
+
     fn sections(&mut self, root: &Node) {
         let Value::Map(entries) = &root.value else { return };
         for entry in entries {
@@ -133,7 +173,7 @@ impl Importer<'_> {
                     let text = "extensions are not used here; health, metrics and status are at admin.endpoint";
                     self.note_all(entry.line, "extensions", &entry.node, text);
                 }
-                known if SECTIONS.contains(&known) => {}
+                known if SECTIONS.contains(&known) || is_holder(known) => {}
                 unknown => {
                     let near = suggest::nearest(unknown, SECTIONS.iter().copied());
                     let remedy = near.map_or_else(
@@ -150,7 +190,7 @@ impl Importer<'_> {
     fn component(&mut self, root: &Node, section: &str, part: &Part) -> Option<Entry> {
         if let Some(entry) = root.get(section).and_then(|section| section.node.get(&part.id)) {
             let mut entry = entry.clone();
-            substitution::expand(self, &format!("{section}.{}", part.id), &mut entry.node);
+            self.expand(&format!("{section}.{}", part.id), &mut entry.node);
             return Some(entry);
         }
         let connector = root.get("connectors").is_some_and(|connectors| connectors.node.get(&part.id).is_some());
@@ -170,23 +210,48 @@ impl Importer<'_> {
     }
 
     fn receivers(&mut self, root: &Node, pipelines: &[Pipeline]) {
-        let signals = &mut self.layers.draft.config.receivers.signals;
-        *signals = Signals::NONE;
-        for pipeline in pipelines {
-            *pipeline.signal.of(signals) = true;
-        }
-        let mut first: Option<&Part> = None;
+        self.layers.draft.config.receivers.signals = Signals::NONE;
+        let mut number = 0;
         for part in distinct(pipelines, |pipeline| &pipeline.receivers) {
             let Some(entry) = self.component(root, "receivers", part) else { continue };
-            if part.kind() != "otlp" {
+            if part.kind() == "otlp" {
+                walk::receiver(self, &format!("receivers.{}", part.id), number, &entry);
+                let draft = &mut self.layers.draft;
+                let head = match number.checked_sub(1) {
+                    None => &mut draft.config.receivers,
+                    Some(further) => &mut draft.further_mut(further).head,
+                };
+                head.name.clone_from(&part.id);
+                (head.signals, head.pipelines) = fed_by(&part.id, pipelines);
+                number += 1;
+            } else {
                 let remedy = "remove it from the pipeline; send OTLP to the otlp receiver instead";
                 self.refuse(part.line, &part.key, format!("the receiver `{}` is not supported", part.id), remedy);
-            } else if let Some(first) = first {
-                let cause = format!("a second otlp receiver beside `{}`", first.id);
-                self.refuse(part.line, &part.key, cause, "use one; any number of senders may share it");
-            } else {
-                first = Some(part);
-                walk::receiver(self, &format!("receivers.{}", part.id), &entry);
+            }
+        }
+        if number == 1 {
+            // An only one needs no name to be told apart.
+            self.layers.draft.config.receivers.name.clear();
+        }
+        self.forwarded_apart(pipelines);
+    }
+
+    /// Metrics and logs go to every exporter that takes them, from wherever they come. A file in which the way depends on
+    /// the receiver is refused.
+    fn forwarded_apart(&mut self, pipelines: &[Pipeline]) {
+        for (signal, word) in [(Signal::Metrics, "metrics"), (Signal::Logs, "logs")] {
+            let own: Vec<&Pipeline> = pipelines.iter().filter(|pipeline| pipeline.signal == signal).collect();
+            let ids = |parts: &[Part]| parts.iter().map(|part| part.id.clone()).collect::<BTreeSet<String>>();
+            let all: BTreeSet<String> = own.iter().flat_map(|pipeline| ids(&pipeline.receivers)).collect();
+            for part in own.iter().flat_map(|pipeline| &pipeline.exporters) {
+                let to_it = own.iter().filter(|pipeline| pipeline.exporters.iter().any(|other| other.id == part.id));
+                let from: BTreeSet<String> = to_it.flat_map(|pipeline| ids(&pipeline.receivers)).collect();
+                if from != all {
+                    let cause = format!("{word} that go to other exporters by their receiver are not supported");
+                    let remedy = "give the pipelines of a signal the same receivers, or run a node for each";
+                    self.refuse(part.line, &part.key, cause, remedy);
+                    break;
+                }
             }
         }
     }
@@ -290,6 +355,7 @@ impl Importer<'_> {
             }
             let key = format!("exporters.{}", part.id);
             let source = self.source(entry.line);
+            self.layers.written.insert(format!("{key}.endpoints"), format!("{key}.endpoint"));
             match part.kind() {
                 "otlp" | "otlp_grpc" => {
                     self.layers.sources.insert(key.clone(), source);
@@ -319,8 +385,21 @@ impl Importer<'_> {
                 }
             }
         }
+        self.silent_exporters(pipelines);
         for pipeline in pipelines.iter().filter(|pipeline| pipeline.exporters.is_empty()) {
             self.refuse(pipeline.line, &pipeline.key, "must have at least one exporter", "add `exporters: [...]`");
+        }
+    }
+
+    /// Says where kept traces go when every exporter of the file prints or discards.
+    fn silent_exporters(&mut self, pipelines: &[Pipeline]) {
+        let is_silent = |part: &Part| matches!(part.kind(), "debug" | "logging" | "nop");
+        let first = pipelines.iter().find(|pipeline| pipeline.signal == Signal::Traces);
+        let parts: Vec<&Part> = pipelines.iter().flat_map(|pipeline| &pipeline.exporters).collect();
+        if let Some(first) = first.filter(|_| !parts.is_empty() && parts.iter().all(|part| is_silent(part))) {
+            let text = "no exporter here sends anything: kept traces are written to kept.jsonl in data_directory, unless \
+                        a flag or variable names an exporter";
+            self.note(first.line, &format!("{}.exporters", first.key), text);
         }
     }
 

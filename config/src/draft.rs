@@ -19,6 +19,34 @@ pub(crate) struct ReceiverDraft {
     pub(crate) receiver: Receiver,
 }
 
+/// A receiver beside the first one: of a Collector's file, where each has listeners and pipelines of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FurtherDraft {
+    pub(crate) grpc: ReceiverDraft,
+    pub(crate) http: ReceiverDraft,
+    /// What is not of a listener.
+    pub(crate) head: Receivers,
+}
+
+impl FurtherDraft {
+    fn closed() -> Self {
+        let closed = |port| ReceiverDraft { enabled: false, ack: None, receiver: Receiver::at_port(port) };
+        Self { grpc: closed(4317), http: closed(4318), head: Receivers::default() }
+    }
+
+    fn open(self, ack: Ack) -> Receivers {
+        Receivers { grpc: self.grpc.open(ack), http: self.http.open(ack), ..self.head }
+    }
+}
+
+impl ReceiverDraft {
+    /// The receiver, when it listens.
+    fn open(self, ack: Ack) -> Option<Receiver> {
+        let receiver = Receiver { ack: self.ack.unwrap_or(ack), ..self.receiver };
+        self.enabled.then_some(receiver)
+    }
+}
+
 /// A configuration in the making. `config.receivers` and `config.exporters` are filled at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Draft {
@@ -28,6 +56,8 @@ pub(crate) struct Draft {
     pub(crate) grpc: ReceiverDraft,
     /// OTLP/HTTP.
     pub(crate) http: ReceiverDraft,
+    /// Receivers beside the first.
+    pub(crate) further: Vec<FurtherDraft>,
     /// OTLP exporters by name, in the order written.
     pub(crate) exporters: Vec<OtlpExporter>,
     /// The embedded exporter's file, when one was asked for.
@@ -51,6 +81,7 @@ impl Draft {
             config,
             grpc: ReceiverDraft { enabled: true, ack: None, receiver: Receiver::at_port(4317) },
             http: ReceiverDraft { enabled: true, ack: None, receiver: Receiver::at_port(4318) },
+            further: Vec::new(),
             exporters: Vec::new(),
             file_path: None,
             file_bytes_max: GIB,
@@ -97,6 +128,19 @@ impl Draft {
         }
     }
 
+    /// The receiver of that number among those beside the first, added when it is not there.
+    pub(crate) fn further_mut(&mut self, number: usize) -> &mut FurtherDraft {
+        if number >= self.further.len() {
+            self.further.resize_with(number + 1, FurtherDraft::closed);
+        }
+        &mut self.further[number]
+    }
+
+    /// Every receiver's two listeners.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &ReceiverDraft> {
+        [&self.grpc, &self.http].into_iter().chain(self.further.iter().flat_map(|draft| [&draft.grpc, &draft.http]))
+    }
+
     /// The exporter of that name, added with the native defaults when it is not there.
     pub(crate) fn exporter_mut(&mut self, name: &str) -> &mut OtlpExporter {
         let position = self.exporters.iter().position(|exporter| exporter.name == name);
@@ -123,12 +167,8 @@ impl Draft {
     pub(crate) fn into_config(self) -> Config {
         let mut config = self.config;
         let ack = config.ack;
-        let open = |draft: ReceiverDraft| {
-            let receiver = Receiver { ack: draft.ack.unwrap_or(ack), ..draft.receiver };
-            draft.enabled.then_some(receiver)
-        };
-        config.receivers =
-            Receivers { grpc: open(self.grpc), http: open(self.http), signals: config.receivers.signals };
+        config.receivers = Receivers { grpc: self.grpc.open(ack), http: self.http.open(ack), ..config.receivers };
+        config.further_receivers = self.further.into_iter().map(|draft| draft.open(ack)).collect();
         let (bytes_max, signals) = (self.file_bytes_max, self.file_signals);
         let file_default = self.exporters.is_empty().then(|| config.node.data_directory.join("kept.jsonl"));
         config.exporters.file = self.file_path.or(file_default).map(|path| FileExporter { path, bytes_max, signals });

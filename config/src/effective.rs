@@ -13,7 +13,7 @@ use crate::policies::percent_of;
 use crate::problem::Source;
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Rule};
-use crate::settings::{FILE_EXPORTER, NO_EXPORTER};
+use crate::settings::Config;
 use crate::yaml::{Resolved, Scalar, Style};
 
 /// What stands for a secret.
@@ -25,10 +25,11 @@ pub fn effective(loaded: &Loaded) -> String {
     let mut draft = Draft::of(&loaded.config);
     let names: Vec<String> = draft.exporters.iter().map(|exporter| exporter.name.clone()).collect();
     let pipelines: Vec<String> = draft.config.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+    let natives = catalogue::native_exporter_names(&names);
     for pipeline in &mut draft.config.pipelines {
         for name in &mut pipeline.exporters {
-            if name != FILE_EXPORTER && name != NO_EXPORTER {
-                *name = catalogue::native_exporter_name(name);
+            if let Some(position) = names.iter().position(|known| known == name) {
+                name.clone_from(&natives[position]);
             }
         }
     }
@@ -38,7 +39,26 @@ pub fn effective(loaded: &Loaded) -> String {
         let source = loaded.sources.get(&row.path);
         writer.key(&row.segments, target.kind(), &target.slot(&mut draft), source);
     }
+    further_receivers(&loaded.config, &mut writer.out);
     writer.out
+}
+
+/// Receivers beside the first, which the native file cannot have.
+fn further_receivers(config: &Config, out: &mut String) {
+    if config.further_receivers.is_empty() {
+        return;
+    }
+    out.push_str("\n# Receivers and the pipelines that get their traces; a file of this form has one receiver\n");
+    for receivers in config.all_receivers() {
+        let listens: Vec<String> = receivers.open().map(|receiver| receiver.endpoint.to_string()).collect();
+        let feeds: Vec<&str> = config.samplings().map(|(name, _)| name).filter(|name| receivers.feeds(name)).collect();
+        let feeds = match (receivers.signals.traces, feeds.as_slice()) {
+            (false, _) => "none".to_string(),
+            (true, [""]) => "all".to_string(),
+            (true, names) => names.join(", "),
+        };
+        let _ = writeln!(out, "# {} on {}: {feeds}", receivers.name, listens.join(", "));
+    }
 }
 
 /// Rules as the entries of a list at `indent`.
@@ -137,8 +157,11 @@ fn text(value: &str) -> String {
 
 fn quoted(value: &str) -> String {
     let mut out = String::from("\"");
+    // What is read back is expanded.
+    let is_expanded = value.contains("${") || value.contains("$$");
     for character in value.chars() {
         match character {
+            '$' if is_expanded => out.push_str("$$"),
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
@@ -163,7 +186,7 @@ fn list_item(out: &mut String, indent: &str, policy: &Policy) {
 
 /// The type and block of a policy. Depth is bounded by the nesting rules: composite, and, not, shared type.
 fn body(out: &mut String, indent: &str, policy: &Policy) {
-    let (kind, fields) = (kind(&policy.rule), fields(&policy.rule));
+    let (kind, fields) = (type_of(&policy.rule), fields(&policy.rule));
     let _ = writeln!(out, "{indent}type: {kind}");
     if !fields.is_empty() {
         let _ = writeln!(out, "{indent}{kind}: {{{}}}", fields.join(", "));
@@ -222,7 +245,7 @@ impl Fields {
 }
 
 /// The name of a rule's type.
-fn kind(rule: &Rule) -> &'static str {
+pub fn type_of(rule: &Rule) -> &'static str {
     match rule {
         Rule::AlwaysSample => "always_sample",
         Rule::Any(_) => "any",

@@ -4,8 +4,9 @@ mod sampling;
 
 use std::collections::BTreeMap;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, ReceiverDraft};
 use crate::problem::{Fault, Findings, Source, shown};
+use crate::provenance;
 use crate::settings::{Ack, Config, FILE_EXPORTER, MIB, NO_EXPORTER, OtlpExporter, Wal};
 use crate::suggest;
 
@@ -27,24 +28,31 @@ const PIPELINES_MAX: usize = 64;
 /// What the checks need.
 struct Checks<'a> {
     sources: &'a BTreeMap<String, Source>,
+    written: &'a BTreeMap<String, String>,
     findings: &'a mut Findings,
 }
 
 impl Checks<'_> {
     /// Where the key was written, or else the nearest section around it.
     fn source(&self, key: &str) -> Source {
-        let mut path = key;
-        loop {
-            match (self.sources.get(path), path.rsplit_once('.')) {
-                (Some(source), _) => return source.clone(),
-                (None, Some((section, _))) => path = section,
-                (None, None) => return Source::Default,
-            }
-        }
+        provenance::source(self.sources, key)
+    }
+
+    /// The key as its file has it.
+    fn written(&self, key: &str) -> String {
+        provenance::written(self.written, key)
+    }
+
+    fn note(&mut self, key: &str, text: impl Into<String>) {
+        self.findings.note(self.source(key), &self.written(key), text);
     }
 
     fn refuse(&mut self, key: &str, value: Option<String>, cause: impl Into<String>, remedy: impl Into<String>) {
-        self.findings.problem(self.source(key), key, value, Fault::new(cause, remedy));
+        let source = self.source(key);
+        // What does not fit because it could not be read is no news.
+        if !self.findings.is_refused(&source) {
+            self.findings.problem(source, &self.written(key), value, Fault::new(cause, remedy));
+        }
     }
 }
 
@@ -52,13 +60,15 @@ impl Checks<'_> {
 pub(crate) fn finish(
     mut draft: Draft,
     sources: &BTreeMap<String, Source>,
+    written: &BTreeMap<String, String>,
     machine_memory_bytes: u64,
     findings: &mut Findings,
 ) -> Option<Config> {
-    let mut checks = Checks { sources, findings };
+    let mut checks = Checks { sources, written, findings };
     memory(&mut draft, machine_memory_bytes, &mut checks);
     addresses(&draft, &mut checks);
-    if !draft.grpc.enabled && !draft.http.enabled {
+    // Where something else is wrong, that is why.
+    if checks.findings.problems.is_empty() && !draft.listeners().any(|listener| listener.enabled) {
         let remedy = "enable otlp.grpc or otlp.http; in a Collector file use the otlp receiver in a pipeline";
         checks.refuse("otlp", None, "no receiver is enabled, so nothing could arrive", remedy);
     }
@@ -75,16 +85,14 @@ use sampling::{prefix, samplings};
 
 fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     let machine = if machine == 0 { MEMORY_BYTES_UNKNOWN } else { machine };
+    let enabled = draft.listeners().filter(|listener| listener.enabled);
+    let largest = enabled.map(|draft| draft.receiver.limits.request_bytes_max).max().unwrap_or(0);
     let memory = &mut draft.config.memory;
     if memory.bytes_max == 0 {
         memory.bytes_max = machine / 100 * MEMORY_PERCENT;
     } else if memory.bytes_max > machine {
-        let source = checks.source("memory.bytes_max");
-        checks.findings.note(source, "memory.bytes_max", "is more than the machine or its control group has");
+        checks.note("memory.bytes_max", "is more than the machine or its control group has");
     }
-    let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
-    let enabled = receivers.iter().filter(|(receiver, _)| receiver.enabled);
-    let largest = enabled.map(|(draft, _)| draft.receiver.limits.request_bytes_max).max().unwrap_or(0);
     if memory.receive_bytes_max == 0 {
         memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(RECEIVE_BYTES_DEFAULT_MIN);
     }
@@ -94,14 +102,13 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
 }
 
 fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
+    let level = draft.config.ack;
+    let is_open = |listener: &ReceiverDraft| listener.enabled && listener.ack.unwrap_or(level) != Ack::Received;
+    let is_logged = draft.listeners().any(is_open);
     let config = &mut draft.config;
     if config.wal.buffer_bytes_max == 0 {
         config.wal.buffer_bytes_max = Wal::BUFFER_BYTES_DEFAULT.min(config.memory.bytes_max / WAL_BUFFER_SHARE);
     }
-    let level = config.ack;
-    let receivers = [&draft.grpc, &draft.http];
-    let mut open = receivers.iter().filter(|receiver| receiver.enabled);
-    let is_logged = open.any(|receiver| receiver.ack.unwrap_or(level) != Ack::Received);
     let key = "wal.keep_pending_at_shutdown";
     let value = Some("true".to_string());
     if config.wal.keep_pending_at_shutdown && !is_logged {
@@ -118,7 +125,7 @@ fn wal(draft: &mut Draft, checks: &mut Checks<'_>) {
         if !sampling.cold_after.is_zero() && !is_logged {
             let key = format!("{prefix}.cold_after");
             let text = "has no effect without the log: every receiver answers with `received`";
-            checks.findings.note(checks.source(&key), &key, text);
+            checks.note(&key, text);
         }
     }
 }
@@ -165,22 +172,28 @@ fn idle_exporters(draft: &Draft, checks: &mut Checks<'_>) {
     for name in takers.chain(file) {
         if !pipelines.iter().any(|pipeline| pipeline.exporters.iter().any(|other| other == name)) {
             let key = format!("exporters.{name}");
-            checks.findings.note(checks.source(&key), &key, "gets no traces: no pipeline names it among its exporters");
+            checks.note(&key, "gets no traces: no pipeline names it among its exporters");
         }
     }
 }
 
+/// The section of the receiver of that number beside the first, as it stands in `Loaded::sources`.
+#[must_use]
+pub fn further_section(number: usize) -> String {
+    format!("receivers.{number}")
+}
+
 /// No two listeners on one address; port 0 lets the kernel choose and clashes with nothing.
 fn addresses(draft: &Draft, checks: &mut Checks<'_>) {
-    let grpc = draft.grpc.enabled.then_some(("otlp.grpc.endpoint", draft.grpc.receiver.endpoint));
-    let http = draft.http.enabled.then_some(("otlp.http.endpoint", draft.http.receiver.endpoint));
-    let admin = draft.config.admin.endpoint.map(|endpoint| ("admin.endpoint", endpoint));
-    let all: Vec<_> = [grpc, http, admin].into_iter().flatten().collect();
+    let sections = std::iter::once("otlp".to_string()).chain((0..draft.further.len()).map(further_section));
+    let keys = sections.flat_map(|section| [format!("{section}.grpc.endpoint"), format!("{section}.http.endpoint")]);
+    let open = keys.zip(draft.listeners()).filter(|(_, listener)| listener.enabled);
+    let admin = draft.config.admin.endpoint.as_ref().map(|endpoint| ("admin.endpoint".to_string(), endpoint));
+    let all: Vec<_> = open.map(|(key, listener)| (key, &listener.receiver.endpoint)).chain(admin).collect();
     for (index, (key, address)) in all.iter().enumerate() {
         for (earlier, other) in &all[..index] {
-            let overlap = address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified();
-            if address.port() != 0 && address.port() == other.port() && overlap {
-                let cause = format!("takes the same port as {earlier}");
+            if address.clashes_with(other) {
+                let cause = format!("takes the same port as {}", checks.written(earlier));
                 checks.refuse(key, Some(address.to_string()), cause, "give each its own port");
             }
         }
@@ -201,7 +214,9 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
         }
     }
     let verbatim = urls.iter().any(|(_, url)| url.is_some());
-    if exporter.endpoints.is_empty() && !verbatim {
+    // Where a key of it could not be read, the address may have been in that.
+    let is_misread = checks.findings.is_refused_within(&key(""));
+    if exporter.endpoints.is_empty() && !verbatim && !is_misread {
         let remedy = "write the server's URL, such as http://localhost:4317";
         checks.refuse(&key("endpoints"), None, "an exporter without an endpoint", remedy);
     }
@@ -211,7 +226,10 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
         exporter.signals.metrics &= urls[1].1.is_some();
         exporter.signals.logs &= urls[2].1.is_some();
     }
-    if exporter.tls.cert_file.is_some() != exporter.tls.key_file.is_some() {
+    // Where nothing is encrypted it does not matter what is written for that.
+    let is_plain = |url: &String| url.starts_with("http://") || (exporter.tls.insecure && !url.contains("://"));
+    let encrypts = !exporter.endpoints.iter().chain(urls.iter().filter_map(|(_, url)| *url)).all(is_plain);
+    if encrypts && exporter.tls.cert_file.is_some() != exporter.tls.key_file.is_some() {
         checks.refuse(
             &key("tls.cert_file"),
             None,
@@ -219,9 +237,10 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
             "write both",
         );
     }
-    if exporter.retry.initial_interval > exporter.retry.max_interval {
-        let remedy = "lower it, or raise retry.max_interval";
-        checks.refuse(&key("retry.initial_interval"), None, "is longer than retry.max_interval", remedy);
+    if exporter.retry.enabled && exporter.retry.initial_interval > exporter.retry.max_interval {
+        let key = key("retry.initial_interval");
+        let text = "is longer than retry.max_interval, which bounds every wait but the first";
+        checks.note(&key, text);
     }
     if exporter.breaker.open_interval > exporter.breaker.open_interval_max {
         let remedy = "lower it, or raise breaker.open_interval_max";
@@ -232,6 +251,10 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
         checks.refuse(&key("batch.bytes_max"), None, "one full request would not fit the queue", remedy);
     }
     let name = key("endpoints");
+    let is_open = exporter.endpoints.iter().any(|endpoint| !endpoint.contains("://"));
+    if is_open && !exporter.tls.insecure {
+        checks.note(&name, "has no scheme, so that TLS is used; for plain text write http:// or set tls.insecure");
+    }
     for endpoint in &mut exporter.endpoints {
         match with_scheme(endpoint, exporter.tls.insecure) {
             Ok(url) => *endpoint = url,

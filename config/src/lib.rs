@@ -17,6 +17,7 @@ mod draft;
 mod effective;
 mod explain;
 mod finish;
+mod foreign;
 mod load;
 mod memory_plan;
 mod native;
@@ -25,9 +26,11 @@ pub mod ottl;
 pub mod pattern;
 mod policies;
 mod problem;
+mod provenance;
 mod reference;
 pub mod sampling;
 mod settings;
+mod substitution;
 mod suggest;
 mod value;
 mod wal_plan;
@@ -35,14 +38,16 @@ mod yaml;
 
 pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
-pub use effective::effective;
+pub use effective::{effective, type_of};
 pub use explain::explain;
-pub use load::{Form, Inputs, Loaded, load};
+pub use finish::further_section;
+pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};
 pub use memory_plan::{
-    EXPLAINED_VERDICT_BYTES, LARGE_REQUEST_TIMES, MemoryPlan, MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES,
-    RELATIVE_LATENCY_BYTES, memory_plan,
+    EXPLAINED_VERDICT_BYTES, MemoryPlan, MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
+    large_request_bytes, memory_plan,
 };
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;
 pub use settings::*;
+pub use substitution::ReadFile;
 pub use wal_plan::{WalPlan, wal_plan};

@@ -7,9 +7,12 @@ use crate::catalogue::{self, Target};
 use crate::collector;
 use crate::draft::Draft;
 use crate::finish;
+use crate::foreign;
 use crate::otel_environment;
 use crate::problem::{Fault, Findings, Note, Problem, Source};
+use crate::provenance;
 use crate::settings::Config;
+use crate::substitution::{ReadFile, Surroundings};
 use crate::suggest;
 use crate::yaml::{self, Node, Value};
 
@@ -47,19 +50,63 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// Where each key that is not at its default was written, by path.
     pub sources: BTreeMap<String, Source>,
+    /// The keys of a Collector's file by the paths that they set.
+    pub written: BTreeMap<String, String>,
     /// Which language the file was written in.
     pub form: Form,
 }
 
-/// Layers file, environment and flags over the defaults and checks the whole.
+impl Loaded {
+    /// The problem as whoever wrote the configuration knows it: with the place where its key was written, by the name
+    /// that the key has there.
+    #[must_use]
+    pub fn located(&self, problem: &Problem) -> Problem {
+        let source = provenance::source(&self.sources, &problem.key);
+        let mut remedy = problem.remedy.clone();
+        if let Some(knob) = catalogue::knobs().into_iter().find(|knob| knob.path == problem.key)
+            && self.form == Form::Collector
+            && source == Source::Default
+        {
+            // The Collector's file has no place for it.
+            remedy.push_str(&format!("; the flag is --{}, the variable {}", knob.flag, knob.environment));
+        }
+        Problem { source, key: provenance::written(&self.written, &problem.key), remedy, ..problem.clone() }
+    }
+}
+
+/// A configuration that cannot be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Every problem found, in the order of the layers.
+    pub problems: Vec<Problem>,
+    /// What the user should know besides: it may be the cause.
+    pub notes: Vec<Note>,
+}
+
+/// Layers file, environment and flags over the defaults and checks the whole. Other files that a value names are not
+/// read.
 ///
 /// # Errors
 /// Every problem found, in the order of the layers. Nothing is started from a configuration with a problem.
 pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
-    let mut layers = Layers { draft: Draft::native(), findings: Findings::default(), sources: BTreeMap::new() };
+    load_reading(inputs, |_| Err("files are not read here".to_string())).map_err(|refusal| refusal.problems)
+}
+
+/// As `load`, with the files that `${file:PATH}` names.
+///
+/// # Errors
+/// Every problem found, and the notes. Nothing is started from a configuration with a problem.
+pub fn load_reading(inputs: &Inputs<'_>, read_file: ReadFile) -> Result<Loaded, Refusal> {
+    let mut layers = Layers {
+        draft: Draft::native(),
+        findings: Findings::default(),
+        sources: BTreeMap::new(),
+        written: BTreeMap::new(),
+        is_unreadable: false,
+    };
     let mut form = Form::Native;
     if let Some((name, text)) = inputs.file {
-        form = layers.file(name, text, inputs.environment);
+        form = layers.file(text, Surroundings { file: name, environment: inputs.environment, read_file });
     }
     // Beneath our own variables and flags, so that those refine the exporter the others describe.
     if !layers.has_exporter(inputs) {
@@ -67,11 +114,17 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
     }
     layers.environment(inputs.environment);
     layers.flags(inputs.flags);
-    let Layers { draft, mut findings, sources } = layers;
-    let config = finish::finish(draft, &sources, inputs.machine_memory_bytes, &mut findings);
+    let Layers { draft, mut findings, sources, written, is_unreadable } = layers;
+    if is_unreadable {
+        // What follows from a file that says nothing is no news.
+        return Err(Refusal { problems: findings.problems, notes: findings.notes });
+    }
+    let config = finish::finish(draft, &sources, &written, inputs.machine_memory_bytes, &mut findings);
     match config {
-        Some(config) if findings.problems.is_empty() => Ok(Loaded { config, notes: findings.notes, sources, form }),
-        _ => Err(findings.problems),
+        Some(config) if findings.problems.is_empty() => {
+            Ok(Loaded { config, notes: findings.notes, sources, written, form })
+        }
+        _ => Err(Refusal { problems: findings.problems, notes: findings.notes }),
     }
 }
 
@@ -80,6 +133,10 @@ pub(crate) struct Layers {
     pub(crate) draft: Draft,
     pub(crate) findings: Findings,
     pub(crate) sources: BTreeMap<String, Source>,
+    /// The keys of a Collector's file by the paths that they set.
+    pub(crate) written: BTreeMap<String, String>,
+    /// The file could not be made sense of.
+    is_unreadable: bool,
 }
 
 impl Layers {
@@ -95,20 +152,29 @@ impl Layers {
             || inputs.environment.iter().any(|(name, _)| destinations().any(|knob| knob.environment == *name))
     }
 
-    fn file(&mut self, name: &str, text: &str, environment: &[(String, String)]) -> Form {
+    fn file(&mut self, text: &str, surroundings: Surroundings<'_>) -> Form {
+        let name = surroundings.file;
         let at = |line| Source::File { name: name.to_string(), line };
-        let root = match yaml::parse(text) {
-            Ok(root) => root,
+        let document = match yaml::read(text) {
+            Ok(document) => document,
             Err(error) => {
-                self.findings.problem(at(error.line), "", None, Fault::new(error.cause, "correct the YAML"));
+                self.findings.problem(at(error.line), "", None, Fault::new(error.cause, error.remedy));
+                self.is_unreadable = true;
                 return Form::Native;
             }
         };
+        if let Some((line, fault)) = foreign::recognize(&document) {
+            self.findings.problem(at(line), "", None, fault);
+            self.is_unreadable = true;
+            return Form::Native;
+        }
+        let mut root = document.root;
         if collector::is_collector(&root) {
             self.draft = Draft::collector();
-            collector::import(self, name, &root, environment);
+            collector::import(self, surroundings, &root);
             return Form::Collector;
         }
+        surroundings.expand("", &mut root, &mut self.findings);
         if !root.is_null() && !matches!(root.value, Value::Map(_)) {
             let fault = Fault::new(format!("{} where the sections are needed", root.kind()), "write a mapping");
             self.findings.problem(at(root.line), "", None, fault);
@@ -124,14 +190,16 @@ impl Layers {
     /// One level of the native file. Depth is bounded by the YAML reader.
     fn section(&mut self, prefix: &str, node: &Node, file: &str) {
         let Value::Map(entries) = &node.value else { return };
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| !prefix.is_empty() || !collector::is_holder(&entry.key)) {
             let path = if prefix.is_empty() { entry.key.clone() } else { format!("{prefix}.{}", entry.key) };
             let source = Source::File { name: file.to_string(), line: entry.line };
             if prefix == PIPELINES && !catalogue::is_pipeline_name(&entry.key) {
                 let remedy = "give it a name of at most 80 characters, without a dot";
                 self.findings.problem(source, &path, None, Fault::new("not the name of a pipeline", remedy));
             } else if let Some(target) = Target::find(&path) {
-                if !entry.node.is_null() {
+                if entry.node.is_null() && entry.node.original.is_none() {
+                    self.findings.note(source, &path, "nothing is written here, so the default holds");
+                } else if !entry.node.is_null() {
                     self.set_node(&target, &path, &entry.node, file, source);
                 }
             } else if !is_section(&path) {
@@ -177,6 +245,7 @@ impl Layers {
 
     fn assign_text(&mut self, path: &str, target: &Target, text: &str, source: Source) {
         self.sources.insert(path.to_string(), source.clone());
+        self.written.remove(path);
         let place = Place { key: path, file: "", source };
         assign::from_text(&place, target.kind(), target.slot(&mut self.draft), text, &mut self.findings);
     }
@@ -194,7 +263,7 @@ impl Layers {
             let source = Source::Environment(name.clone());
             if let Some(knob) = knobs.iter().find(|knob| knob.environment == *name) {
                 self.set_text(&knob.path, text, source);
-            } else if !is_service_link(name) {
+            } else if !is_service_link(name) && name != CONFIGURATION_FILE {
                 // Not refused: an orchestrator may inject variables that begin like ours.
                 let near = suggest::nearest(name, knobs.iter().map(|knob| knob.environment.as_str()));
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
@@ -216,6 +285,9 @@ impl Layers {
     }
 }
 
+/// The variable that names the file: it is for whoever reads that.
+const CONFIGURATION_FILE: &str = "TAILWATER_CONFIG";
+
 /// Variables that Kubernetes and Docker links inject for a service named `tailwater`.
 fn is_service_link(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
@@ -228,7 +300,7 @@ fn is_service_link(name: &str) -> bool {
 fn apart(root: &Node) -> (Node, Node) {
     let Value::Map(entries) = &root.value else { return (root.clone(), root.clone()) };
     let (pipelines, others) = entries.iter().cloned().partition(|entry| entry.key == PIPELINES);
-    let with = |entries| Node { line: root.line, value: Value::Map(entries) };
+    let with = |entries| Node::new(root.line, Value::Map(entries));
     (with(pipelines), with(others))
 }
 
@@ -266,6 +338,10 @@ fn unknown_remedy(path: &str) -> String {
             Some(near) => format!("did you mean `{near}`?"),
             None => "remove it; the keys of a pipeline are those of sampling, and exporters".to_string(),
         };
+    }
+    if ["otlp.grpc.tls", "otlp.http.tls"].iter().any(|tls| path == *tls || path.starts_with(&format!("{tls}."))) {
+        return "TLS on receivers is not there yet: remove it and put a TLS proxy in front, or keep to a private network"
+            .to_string();
     }
     let knobs = catalogue::knobs();
     let mut known: Vec<&str> = knobs.iter().map(|knob| knob.path.as_str()).collect();

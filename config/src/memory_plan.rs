@@ -47,7 +47,9 @@ pub const RANKED_BYTES: u64 = 3 * MIB;
 pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
 /// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes, inflated,
 /// and what is made of it. One that takes more is refused.
-pub const LARGE_REQUEST_TIMES: u64 = 3;
+const LARGE_REQUEST_TIMES: u64 = 3;
+/// At most this part of the memory is for it.
+const LARGE_REQUEST_SHARE: u64 = 4;
 /// Least part of the memory for receiving that a core can work with: a few small requests at a time.
 const RECEIVE_BYTES_MIN: u64 = MIB;
 /// Bytes of a message between cores, without the request it refers to.
@@ -108,9 +110,8 @@ fn divided(config: &Config, bytes: u64, least: u64) -> Vec<u64> {
 }
 
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
-    let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
-    let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
-    let largest = receivers.iter().flatten().map(|receiver| receiver.limits.request_bytes_max).max().unwrap_or(0);
+    let connections =
+        config.open_receivers().fold(0_u64, |sum, receiver| sum.saturating_add(receiver.limits.connections_max));
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let pipelines = config.by_pipeline();
@@ -129,8 +130,11 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         ),
         row(
             "one large request",
-            largest.saturating_mul(LARGE_REQUEST_TIMES),
-            format!("{LARGE_REQUEST_TIMES} times the largest request_bytes_max: received, decompressed, read"),
+            large_request_bytes(config),
+            format!(
+                "received, decompressed, read: {LARGE_REQUEST_TIMES} times the largest request_bytes_max, at most a \
+                 quarter of memory.bytes_max"
+            ),
         ),
         row(
             "log buffers",
@@ -169,6 +173,13 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     ];
     rows.extend(rules_rows(config, shards));
     rows
+}
+
+/// Most bytes that one request may take which is too large for a core's part of the memory for receiving.
+#[must_use]
+pub fn large_request_bytes(config: &Config) -> u64 {
+    let largest = config.open_receivers().map(|receiver| receiver.limits.request_bytes_max).max().unwrap_or(0);
+    largest.saturating_mul(LARGE_REQUEST_TIMES).min(config.memory.bytes_max / LARGE_REQUEST_SHARE)
 }
 
 /// Remembered verdicts.
@@ -243,7 +254,11 @@ fn refused(rows: &[MemoryRow], total: u64, fixed: u64, needed: u64) -> Problem {
             show_mebibytes(fixed),
             show_bytes(needed)
         ),
-        remedy: format!("raise it, or lower the largest parts: {}", listed.join(", ")),
+        remedy: format!(
+            "raise it to {} or more, or lower the largest parts: {}",
+            show_mebibytes(fixed.saturating_add(needed).saturating_add(MIB - 1)),
+            listed.join(", ")
+        ),
     }
 }
 

@@ -66,6 +66,21 @@ impl Level {
     }
 }
 
+/// Types that can do without the block of their name, with what is hardly meant.
+const READS_BLANKS: &[&str] = &[
+    "latency",
+    "probabilistic",
+    "string_attribute",
+    "boolean_attribute",
+    "span_count",
+    "rate_limiting",
+    "bytes_limiting",
+    "trace_state",
+    "and",
+    "drop",
+    "composite",
+];
+
 /// What a reading needs everywhere: where lines are and who is told.
 pub(crate) struct Reader<'a> {
     pub(crate) at: &'a dyn Fn(u32) -> Source,
@@ -159,6 +174,11 @@ fn read_policy(reader: &mut Reader<'_>, key: &str, node: &Node, level: Level) ->
         |entry: &str| matches!(entry, "name" | "type") || entry == kind || (may_be_shadow && entry == "shadow");
     for entry in entries.iter().filter(|entry| !is_own(&entry.key)) {
         foreign_entry(reader, key, &kind, entry);
+    }
+    let is_written = node.get(&kind).is_some_and(|entry| !entry.node.is_null());
+    if !is_written && READS_BLANKS.contains(&kind.as_str()) {
+        let text = "is missing, so that all in it counts as 0, false or empty, as in the Collector".to_string();
+        reader.note(type_line, &format!("{key}.{kind}"), text);
     }
     let null = Node::null(node.line);
     let block = node.get(&kind).map_or(&null, |entry| &entry.node);

@@ -123,10 +123,25 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Records a reason to refuse.
+    /// Records a reason to refuse. Of one place that is wrong in several ways the first is told: the others follow from
+    /// it more often than not.
     pub(crate) fn problem(&mut self, source: Source, key: &str, value: Option<String>, fault: Fault) {
+        let is_told = |told: &Problem| told.source == source && told.key == key && told.source != Source::Default;
+        if self.problems.iter().any(is_told) {
+            return;
+        }
         let Fault { cause, remedy } = fault;
         self.problems.push(Problem { source, key: key.to_string(), value, cause, remedy });
+    }
+
+    /// Whether the place has been told to be wrong.
+    pub(crate) fn is_refused(&self, source: &Source) -> bool {
+        self.problems.iter().any(|told| told.source == *source && told.source != Source::Default)
+    }
+
+    /// Whether a key that begins so has been told to be wrong.
+    pub(crate) fn is_refused_within(&self, prefix: &str) -> bool {
+        self.problems.iter().any(|told| told.key.starts_with(prefix))
     }
 
     /// Records a remark.

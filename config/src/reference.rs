@@ -26,8 +26,10 @@ With nothing written at all the program is useful: it listens on 127.0.0.1:4317 
 errors, traces longer than a second and one in twenty of the rest, and writes them to `kept.jsonl` in the data directory.
 To be reached from other machines set `otlp.grpc.endpoint` to `0.0.0.0:4317` and `otlp.http.endpoint` to `0.0.0.0:4318`.
 
-Durations are written as in Go (`500ms`, `10s`, `1m30s`), sizes in bytes or with a unit (`64MiB`), whole numbers with
-underscores where they help (`100_000`). `tailwater check` prints the configuration in effect, where each value was
+Durations are written as in Go (`500ms`, `10s`, `1m30s`), sizes in bytes or with a unit (`64MiB`, `1.5GiB`, `8G`; `KB`, `MB`,
+`GB` are powers of 1000, all others of 1024), whole numbers with underscores where they help (`100_000`). Values of the
+file are expanded as by the Collector: `${env:NAME}`, `${env:NAME:-default}`, `${file:PATH}`, `${yaml:TEXT}`, and `$$` for a
+dollar sign. `tailwater check` prints the configuration in effect, where each value was
 written, and the memory plan.
 
 ```yaml
@@ -44,6 +46,33 @@ exporters:
   otlp:
     endpoints: [\"http://collector:4317\"]
 ```
+";
+
+const RECEIVERS: &str = "\
+An endpoint may be a name: its addresses are looked up at the start, and each that is one of this machine's is listened on.
+`localhost` is 127.0.0.1 and, where the machine has it, ::1. `:4317` is every IPv4 address, `[::]:4317` every address.
+";
+
+const COMMANDS: &str = "\
+## Commands
+
+What is given to a command besides the keys below, which `run`, `check` and `doctor` take:
+
+| command | argument | effect |
+| --- | --- | --- |
+| `run`, `check`, `doctor` | `--config FILE`, `-c` | The configuration file, native or the Collector's; without it the one that `TAILWATER_CONFIG` names, if any. |
+| `run` | `--repair` | Set files of the log aside that cannot be read, and start without them. |
+| `check` | `--explain` | Print the Collector's policies as rules, or rules as the Collector's policies. |
+| `doctor`, `explain`, `try`, `log dump` | `--json` | Print JSON in place of text. |
+| `explain` | `TRACE ID` | The trace that is asked for, 32 hexadecimal digits. |
+| `explain` | `--admin-endpoint HOST:PORT` | The node that is asked. |
+| `try` | `--config FILE`, `-c` | The configuration whose rules are tried. |
+| `try` | `--against FILE` | Another configuration, to tell what is different. |
+| `try` | `FILE` | Captured traces: OTLP as JSON lines or protobuf, segments of a log, or a data directory. |
+| `log dump` | `PATH` | A segment, or the directory of the log. |
+| `log verify` | `DIRECTORY` | The directory of the log, or the data directory. |
+| every one | `--help`, `-h` | Say what it takes. |
+| none | `--version`, `-V` | Print the version and the commit that the program was built from. |
 ";
 
 const EXPORTERS: &str = "\
@@ -111,12 +140,12 @@ type Section = (&'static str, &'static str, fn(&str) -> bool);
 #[must_use]
 pub fn reference_page() -> String {
     let knobs = knobs();
-    let mut page = String::from(HEAD);
+    let mut page = format!("{HEAD}\n{COMMANDS}");
     let sections: [Section; 7] = [
-        ("The process", "", |path| !path.contains('.') || path.starts_with("log.") || path.starts_with("admin.")),
-        ("Receivers", "The keys of `otlp.http` are those of `otlp.grpc`; its endpoint is 127.0.0.1:4318.\n", |path| {
-            path.starts_with("otlp.") && !path.starts_with("otlp.http.")
+        ("The process", "", |path| {
+            !path.contains('.') || ["log.", "admin.", "explain."].iter().any(|section| path.starts_with(section))
         }),
+        ("Receivers", RECEIVERS, |path| path.starts_with("otlp.")),
         ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),

@@ -1,6 +1,7 @@
 //! The configuration as typed values: what the rest of the program reads. No field here is parsed again later.
 //! Defaults are those of the native form; the Collector's file brings its own (see `collector`).
 
+mod address;
 mod exporter;
 #[macro_use]
 pub(crate) mod choices;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use crate::sampling::Sampling;
 
-pub use exporter::{Batch, Breaker, ClientTls, OtlpExporter, Retry};
+pub use address::ListenAddress;
+pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
 pub use wal::{Wal, WalFull};
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub node: Node,
     /// Where OTLP comes in.
     pub receivers: Receivers,
+    /// Where it comes in besides, each with listeners and pipelines of its own.
+    pub further_receivers: Vec<Receivers>,
     /// Metrics, health and status over HTTP.
     pub admin: Admin,
     /// How traces are held and judged, unless there are `pipelines`.
@@ -54,13 +58,23 @@ impl Config {
     /// never logged.
     #[must_use]
     pub fn needs_wal(&self) -> bool {
-        self.receivers.open().any(|receiver| receiver.ack != Ack::Received)
+        self.open_receivers().any(|receiver| receiver.ack != Ack::Received)
     }
 
     /// Whether all that is accepted is logged first.
     #[must_use]
     pub fn logs_all(&self) -> bool {
-        self.receivers.open().all(|receiver| receiver.ack != Ack::Received)
+        self.open_receivers().all(|receiver| receiver.ack != Ack::Received)
+    }
+
+    /// The OTLP receivers with their listeners: the first, and those beside it that a Collector's file may have.
+    pub fn all_receivers(&self) -> impl Iterator<Item = &Receivers> {
+        std::iter::once(&self.receivers).chain(&self.further_receivers)
+    }
+
+    /// All that listens for OTLP.
+    pub fn open_receivers(&self) -> impl Iterator<Item = &Receiver> {
+        self.all_receivers().flat_map(Receivers::open)
     }
 }
 
@@ -192,6 +206,10 @@ choices! {
 /// Where OTLP comes in; a receiver that is `None` does not listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receivers {
+    /// Name in a Collector's file; empty otherwise.
+    pub name: String,
+    /// The pipelines that get the traces that come in here, by name; empty for all.
+    pub pipelines: Vec<String>,
     /// OTLP/gRPC.
     pub grpc: Option<Receiver>,
     /// OTLP/HTTP.
@@ -202,11 +220,18 @@ pub struct Receivers {
 
 impl Default for Receivers {
     fn default() -> Self {
-        Self { grpc: Some(Receiver::at_port(4317)), http: Some(Receiver::at_port(4318)), signals: Signals::ALL }
+        let (grpc, http) = (Some(Receiver::at_port(4317)), Some(Receiver::at_port(4318)));
+        Self { name: String::new(), pipelines: Vec::new(), grpc, http, signals: Signals::ALL }
     }
 }
 
 impl Receivers {
+    /// Whether the pipeline of that name gets the traces that come in here.
+    #[must_use]
+    pub fn feeds(&self, pipeline: &str) -> bool {
+        self.signals.traces && (self.pipelines.is_empty() || self.pipelines.iter().any(|name| name == pipeline))
+    }
+
     /// Those that listen.
     pub fn open(&self) -> impl Iterator<Item = &Receiver> {
         [self.grpc.as_ref(), self.http.as_ref()].into_iter().flatten()
@@ -217,7 +242,7 @@ impl Receivers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
     /// Listening address.
-    pub endpoint: SocketAddr,
+    pub endpoint: ListenAddress,
     /// What has happened before a sender is answered here: the node's `ack` unless this receiver has its own.
     pub ack: Ack,
     /// What a peer may do.
@@ -249,13 +274,13 @@ pub struct Limits {
     pub frame_bytes_max: u64,
     /// Largest list of headers.
     pub header_list_bytes_max: u64,
-    /// Longest time from accepting a connection to the end of its (TLS and HTTP/2) handshake.
+    /// Longest time from accepting a connection to the end of its (TLS and HTTP/2) handshake; zero for no limit.
     pub handshake_timeout: Duration,
-    /// Longest time from the handshake to the head of the first request.
+    /// Longest time from the handshake to the head of the first request; zero for no limit.
     pub first_request_timeout: Duration,
     /// Longest time without a request; zero for no limit.
     pub idle_timeout: Duration,
-    /// Longest time from a request's head to the end of its body.
+    /// Longest time from a request's head to the end of its body; zero for no limit.
     pub request_timeout: Duration,
     /// Age at which a connection is asked to go, so that peers spread again; zero for never.
     pub connection_age_max: Duration,
@@ -265,7 +290,7 @@ pub struct Limits {
     pub control_frames_per_second_max: u64,
     /// HTTP/2: idle time after which the server pings; zero for never.
     pub keepalive_interval: Duration,
-    /// HTTP/2: longest wait for the answer to that ping.
+    /// HTTP/2: longest wait for the answer to that ping; zero for no limit.
     pub keepalive_timeout: Duration,
 }
 
@@ -294,10 +319,10 @@ impl Default for Limits {
 }
 
 /// Metrics, health and status over HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Listening address; `None` when switched off.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<ListenAddress>,
     /// Recent verdicts on this node whose reasons are kept; zero for none.
     pub explained_verdicts_max: u64,
 }
@@ -385,6 +410,6 @@ impl Signals {
     }
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+fn loopback(port: u16) -> ListenAddress {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).into()
 }

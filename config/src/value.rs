@@ -18,17 +18,30 @@ const DURATION_UNITS: &[(&str, u64)] = &[
     ("ns", 1),
 ];
 
-/// Units of a size in bytes.
+/// Units of a size in bytes, in small letters. A letter alone is binary, as with containers and the JVM.
 const SIZE_UNITS: &[(&str, u64)] = &[
-    ("GiB", GIB),
-    ("MiB", MIB),
-    ("KiB", KIB),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("kB", 1_000),
-    ("KB", 1_000),
-    ("B", 1),
+    ("gib", GIB),
+    ("mib", MIB),
+    ("kib", KIB),
+    ("gi", GIB),
+    ("mi", MIB),
+    ("ki", KIB),
+    ("g", GIB),
+    ("m", MIB),
+    ("k", KIB),
+    ("tib", 1024 * GIB),
+    ("ti", 1024 * GIB),
+    ("t", 1024 * GIB),
+    ("tb", 1_000_000_000_000),
+    ("gb", 1_000_000_000),
+    ("mb", 1_000_000),
+    ("kb", 1_000),
+    ("b", 1),
 ];
+
+/// What a size looks like, for messages.
+const SIZE_REMEDY: &str = "write bytes, or a number with one of the units KiB, MiB, GiB, TiB (also K, M, G, T and Ki, Mi, \
+                           Gi, Ti: powers of 1024), KB, MB, GB, TB (powers of 1000), such as 64MiB or 1.5GiB";
 
 /// A duration as Go's `time.ParseDuration` reads it: `1m30s`, `500ms`, `1.5h`, `0`.
 pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
@@ -94,24 +107,23 @@ pub(crate) fn show_duration(value: Duration) -> String {
     out
 }
 
-/// A size: `67108864`, `64MiB`, `64 MiB`, `64MB`.
+/// A size: `67108864`, `64MiB`, `64 MiB`, `64MB`, `1.5GiB`, `8g`.
 pub(crate) fn bytes(text: &str) -> Result<u64, Fault> {
-    let fault = || Fault::new("not a size", "write bytes or a number with a unit, such as 64MiB");
-    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let fault = || Fault::new("not a size", SIZE_REMEDY);
+    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '_' && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
-    let number: u64 = number.replace('_', "").parse().map_err(|_| fault())?;
-    let unit = unit.trim();
+    let (number, unit) = (number.replace('_', ""), unit.trim().to_ascii_lowercase());
     if unit.is_empty() {
-        return Ok(number);
+        return number.parse().map_err(|_| fault());
     }
     let (_, scale) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(fault)?;
-    number.checked_mul(*scale).ok_or_else(fault)
+    scaled(&number, *scale).and_then(|bytes| u64::try_from(bytes).ok()).ok_or_else(fault)
 }
 
 /// A size with the largest unit that leaves no fraction.
 pub(crate) fn show_bytes(value: u64) -> String {
-    for (unit, scale) in &SIZE_UNITS[..3] {
-        if value > 0 && value.is_multiple_of(*scale) {
+    for (unit, scale) in [("GiB", GIB), ("MiB", MIB), ("KiB", KIB)] {
+        if value > 0 && value.is_multiple_of(scale) {
             return format!("{}{unit}", value / scale);
         }
     }
@@ -124,13 +136,9 @@ pub(crate) fn count(text: &str) -> Result<u64, Fault> {
     number.ok_or_else(|| Fault::new("not a whole number of zero or more", "write digits, such as 1000 or 100_000"))
 }
 
-/// true or false, as flags and environment variables write them.
+/// true or false, as files, flags and environment variables write them.
 pub(crate) fn boolean(text: &str) -> Result<bool, Fault> {
-    match text {
-        "true" | "True" | "TRUE" => Ok(true),
-        "false" | "False" | "FALSE" => Ok(false),
-        _ => Err(Fault::new("not a boolean", "write true or false")),
-    }
+    yaml::boolean(text).ok_or_else(|| Fault::new("not a boolean", "write true or false"))
 }
 
 #[cfg(test)]
@@ -173,7 +181,17 @@ mod tests {
         }
         assert_eq!(bytes("64 MB"), Ok(64_000_000));
         assert_eq!(bytes("1_024"), Ok(1024));
-        for text in ["", "MiB", "1.5MiB", "-1", "99999999999GiB", "1mib"] {
+        let sizes = [("8G", 8 * GIB), ("8g", 8 * GIB), ("1.5GiB", GIB * 3 / 2), ("512M", 512 * MIB), ("2Ki", 2 * KIB)];
+        let sizes = sizes.into_iter().chain([
+            ("100KB", 100_000),
+            ("100kb", 100_000),
+            ("1mib", MIB),
+            ("0.5 TB", 500_000_000_000),
+        ]);
+        for (text, value) in sizes.chain([("7b", 7), (".5k", 512)]) {
+            assert_eq!(bytes(text), Ok(value), "{text}");
+        }
+        for text in ["", "MiB", "1.5", "1.2.3G", ".G", "-1", "-1G", "99999999999GiB", "1 apple"] {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

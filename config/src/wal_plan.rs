@@ -52,7 +52,7 @@ const BUFFER_BYTES_MIN: u64 = 256 * KIB;
 pub fn wal_plan(config: &Config, shards: usize) -> Result<WalPlan, Box<Problem>> {
     let shards = u64::try_from(shards).unwrap_or(u64::MAX).max(1);
     let shards = shards.saturating_mul(u64::try_from(config.ways()).unwrap_or(u64::MAX));
-    let logged = config.receivers.open().filter(|receiver| receiver.ack != Ack::Received);
+    let logged = config.open_receivers().filter(|receiver| receiver.ack != Ack::Received);
     let largest_request = logged.map(|receiver| receiver.limits.request_bytes_max).max().unwrap_or(0);
     let largest = blocks_up(largest_request.saturating_add(RECORD_EXTRA_BYTES));
     let budget = config.wal.bytes_max / shards;

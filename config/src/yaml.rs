@@ -1,18 +1,15 @@
-//! YAML text to a tree that knows its lines. Strict where YAML is loose: one document, no duplicate keys, bounded
-//! depth and size after aliases are expanded. Scalars keep their text; they get a type where a key asks for one, by the
-//! rules of Go's yaml.v3, which is what the Collector's users have written against.
+//! YAML text to a tree that knows its lines. Takes what Go's yaml.v3 takes, which is what the Collector's users have written
+//! against. Strict where YAML is loose: one document, no duplicate keys, bounded depth and size after aliases are
+//! expanded. Scalars keep their text; they get a type where a key asks for one, by the rules of yaml.v3.
+
+mod mend;
+mod read;
+#[cfg(test)]
+mod suite;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
-
-/// Deepest nesting. The deepest legal configuration has about ten levels.
-const DEPTH_MAX: usize = 64;
-/// Most nodes after aliases are expanded: stops an alias bomb. A policy has about ten nodes.
-const NODES_MAX: usize = 50_000;
-/// Largest file.
-pub(crate) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) use read::{Document, parse, read};
 
 /// A value and the line it starts on.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +18,9 @@ pub(crate) struct Node {
     pub(crate) line: u32,
     /// What is there.
     pub(crate) value: Value,
+    /// The text that the value was read from, where all of it came from outside the file: a key that takes text takes
+    /// this, whatever it reads as.
+    pub(crate) original: Option<String>,
 }
 
 /// What a node holds.
@@ -61,8 +61,6 @@ pub(crate) enum Style {
     Plain,
     /// In quotes or as a block: text.
     Quoted,
-    /// A whole value that came from the environment: whatever the key asks for.
-    Expanded,
 }
 
 /// A plain scalar's type by the core schema.
@@ -88,12 +86,37 @@ pub(crate) struct YamlError {
     pub(crate) line: u32,
     /// What is wrong.
     pub(crate) cause: String,
+    /// What to do about it.
+    pub(crate) remedy: String,
 }
 
 impl Node {
-    /// An empty mapping, for a section that is not there.
+    /// A value as it stands in a file.
+    pub(crate) fn new(line: u32, value: Value) -> Self {
+        Self { line, value, original: None }
+    }
+
+    /// Nothing, for a section that is not there.
     pub(crate) fn null(line: u32) -> Self {
-        Self { line, value: Value::Scalar(Scalar { text: String::new(), style: Style::Plain }) }
+        Self::new(line, Value::Scalar(Scalar { text: String::new(), style: Style::Plain }))
+    }
+
+    /// The text here for a key that takes text; none where something else is written.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match (&self.original, &self.value) {
+            (Some(original), _) => Some(original),
+            (None, Value::Scalar(scalar)) if matches!(scalar.resolve(), Resolved::Text(_)) => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// What was written here in one line, for messages and for keys that take anything.
+    pub(crate) fn written(&self) -> Option<&str> {
+        match (&self.original, &self.value) {
+            (Some(original), _) => Some(original),
+            (None, Value::Scalar(scalar)) => Some(&scalar.text),
+            _ => None,
+        }
     }
 
     /// Whether nothing was written here (`key:` alone, `~` or `null`).
@@ -126,6 +149,11 @@ impl Node {
 }
 
 impl Scalar {
+    /// The boolean here for a key that takes one: `yes`, `no`, `on` and `off` are booleans there, and text elsewhere.
+    pub(crate) fn boolean(&self) -> Option<bool> {
+        (self.style == Style::Plain).then(|| boolean(&self.text)).flatten()
+    }
+
     /// The type of the scalar.
     pub(crate) fn resolve(&self) -> Resolved {
         if self.style == Style::Quoted {
@@ -141,6 +169,15 @@ impl Scalar {
                 (None, None) => Resolved::Text(text.to_string()),
             },
         }
+    }
+}
+
+/// A boolean as Go's yaml.v3 reads one for a key that takes one.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "false" | "False" | "FALSE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
     }
 }
 
@@ -183,188 +220,4 @@ fn float(text: &str) -> Option<f64> {
         return None;
     }
     text.replace('_', "").parse().ok()
-}
-
-/// An unfinished collection.
-enum Frame {
-    List { line: u32, anchor: usize, items: Vec<Node> },
-    Map { line: u32, anchor: usize, entries: Vec<Entry>, key: Option<(String, u32)> },
-}
-
-/// The state of one reading.
-struct Loader {
-    stack: Vec<Frame>,
-    /// Finished nodes by anchor, with the number of nodes in each.
-    anchors: BTreeMap<usize, (Node, usize)>,
-    nodes: usize,
-    root: Option<Node>,
-}
-
-/// Reads one document. An empty text is a null node.
-///
-/// # Errors
-/// The line and cause of the first thing that is not acceptable.
-pub(crate) fn parse(text: &str) -> Result<Node, YamlError> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(error(1, format!("the text has {} bytes, the limit is {TEXT_BYTES_MAX}", text.len())));
-    }
-    let mut loader = Loader { stack: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None };
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|scan| error(line_of(scan.marker().line()), scan.info().to_string()))?;
-        loader.take(event, line_of(span.start.line()))?;
-    }
-    Ok(loader.root.unwrap_or_else(|| Node::null(1)))
-}
-
-fn line_of(line: usize) -> u32 {
-    u32::try_from(line).unwrap_or(u32::MAX).max(1)
-}
-
-fn error(line: u32, cause: impl Into<String>) -> YamlError {
-    YamlError { line, cause: cause.into() }
-}
-
-impl Loader {
-    fn take(&mut self, event: Event<'_>, line: u32) -> Result<(), YamlError> {
-        match event {
-            Event::DocumentStart(_) if self.root.is_some() => {
-                Err(error(line, "the file holds more than one document, write one"))
-            }
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
-                Ok(())
-            }
-            Event::Alias(id) => self.alias(id, line),
-            Event::Scalar(text, style, anchor, tag) => {
-                let style = scalar_style(style, tag.as_deref(), line)?;
-                let value = Value::Scalar(Scalar { text: text.into_owned(), style });
-                self.finish(Node { line, value }, anchor, 1)
-            }
-            Event::SequenceStart(anchor, _) => self.open(Frame::List { line, anchor, items: Vec::new() }, line),
-            Event::MappingStart(anchor, _) => {
-                self.open(Frame::Map { line, anchor, entries: Vec::new(), key: None }, line)
-            }
-            Event::SequenceEnd | Event::MappingEnd => self.close(line),
-        }
-    }
-
-    fn open(&mut self, frame: Frame, line: u32) -> Result<(), YamlError> {
-        if self.stack.len() >= DEPTH_MAX {
-            return Err(error(line, format!("nested deeper than {DEPTH_MAX} levels")));
-        }
-        if let Some(Frame::Map { key: None, .. }) = self.stack.last() {
-            return Err(error(line, "a key of a mapping must be text"));
-        }
-        self.stack.push(frame);
-        Ok(())
-    }
-
-    fn close(&mut self, line: u32) -> Result<(), YamlError> {
-        let (node, anchor) = match self.stack.pop() {
-            Some(Frame::List { line, anchor, items }) => (Node { line, value: Value::List(items) }, anchor),
-            Some(Frame::Map { line, anchor, entries, .. }) => {
-                (Node { line, value: Value::Map(merge(entries)?) }, anchor)
-            }
-            None => return Err(error(line, "a collection ends that was not started")),
-        };
-        let count = if anchor == 0 { 1 } else { count(&node) };
-        self.finish(node, anchor, count)
-    }
-
-    fn alias(&mut self, id: usize, line: u32) -> Result<(), YamlError> {
-        let Some((node, count)) = self.anchors.get(&id) else {
-            return Err(error(line, "an alias refers to an anchor that is not complete yet"));
-        };
-        if self.nodes + count > NODES_MAX {
-            return Err(error(line, format!("aliases expand to more than {NODES_MAX} values")));
-        }
-        let (node, count) = (node.clone(), *count);
-        if self.stack.len() + depth(&node) > DEPTH_MAX {
-            return Err(error(line, format!("nested deeper than {DEPTH_MAX} levels")));
-        }
-        self.finish(node, 0, count)
-    }
-
-    fn finish(&mut self, node: Node, anchor: usize, count: usize) -> Result<(), YamlError> {
-        // Scalars and the members of a collection were counted one by one, an alias counts all it brings.
-        self.nodes += if anchor == 0 { count } else { 1 };
-        if self.nodes > NODES_MAX {
-            return Err(error(node.line, format!("the file holds more than {NODES_MAX} values")));
-        }
-        if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), count));
-        }
-        match self.stack.last_mut() {
-            None => self.root = Some(node),
-            Some(Frame::List { items, .. }) => items.push(node),
-            Some(Frame::Map { entries, key, .. }) => match key.take() {
-                None => *key = Some(key_of(node, entries)?),
-                Some((key, line)) => entries.push(Entry { key, line, node }),
-            },
-        }
-        Ok(())
-    }
-}
-
-/// The node as a key that is not in the mapping yet.
-fn key_of(node: Node, entries: &[Entry]) -> Result<(String, u32), YamlError> {
-    let Value::Scalar(scalar) = node.value else {
-        return Err(error(node.line, "a key of a mapping must be text"));
-    };
-    if let Some(first) = entries.iter().find(|entry| entry.key == scalar.text) {
-        let cause = format!("the key `{}` is there twice, first on line {}; remove one", scalar.text, first.line);
-        return Err(error(node.line, cause));
-    }
-    Ok((scalar.text, node.line))
-}
-
-/// Resolves the merge key `<<`: what it brings stands behind what is written out.
-fn merge(mut entries: Vec<Entry>) -> Result<Vec<Entry>, YamlError> {
-    let Some(position) = entries.iter().position(|entry| entry.key == "<<") else { return Ok(entries) };
-    let merged = entries.remove(position);
-    let sources = match merged.node.value {
-        Value::List(nodes) => nodes,
-        value => vec![Node { line: merged.line, value }],
-    };
-    for source in sources {
-        let Value::Map(brought) = source.value else {
-            return Err(error(merged.line, "the merge key `<<` needs a mapping or a list of mappings"));
-        };
-        for entry in brought {
-            if !entries.iter().any(|known| known.key == entry.key) {
-                entries.push(entry);
-            }
-        }
-    }
-    Ok(entries)
-}
-
-fn scalar_style(style: ScalarStyle, tag: Option<&Tag>, line: u32) -> Result<Style, YamlError> {
-    match tag {
-        Some(tag) if tag.is_yaml_core_schema() => match tag.suffix.as_str() {
-            "str" => return Ok(Style::Quoted),
-            "int" | "float" | "bool" | "null" => return Ok(Style::Plain),
-            other => return Err(error(line, format!("the tag `!!{other}` is not supported"))),
-        },
-        Some(tag) if tag.suffix.is_empty() => return Ok(Style::Quoted),
-        Some(tag) => return Err(error(line, format!("the tag `{}{}` is not supported", tag.handle, tag.suffix))),
-        None => {}
-    }
-    Ok(if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted })
-}
-
-/// Nodes in a finished tree; its depth is bounded by [`DEPTH_MAX`], so recursion is.
-fn count(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Scalar(_) => 0,
-        Value::List(items) => items.iter().map(count).sum(),
-        Value::Map(entries) => entries.iter().map(|entry| count(&entry.node)).sum(),
-    }
-}
-
-fn depth(node: &Node) -> usize {
-    match &node.value {
-        Value::Scalar(_) => 0,
-        Value::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Map(entries) => 1 + entries.iter().map(|entry| depth(&entry.node)).max().unwrap_or(0),
-    }
 }

@@ -70,8 +70,11 @@ impl State {
     /// The state of a node that starts now.
     pub fn new(cores: Cores, reloader: Rc<Reloader>, backend: Backend, ready: Arc<AtomicBool>) -> Self {
         let started = Duration::from_nanos(tailwater_runtime::clock::unix_nanos());
-        let endpoint = reloader.state().config.admin.endpoint;
-        let is_loopback = endpoint.is_some_and(|endpoint| endpoint.ip().is_loopback());
+        // A name is looked up only when it is listened on; localhost says by itself where it points.
+        let is_loopback = reloader.state().config.admin.endpoint.as_ref().is_some_and(|endpoint| match endpoint.ip() {
+            Some(ip) => ip.is_loopback(),
+            None => endpoint.to_string().starts_with("localhost:"),
+        });
         Self { cores, reloader, backend, ready, started_unix_seconds: started.as_secs_f64(), is_loopback }
     }
 
@@ -234,10 +237,15 @@ fn is_port(text: &str) -> bool {
 
 /// Opens the endpoint on this thread, if one is configured. Returns its address.
 pub fn open(config: &Config, state: State) -> Result<Option<SocketAddr>, String> {
-    let Some(endpoint) = config.admin.endpoint else { return Ok(None) };
-    let listener = TcpListener::bind(endpoint, SharedPort::No)
-        .map_err(|error| format!("--admin-endpoint {endpoint}: {error}; choose another"))?;
-    let address = listener.local_addr();
+    let Some(endpoint) = &config.admin.endpoint else { return Ok(None) };
+    let failed = |error: String| format!("admin.endpoint {endpoint}: {error}; choose another");
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for address in sockets::resolve(endpoint).map_err(failed)? {
+        let port = listeners.first().map_or(address.port(), |first| first.local_addr().port());
+        let address = SocketAddr::new(address.ip(), port);
+        listeners.push(TcpListener::bind(address, SharedPort::No).map_err(|error| failed(error.to_string()))?);
+    }
+    let address = listeners.first().map(TcpListener::local_addr);
     let limits = Limits {
         connections_max: CONNECTIONS_MAX,
         request_bytes_max: REQUEST_BYTES_MAX,
@@ -247,8 +255,10 @@ pub fn open(config: &Config, state: State) -> Result<Option<SocketAddr>, String>
     };
     let memory = ReceiveMemory::new(MemoryBounds::divide(MEMORY_BYTES), LargeLane::new());
     let server = Server::new(state, limits, memory);
-    spawn(accept(server, listener));
-    Ok(Some(address))
+    for listener in listeners {
+        spawn(accept(server.clone(), listener));
+    }
+    Ok(address)
 }
 
 /// Accepts. Where there are too many connections the oldest goes: whoever opens them and is silent must not keep out the

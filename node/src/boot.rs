@@ -4,7 +4,10 @@ use crate::cli::{EXIT_CONFIGURATION, say};
 use crate::doctor::Unfit;
 use crate::launch::launch;
 use crate::logging;
+use crate::port_holder::port_holder;
+use crate::sockets::resolve;
 use crate::source::{ConfigurationSource, Stamp};
+use crate::summary;
 use crate::supervise::supervise;
 use crate::survey::{
     Survey, SurveyError, claim, holds_forwarded, holds_segments, log_directories, log_directory, survey,
@@ -12,14 +15,16 @@ use crate::survey::{
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{Config, Loaded, MemoryPlan, WalPlan, memory_plan, wal_plan};
+use tailwater_config::{
+    Config, ListenAddress, Loaded, MemoryPlan, Problem, Source, WalPlan, further_section, memory_plan, wal_plan,
+};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::Endpoints;
 use tailwater_engine::rules::Rules;
 use tailwater_runtime::affinity::{self, Placement};
 use tailwater_runtime::file_system::inspect;
 use tailwater_runtime::lock::DataDirectoryLock;
-use tailwater_runtime::net::exclusive_port_probe;
+use tailwater_runtime::net::{PortTaken, exclusive_port_probe};
 use tailwater_runtime::{limits, probe};
 use thiserror::Error;
 
@@ -48,9 +53,9 @@ impl BootError {
 pub fn run(loaded: &Loaded, source: ConfigurationSource, known: Option<Stamp>, repair: bool) -> ExitCode {
     logging::start(&loaded.config.node.log);
     for note in &loaded.notes {
-        tracing::warn!("{note}");
+        tracing::warn!(target: logging::ONCE, "{note}");
     }
-    match boot(&loaded.config, (source, known), repair) {
+    match boot(loaded, (source, known), repair) {
         Ok(code) => code,
         Err(error) => {
             say(&format!("tailwater does not start: {error}"));
@@ -85,26 +90,25 @@ pub struct Pipeline {
 }
 
 /// Checks all that can be checked without touching the machine: used by `run` and `check`.
-pub fn blueprint(config: &Config) -> Result<Blueprint, String> {
+pub fn blueprint(config: &Config) -> Result<Blueprint, Box<Problem>> {
     blueprint_after(config, |_| None)
 }
 
 /// As `blueprint`, with rules that follow those that the pipeline of a name had.
-pub fn blueprint_after(config: &Config, former: impl Fn(&str) -> Option<Arc<Rules>>) -> Result<Blueprint, String> {
+pub fn blueprint_after(
+    config: &Config,
+    former: impl Fn(&str) -> Option<Arc<Rules>>,
+) -> Result<Blueprint, Box<Problem>> {
     let node = &config.node;
     let placement = affinity::plan(node.shards, node.cores.as_deref(), node.gossip_core)
-        .map_err(|error| format!("--cores: {error}"))?;
+        .map_err(|error| problem("cores", error.to_string(), ""))?;
     if u16::try_from(placement.cores.len()).is_err() {
-        return Err("--shards: more than 65535 shards; one for each core is enough".into());
+        return Err(problem("shards", "more than 65535 shards", "one for each core is enough"));
     }
-    let memory = memory_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?;
-    let wal = if config.needs_wal() {
-        Some(wal_plan(config, placement.cores.len()).map_err(|problem| problem.to_string())?)
-    } else {
-        None
-    };
+    let memory = memory_plan(config, placement.cores.len())?;
+    let wal = if config.needs_wal() { Some(wal_plan(config, placement.cores.len())?) } else { None };
     for exporter in &config.exporters.otlp {
-        Endpoints::new(exporter).map_err(|error| error.to_string())?;
+        Endpoints::new(exporter).map_err(|error| problem(&error.key(), error.cause(), ""))?;
     }
     let mut pipelines = Vec::new();
     for ((name, config), pending_bytes) in config.by_pipeline().into_iter().zip(&memory.pending_bytes_by_pipeline) {
@@ -112,26 +116,31 @@ pub fn blueprint_after(config: &Config, former: impl Fn(&str) -> Option<Arc<Rule
             Some(former) => Rules::compile_after(&config.sampling, &former),
             None => Rules::compile(&config.sampling),
         };
-        let within = if name.is_empty() { String::new() } else { format!("pipeline {name}: ") };
-        let rules = Arc::new(rules.map_err(|error| format!("{within}{error}"))?);
+        let within = if name.is_empty() { "sampling".to_string() } else { format!("pipelines.{name}") };
+        let rules = Arc::new(rules.map_err(|error| problem(&within, error.to_string(), ""))?);
         pipelines.push(Pipeline { name, config: Arc::new(config), pending_bytes: *pending_bytes, rules });
     }
     Ok(Blueprint { placement, memory, wal, pipelines })
 }
 
-fn boot(config: &Config, source: (ConfigurationSource, Option<Stamp>), repair: bool) -> Result<ExitCode, BootError> {
-    let mut blueprint = blueprint(config).map_err(BootError::Configuration)?;
+fn problem(key: &str, cause: impl Into<String>, remedy: &str) -> Box<Problem> {
+    let (key, cause, remedy) = (key.to_string(), cause.into(), remedy.to_string());
+    Box::new(Problem { source: Source::Default, key, value: None, cause, remedy })
+}
+
+fn boot(loaded: &Loaded, source: (ConfigurationSource, Option<Stamp>), repair: bool) -> Result<ExitCode, BootError> {
+    let config = &loaded.config;
+    let mut blueprint =
+        blueprint(config).map_err(|problem| BootError::Configuration(loaded.located(&problem).to_string()))?;
     let raised = limits::raise();
     tracing::debug!(?raised, "resource limits");
     let (backend, why) =
         probe::choose(runtime_choice(config)).map_err(|error| BootError::Machine(error.to_string()))?;
     tracing::info!(runtime = %backend, %why, "kernel interface");
     tracing::info!(shards = blueprint.placement.cores.len(), placement = %blueprint.placement.reason, "placement");
-    let parts = blueprint.memory.rows.iter().map(|row| format!("{} {} MiB", row.name, row.bytes >> 20));
-    let parts = parts.collect::<Vec<_>>().join(", ");
-    tracing::info!(total_mib = blueprint.memory.total >> 20, parts, "memory plan");
+    summary::tell(loaded, &source.0, &blueprint);
     let lock = take_data_directory(config)?;
-    probe_ports(config)?;
+    probe_ports(loaded)?;
     if blueprint.wal.is_some() {
         check_disk(config)?;
     }
@@ -256,23 +265,49 @@ fn forward_what_waits(config: &Config, blueprint: &mut Blueprint, surveys: &[Sur
 
 /// The shards' listeners share their ports among themselves, so a plain bind first tells whether another process has
 /// them.
-fn probe_ports(config: &Config) -> Result<(), BootError> {
-    let receivers =
-        [("--otlp-grpc-endpoint", &config.receivers.grpc), ("--otlp-http-endpoint", &config.receivers.http)];
-    let receivers = receivers.into_iter().filter_map(|(flag, receiver)| Some((flag, receiver.as_ref()?.endpoint)));
-    let admin = config.admin.endpoint.map(|endpoint| ("--admin-endpoint", endpoint));
-    for (flag, endpoint) in receivers.chain(admin) {
-        let mut probed = exclusive_port_probe(endpoint);
-        for _ in 0..PORT_PROBES_MAX {
-            if probed.is_ok() {
-                break;
+fn probe_ports(loaded: &Loaded) -> Result<(), BootError> {
+    for (key, endpoint) in listening(&loaded.config) {
+        let told = |cause, remedy| {
+            let unlocated = Problem { value: Some(endpoint.to_string()), ..*problem(&key, cause, remedy) };
+            BootError::Machine(loaded.located(&unlocated).to_string())
+        };
+        for address in resolve(endpoint).map_err(|cause| told(cause, "correct the name, or write an IP address"))? {
+            let mut probed = exclusive_port_probe(address);
+            for _ in 0..PORT_PROBES_MAX {
+                if probed.is_ok() {
+                    break;
+                }
+                std::thread::sleep(PORT_PROBE_PAUSE);
+                probed = exclusive_port_probe(address);
             }
-            std::thread::sleep(PORT_PROBE_PAUSE);
-            probed = exclusive_port_probe(endpoint);
+            probed.map_err(|error| told(why_taken(&error), error.remedy()))?;
         }
-        probed.map_err(|error| BootError::Machine(format!("{flag}: {error}")))?;
     }
     Ok(())
+}
+
+/// Every endpoint to listen on, with its key.
+pub fn listening(config: &Config) -> Vec<(String, &ListenAddress)> {
+    let sections = std::iter::once("otlp".to_string()).chain((0..).map(further_section));
+    let mut all = Vec::new();
+    for (section, receivers) in sections.zip(config.all_receivers()) {
+        for (protocol, receiver) in [("grpc", &receivers.grpc), ("http", &receivers.http)] {
+            all.extend(
+                receiver.as_ref().map(|receiver| (format!("{section}.{protocol}.endpoint"), &receiver.endpoint)),
+            );
+        }
+    }
+    all.extend(config.admin.endpoint.as_ref().map(|endpoint| ("admin.endpoint".to_string(), endpoint)));
+    all
+}
+
+/// What stands in the way of listening, with the process that has the port where that can be seen.
+pub fn why_taken(error: &PortTaken) -> String {
+    let holder = error.is_in_use().then(|| port_holder(error.address)).flatten();
+    match holder {
+        Some(holder) => format!("{} is taken by {holder}", error.address),
+        None => format!("cannot listen on {}: {}", error.address, error.source),
+    }
 }
 
 /// A process on io_uring gives its sockets back some milliseconds after its end; a restart at once finds them taken.

@@ -20,7 +20,8 @@ pub fn run(loaded: &Loaded, explains: bool) -> ExitCode {
     let blueprint = match blueprint(&loaded.config) {
         Ok(blueprint) => blueprint,
         Err(error) => {
-            say(&error);
+            tell_notes(loaded);
+            say(&loaded.located(&error).to_string());
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
@@ -33,10 +34,14 @@ pub fn run(loaded: &Loaded, explains: bool) -> ExitCode {
     let placement = &blueprint.placement;
     text.push_str(&format!("#\n# {} shards, {}\n", placement.cores.len(), placement.reason));
     print(&text);
-    for note in &loaded.notes {
-        say(&note.to_string());
-    }
+    tell_notes(loaded);
     ExitCode::SUCCESS
+}
+
+fn tell_notes(loaded: &Loaded) {
+    for note in &loaded.notes {
+        say(&format!("note: {note}"));
+    }
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tailwater_config::{Kind, Knob, Loaded, knobs};
 
+/// The version and the commit that it was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TAILWATER_COMMIT"), ")");
+
 /// The configuration is wrong: `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIGURATION: u8 = 78;
 /// The command line is wrong: `EX_USAGE`.
@@ -74,7 +77,7 @@ fn command(knobs: &[Knob]) -> Command {
     };
     Command::new("tailwater")
         .about("Tail sampling for OpenTelemetry: holds each trace until it can be judged as a whole")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -159,7 +162,7 @@ fn config_argument() -> Arg {
         .short('c')
         .value_name("FILE")
         .value_parser(clap::value_parser!(PathBuf))
-        .help("Configuration file, native or the OpenTelemetry Collector's")
+        .help("Configuration file, native or the OpenTelemetry Collector's [environment: TAILWATER_CONFIG]")
         .display_order(0)
 }
 
@@ -193,11 +196,12 @@ fn with_configuration(
     let stamp = source.stamp();
     match source.load() {
         Ok(loaded) => go_on(&loaded, source, stamp),
-        Err(problems) => {
-            for problem in &problems {
-                say(problem);
+        Err(refused) => {
+            for line in refused.notes.iter().map(|note| format!("note: {note}")).chain(refused.problems.iter().cloned())
+            {
+                say(&line);
             }
-            say(&closing_line(problems.len()));
+            say(&closing_line(refused.problems.len()));
             ExitCode::from(EXIT_CONFIGURATION)
         }
     }
@@ -218,4 +222,41 @@ pub fn say(line: &str) {
 /// Text asked for, to standard output. A closed pipe is no failure.
 pub fn print(text: &str) {
     _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The page of the configuration, which people search for what `--help` shows them.
+    const PAGE: &str = include_str!("../../docs/configuration.md");
+
+    fn arguments(command: &Command, path: &str, out: &mut Vec<(String, String)>) {
+        for argument in command.get_arguments() {
+            let written = match argument.get_long() {
+                Some(long) => format!("--{long}"),
+                None => argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap(),
+            };
+            out.push((path.to_string(), written));
+        }
+        for inner in command.get_subcommands() {
+            arguments(inner, &format!("{path} {}", inner.get_name()), out);
+        }
+    }
+
+    #[test]
+    fn every_argument_of_every_command_is_on_the_page() {
+        let mut command = command(&knobs());
+        command.build();
+        let mut all = Vec::new();
+        arguments(&command, "tailwater", &mut all);
+        assert!(all.iter().any(|(_, argument)| argument == "--repair") && all.len() > 100);
+        for (command, argument) in all {
+            let is_there = match knobs().iter().find(|knob| format!("--{}", knob.flag) == argument) {
+                Some(knob) => PAGE.contains(&format!("`{}`", knob.path)),
+                None => PAGE.contains(&format!("`{argument}")),
+            };
+            assert!(is_there || command.contains(" help"), "{command} {argument} is not on the page");
+        }
+    }
 }

@@ -5,9 +5,10 @@ mod disk;
 
 pub use disk::Unfit;
 
-use crate::boot::blueprint;
+use crate::boot::{blueprint, listening, why_taken};
 use crate::cli::print;
 use crate::machine;
+use crate::sockets::resolve;
 use std::process::ExitCode;
 use tailwater_config::{Config, Loaded, RuntimeChoice};
 use tailwater_runtime::net::exclusive_port_probe;
@@ -178,17 +179,29 @@ fn memory(config: &Config) -> Finding {
                 Finding::bad("memory", detail, "lower --memory-bytes-max below what the machine has")
             }
         }
-        Err(error) => Finding::bad("memory", error, "correct the configuration"),
+        Err(error) => Finding::bad("memory", error.to_string(), "correct the configuration"),
     }
 }
 
 fn ports(config: &Config) -> Vec<Finding> {
-    let receivers = [("grpc port", &config.receivers.grpc), ("http port", &config.receivers.http)];
-    let receivers = receivers.into_iter().filter_map(|(name, receiver)| Some((name, receiver.as_ref()?.endpoint)));
-    let all = receivers.chain(config.admin.endpoint.map(|endpoint| ("admin port", endpoint)));
-    all.map(|(name, endpoint)| match exclusive_port_probe(endpoint) {
-        Ok(()) => Finding::good(name, format!("{endpoint} is free")),
-        Err(error) => Finding::bad(name, error.to_string(), "stop the other process or choose another port"),
-    })
-    .collect()
+    let mut findings = Vec::new();
+    for (key, endpoint) in listening(config) {
+        let name = match key.as_str() {
+            "admin.endpoint" => "admin port",
+            key if key.ends_with("grpc.endpoint") => "grpc port",
+            _ => "http port",
+        };
+        let addresses = match resolve(endpoint) {
+            Ok(addresses) => addresses,
+            Err(cause) => {
+                findings.push(Finding::bad(name, cause, "correct the name, or write an IP address"));
+                continue;
+            }
+        };
+        findings.extend(addresses.into_iter().map(|address| match exclusive_port_probe(address) {
+            Ok(()) => Finding::good(name, format!("{address} is free")),
+            Err(error) => Finding::bad(name, why_taken(&error), error.remedy()),
+        }));
+    }
+    findings
 }

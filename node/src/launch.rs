@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use tailwater_config::{Config, WalFull};
+use tailwater_config::{Config, Receivers, WalFull};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
 use tailwater_engine::host::ExportFate;
@@ -61,14 +61,15 @@ pub fn launch(
     }
     let shared = Arc::new(config.clone());
     let (addresses, ports) = Addresses::settle(config)?;
-    let listeners = CoreListeners::for_cores(addresses, shards);
+    let listeners = CoreListeners::for_cores(&addresses, shards);
     let lane = LargeLane::new();
     let mut handles = Vec::with_capacity(shards);
     for (((number, seats), listeners), core) in
         seats.into_iter().enumerate().zip(listeners).zip(&blueprint.placement.cores)
     {
         let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
-        let place = Place { seats, config: shared.clone(), shards, listeners, lane: lane.clone() };
+        let names = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+        let place = Place { seats, names, config: shared.clone(), shards, listeners, lane: lane.clone() };
         handles.push(start(options, move || place.run()).map_err(|error| error.to_string())?);
     }
     let rules = pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.rules.clone())).collect();
@@ -120,6 +121,8 @@ impl Outline<'_> {
 struct Place {
     /// One a pipeline.
     seats: Vec<Seat>,
+    /// The names of those pipelines.
+    names: Vec<String>,
     config: Arc<Config>,
     shards: usize,
     listeners: CoreListeners,
@@ -226,7 +229,11 @@ impl Place {
             core.replay(share).await;
         }
         let cores: Rc<[Rc<Core>]> = cores.into();
-        let port = |ack| CorePort { cores: cores.clone(), ack };
+        let port = |receivers: &Receivers, ack| {
+            let named = self.names.iter().zip(&*cores).filter(|(name, _)| receivers.feeds(name));
+            let fed: Vec<Rc<Core>> = named.map(|(_, core)| core.clone()).collect();
+            CorePort { cores: fed.into(), first: cores.first().cloned(), ack }
+        };
         let mut receivers = self.listeners.open(&self.config, self.shards, &memory, port)?;
         for core in &*cores {
             // The first has them; the others are open as soon as it is.
@@ -271,8 +278,7 @@ impl Seat {
 }
 
 fn settings(config: &Config, pipeline: usize) -> Settings {
-    let receivers = [&config.receivers.grpc, &config.receivers.http];
-    let largest = receivers.into_iter().flatten().map(|receiver| receiver.limits.request_bytes_max).max();
+    let largest = config.open_receivers().map(|receiver| receiver.limits.request_bytes_max).max();
     Settings {
         pipeline,
         blocks_on_overflow: config.sampling.block_on_overflow,

@@ -36,6 +36,10 @@ pub fn held_back() -> u64 {
     HELD_BACK.load(Ordering::Relaxed)
 }
 
+/// Target of lines that are said once at a start or a change of the configuration, as many as there are: none is a
+/// repetition of another.
+pub const ONCE: &str = "tailwater::configuration";
+
 /// Sets up logging for the process. A second call does nothing.
 pub fn start(log: &Log) {
     let level = match log.level {
@@ -160,7 +164,7 @@ impl<S: Subscriber> Filter<S> for Held {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        self.0.admit(Kind::of(event), Instant::now())
+        event.metadata().target() == ONCE || self.0.admit(Kind::of(event), Instant::now())
     }
 }
 

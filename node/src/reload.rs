@@ -5,6 +5,7 @@
 use crate::boot::{Pipeline, blueprint, blueprint_after};
 use crate::control::{Change, Control, Cores};
 use crate::explain::Names;
+use crate::logging::ONCE;
 use crate::plan::shard_plan;
 use crate::source::{ConfigurationSource, Stamp};
 use async_channel::{Receiver, Sender, bounded};
@@ -14,7 +15,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{Config, is_same, needs_restart, with_changes};
+use tailwater_config::{Config, Problem, is_same, needs_restart, with_changes};
 use tailwater_engine::rules::Rules;
 use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
@@ -338,7 +339,7 @@ impl Reloader {
             Outcome::Unchanged => tracing::info!(generation, trigger, "the configuration was read again: no change"),
             Outcome::Refused => {
                 for problem in &attempt.problems {
-                    tracing::error!("{problem}");
+                    tracing::error!(target: ONCE, "{problem}");
                 }
                 let problems = attempt.problems.len();
                 tracing::error!(
@@ -350,7 +351,7 @@ impl Reloader {
             }
         }
         for note in &attempt.notes {
-            tracing::warn!("{note}");
+            tracing::warn!(target: ONCE, "{note}");
         }
         attempt.problems.truncate(PROBLEMS_MAX);
         attempt.notes.truncate(PROBLEMS_MAX);
@@ -382,15 +383,16 @@ fn prepare(
 ) -> (Result<Prepared, Vec<String>>, Vec<String>) {
     let loaded = match source.load() {
         Ok(loaded) => loaded,
-        Err(problems) => return (Err(problems), Vec::new()),
+        Err(refused) => return (Err(refused.problems), refused.notes),
     };
     let restart = needs_restart(running, &loaded.config);
     let restart = restart.iter().map(|path| format!("{path} is different: it takes effect at the next start"));
     let notes: Vec<String> = loaded.notes.iter().map(ToString::to_string).chain(restart).collect();
-    (changed(&loaded.config, running, former, shards).map_err(|problem| vec![problem]), notes)
+    let told = |problem: Box<Problem>| vec![loaded.located(&problem).to_string()];
+    (changed(&loaded.config, running, former, shards).map_err(told), notes)
 }
 
-fn changed(wanted: &Config, running: &Config, former: &Former, shards: usize) -> Result<Prepared, String> {
+fn changed(wanted: &Config, running: &Config, former: &Former, shards: usize) -> Result<Prepared, Box<Problem>> {
     let config = with_changes(running, wanted);
     // The whole must be fit to be started, too: a node that comes back must not find itself without a configuration.
     blueprint(wanted)?;
@@ -398,7 +400,8 @@ fn changed(wanted: &Config, running: &Config, former: &Former, shards: usize) ->
         return Ok(Prepared::Unchanged);
     }
     let named = |name: &str| former.iter().find(|(known, _)| known == name).map(|(_, rules)| rules.clone());
-    let count = u16::try_from(shards).map_err(|error| error.to_string())?;
+    // The running node has as many.
+    let count = u16::try_from(shards).unwrap_or(u16::MAX);
     let changes = blueprint_after(&config, named)?.pipelines.into_iter().map(|pipeline| {
         let Pipeline { config, pending_bytes, rules, .. } = pipeline;
         // Of the plan only what may change is looked at, so that the seed does not matter.

@@ -4,10 +4,11 @@
 use crate::machine;
 use clap::ArgMatches;
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use tailwater_config::{Inputs, Knob, Loaded, load};
+use tailwater_config::{Inputs, Knob, Loaded, load_reading};
 
 /// All that a configuration is made of, to be read again while the node runs.
 #[derive(Debug, Clone)]
@@ -35,7 +36,9 @@ impl ConfigurationSource {
             .iter()
             .filter_map(|knob| Some((knob.path.clone(), matches.get_one::<String>(&knob.path)?.clone())))
             .collect();
-        Self { file: matches.get_one::<PathBuf>("config").cloned(), flags, environment: environment() }
+        let named = || std::env::var_os("TAILWATER_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
+        let file = matches.get_one::<PathBuf>("config").cloned().or_else(named);
+        Self { file, flags, environment: environment() }
     }
 
     /// A file without flags, with the environment as it is now.
@@ -43,19 +46,27 @@ impl ConfigurationSource {
         Self { file: Some(file.to_path_buf()), flags: Vec::new(), environment: environment() }
     }
 
+    /// The file, when there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// Reads the file and layers the rest over it.
     ///
     /// # Errors
     /// Every problem, as it is shown to people; nothing has changed.
-    pub fn load(&self) -> Result<Loaded, Vec<String>> {
-        let file = self.file.as_deref().map(read).transpose().map_err(|problem| vec![problem])?;
+    pub fn load(&self) -> Result<Loaded, Refused> {
+        let file = self.file.as_deref().map(read).transpose().map_err(Refused::because)?;
         let inputs = Inputs {
             file: file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
             environment: &self.environment,
             flags: &self.flags,
             machine_memory_bytes: machine::memory_bytes(),
         };
-        load(&inputs).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        load_reading(&inputs, read_text).map_err(|refusal| Refused {
+            problems: refusal.problems.iter().map(ToString::to_string).collect(),
+            notes: refusal.notes.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// The file's state; `None` when there is no file or it cannot be looked at.
@@ -71,6 +82,38 @@ impl ConfigurationSource {
     }
 }
 
+/// A configuration that is not fit to be started, as it is shown to people.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// Every problem.
+    pub problems: Vec<String>,
+    /// What should be known besides.
+    pub notes: Vec<String>,
+}
+
+impl Refused {
+    fn because(problem: String) -> Self {
+        Self { problems: vec![problem], notes: Vec::new() }
+    }
+}
+
+/// Largest file that a value of the configuration may name: a certificate or a password, not a log.
+const VALUE_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The text of a file that a value names.
+fn read_text(path: &str) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    let mut text = String::new();
+    // A device or a pipe may never end.
+    file.take(VALUE_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("cannot read the file: {error}"))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > VALUE_FILE_BYTES_MAX {
+        return Err(format!("the file has more than {} MiB", VALUE_FILE_BYTES_MAX >> 20));
+    }
+    Ok(text)
+}
+
 fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     std::env::vars_os().filter_map(text).collect()
@@ -78,8 +121,39 @@ fn environment() -> Vec<(String, String)> {
 
 fn read(path: &Path) -> Result<(String, String), String> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok((name, text)),
-        Err(error) => Err(format!("{name}: cannot read the configuration file: {error}; give its path with --config")),
+    let bytes = std::fs::read(path).map_err(|error| {
+        format!("{name}: cannot read the configuration file: {error}; give its path with --config or TAILWATER_CONFIG")
+    })?;
+    match decoded(bytes) {
+        Some(text) => Ok((name, text)),
+        None => Err(format!("{name}: the configuration file is not UTF-8; save it as UTF-8, or as UTF-16 with a mark")),
+    }
+}
+
+/// The text, also of UTF-16 with a byte order mark, as some editors and shells of Windows write it.
+fn decoded(bytes: Vec<u8>) -> Option<String> {
+    let pairs = |order: fn([u8; 2]) -> u16| -> Vec<u16> {
+        bytes[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect()
+    };
+    match bytes.get(..2) {
+        Some([0xff, 0xfe]) => String::from_utf16(&pairs(u16::from_le_bytes)).ok(),
+        Some([0xfe, 0xff]) => String::from_utf16(&pairs(u16::from_be_bytes)).ok(),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decoded;
+
+    #[test]
+    fn text_is_read_in_either_encoding() {
+        let text = "ack: synced # \u{e4}\n";
+        let little: Vec<u8> = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let big: Vec<u8> = [0xfe, 0xff].into_iter().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect();
+        for bytes in [text.as_bytes().to_vec(), little, big] {
+            assert_eq!(decoded(bytes).as_deref(), Some(text));
+        }
+        assert_eq!(decoded(vec![b'a', 0x80]), None);
     }
 }

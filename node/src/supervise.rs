@@ -108,7 +108,7 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
             Ok(Event::Opened) => {
                 was_open = true;
                 ready.store(true, Ordering::Relaxed);
-                announce(addresses, admin);
+                announce(&addresses, admin);
                 reloader.start();
             }
             Ok(Event::End(signals)) => break signals,
@@ -149,9 +149,12 @@ async fn tell_opened(cores: Cores, event: Sender<Event>) {
     _ = event.send(if opened == count { Event::Opened } else { Event::Failed }).await;
 }
 
-fn announce(addresses: Addresses, admin: Option<SocketAddr>) {
-    let text = |address: Option<SocketAddr>| address.map_or("off".into(), |address| address.to_string());
-    let (grpc, http, admin) = (text(addresses.grpc), text(addresses.http), text(admin));
+fn announce(addresses: &Addresses, admin: Option<SocketAddr>) {
+    let text = |addresses: &[SocketAddr]| match addresses {
+        [] => "off".to_string(),
+        some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    };
+    let (grpc, http, admin) = (text(&addresses.grpc()), text(&addresses.http()), text(admin.as_slice()));
     tracing::info!(grpc, http, admin, "ready");
 }
 

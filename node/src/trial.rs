@@ -109,7 +109,7 @@ impl Counterparts {
 type Side = Vec<(String, Trial)>;
 
 fn side(path: &Path) -> Result<Side, Vec<String>> {
-    let loaded = ConfigurationSource::of_file(path).load()?;
+    let loaded = ConfigurationSource::of_file(path).load().map_err(|refused| refused.problems)?;
     let trials = loaded.config.samplings().map(|(name, sampling)| {
         let rules = Rules::compile(sampling).map_err(|error| vec![format!("{}: {error}", path.display())])?;
         Ok((name.to_string(), Trial::new(Arc::new(rules), sampling)))

@@ -43,6 +43,8 @@ pub struct Tailwater {
     pub grpc: SocketAddr,
     /// OTLP/HTTP.
     pub http: SocketAddr,
+    /// OTLP/HTTP at receivers beside the first, and other addresses of that.
+    pub further_http: Vec<SocketAddr>,
     /// Metrics and health.
     pub admin: SocketAddr,
     directory: TempDir,
@@ -80,9 +82,13 @@ impl Tailwater {
             };
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["message"] == "ready" {
-                let address = |key: &str| event[key].as_str().unwrap().parse().unwrap();
-                let (grpc, http, admin) = (address("grpc"), address("http"), address("admin"));
-                return Self { child, grpc, http, admin, directory, boot_log: seen, log };
+                let addresses = |key: &str| -> Vec<SocketAddr> {
+                    event[key].as_str().unwrap().split(',').map(|address| address.parse().unwrap()).collect()
+                };
+                let (grpc, mut http, admin) = (addresses("grpc")[0], addresses("http"), addresses("admin")[0]);
+                let further_http = http.split_off(1);
+                let http = http[0];
+                return Self { child, grpc, http, further_http, admin, directory, boot_log: seen, log };
             }
             seen.push(line);
         }

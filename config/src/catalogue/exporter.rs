@@ -59,7 +59,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         |e| Slot::Choice(&mut e.compression),
         "Compression of requests. Every OTLP server takes `gzip`; `zstd` costs less where it is taken.",
     ),
-    Key::new("timeout", WAIT, |e| Slot::Duration(&mut e.timeout), "Longest time for one request."),
+    Key::new(
+        "timeout",
+        Kind::Duration { min: Duration::ZERO, max: HOUR },
+        |e| Slot::Duration(&mut e.timeout),
+        "Longest time for one request. `0s` for no limit.",
+    ),
     Key::new(
         "tls.insecure",
         Kind::Bool,

@@ -13,10 +13,9 @@ const WINDOW_BYTES_MAX: u64 = (1 << 31) - 1;
 const FRAME_BYTES_MAX: u64 = (1 << 24) - 1;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A deadline that cannot be switched off.
-const DEADLINE: Kind = Kind::Duration { min: MILLISECOND, max: HOUR };
+/// A deadline that zero switches off.
+const DEADLINE: Kind = Kind::Duration { min: Duration::ZERO, max: HOUR };
 /// An interval that zero switches off.
 const INTERVAL: Kind = Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(30 * 24 * 3600) };
 
@@ -82,13 +81,13 @@ pub(super) const KEYS: &[Key<ReceiverDraft>] = &[
         "handshake_timeout",
         DEADLINE,
         |r| Slot::Duration(&mut r.receiver.limits.handshake_timeout),
-        "Longest time from the accepted connection to the end of its handshake.",
+        "Longest time from the accepted connection to the end of its handshake. `0s` for no limit.",
     ),
     Key::new(
         "first_request_timeout",
         DEADLINE,
         |r| Slot::Duration(&mut r.receiver.limits.first_request_timeout),
-        "Longest time from the handshake to the first request.",
+        "Longest time from the handshake to the first request. `0s` for no limit.",
     ),
     Key::new(
         "idle_timeout",
@@ -100,7 +99,7 @@ pub(super) const KEYS: &[Key<ReceiverDraft>] = &[
         "request_timeout",
         DEADLINE,
         |r| Slot::Duration(&mut r.receiver.limits.request_timeout),
-        "Longest time from a request's head to the end of its body.",
+        "Longest time from a request's head to the end of its body. `0s` for no limit.",
     ),
     Key::new(
         "connection_age_max",
@@ -130,6 +129,6 @@ pub(super) const KEYS: &[Key<ReceiverDraft>] = &[
         "keepalive_timeout",
         DEADLINE,
         |r| Slot::Duration(&mut r.receiver.limits.keepalive_timeout),
-        "HTTP/2: longest wait for the answer to that ping.",
+        "HTTP/2: longest wait for the answer to that ping. `0s` for no limit.",
     ),
 ];

@@ -1,6 +1,6 @@
 //! `service.pipelines`: which receivers, processors and exporters are used for which signal.
 
-use super::{Importer, substitution, walk};
+use super::{Importer, walk};
 use crate::settings::Signals;
 use crate::yaml::{Entry, Scalar, Value};
 
@@ -63,7 +63,7 @@ impl Pipeline {
 /// Reads the `service` section.
 pub(super) fn read(importer: &mut Importer<'_>, service: &Entry) -> Vec<Pipeline> {
     let mut node = service.node.clone();
-    substitution::expand(importer, "service", &mut node);
+    importer.expand("service", &mut node);
     let Value::Map(entries) = &node.value else {
         importer.refuse(service.line, "service", "the section is empty", "write service.pipelines.traces");
         return Vec::new();

@@ -23,8 +23,8 @@ pub(super) type Row = (&'static str, Act);
 use Act::{Note, Refuse, Section, Set};
 
 const TUNING: &str = "a matter of the Collector's own tuning, has no effect here";
-const SERVER_TLS: &str =
-    "serving TLS is not supported; remove it and put a TLS proxy in front, or keep to a private network";
+pub(super) const SERVER_TLS: &str =
+    "TLS on receivers is not there yet; remove it and put a TLS proxy in front, or keep to a private network";
 const AUTH: &str = "authenticating senders is not supported; remove it";
 const MIDDLEWARE: &str = "middleware is not supported; remove it";
 
@@ -42,9 +42,9 @@ pub(super) fn harmless_processor(kind: &str) -> Option<&'static str> {
 pub(super) const RECEIVER_GRPC: &[Row] = &[
     ("endpoint", Set("endpoint")),
     ("transport", Act::Convert(Convert::TransportTcp)),
-    ("tls", Refuse(SERVER_TLS)),
+    ("tls", Act::Convert(Convert::ServerTls)),
     ("max_recv_msg_size_mib", Act::Convert(Convert::RequestMebibytes)),
-    ("max_concurrent_streams", Set("streams_per_connection_max")),
+    ("max_concurrent_streams", Act::Convert(Convert::Streams)),
     ("read_buffer_size", Note(TUNING)),
     ("write_buffer_size", Note(TUNING)),
     ("include_metadata", Note("request metadata is not passed on here, has no effect")),
@@ -59,9 +59,9 @@ const KEEPALIVE: &[Row] = &[
         Section(&[
             ("max_connection_idle", Set("idle_timeout")),
             ("max_connection_age", Set("connection_age_max")),
-            ("max_connection_age_grace", Set("connection_age_grace")),
-            ("time", Set("keepalive_interval")),
-            ("timeout", Set("keepalive_timeout")),
+            ("max_connection_age_grace", Act::Convert(Convert::ZeroIs("connection_age_grace", "720h"))),
+            ("time", Act::Convert(Convert::ZeroIs("keepalive_interval", "2h"))),
+            ("timeout", Act::Convert(Convert::ZeroIs("keepalive_timeout", "20s"))),
         ]),
     ),
     (
@@ -77,8 +77,8 @@ const KEEPALIVE: &[Row] = &[
 pub(super) const RECEIVER_HTTP: &[Row] = &[
     ("endpoint", Set("endpoint")),
     ("transport", Act::Convert(Convert::TransportTcp)),
-    ("tls", Refuse(SERVER_TLS)),
-    ("cors", Refuse("cross-origin requests of browsers are not supported; remove it, or put a proxy in front")),
+    ("tls", Act::Convert(Convert::ServerTls)),
+    ("cors", Act::Convert(Convert::Cors)),
     ("auth", Refuse(AUTH)),
     ("middlewares", Refuse(MIDDLEWARE)),
     ("max_request_body_size", Act::Convert(Convert::RequestBytes)),
@@ -126,9 +126,9 @@ pub(super) const TAIL_SAMPLING: &[Row] = &[
 
 const RETRY: &[Row] = &[
     ("enabled", Set("retry.enabled")),
-    ("initial_interval", Set("retry.initial_interval")),
-    ("max_interval", Set("retry.max_interval")),
-    ("multiplier", Set("retry.multiplier")),
+    ("initial_interval", Act::Convert(Convert::ZeroIs("retry.initial_interval", "1ms"))),
+    ("max_interval", Act::Convert(Convert::ZeroIs("retry.max_interval", "1ms"))),
+    ("multiplier", Act::Convert(Convert::Multiplier)),
     ("max_elapsed_time", Set("retry.max_elapsed_time")),
     ("randomization_factor", Note("the jitter is fixed here, has no effect")),
 ];
@@ -153,7 +153,7 @@ const QUEUE: &[Row] = &[
     ),
 ];
 
-const CLIENT_TLS: &[Row] = &[
+pub(super) const CLIENT_TLS: &[Row] = &[
     ("insecure", Set("tls.insecure")),
     ("insecure_skip_verify", Act::Convert(Convert::NotTrue("an unverified server is not supported; set tls.ca_file"))),
     ("ca_file", Set("tls.ca_file")),

@@ -4,17 +4,28 @@ use super::Importer;
 use super::tables::{self, Act, Row};
 use crate::assign::{self, Place};
 use crate::catalogue::{Target, Which};
+use crate::finish::further_section;
 use crate::problem::{Fault, shown};
 use crate::sampling::Strategy;
 use crate::settings::{Compression, MIB};
 use crate::suggest;
-use crate::yaml::{Entry, Node, Scalar, Style, Value};
+use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
 
 /// A key whose value has another form here.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Convert {
     /// `tcp` and nothing else.
     TransportTcp,
+    /// A server's certificate, which is not supported; without one there is no TLS.
+    ServerTls,
+    /// Origins of browsers, which are not supported; without them nothing else there has an effect.
+    Cors,
+    /// A knob that has another value where zero is written there.
+    ZeroIs(&'static str, &'static str),
+    /// Streams of a connection, zero for no bound.
+    Streams,
+    /// Factor between waits, which may be below 1 there.
+    Multiplier,
     /// A whole number of mebibytes.
     RequestMebibytes,
     /// A whole number of bytes, zero for the default.
@@ -51,6 +62,8 @@ pub(super) enum Convert {
 #[derive(Debug, Clone, Copy)]
 enum Home<'a> {
     Receiver(Which),
+    /// Of the receiver of that number beside the first.
+    Further(usize, Which),
     /// Of the pipeline of that name, or of the only way.
     Sampling(Option<&'a str>),
     Exporter(&'a str),
@@ -63,6 +76,8 @@ impl Home<'_> {
         match self {
             Self::Receiver(Which::Grpc) => format!("otlp.grpc.{rest}"),
             Self::Receiver(Which::Http) => format!("otlp.http.{rest}"),
+            Self::Further(number, Which::Grpc) => format!("{}.grpc.{rest}", further_section(number)),
+            Self::Further(number, Which::Http) => format!("{}.http.{rest}", further_section(number)),
             Self::Sampling(None) => format!("sampling.{rest}"),
             Self::Sampling(Some(name)) => format!("pipelines.{name}.{rest}"),
             Self::Exporter(name) => format!("exporters.{name}.{rest}"),
@@ -73,14 +88,15 @@ impl Home<'_> {
     fn target(self, rest: &str) -> Option<Target> {
         match self {
             Self::Exporter(name) => Target::exporter(name, rest),
+            Self::Further(number, which) => Target::further_receiver(number, which, rest),
             Self::Sampling(Some(name)) => Target::pipeline(name, rest),
             _ => Target::find(&self.path(rest)),
         }
     }
 }
 
-/// `receivers.otlp`.
-pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+/// `receivers.otlp`, the receiver of that number.
+pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, number: usize, entry: &Entry) {
     let protocols = entry.node.get("protocols");
     if let Value::Map(entries) = &entry.node.value {
         for other in entries.iter().filter(|other| other.key != "protocols") {
@@ -101,10 +117,20 @@ pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
                 continue;
             }
         };
-        importer.layers.draft.receiver_mut(which).enabled = true;
+        let draft = &mut importer.layers.draft;
+        let (home, listener) = match (number.checked_sub(1), which) {
+            (None, _) => (Home::Receiver(which), draft.receiver_mut(which)),
+            (Some(further), Which::Grpc) => (Home::Further(further, which), &mut draft.further_mut(further).grpc),
+            (Some(further), Which::Http) => (Home::Further(further, which), &mut draft.further_mut(further).http),
+        };
+        listener.enabled = true;
         let source = importer.source(protocol.line);
-        importer.layers.sources.insert(Home::Receiver(which).path("enabled"), source);
-        section(importer, Home::Receiver(which), &key, &protocol.node, table);
+        importer.layers.sources.insert(home.path("enabled"), source.clone());
+        let path = home.path("");
+        let path = path.trim_end_matches('.');
+        importer.layers.sources.insert(path.to_string(), source);
+        importer.layers.written.insert(path.to_string(), key.clone());
+        section(importer, home, &key, &protocol.node, table);
     }
 }
 
@@ -112,16 +138,53 @@ pub(super) fn receiver(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
 pub(super) fn tail_sampling(importer: &mut Importer<'_>, key: &str, pipeline: Option<&str>, entry: &Entry) {
     let source = importer.source(entry.line);
     let home = pipeline.map_or_else(|| "sampling".to_string(), |name| format!("pipelines.{name}"));
+    importer.layers.written.insert(home.clone(), key.to_string());
     importer.layers.sources.insert(home, source);
     section(importer, Home::Sampling(pipeline), key, &entry.node, tables::TAIL_SAMPLING);
-    if entry.node.get("policies").is_none_or(|policies| policies.node.is_null()) {
-        importer.note(entry.line, &format!("{key}.policies"), "no policies: every trace is dropped");
-    }
 }
 
 /// An OTLP exporter of the draft.
 pub(super) fn exporter(importer: &mut Importer<'_>, key: &str, name: &str, entry: &Entry, table: &'static [Row]) {
-    section(importer, Home::Exporter(name), key, &entry.node, table);
+    let mut node = entry.node.clone();
+    if let Some(why) = plain_text(&node) {
+        without_tls(importer, key, &mut node, why);
+    }
+    section(importer, Home::Exporter(name), key, &node, table);
+}
+
+/// Why an exporter speaks plain text, where it does.
+fn plain_text(node: &Node) -> Option<&'static str> {
+    let endpoints = ["endpoint", "traces_endpoint", "metrics_endpoint", "logs_endpoint"];
+    let mut written =
+        endpoints.iter().filter_map(|name| node.get(name)).filter_map(|entry| entry.node.text()).peekable();
+    let insecure = node.get("tls").and_then(|tls| tls.node.get("insecure"));
+    let is_insecure = insecure
+        .is_some_and(|entry| matches!(&entry.node.value, Value::Scalar(scalar) if scalar.boolean() == Some(true)));
+    let is_http = written.peek().is_some() && written.all(|url| url.starts_with("http://"));
+    match (is_insecure, is_http) {
+        (_, true) => Some("has no effect: an endpoint with http:// is plain text"),
+        (true, false) => {
+            let mut urls = endpoints.iter().filter_map(|name| node.get(name)).filter_map(|entry| entry.node.text());
+            // The scheme decides here, so that an endpoint with https:// uses the rest.
+            (!urls.any(|url| url.starts_with("https://"))).then_some("has no effect beside insecure: true")
+        }
+        _ => None,
+    }
+}
+
+/// Takes all keys of TLS but `insecure` out, and says so.
+fn without_tls(importer: &mut Importer<'_>, key: &str, node: &mut Node, why: &str) {
+    let Value::Map(entries) = &mut node.value else { return };
+    let Some(tls) = entries.iter_mut().find(|entry| entry.key == "tls") else { return };
+    let Value::Map(keys) = &mut tls.node.value else { return };
+    let is_known = |name: &str| tables::CLIENT_TLS.iter().any(|(known, _)| *known == name);
+    keys.retain(|entry| {
+        let is_idle = entry.key != "insecure" && is_known(&entry.key);
+        if is_idle && !entry.node.is_null() {
+            importer.note(entry.line, &format!("{key}.tls.{}", entry.key), why);
+        }
+        !is_idle
+    });
 }
 
 /// `exporters.file`.
@@ -162,6 +225,9 @@ fn section(importer: &mut Importer<'_>, home: Home<'_>, key: &str, node: &Node, 
         };
         // `key:` with nothing is the default, whatever the key.
         if entry.node.is_null() {
+            if !matches!(act, Act::Set(_)) {
+                importer.note(entry.line, &key, "nothing is written here, has no effect");
+            }
             continue;
         }
         match act {
@@ -175,13 +241,31 @@ fn section(importer: &mut Importer<'_>, home: Home<'_>, key: &str, node: &Node, 
 }
 
 fn refuse_unless_empty(importer: &mut Importer<'_>, key: &str, entry: &Entry, remedy: &str) {
-    let empty = match &entry.node.value {
-        Value::Map(entries) => entries.is_empty(),
-        Value::List(items) => items.is_empty(),
-        Value::Scalar(scalar) => scalar.text.is_empty(),
-    };
-    if !empty {
+    if is_empty(&entry.node) {
+        importer.note(entry.line, key, "nothing is written here, has no effect");
+    } else {
         importer.refuse(entry.line, key, "not supported", remedy);
+    }
+}
+
+/// Whether nothing is written below a node, on any level. The YAML reader bounds the depth.
+fn is_empty(node: &Node) -> bool {
+    match &node.value {
+        Value::Map(entries) => entries.iter().all(|entry| is_empty(&entry.node)),
+        Value::List(items) => items.is_empty(),
+        Value::Scalar(scalar) => node.is_null() || scalar.text.is_empty(),
+    }
+}
+
+/// A section that is not supported where one of `telling` is written, and has no effect where none is.
+fn refuse_with_any(importer: &mut Importer<'_>, key: &str, entry: &Entry, telling: &[&str], remedy: &str) {
+    let is_told = |name: &&str| entry.node.get(name).is_some_and(|inner| !is_empty(&inner.node));
+    if let Some(name) = telling.iter().find(|name| is_told(name)) {
+        let line = entry.node.get(name).map_or(entry.line, |inner| inner.line);
+        importer.refuse(line, &format!("{key}.{name}"), "not supported", remedy);
+    } else {
+        let text = format!("has no effect without {}", telling.join(" or "));
+        importer.note_all(entry.line, key, &entry.node, &text);
     }
 }
 
@@ -189,7 +273,8 @@ fn set(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line:
     let Some(target) = home.target(path) else { return };
     let source = importer.source(line);
     importer.layers.sources.insert(home.path(path), source.clone());
-    let place = Place { key, file: importer.file, source };
+    importer.layers.written.insert(home.path(path), key.to_string());
+    let place = Place { key, file: importer.surroundings.file, source };
     let layers = &mut *importer.layers;
     assign::from_node(&place, target.kind(), target.slot(&mut layers.draft), node, &mut layers.findings);
 }
@@ -198,21 +283,36 @@ fn set_text(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, 
     let Some(target) = home.target(path) else { return };
     let source = importer.source(line);
     importer.layers.sources.insert(home.path(path), source.clone());
-    let place = Place { key, file: importer.file, source };
+    importer.layers.written.insert(home.path(path), key.to_string());
+    let place = Place { key, file: importer.surroundings.file, source };
     let layers = &mut *importer.layers;
     assign::from_text(&place, target.kind(), target.slot(&mut layers.draft), text, &mut layers.findings);
 }
 
 fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str, entry: &Entry) {
-    if let Convert::Headers = how {
-        headers(importer, home, key, entry);
-        return;
+    match how {
+        Convert::Headers => return headers(importer, home, key, entry),
+        Convert::ServerTls => {
+            let telling = ["cert_file", "key_file", "cert_pem", "key_pem", "client_ca_file"];
+            return refuse_with_any(importer, key, entry, &telling, tables::SERVER_TLS);
+        }
+        Convert::Cors => {
+            let remedy = "cross-origin requests of browsers are not supported; remove it, or put a proxy in front";
+            return refuse_with_any(importer, key, entry, &["allowed_origins"], remedy);
+        }
+        Convert::ZeroIs(path, value) => return zero_is(importer, home, path, value, key, entry),
+        Convert::Streams => return streams(importer, home, key, entry),
+        Convert::Multiplier => return multiplier(importer, home, key, entry),
+        _ => {}
     }
-    let Value::Scalar(scalar) = &entry.node.value else {
+    // Some of these keys take text and others a number, which is looked at where it is.
+    let text = entry.node.written();
+    let (Some(text), line) = (text, entry.line) else {
         importer.refuse(entry.line, key, format!("{} does not fit here", entry.node.kind()), "write one value");
         return;
     };
-    let (line, text) = (entry.line, scalar.text.as_str());
+    let unquoted = Scalar { text: text.to_string(), style: Style::Plain };
+    let scalar = if let Value::Scalar(scalar) = &entry.node.value { scalar } else { &unquoted };
     match how {
         Convert::TransportTcp => only(importer, entry, key, text, &["tcp", "tcp4", "tcp6"]),
         Convert::UrlPath(path) => only(importer, entry, key, text, &[path]),
@@ -235,12 +335,62 @@ fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str,
         Convert::LogFormat => {
             set_text(importer, home, "log.format", key, line, if text == "console" { "text" } else { text });
         }
-        Convert::NotTrue(_) | Convert::EncodingProto | Convert::Headers => {}
+        // What has been dealt with.
+        _ => {}
+    }
+}
+
+fn number_of(node: &Node) -> Option<f64> {
+    let Value::Scalar(scalar) = &node.value else { return None };
+    match scalar.resolve() {
+        Resolved::Integer(number) => number.to_string().parse().ok(),
+        Resolved::Float(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn is_zero(node: &Node) -> bool {
+    let is_zero = |text: &str| crate::value::duration(text).is_ok_and(|duration| duration.is_zero());
+    number_of(node) == Some(0.0) || node.written().is_some_and(is_zero)
+}
+
+/// A duration whose zero stands for something else there.
+fn zero_is(importer: &mut Importer<'_>, home: Home<'_>, path: &str, value: &str, key: &str, entry: &Entry) {
+    if is_zero(&entry.node) {
+        set_text(importer, home, path, key, entry.line, value);
+        importer.note(entry.line, key, format!("zero is {value} here"));
+    } else {
+        set(importer, home, path, key, entry.line, &entry.node);
+    }
+}
+
+/// Most streams of a connection here; the Collector has a larger number, or none.
+const STREAMS_MAX: u32 = 65_536;
+
+fn streams(importer: &mut Importer<'_>, home: Home<'_>, key: &str, entry: &Entry) {
+    let path = "streams_per_connection_max";
+    let is_beyond = |number: f64| number == 0.0 || (number > f64::from(STREAMS_MAX) && number <= f64::from(u32::MAX));
+    if number_of(&entry.node).is_some_and(is_beyond) {
+        set_text(importer, home, path, key, entry.line, &STREAMS_MAX.to_string());
+        importer.note(entry.line, key, format!("counts as {STREAMS_MAX}, the most that a connection may have here"));
+    } else {
+        set(importer, home, path, key, entry.line, &entry.node);
+    }
+}
+
+fn multiplier(importer: &mut Importer<'_>, home: Home<'_>, key: &str, entry: &Entry) {
+    if number_of(&entry.node).is_some_and(|number| (0.0..1.0).contains(&number)) {
+        set_text(importer, home, "retry.multiplier", key, entry.line, "1");
+        importer.note(entry.line, key, "counts as 1: waits do not become shorter here");
+    } else {
+        set(importer, home, "retry.multiplier", key, entry.line, &entry.node);
     }
 }
 
 fn only(importer: &mut Importer<'_>, entry: &Entry, key: &str, text: &str, accepted: &[&str]) {
-    if !accepted.contains(&text) {
+    if text.is_empty() {
+        importer.note(entry.line, key, "nothing is written here, has no effect");
+    } else if !accepted.contains(&text) {
         let remedy = format!("write {} or leave it out", accepted.join(" or "));
         importer.refuse(entry.line, key, format!("`{}` is not supported", shown(text)), remedy);
     }
@@ -315,11 +465,11 @@ fn headers(importer: &mut Importer<'_>, home: Home<'_>, key: &str, entry: &Entry
             importer.refuse(item.line, key, "a header without name and value", "write {name: N, value: V}");
             return;
         };
-        if let Value::Scalar(Scalar { text, .. }) = &name.node.value {
-            entries.push(Entry { key: text.clone(), line: item.line, node: value.node.clone() });
+        if let Some(text) = name.node.text() {
+            entries.push(Entry { key: text.to_string(), line: item.line, node: value.node.clone() });
         }
     }
-    let node = Node { line: entry.line, value: Value::Map(entries) };
+    let node = Node::new(entry.line, Value::Map(entries));
     set(importer, home, "headers", key, entry.line, &node);
 }
 
@@ -353,6 +503,11 @@ pub(super) fn reference_rows(key: &str, home: &str, table: &[Row], rows: &mut Ve
             Act::Refuse(remedy) => format!("refused: {remedy}"),
             Act::Convert(how) => match how {
                 Convert::TransportTcp => "`tcp`; others are refused".to_string(),
+                Convert::ServerTls => format!("refused with a certificate: {}", tables::SERVER_TLS),
+                Convert::Cors => "refused with `allowed_origins`: cross-origin requests are not supported".to_string(),
+                Convert::ZeroIs(path, value) => format!("`{home}{path}`; zero is {value}"),
+                Convert::Streams => format!("`{home}streams_per_connection_max`; zero is {STREAMS_MAX}"),
+                Convert::Multiplier => format!("`{home}retry.multiplier`; 1 where it is less"),
                 Convert::RequestMebibytes => format!("`{home}request_bytes_max`, from mebibytes"),
                 Convert::RequestBytes => format!("`{home}request_bytes_max`"),
                 Convert::UrlPath(path) => format!("`{path}`; others are refused"),

@@ -1,6 +1,6 @@
 //! Our own rules, written so that they read to the same value: one rule an entry, its parts in flow style.
 
-use super::{fields, kind, text, texts};
+use super::{fields, text, texts, type_of};
 use crate::sampling::native::{Amount, LimitTerms, NativeRule, Sampler};
 use crate::sampling::{Policy, Rule};
 use std::fmt::Write;
@@ -31,7 +31,7 @@ pub(super) fn condition(policy: &Policy) -> String {
         Rule::Any(inner) => {
             format!("{{any: [{}]}}", inner.iter().map(condition).collect::<Vec<_>>().join(", "))
         }
-        rule => format!("{{{}: {{{}}}}}", kind(rule), fields(rule).join(", ")),
+        rule => format!("{{{}: {{{}}}}}", type_of(rule), fields(rule).join(", ")),
     }
 }
 

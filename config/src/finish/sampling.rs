@@ -41,7 +41,7 @@ fn waits(sampling: &mut Sampling, checks: &mut Checks<'_>, prefix: &str) {
         if !sampling.max_trace_duration.is_zero() {
             let text =
                 "has no effect without sampling.inactivity_timeout: sampling.decision_wait bounds a trace's life";
-            checks.findings.note(checks.source(key), key, text);
+            checks.note(key, text);
         }
         return;
     }
@@ -83,7 +83,7 @@ fn strategy(sampling: &Sampling, checks: &mut Checks<'_>, prefix: &str) {
     if sampling.policies.iter().any(|policy| matches!(policy.rule, Rule::Drop(_))) {
         let text = "with span-ingest and a drop policy no trace is ever sampled, as in the Collector: a later span might \
                     still have it dropped";
-        checks.findings.note(checks.source(key), key, text);
+        checks.note(key, text);
     }
 }
 
@@ -96,11 +96,11 @@ fn rules(sampling: &mut Sampling, checks: &mut Checks<'_>, prefix: &str) {
         if spans > 0 || bytes > 0 {
             let unit = if spans > 0 { "spans" } else { "bytes" };
             let key = format!("{prefix}.budget.{unit}_per_second");
-            checks.findings.note(checks.source(&key), &key, "has no effect without sampling.rules");
+            checks.note(&key, "has no effect without sampling.rules");
         }
-        if sampling.policies.is_empty() {
+        if sampling.policies.is_empty() && checks.findings.problems.is_empty() {
             let key = format!("{prefix}.policies");
-            checks.findings.note(checks.source(&key), &key, "no policies: every trace is dropped");
+            checks.note(&key, "no policies: every trace is dropped");
         }
         return;
     }

@@ -3,7 +3,7 @@
 use super::Reader;
 use crate::problem::{Fault, shown};
 use crate::suggest;
-use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
+use crate::yaml::{Entry, Node, Resolved, Scalar, Value};
 
 /// A block whose keys are being read.
 pub(crate) struct Fields<'a, 'r, 'f> {
@@ -84,20 +84,17 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
 
     /// Text, empty when absent.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
-        let Some(scalar) = self.scalar(name, "text")? else { return Some(String::new()) };
-        match text_of(scalar) {
-            Some(text) => Some(text.to_string()),
-            None => self.wrong(name, "text"),
+        match self.node.get(name).map(|entry| (entry.node.text(), entry.node.is_null())) {
+            Some((Some(text), _)) => Some(text.to_string()),
+            None | Some((None, true)) => Some(String::new()),
+            Some((None, false)) => self.wrong(name, "text"),
         }
     }
 
     /// A boolean, false when absent.
     pub(crate) fn boolean(&mut self, name: &str) -> Option<bool> {
-        match self.scalar(name, "true or false")?.map(Scalar::resolve) {
-            None => Some(false),
-            Some(Resolved::Bool(value)) => Some(value),
-            Some(_) => self.wrong(name, "true or false"),
-        }
+        let Some(scalar) = self.scalar(name, "true or false")? else { return Some(false) };
+        scalar.boolean().or_else(|| self.wrong(name, "true or false"))
     }
 
     /// A 64-bit integer, zero when absent. The Collector cuts off a fraction, in silence.
@@ -146,8 +143,9 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         let Some(entry) = self.entry(name) else { return Some(Vec::new()) };
         let items = match &entry.node.value {
             Value::List(items) => items,
-            Value::Scalar(scalar) if text_of(scalar).is_some() => {
-                return Some(scalar.text.split(',').filter(|_| !scalar.text.is_empty()).map(str::to_string).collect());
+            Value::Scalar(_) if entry.node.text().is_some() => {
+                let text = entry.node.text().unwrap_or_default();
+                return Some(text.split(',').filter(|_| !text.is_empty()).map(str::to_string).collect());
             }
             _ => {
                 self.refuse(name, mismatch(&entry.node, "a list of text, such as [a, b]"));
@@ -156,12 +154,11 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         };
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            if item.is_null() {
+            if item.text().is_none() && item.is_null() {
                 texts.push(String::new());
                 continue;
             }
-            let text = if let Value::Scalar(scalar) = &item.value { text_of(scalar) } else { None };
-            let Some(text) = text else {
+            let Some(text) = item.text() else {
                 let key = format!("{}.{name}[{index}]", self.key);
                 let fault = mismatch(item, "text; put numbers and booleans in quotes");
                 self.reader.problem(item.line, &key, fault);
@@ -178,11 +175,6 @@ impl<'a, 'r, 'f> Fields<'a, 'r, 'f> {
         }
         None
     }
-}
-
-fn text_of(scalar: &Scalar) -> Option<&str> {
-    let is_text = scalar.style == Style::Expanded || matches!(scalar.resolve(), Resolved::Text(_));
-    is_text.then_some(scalar.text.as_str())
 }
 
 /// The integer that a floating-point number without a fraction is; none when it is out of range.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::{Compression, ExportProtocol, KIB, MIB, Signals};
 
+/// What stands for no limit where a timer needs a number: longer than any process runs, and far from overflow.
+pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// An OTLP server (or several that take turns) and how to send there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OtlpExporter {
@@ -26,7 +29,7 @@ pub struct OtlpExporter {
     pub headers: Vec<(String, String)>,
     /// Compression of requests.
     pub compression: Compression,
-    /// Longest time for one request.
+    /// Longest time for one request; zero for no limit.
     pub timeout: Duration,
     /// TLS.
     pub tls: ClientTls,
@@ -64,6 +67,12 @@ impl OtlpExporter {
             queue_bytes_max: 64 * MIB,
             connections_per_shard: 1,
         }
+    }
+
+    /// How long one request may take: `timeout`, where zero is no limit.
+    #[must_use]
+    pub fn attempt_duration_max(&self) -> Duration {
+        if self.timeout.is_zero() { NO_LIMIT } else { self.timeout }
     }
 
     /// The URLs requests for traces go to: for gRPC the servers, for HTTP with the path.

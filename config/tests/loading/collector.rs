@@ -182,20 +182,74 @@ fn substitution_follows_the_collector() {
 }
 
 #[test]
+fn a_value_of_the_environment_is_text_where_text_is_wanted() {
+    let section = "policies:\n  - {name: a, type: string_attribute, string_attribute: {key: k, values: ['${env:V}', '${V}-x']}}\n  - {name: b, type: ottl_condition, ottl_condition: {span: ['${env:O}']}}";
+    for text in [
+        "/a/{id}", "{id}", "[x]", "0x10", "true", "null", "a: b", "x # y", "\"q\"", "'", "- a", "*", "1\n2", "${env:O}",
+    ] {
+        let condition = "attributes[\"a\"] == \"{}: #\"";
+        let sampling = loaded(&sampling_file(section), &[("V", text), ("O", condition)], &[]).config.sampling;
+        let Rule::StringAttribute { values, .. } = &sampling.policies[0].rule else { panic!("a string attribute") };
+        let text = if text == "${env:O}" { condition } else { text };
+        assert_eq!(values, &[text.to_string(), format!("{text}-x")]);
+        let Rule::OttlCondition { span, .. } = &sampling.policies[1].rule else { panic!("a condition") };
+        assert_eq!(span, &[condition]);
+    }
+    let exporter = "{otlp: {endpoint: '${env:H}:4317', tls: {insecure: true}, headers: {authorization: '${env:T}', n: '${env:N}'}}}";
+    let environment = [("H", "b"), ("T", "Basic {a}: #$$b=="), ("N", "0123")];
+    let config = loaded(&file_of(OTLP, exporter, PIPELINE), &environment, &[]).config;
+    let headers = &config.exporters.otlp[0].headers;
+    assert_eq!((headers[0].1.as_str(), headers[1].1.as_str()), ("Basic {a}: #$b==", "0123"));
+    assert_eq!(config.exporters.otlp[0].endpoints, ["http://b:4317"]);
+    // Unset, a credential or an address is not just empty; and the rest is told, too.
+    for (unset, key) in [("H", "exporters.otlp.endpoint"), ("T", "exporters.otlp.headers.authorization")] {
+        let environment: Vec<_> = environment.into_iter().filter(|(name, _)| *name != unset).collect();
+        let told = problems(&file_of(OTLP, exporter, PIPELINE), &environment, &[]);
+        let expected = format!("t.yaml:2: {key}: the environment variable {unset} is not set; set it");
+        assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:?}");
+    }
+    let sections = "receivers: ${env:R}\nexporters: ${env:E}\nservice: ${env:S}\n";
+    let pipelines = format!("{{pipelines: {PIPELINE}}}");
+    let config = loaded(sections, &[("R", OTLP), ("E", BACKEND), ("S", &pipelines)], &[]).config;
+    assert_eq!(config.exporters.otlp[0].endpoints, ["http://b:4317"]);
+}
+
+#[test]
+fn yes_and_no_are_booleans_where_one_is_wanted() {
+    for (word, wanted) in [("yes", true), ("on", true), ("True", true), ("no", false), ("off", false)] {
+        let section = format!(
+            "sample_on_first_match: {word}\npolicies:\n  - {{name: {word}, type: boolean_attribute, boolean_attribute: {{key: {word}, value: {word}}}}}"
+        );
+        if word == "True" {
+            // Text without quotes is a boolean there, and in Go's reader.
+            assert!(problems(&sampling_file(&section), &[], &[])[0].contains("does not fit here"));
+            continue;
+        }
+        let sampling = loaded(&sampling_file(&section), &[], &[]).config.sampling;
+        assert_eq!(sampling.sample_on_first_match, wanted);
+        let rule = Rule::BooleanAttribute { key: word.to_string(), value: wanted, invert: false };
+        assert_eq!((sampling.policies[0].name.as_str(), &sampling.policies[0].rule), (word, &rule));
+    }
+}
+
+#[test]
 fn substitution_errors_name_the_key() {
     let unset =
         loaded(&sampling_file("num_traces: ${env:NOT_SET}\npolicies: [{name: a, type: always_sample}]"), &[], &[]);
     assert_eq!(unset.config.sampling.traces_max, 50_000);
     assert!(unset.notes.iter().any(|note| note.text.contains("NOT_SET")), "{:?}", unset.notes);
     for (value, cause) in [
-        ("${file:/etc/x}", "the source `file` is not supported"),
+        ("${http://x}", "the source `http` is not supported"),
+        ("${file:/etc/x}", "files are not read here"),
         ("${env:A B}", "not the name of an environment variable"),
-        ("a${env:A", "has no closing brace"),
     ] {
         let told = problems(&sampling_file(&format!("decision_wait: '{value}'")), &[], &[]);
         assert!(told[0].starts_with("t.yaml:9: processors.tail_sampling.decision_wait: "), "{told:?}");
         assert!(told[0].contains(cause), "{told:?}");
+        assert_eq!(told.len(), 1, "what follows from it is no news: {told:?}");
     }
+    let open = problems(&sampling_file("decision_wait: 'a${env:A'"), &[], &[]);
+    assert!(open[0].contains("a${env:A: not a duration"), "{open:?}");
     // An embedded expression makes text, and text is no number.
     refused_with(&sampling_file("num_traces: 1${env:A:-0}"), 9, "text does not fit here");
 }
@@ -220,7 +274,7 @@ fn sampling_values_are_strict() {
         ("num_traces: \"10\"", "text does not fit here; write a whole number, such as 100_000 without quotes"),
         ("num_traces: -1", "not a whole number of zero or more"),
         ("num_traces: 0", "out of bounds"),
-        ("sample_on_first_match: yes", "text does not fit here"),
+        ("sample_on_first_match: maybe", "text does not fit here"),
         ("decision_wait_: 10s", "unknown key; did you mean `decision_wait`?"),
         ("decision_cache: {sampled_cash_size: 1}", "unknown key; did you mean `sampled_cache_size`?"),
         ("decision_cache: 5", "an integer where a mapping is needed"),
@@ -276,8 +330,8 @@ fn receivers_are_checked() {
     for (receivers, cause) in [
         ("{otlp: }", "must specify at least one protocol"),
         ("{otlp: {protocols: {thrift: }}}", "unknown protocol"),
-        ("{otlp: {protocols: {grpc: {endpoint: 'collector:4317'}}}}", "not an address to listen on"),
-        ("{otlp: {protocols: {grpc: {tls: {cert_file: a}}}}}", "not supported; serving TLS"),
+        ("{otlp: {protocols: {grpc: {endpoint: 'collector'}}}}", "not an address to listen on"),
+        ("{otlp: {protocols: {grpc: {tls: {cert_file: a}}}}}", "TLS on receivers is not there yet"),
         ("{otlp: {protocols: {grpc: {transport: unix}}}}", "`unix` is not supported"),
         ("{otlp: {protocols: {grpc: {auth: {authenticator: x}}}}}", "authenticating senders is not supported"),
         ("{otlp: {protocols: {http: {cors: {allowed_origins: ['*']}}}}}", "cross-origin requests"),
@@ -288,7 +342,11 @@ fn receivers_are_checked() {
         refused_with(&file_of(receivers, BACKEND, PIPELINE), 1, cause);
     }
     let clash = "{otlp: {protocols: {grpc: {endpoint: '0.0.0.0:4317'}, http: {endpoint: 'localhost:4317'}}}}";
-    refused_with(&file_of(clash, BACKEND, PIPELINE), 1, "takes the same port as otlp.grpc.endpoint");
+    refused_with(
+        &file_of(clash, BACKEND, PIPELINE),
+        1,
+        "takes the same port as receivers.otlp.protocols.grpc.endpoint",
+    );
 }
 
 #[test]

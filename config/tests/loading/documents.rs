@@ -150,7 +150,7 @@ fn the_memory_plan_adds_up() {
 fn an_impossible_memory_plan_is_refused_with_what_to_change() {
     let config = loaded("", &[], &[("memory.bytes_max", "150MiB")]).config;
     let problem = memory_plan(&config, 2).unwrap_err().to_string();
-    assert!(problem.contains("memory.bytes_max = 150MiB") && problem.contains("memory.receive_bytes_max"), "{problem}");
+    assert!(problem.contains("memory.bytes_max = 150MiB") && problem.contains("request_bytes_max"), "{problem}");
     // A number of shards beyond all reason must not overflow.
     assert!(memory_plan(&config, usize::MAX).is_err());
 }

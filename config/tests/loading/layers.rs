@@ -66,15 +66,15 @@ fn values_out_of_bounds_are_refused() {
         ("shards", "0", "out of bounds; write 1 to 1024"),
         ("otlp.grpc.connection_window_bytes", "4GiB", "out of bounds; write 65535 to 2147483647"),
         ("otlp.http.request_bytes_max", "0", "out of bounds"),
-        ("otlp.http.request_timeout", "0s", "out of bounds; write 1ms to 1h"),
-        ("otlp.http.endpoint", "example.com:1", "not an address to listen on"),
+        ("otlp.http.request_timeout", "2h", "out of bounds; write 0s to 1h"),
+        ("otlp.http.endpoint", "1.2.3:1", "not an address to listen on"),
         ("exporters.otlp.retry.multiplier", "0.5", "out of bounds; write 1 to 100"),
         ("exporters.otlp.retry.multiplier", "nan", "out of bounds"),
         ("sampling.decision_wait", "25h", "out of bounds"),
         ("data_directory", "", "not a path"),
         ("runtime", "urng", "did you mean `uring`?"),
         ("otlp.grpc.enabled", "1", "not a boolean"),
-        ("memory.bytes_max", "1TB", "not a size"),
+        ("memory.bytes_max", "1PB", "not a size"),
         ("exporters.otlp.headers", "a", "a header without a value"),
     ] {
         let told = problems("", &[], &[(key, value), ("exporters.otlp.endpoints", "http://a:4317")]);
@@ -89,7 +89,6 @@ fn checks_across_keys_are_made() {
         (vec![("otlp.grpc.enabled", "false"), ("otlp.http.enabled", "false")], "no receiver is enabled"),
         (vec![("admin.endpoint", "127.0.0.1:4317")], "takes the same port as otlp.grpc.endpoint"),
         (vec![endpoint, ("exporters.otlp.batch.bytes_max", "1GiB")], "one full request would not fit the queue"),
-        (vec![endpoint, ("exporters.otlp.retry.initial_interval", "1m")], "is longer than retry.max_interval"),
         (vec![("exporters.otlp.timeout", "1s")], "an exporter without an endpoint"),
         (vec![("exporters.otlp.endpoints", "ftp://a")], "not a URL with http:// or https://"),
         (vec![("exporters.otlp.endpoints", "http://u:p@a")], "a URL with a user name"),
@@ -163,7 +162,7 @@ fn the_machines_memory_bounds_the_default() {
     };
     assert_eq!(of(100 * GIB).bytes_max, 60 * GIB);
     assert_eq!(of(100 * GIB).receive_bytes_max, 60 * GIB / 8);
-    assert_eq!(of(GIB).receive_bytes_max, 128 * MIB);
+    assert_eq!(of(GIB).receive_bytes_max, GIB / 100 * 60 / 8);
     assert_eq!(of(0).bytes_max, GIB / 100 * 60);
     let loaded = loaded("", &[], &[("memory.bytes_max", "20GiB")]);
     assert!(loaded.notes[0].text.contains("is more than the machine"));
@@ -263,12 +262,12 @@ fn sdk_variables_are_checked() {
 
 #[test]
 fn broken_files_are_refused_with_a_line() {
-    refused_with("a: b: c\n", 1, "mapping values are not allowed");
+    refused_with("a: b: c\n", 1, "`key: value` where none can stand");
     refused_with("ack: synced\nack: written\n", 2, "the key `ack` is there twice, first on line 1");
     refused_with("- ack\n", 1, "a list where the sections are needed");
     refused_with("ack: synced\n---\nack: written\n", 2, "more than one document");
     refused_with("ack: !!binary aGk=\n", 1, "the tag `!!binary` is not supported");
-    refused_with("sampling: [\n", 2, "");
+    refused_with("sampling: [\n", 1, "has no end");
     assert!(layered("# nothing\n", &[], &[]).is_ok());
 }
 
@@ -276,7 +275,7 @@ fn broken_files_are_refused_with_a_line() {
 fn a_deep_file_and_an_alias_bomb_are_refused() {
     for depth in [65, 1000, 100_000] {
         let told = problems(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)), &[], &[]);
-        assert!(told[0].contains("nested deeper") || told[0].contains("recursion"), "{told:?}");
+        assert!(told[0].contains("nested deeper than 64 levels"), "{told:?}");
     }
     let block: String = (0..1000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
     assert!(problems(&block, &[], &[])[0].contains("nested deeper"));

@@ -7,6 +7,7 @@ mod documents;
 mod every_policy;
 mod layers;
 mod native;
+mod pasted;
 mod pipelines;
 mod policies;
 mod support;

@@ -139,3 +139,50 @@ fn a_rule_of_the_list_may_be_a_shadow() {
     let inner = "sampling:\n  rules:\n    - name: a\n      sampler: {rule_based: [{name: b, shadow: true}]}\n";
     refused_with(inner, 4, "shadow: unknown key");
 }
+
+#[test]
+fn expressions_are_expanded_as_in_a_collectors_file() {
+    let file = "ack: ${env:LEVEL}\nsampling:\n  decision_wait: ${WAIT:-7s}\n  num_traces: ${env:COUNT}\nexporters:\n  otlp:\n    endpoints: ['http://${env:HOST}:4317']\n    headers: {authorization: 'Bearer ${env:TOKEN}', dollar: $$1}\n";
+    let environment = [("LEVEL", "written"), ("COUNT", "0x10"), ("HOST", "b"), ("TOKEN", "{s}: #")];
+    let config = loaded(file, &environment, &[]).config;
+    assert_eq!(config.ack, tailwater_config::Ack::Written);
+    assert_eq!(config.sampling.decision_wait, std::time::Duration::from_secs(7));
+    assert_eq!(config.sampling.traces_max, 16);
+    assert_eq!(config.exporters.otlp[0].endpoints, ["http://b:4317"]);
+    let headers: Vec<&str> = config.exporters.otlp[0].headers.iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(headers, ["Bearer {s}: #", "$1"]);
+    let told = crate::support::problems(file, &environment[..3], &[]);
+    let expected = "t.yaml:8: exporters.otlp.headers.authorization: the environment variable TOKEN is not set";
+    assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+}
+
+#[test]
+fn files_of_other_programs_are_told_what_to_do() {
+    for (file, line, told) in [
+        ("apiVersion: v1\nkind: ConfigMap\ndata:\n  relay.yaml: |\n    receivers:\n", 2, "--config PATH/relay.yaml"),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n---\nkind: Deployment\napiVersion: apps/v1\n",
+            2,
+            "kind ConfigMap",
+        ),
+        (
+            "kind: OpenTelemetryCollector\napiVersion: opentelemetry.io/v1beta1\nspec: {config: {}}\n",
+            1,
+            "under `spec.config`",
+        ),
+        ("kind: Deployment\napiVersion: apps/v1\n", 1, "kind Deployment, not a configuration"),
+        ("mode: deployment\nconfig:\n  receivers: {otlp: }\n", 2, "under `config`"),
+        ("services:\n  collector: {image: x}\n", 1, "a Compose file"),
+        ("RulesVersion: 2\nSamplers:\n  __default__: {DeterministicSampler: {SampleRate: 1}}\n", 1, "docs/rules.md"),
+        (
+            "General:\n  ConfigurationVersion: 2\nNetwork: {ListenAddr: 0.0.0.0:8080}\nRefineryTelemetry: {}\n",
+            4,
+            "Refinery",
+        ),
+        ("ack: synced\n---\nack: written\n", 2, "more than one document, the second begins here; remove the others"),
+    ] {
+        let problems = crate::support::problems(file, &[], &[]);
+        let start = format!("t.yaml:{line}: ");
+        assert!(problems.len() == 1 && problems[0].starts_with(&start) && problems[0].contains(told), "{problems:?}");
+    }
+}

@@ -239,3 +239,70 @@ fn metrics_and_logs_go_where_they_wait() {
     let queues = |config: &Config| config.exporters.otlp.iter().map(|exporter| exporter.queue_bytes_max).sum::<u64>();
     assert_eq!(queues(first) + queues(second), queues(&config), "the bounds are the node's");
 }
+
+/// A Collector's file with two receivers, three samplers and those pipelines.
+fn receivers(pipelines: &str) -> String {
+    format!(
+        "receivers:\n  otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:4317'}}, http: {{endpoint: '127.0.0.1:4318'}}}}}}\n  otlp/internal: {{protocols: {{grpc: {{endpoint: '127.0.0.1:5317', max_recv_msg_size_mib: 8}}}}}}\n  otlp/idle: {{protocols: {{grpc: {{endpoint: '127.0.0.1:6317'}}}}}}\nprocessors:\n  tail_sampling: {{policies: [{{name: a, type: always_sample}}]}}\n  tail_sampling/b: {{policies: [{{name: b, type: status_code, status_code: {{status_codes: [ERROR]}}}}]}}\nexporters:\n  otlp/x: {{endpoint: 'x:4317', tls: {{insecure: true}}}}\n  otlp/y: {{endpoint: 'y:4317', tls: {{insecure: true}}}}\nservice:\n  pipelines: {pipelines}\n"
+    )
+}
+
+#[test]
+fn each_receiver_has_listeners_and_pipelines_of_its_own() {
+    let file = receivers(
+        "{traces/a: {receivers: [otlp], processors: [tail_sampling], exporters: [otlp/x]}, traces/b: {receivers: [otlp/internal], processors: [tail_sampling], exporters: [otlp/y]}, traces/c: {receivers: [otlp, otlp/internal], processors: [tail_sampling/b], exporters: [otlp/x]}, logs: {receivers: [otlp/internal], exporters: [otlp/y]}}",
+    );
+    let loaded = loaded(&file, &[], &[]);
+    let config = &loaded.config;
+    let names: Vec<&str> = config.samplings().map(|(name, _)| name).collect();
+    assert_eq!(names, ["traces/a", "traces/b", "traces/c"], "what comes in elsewhere is judged apart");
+    let [first, second] = config.all_receivers().collect::<Vec<_>>()[..] else { panic!("two receivers") };
+    assert_eq!((first.name.as_str(), second.name.as_str()), ("otlp", "otlp/internal"));
+    let fed =
+        |receivers: &tailwater_config::Receivers| names.iter().map(|name| receivers.feeds(name)).collect::<Vec<_>>();
+    assert_eq!((fed(first), fed(second)), (vec![true, false, true], vec![false, true, true]));
+    assert!(first.signals.traces && !first.signals.logs && second.signals.logs && !second.signals.metrics);
+    assert!(first.http.is_some() && second.http.is_none());
+    let grpc = second.grpc.as_ref().unwrap();
+    assert_eq!((grpc.endpoint.to_string().as_str(), grpc.limits.request_bytes_max), ("127.0.0.1:5317", 8 * MIB));
+    assert!(
+        loaded.notes.iter().any(|note| note.key == "receivers.otlp/idle" && note.text.contains("is in no pipeline"))
+    );
+    let text = effective(&loaded);
+    assert!(text.contains("# otlp/internal on 127.0.0.1:5317: traces/b, traces/c\n"), "{text}");
+    let other = crate::support::loaded(&file.replace("5317", "5318"), &[], &[]).config;
+    assert_eq!(tailwater_config::needs_restart(config, &other), ["receivers"]);
+
+    let same =
+        receivers("{traces: {receivers: [otlp, otlp/internal], processors: [tail_sampling], exporters: [otlp/x]}}");
+    let config = crate::support::loaded(&same, &[], &[]).config;
+    assert!(config.pipelines.is_empty() && config.all_receivers().all(|receivers| receivers.feeds("")));
+    assert_eq!(config.open_receivers().count(), 3);
+
+    let clash =
+        receivers("{traces: {receivers: [otlp, otlp/internal], exporters: [otlp/x]}}").replace(":5317", ":4318");
+    refused_with(&clash, 3, "takes the same port as receivers.otlp.protocols.http.endpoint");
+    let apart = receivers(
+        "{traces: {receivers: [otlp], exporters: [otlp/x]}, logs/a: {receivers: [otlp], exporters: [otlp/x]}, logs/b: {receivers: [otlp/internal], exporters: [otlp/y]}}",
+    );
+    refused_with(&apart, 12, "logs that go to other exporters by their receiver are not supported");
+}
+
+#[test]
+fn names_that_look_alike_in_the_native_form_stay_apart() {
+    let file = receivers(
+        "{traces/a.b: {receivers: [otlp], processors: [tail_sampling], exporters: [otlp/x]}, traces/a-b: {receivers: [otlp], processors: [tail_sampling/b], exporters: [otlp/y]}}",
+    )
+    .replace("otlp/x", "otlphttp/x.y")
+    .replace("otlp/y", "otlphttp/x-y");
+    let loaded = loaded(&file, &[], &[]);
+    let text = effective(&loaded);
+    let reloaded = again(&loaded.config, &text, &[]);
+    let names: Vec<&str> = reloaded.samplings().map(|(name, _)| name).collect();
+    assert_eq!(names, ["traces/a-b-2", "traces/a-b"], "{text}");
+    let exporters: Vec<&str> = reloaded.exporters.otlp.iter().map(|exporter| exporter.name.as_str()).collect();
+    assert_eq!(exporters, ["otlp/otlphttp-x-y", "otlp/otlphttp-x-y-2"]);
+    assert_eq!(reloaded.pipelines[0].exporters, [exporters[0]]);
+    assert_eq!(reloaded.pipelines[1].exporters, [exporters[1]]);
+    assert_eq!(reloaded.pipelines[0].sampling.policies[0].name, "a");
+}

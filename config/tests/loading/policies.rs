@@ -225,6 +225,7 @@ fn a_misplaced_block_is_told_but_accepted() {
         [
             "t.yaml:3: sampling.policies[0].latencyy: unknown, has no effect; did you mean `latency`?",
             "t.yaml:3: sampling.policies[0].status_code: has no effect, because the policy's type is `latency`",
+            "t.yaml:3: sampling.policies[0].latency: is missing, so that all in it counts as 0, false or empty, as in the Collector",
         ]
     );
 }

@@ -12,7 +12,6 @@
 use super::body::JsonBody;
 use super::receiver::{Format, OtlpReceiver, Port, Refusal};
 use bytes::Bytes;
-use tailwater_config::LARGE_REQUEST_TIMES;
 use tailwater_net::compression::{
     Encoding, InflateError, SLICED_BYTES, SLICED_FROM_BYTES, inflate_in_slices, inflated_bytes_max,
 };
@@ -128,14 +127,13 @@ impl<P: Port> OtlpReceiver<P> {
 
     /// A request that takes more than what the memory plan has for the largest would break the plan.
     fn check(&self, bytes: usize) -> Result<(), Refusal> {
-        let times = usize::try_from(LARGE_REQUEST_TIMES).unwrap_or(usize::MAX);
-        let most = self.request_bytes_max().saturating_mul(times);
+        let most = self.memory_bytes_max();
         if bytes <= most {
             return Ok(());
         }
         let told = format!(
-            "reading the request takes {bytes} bytes of memory, more than {LARGE_REQUEST_TIMES} times the largest request \
-             ({most}): it holds very many small items; send smaller batches"
+            "reading the request takes {bytes} bytes of memory, and one request may take {most}: send smaller batches, or \
+             raise memory.bytes_max"
         );
         Err(Refusal::TooLarge(told))
     }

@@ -86,7 +86,7 @@ impl Exporter {
         Self {
             name: settings.name.clone(),
             endpoints,
-            timeout: settings.timeout,
+            timeout: settings.attempt_duration_max(),
             retry: settings.retry.clone(),
             encoding: match settings.compression {
                 tailwater_config::Compression::None => Encoding::Identity,

@@ -136,15 +136,16 @@ pub struct OtlpReceiver<P> {
     port: P,
     signals: Signals,
     request_bytes_max: usize,
+    memory_bytes_max: usize,
     inflater: RefCell<Inflater>,
 }
 
 impl<P: Port> OtlpReceiver<P> {
     /// A receiver in front of `port` of these signals, that accepts bodies of at most `request_bytes_max` bytes once
-    /// inflated.
+    /// inflated, and that takes at most `memory_bytes_max` for one.
     #[must_use]
-    pub fn new(port: P, signals: Signals, request_bytes_max: usize) -> Self {
-        Self { port, signals, request_bytes_max, inflater: RefCell::default() }
+    pub fn new(port: P, signals: Signals, request_bytes_max: usize, memory_bytes_max: usize) -> Self {
+        Self { port, signals, request_bytes_max, memory_bytes_max, inflater: RefCell::default() }
     }
 
     /// The engine.
@@ -222,6 +223,10 @@ impl<P: Port> OtlpReceiver<P> {
 
     pub(super) fn request_bytes_max(&self) -> usize {
         self.request_bytes_max
+    }
+
+    pub(super) fn memory_bytes_max(&self) -> usize {
+        self.memory_bytes_max
     }
 
     pub(super) fn reader(&self) -> &RefCell<Inflater> {

@@ -334,9 +334,9 @@ impl Stream {
     }
 
     /// The segment to be opened now, `unix_nano` nanoseconds since 1970, if one is: at most one at a time, and one ahead of
-    /// the current.
+    /// the current once that holds something.
     pub fn poll_open(&mut self, unix_nano: u64) -> Option<Operation> {
-        if self.opening.is_some() || self.prepared.is_some() || !self.may_open {
+        if self.opening.is_some() || self.prepared.is_some() || !self.may_open || self.is_idle() {
             return None;
         }
         let bytes = self.plan.segment_bytes.max(self.wanted_bytes).next_multiple_of(BLOCK_BYTES as u64);
@@ -354,6 +354,13 @@ impl Stream {
             bytes,
         };
         Some(Operation::Open { number, bytes, header: header.encode().to_vec() })
+    }
+
+    /// Whether the current segment holds nothing yet and will do: a node that is given nothing takes no more of the disk.
+    fn is_idle(&self) -> bool {
+        let holds = |number: u64| self.chunks.back().is_some_and(|chunk| chunk.number == number);
+        let is_empty = |current: Writable| current.next_offset == BLOCK_BYTES as u64 && !holds(current.number);
+        self.wanted_bytes == 0 && self.current.is_some_and(is_empty)
     }
 
     /// The segment being opened is ready, or could not be opened: then `poll_open` asks again.

@@ -23,21 +23,29 @@ const PRESSED_MAX: Nanos = Nanos::from_millis(4000);
 /// How long they are then asked to stay away.
 const PRESSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The receivers' port into the cores of one executor, one a pipeline. Each gets what comes, and judges it by itself.
+/// A receiver's port into the cores of one executor, one a pipeline. Each gets what comes, and judges it by itself.
 pub struct CorePort {
-    /// The cores; the first takes metrics and logs, and stands for all where something is counted once.
+    /// The cores of the pipelines that name the receiver.
     pub cores: Rc<[Rc<Core>]>,
+    /// The core of the first pipeline of all, which takes metrics and logs, and stands for all where something is counted
+    /// once.
+    pub first: Option<Rc<Core>>,
     /// What has happened before a sender is answered.
     pub ack: Ack,
 }
 
 impl CorePort {
     fn is_logged(&self) -> bool {
-        self.ack != Ack::Received && self.cores.iter().all(|core| core.log.is_some())
+        self.ack != Ack::Received && self.cores().all(|core| core.log.is_some())
     }
 
     fn first(&self) -> Option<&Rc<Core>> {
-        self.cores.first()
+        self.first.as_ref()
+    }
+
+    /// All that something of this receiver may go to.
+    fn cores(&self) -> impl Iterator<Item = &Rc<Core>> {
+        self.first.iter().chain(&*self.cores)
     }
 
     async fn accept(
@@ -90,12 +98,12 @@ impl CorePort {
     fn is_pressed_long(&self) -> bool {
         let is_long =
             |core: &Rc<Core>| core.pressed_since.get().is_some_and(|since| core.now() > since.plus(PRESSED_MAX));
-        self.cores.iter().any(is_long)
+        self.cores().any(is_long)
     }
 
     fn is_pressed(&self) -> bool {
         let is_logged = self.is_logged();
-        self.cores.iter().any(|core| core.is_pressed(is_logged))
+        self.cores().any(|core| core.is_pressed(is_logged))
     }
 
     fn is_closed(&self) -> bool {

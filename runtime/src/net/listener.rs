@@ -102,6 +102,20 @@ impl TcpListener {
     }
 }
 
+impl PortTaken {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        self.remedy
+    }
+
+    /// Whether another socket has the port.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// Says whether this process can have the port for itself, by binding it without `SO_REUSEPORT` and closing it again.
 /// To be called once at start, before the listeners that share the port are made.
 ///
@@ -111,7 +125,7 @@ pub fn exclusive_port_probe(address: SocketAddr) -> Result<(), PortTaken> {
     let probe = listening_socket(address, SharedPort::No).and_then(|socket| socket.listen(1));
     probe.map_err(|source| {
         let remedy = match source.kind() {
-            io::ErrorKind::AddrInUse => "another process has the port: stop it or choose another port",
+            io::ErrorKind::AddrInUse => "stop the process that has the port, or choose another port",
             io::ErrorKind::AddrNotAvailable => "the address is not one of this machine's",
             io::ErrorKind::PermissionDenied => "choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
             _ => "choose another address",

@@ -24,6 +24,20 @@ pub struct EndpointError {
     cause: String,
 }
 
+impl EndpointError {
+    /// The dotted path of the key that is wrong.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("exporters.{}.{}", self.exporter, self.key)
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+}
+
 /// The servers of one exporter, by signal, with what every request carries.
 #[derive(Debug)]
 pub struct Endpoints {
@@ -88,7 +102,11 @@ impl Endpoints {
             routes,
             servers,
             headers,
-            options: ClientOptions { tls, connect_timeout: settings.timeout, ..ClientOptions::default() },
+            options: ClientOptions {
+                tls,
+                connect_timeout: settings.attempt_duration_max(),
+                ..ClientOptions::default()
+            },
         })
     }
 
@@ -152,7 +170,7 @@ fn routed(
 ) -> ([Vec<Route>; SIGNALS.len()], Vec<Server>) {
     let mut servers: Vec<Server> = Vec::new();
     // Connecting has the same limit as the request after it.
-    let attempt_duration_max = settings.timeout.saturating_mul(2);
+    let attempt_duration_max = settings.attempt_duration_max().saturating_mul(2);
     let mut route = |target: Target| {
         let authority = target.authority();
         let known = servers.iter().position(|server| server.authority == authority);
