@@ -58,7 +58,11 @@ const WRITE_DURATION_MAX: Duration = Duration::from_secs(60);
 impl Default for FileGate {
     fn default() -> Self {
         // A write that failed fails again at once: there is nothing to wait for.
-        let settings = BreakerSettings { failures_max: 1, ..BreakerSettings::default() };
+        let settings = BreakerSettings {
+            failures_max: 1,
+            open_interval: Duration::from_secs(5),
+            open_interval_max: Duration::from_secs(60),
+        };
         Self { breaker: Breaker::new(&settings, WRITE_DURATION_MAX) }
     }
 }

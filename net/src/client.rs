@@ -14,6 +14,7 @@ mod target;
 mod tls;
 
 use std::time::Duration;
+use tailwater_runtime::executor::{self, Elapsed};
 
 pub use error::CallError;
 pub use grpc::GrpcConnection;
@@ -53,6 +54,11 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self { tls: None, connect_timeout: Duration::from_secs(5), http_version: HttpVersion::Http1 }
     }
+}
+
+/// Ends with the future, or with an error at the deadline; zero is none.
+async fn within<T>(deadline: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    if deadline.is_zero() { Ok(future.await) } else { executor::timeout(deadline, future).await }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_connectors::otlp::receiver::PortError;
-use tailwater_engine::host::ExportFate;
+use tailwater_engine::host::{ExportFate, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::shard::{Shard, TICK};
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
@@ -158,6 +158,7 @@ impl Core {
     fn with_shard<T>(&self, call: impl FnOnce(&mut Shard, Nanos, &mut Outbox) -> T) -> T {
         let mut shard = self.shard.borrow_mut();
         let mut outbox = self.outbox.borrow_mut();
+        outbox.be_strict();
         let result = call(&mut shard, self.now(), &mut outbox);
         for settlement in outbox.take_settled() {
             self.book(&mut shard, &mut outbox, settlement);
@@ -479,8 +480,7 @@ impl Core {
                     _ = answer.try_send(());
                 }
                 Control::Decide(answer) => {
-                    self.decide_all().await;
-                    _ = answer.try_send(());
+                    spawn(self.clone().decide_all(answer));
                 }
                 Control::Flush(answer) => {
                     spawn(self.clone().send_all(answer));
@@ -558,14 +558,20 @@ impl Core {
         _ = answer.try_send(());
     }
 
-    /// Judges everything, in steps that let other tasks run.
-    async fn decide_all(&self) {
+    /// Judges everything, as fast as the exporters take what is kept, in steps that let other tasks run. Ends before that
+    /// when nobody waits for it any more: the time for it is over.
+    async fn decide_all(self: Rc<Self>, answer: Sender<()>) {
         while let Some(message) = self.mesh.try_receive() {
             self.receive(message);
         }
-        while self.with_shard(|shard, now, outbox| shard.drain(now, outbox)) {
-            yield_now().await;
+        while !answer.is_closed() && self.with_shard(|shard, now, outbox| shard.drain(now, outbox)) {
+            if self.outbox.borrow_mut().has_room() {
+                yield_now().await;
+            } else {
+                sleep(PRESSURE_RECHECK).await;
+            }
         }
+        _ = answer.try_send(());
     }
 
     /// Has everything that follows from what is settled logged.

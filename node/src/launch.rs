@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tailwater_config::{Config, WalFull};
 use tailwater_connectors::file::FileWriter;
-use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
+use tailwater_connectors::otlp::exporter::{Endpoints, Exporter, Reports};
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::log::lane::{Lane, LanePlan};
 use tailwater_engine::route::Route;
@@ -95,6 +95,7 @@ impl Outline<'_> {
         let verdicts_max = plan(0).kept_verdicts_max + plan(0).dropped_verdicts_max;
         let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), cores, verdicts_max);
         let file = self.file.clone().filter(|_| config.exporters.file.is_some());
+        let reports: Vec<Arc<Reports>> = config.exporters.otlp.iter().map(|_| Arc::default()).collect();
         let numbered = (0..count).zip(mesh).zip(controls);
         let seats = numbered.map(|((number, mesh), control)| Seat {
             index: usize::from(number),
@@ -109,6 +110,7 @@ impl Outline<'_> {
             file: file.clone(),
             log: logs.pop_front(),
             log_directory: node.node.data_directory.join(log_directory(name)),
+            reports: reports.clone(),
         });
         Ok(seats.collect())
     }
@@ -138,6 +140,8 @@ struct Seat {
     file: Option<Sender<FileJob>>,
     log: Option<LogSeat>,
     log_directory: PathBuf,
+    /// What is told of each exporter's failures, by all cores together.
+    reports: Vec<Arc<Reports>>,
 }
 
 /// What one core needs for its log.
@@ -237,9 +241,9 @@ impl Seat {
     async fn core(self) -> Result<(Rc<Core>, Receiver<Control>, Option<Share>), String> {
         let shards = usize::from(self.plan.shards);
         let mut exporters = Vec::new();
-        for settings in &self.config.exporters.otlp {
+        for (settings, reports) in self.config.exporters.otlp.iter().zip(self.reports) {
             let endpoints = Endpoints::new(settings).map_err(|error| error.to_string())?;
-            exporters.push(Rc::new(Exporter::new(settings, endpoints, shards)));
+            exporters.push(Rc::new(Exporter::new(settings, endpoints, shards).reporting_to(reports)));
         }
         let reasons_max = plan::reasons_max(&self.config, self.plan.shards);
         let mut shard = Shard::new(self.plan, self.rules);

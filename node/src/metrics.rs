@@ -227,13 +227,18 @@ fn items(page: &mut Page, books: &[Books<'_>]) {
 /// A counter of traces, its help, and how to read it off the books.
 type TraceCounter = (&'static str, &'static str, fn(&TraceCounts) -> u64);
 
-const TRACE_COUNTERS: [TraceCounter; 8] = [
+const TRACE_COUNTERS: [TraceCounter; 9] = [
     ("tailwater_traces_started_total", "Traces whose first span came.", |counts| counts.started),
     ("tailwater_traces_kept_total", "Traces judged and kept.", |counts| counts.kept),
     ("tailwater_traces_dropped_total", "Traces judged and dropped.", |counts| counts.dropped),
     ("tailwater_traces_decided_early_total", "Traces judged before their time: a bound was reached.", |counts| {
         counts.decided_early
     }),
+    (
+        "tailwater_verdicts_postponed_total",
+        "Times that verdicts waited because the exporters had no room for what is kept.",
+        |counts| counts.verdicts_postponed,
+    ),
     ("tailwater_traces_decided_at_drain_total", "Traces judged because the node was stopping.", |counts| {
         counts.decided_at_drain
     }),

@@ -58,6 +58,11 @@ impl FileQueue {
         self.gate.can_take_back(now(), self.waiting.len(), self.jobs.capacity().unwrap_or(usize::MAX))
     }
 
+    /// Whether what a verdict keeps now is taken.
+    fn has_room_for_verdicts(&self) -> bool {
+        !self.is_pressed()
+    }
+
     fn is_pressed(&self) -> bool {
         self.jobs.len() * 2 > self.jobs.capacity().unwrap_or(usize::MAX)
     }
@@ -121,6 +126,11 @@ impl Outbox {
             || self.exporters.iter().any(|exporter| exporter.is_pressed())
     }
 
+    /// From now on nothing passes the bounds of the queues, until there is room for a verdict again.
+    pub fn be_strict(&self) {
+        self.exporters.iter().for_each(|exporter| exporter.set_lenient(false));
+    }
+
     /// The outcomes known since the last call.
     pub fn take_settled(&mut self) -> Vec<Settlement> {
         std::mem::take(&mut self.settled)
@@ -157,7 +167,7 @@ impl Outbox {
         let is_there = |state| state != BreakerState::Open;
         let mut asked = self.exporters.iter().enumerate().filter(|(number, _)| destinations.has(*number));
         let file = self.file.as_ref().filter(|_| destinations.has(self.exporters.len()));
-        asked.any(|(_, exporter)| is_there(exporter.breaker_state()))
+        asked.any(|(_, exporter)| is_there(exporter.best_state()))
             || file.is_some_and(|file| is_there(file.gate.state()))
     }
 
@@ -231,6 +241,14 @@ impl Host for Outbox {
 
     fn recall(&mut self, unit: KeptUnit) {
         self.recalled.push(unit);
+    }
+
+    fn has_room(&mut self) -> bool {
+        let mut takers = self.exporters.iter().filter(|exporter| exporter.takes(Signal::Traces));
+        let has_room = takers.all(|exporter| exporter.has_room_for_verdicts())
+            && self.file.as_ref().is_none_or(|file| !file.takes(Signal::Traces) || file.has_room_for_verdicts());
+        self.exporters.iter().for_each(|exporter| exporter.set_lenient(has_room));
+        has_room
     }
 }
 

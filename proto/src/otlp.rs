@@ -5,6 +5,7 @@ pub mod json;
 pub mod scan;
 mod schema;
 pub mod splice;
+pub mod split;
 pub mod wire;
 
 /// The three kinds of telemetry a request can carry.

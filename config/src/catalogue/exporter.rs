@@ -59,7 +59,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         |e| Slot::Choice(&mut e.compression),
         "Compression of requests. Every OTLP server takes `gzip`; `zstd` costs less where it is taken.",
     ),
-    Key::new("timeout", WAIT, |e| Slot::Duration(&mut e.timeout), "Longest time for one request."),
+    Key::new(
+        "timeout",
+        Kind::Duration { min: Duration::ZERO, max: HOUR },
+        |e| Slot::Duration(&mut e.timeout),
+        "Longest time for one request. `0s` for no limit.",
+    ),
     Key::new(
         "tls.insecure",
         Kind::Bool,
@@ -111,6 +116,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "A request is given up after this long. If all of it is in the log it is set aside and sent again later, else it is dropped and counted. `0s` for never.",
     ),
     Key::new(
+        "retry.park_on",
+        Kind::Statuses,
+        |e| Slot::Statuses(&mut e.retry.park_on),
+        "HTTP statuses after which a request is set aside and sent again later, if all of it is in the log, although the server refuses it: `[401, 403]` waits for credentials to be put right. For gRPC `401` is UNAUTHENTICATED and `403` PERMISSION_DENIED. What is not in the log is dropped and counted.",
+    ),
+    Key::new(
         "breaker.failures_max",
         Kind::Count { min: 0, max: 1_000_000 },
         |e| Slot::Count(&mut e.breaker.failures_max),
@@ -132,13 +143,13 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "batch.spans_max",
         Kind::Count { min: 1, max: 10_000_000 },
         |e| Slot::Count(&mut e.batch.spans_max),
-        "Spans of a request; a single larger trace is sent whole.",
+        "Spans of a request; a larger trace is sent in several. Small requests that wait are sent as one of at most so many.",
     ),
     Key::new(
         "batch.bytes_max",
         Kind::Bytes { min: KIB, max: BUFFER_BYTES_MAX },
         |e| Slot::Count(&mut e.batch.bytes_max),
-        "Bytes of a request before compression. Servers refuse more than 4 MiB by default.",
+        "Bytes of a request before compression, resources and scopes included. Servers refuse more than 4 MiB by default; what one refuses as too large is sent to it in parts.",
     ),
     Key::new(
         "batch.flush_interval",

@@ -5,7 +5,7 @@ use super::http2::Http2;
 use super::message::Message;
 use super::retry::retry_after_header;
 use super::stream::{ClientStream, Negotiated};
-use super::{CallError, ClientOptions, HttpVersion, RESPONSE_BYTES_MAX, Target};
+use super::{CallError, ClientOptions, HttpVersion, RESPONSE_BYTES_MAX, Target, within};
 use crate::compression::Encoding;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
@@ -80,7 +80,7 @@ impl HttpConnection {
         }
     }
 
-    /// Posts `body`, already compressed as `encoding` says, to `path`.
+    /// Posts `body`, already compressed as `encoding` says, to `path`. A deadline of zero is none.
     ///
     /// # Errors
     /// [`CallError::Http`] for an answer other than 2xx; see [`CallError`] for the rest. After [`CallError::Deadline`] on
@@ -110,7 +110,7 @@ impl HttpConnection {
                 let exchange = exchange_http1(send, head.map(|()| Full::new(body)));
                 // Only an exchange that ran to its end leaves the connection in a known state.
                 *usable = false;
-                let answer = executor::timeout(deadline, exchange).await.map_err(|_elapsed| CallError::Deadline)??;
+                let answer = within(deadline, exchange).await.map_err(|_elapsed| CallError::Deadline)??;
                 *usable = true;
                 answer
             }

@@ -2,7 +2,7 @@
 
 use super::message::Message;
 use super::stream::{ClientStream, Negotiated};
-use super::{CallError, ClientOptions, RESPONSE_BYTES_MAX, RESPONSE_WINDOW_BYTES, Target};
+use super::{CallError, ClientOptions, RESPONSE_BYTES_MAX, RESPONSE_WINDOW_BYTES, Target, within};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, response};
@@ -76,7 +76,7 @@ impl Http2 {
         deadline: Duration,
     ) -> Result<Answer, CallError> {
         let answers_before = self.state.answers.get();
-        match executor::timeout(deadline, self.exchange_unbounded(request, message)).await {
+        match within(deadline, self.exchange_unbounded(request, message)).await {
             Ok(result) => {
                 self.state.answers.set(self.state.answers.get() + 1);
                 result

@@ -162,6 +162,13 @@ impl Breaker {
         }
     }
 
+    /// A pause is over now, whatever is left of it.
+    pub fn end_pause(&mut self) {
+        if let State::Open { until } = &mut self.state {
+            *until = Duration::ZERO;
+        }
+    }
+
     fn open(&mut self, now: Duration, asked: Duration) {
         self.state = State::Open { until: now.saturating_add(self.interval.max(asked)) };
         self.interval = self.interval.saturating_mul(2).min(self.settings.open_interval_max);
@@ -264,6 +271,14 @@ mod tests {
         assert_eq!(breaker.admit(seconds(124)), Admission::Wait(seconds(125)));
         assert_eq!(breaker.admit(seconds(125)), Admission::Probe);
         assert_eq!(breaker.admit(seconds(125)), Admission::Wait(seconds(145)));
+    }
+
+    #[test]
+    fn a_pause_can_be_ended() {
+        let mut breaker = open();
+        breaker.end_pause();
+        assert_eq!(breaker.admit(seconds(101)), Admission::Probe);
+        assert_eq!(breaker.admit(seconds(101)), Admission::Wait(seconds(121)), "one is enough");
     }
 
     #[test]

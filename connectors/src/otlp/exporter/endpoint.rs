@@ -3,8 +3,11 @@
 
 use super::breaker::{Admission, Breaker, BreakerState, Change};
 use super::counters::{Counters, count};
+use super::failure::{Failure, line};
+use crate::otlp::response::{NoResponse, PartialSuccess};
 use crate::otlp::{SIGNALS, grpc_path};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -33,6 +36,7 @@ pub struct Endpoints {
     servers: Vec<Server>,
     headers: HeaderMap,
     options: ClientOptions,
+    probe_interval_max: Duration,
     /// gRPC connections, shared by the workers of each; in each one a server.
     shared: Vec<Rc<RefCell<Vec<Option<GrpcConnection>>>>>,
 }
@@ -88,7 +92,8 @@ impl Endpoints {
             routes,
             servers,
             headers,
-            options: ClientOptions { tls, connect_timeout: settings.timeout, ..ClientOptions::default() },
+            options: ClientOptions { tls, connect_timeout: connect_timeout(settings), ..ClientOptions::default() },
+            probe_interval_max: settings.breaker.open_interval_max,
         })
     }
 
@@ -110,6 +115,12 @@ impl Endpoints {
         states.max().unwrap_or(BreakerState::Closed)
     }
 
+    /// The best state of any server's breaker.
+    pub(super) fn best_state(&self) -> BreakerState {
+        let states = self.servers.iter().map(|server| server.breaker.borrow().state());
+        states.min().unwrap_or(BreakerState::Closed)
+    }
+
     /// Whether a request of that signal could be sent at `now`: to the best of its servers.
     pub(super) fn outlook(&self, signal: Signal, now: Duration) -> Admission {
         let mut outlook = Admission::Wait(Duration::MAX);
@@ -123,18 +134,41 @@ impl Endpoints {
         outlook
     }
 
+    /// Servers that take that signal.
+    pub(super) fn servers(&self, signal: Signal) -> usize {
+        self.routes(signal).len()
+    }
+
+    /// Longest pause before a server that does not answer is asked again.
+    pub(super) fn probe_interval_max(&self) -> Duration {
+        self.probe_interval_max
+    }
+
+    /// Whether a request is on its way that shows whether one of the servers of that signal is back.
+    pub(super) fn is_probed(&self, signal: Signal) -> bool {
+        let state = |route: &Route| self.servers[route.server].breaker.borrow().state();
+        self.routes(signal).iter().any(|route| state(route) == BreakerState::HalfOpen)
+    }
+
+    /// Has every server that was left alone asked at once whether it is back.
+    pub(super) fn ask_again(&self) {
+        self.servers.iter().for_each(|server| server.breaker.borrow_mut().end_pause());
+    }
+
     /// Books the outcome of an attempt with the server's breaker and says what that changed.
-    pub(super) fn book(&self, attempt: Attempt, now: Duration, error: Option<&CallError>) -> Change {
+    pub(super) fn book(&self, attempt: Attempt, now: Duration, error: Option<(&CallError, Failure)>) -> Change {
         let mut breaker = self.servers[attempt.server].breaker.borrow_mut();
         match error {
             // Whoever refuses a request is there to do so.
-            Some(error) if error.is_retryable() => breaker.failed(now, error.retry_after(), attempt.is_probe),
+            Some((error, failure)) if failure.is_of_server() => {
+                breaker.failed(now, error.retry_after(), attempt.is_probe)
+            }
             _ => breaker.answered(attempt.is_probe),
         }
     }
 
     /// Host and port of the server of an attempt.
-    pub(super) fn authority(&self, attempt: Attempt) -> &str {
+    pub(super) fn authority(&self, attempt: &Attempt) -> &str {
         &self.servers[attempt.server].authority
     }
 
@@ -151,8 +185,8 @@ fn routed(
     targets: [Vec<Target>; SIGNALS.len()],
 ) -> ([Vec<Route>; SIGNALS.len()], Vec<Server>) {
     let mut servers: Vec<Server> = Vec::new();
-    // Connecting has the same limit as the request after it.
-    let attempt_duration_max = settings.timeout.saturating_mul(2);
+    let answer = if settings.timeout.is_zero() { ANSWER_DURATION_MAX } else { settings.timeout };
+    let attempt_duration_max = answer.saturating_add(connect_timeout(settings));
     let mut route = |target: Target| {
         let authority = target.authority();
         let known = servers.iter().position(|server| server.authority == authority);
@@ -165,6 +199,11 @@ fn routed(
     };
     let routes = targets.map(|targets| targets.into_iter().map(&mut route).collect());
     (routes, servers)
+}
+
+/// Longest time for a connection.
+fn connect_timeout(settings: &OtlpExporter) -> Duration {
+    if settings.timeout.is_zero() { CONNECT_DURATION_MAX } else { settings.timeout.min(CONNECT_DURATION_MAX) }
 }
 
 fn tls(
@@ -243,7 +282,7 @@ impl Line {
         request: &Outgoing,
         timeout: Duration,
         counters: &Counters,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<Option<PartialSuccess>, CallError> {
         let Outgoing { signal, encoding, body } = request.clone();
         let routes = endpoints.routes(signal);
         let Some(route) = routes.get(self.turn % routes.len().max(1)) else {
@@ -252,17 +291,22 @@ impl Line {
         let headers = &endpoints.headers;
         if endpoints.is_grpc {
             let connection = self.grpc(route, endpoints, counters).await?;
-            return connection.unary(grpc_path(signal), headers, encoding, body, timeout).await;
+            let answer = connection.unary(grpc_path(signal), headers, encoding, body, timeout).await?;
+            return PartialSuccess::read(&answer).map_err(|NoResponse| CallError::Garbage(NO_RESPONSE.to_string()));
         }
         let connection = self.http(route, endpoints, counters).await?;
         let reply = connection.post(&route.target.path, PROTOBUF, headers, encoding, body, timeout).await?;
-        Ok(reply.body)
+        let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        PartialSuccess::read_http(kind, signal, &reply.body).map_err(|NoResponse| {
+            let kind = if kind.is_empty() { "no content type" } else { kind };
+            CallError::Garbage(format!("{NO_RESPONSE} (it came with {})", line(kind)))
+        })
     }
 
     /// After a failure that another server may not have, the next one is tried.
     pub(super) fn turn(&mut self, error: &CallError) {
         self.turn = self.turn.wrapping_add(1);
-        if matches!(error, CallError::Transport(_) | CallError::Deadline) {
+        if matches!(error, CallError::Transport(_) | CallError::Garbage(_) | CallError::Deadline) {
             self.own = None;
         }
     }
@@ -303,5 +347,11 @@ impl Line {
     }
 }
 
+/// A server that has not taken a connection by then is not there.
+const CONNECT_DURATION_MAX: Duration = Duration::from_secs(5);
+/// Where requests have no deadline, a probe without an outcome by then is followed by another.
+const ANSWER_DURATION_MAX: Duration = Duration::from_secs(60);
+/// What is said of an answer that is none.
+const NO_RESPONSE: &str = "the answer says that all is well but is none of an OTLP server: check what listens there";
 /// The content type of OTLP/HTTP with protobuf bodies.
 const PROTOBUF: &str = "application/x-protobuf";
