@@ -14,6 +14,10 @@ use crate::suggest;
 const MEMORY_PERCENT: u64 = 60;
 /// Part of the memory for request bodies in flight when nothing is written.
 const RECEIVE_SHARE: u64 = 8;
+/// Of the memory: the queue of the file of kept items, where nothing is written. It has room for a request at least.
+const FILE_QUEUE_SHARE: u64 = 64;
+const FILE_QUEUE_MIN: u64 = 4 * MIB;
+const FILE_QUEUE_MAX: u64 = 64 * MIB;
 /// Part of the memory for the log's buffers when nothing is written.
 const WAL_BUFFER_SHARE: u64 = 16;
 /// Taken when the caller cannot tell the machine's memory.
@@ -79,6 +83,9 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     } else if memory.bytes_max > machine {
         let source = checks.source("memory.bytes_max");
         checks.findings.note(source, "memory.bytes_max", "is more than the machine or its control group has");
+    }
+    if draft.file.queue_bytes_max == 0 {
+        draft.file.queue_bytes_max = (memory.bytes_max / FILE_QUEUE_SHARE).clamp(FILE_QUEUE_MIN, FILE_QUEUE_MAX);
     }
     let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
     let enabled = receivers.iter().filter(|(receiver, _)| receiver.enabled);
@@ -161,7 +168,7 @@ fn idle_exporters(draft: &Draft, checks: &mut Checks<'_>) {
     }
     let takers =
         draft.exporters.iter().filter(|exporter| exporter.signals.traces).map(|exporter| exporter.name.as_str());
-    let file = (draft.file_path.is_some() && draft.file_signals.traces).then_some(FILE_EXPORTER);
+    let file = (draft.file_path.is_some() && draft.file.signals.traces).then_some(FILE_EXPORTER);
     for name in takers.chain(file) {
         if !pipelines.iter().any(|pipeline| pipeline.exporters.iter().any(|other| other == name)) {
             let key = format!("exporters.{name}");
@@ -242,6 +249,9 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
 
 /// The endpoint as a URL.
 fn with_scheme(endpoint: &str, insecure: bool) -> Result<String, Fault> {
+    // As gRPC writes a name whose addresses are all meant: as every name is here.
+    let endpoint =
+        endpoint.strip_prefix("dns:///").or_else(|| endpoint.strip_prefix("passthrough:///")).unwrap_or(endpoint);
     let url = match endpoint.split_once("://") {
         Some(_) => endpoint.to_string(),
         None => format!("{}://{endpoint}", if insecure { "http" } else { "https" }),

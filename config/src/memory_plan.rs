@@ -96,6 +96,8 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let receivers = [config.receivers.grpc.as_ref(), config.receivers.http.as_ref()];
     let connections: u64 = receivers.iter().flatten().map(|receiver| receiver.limits.connections_max).sum();
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
+    // A request that is larger than the queue is written alone: it is in the requests in flight as long.
+    let file_queue = config.exporters.file.as_ref().map_or(0, |file| file.queue_bytes_max);
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let pipelines = config.by_pipeline();
     let exporters = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp);
@@ -139,7 +141,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
                 config.admin.explained_verdicts_max
             ),
         ),
-        row("export queues", queues, "queue_bytes_max of each exporter".to_string()),
+        row("export queues", queues.saturating_add(file_queue), "queue_bytes_max of each exporter".to_string()),
         row(
             "export batches",
             batch.saturating_mul(2).saturating_mul(shards),

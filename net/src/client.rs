@@ -12,6 +12,7 @@ mod retry;
 mod stream;
 mod target;
 mod tls;
+mod words;
 
 use std::time::Duration;
 use tailwater_runtime::executor::{self, Elapsed};
@@ -44,6 +45,8 @@ pub enum HttpVersion {
 pub struct ClientOptions {
     /// trust and identity for `https` targets; `None` there is an error
     pub tls: Option<TlsConfig>,
+    /// name that the server's certificate must bear, where it is not the host of the target
+    pub server_name: Option<String>,
     /// limit on name resolution, TCP and TLS together
     pub connect_timeout: Duration,
     /// version for [`HttpConnection`]; gRPC is always HTTP/2
@@ -52,7 +55,7 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { tls: None, connect_timeout: Duration::from_secs(5), http_version: HttpVersion::Http1 }
+        Self { tls: None, server_name: None, connect_timeout: Duration::from_secs(5), http_version: HttpVersion::Http1 }
     }
 }
 

@@ -372,6 +372,7 @@ impl Core {
     pub fn start_inside(self: &Rc<Self>) {
         let exporters = self.outbox.borrow().exporters().to_vec();
         for exporter in exporters {
+            spawn(exporter.clone().look_up(Rc::new(CoreEnvironment(self.clone()))));
             for worker in 0..exporter.workers() {
                 spawn(
                     exporter
@@ -641,6 +642,7 @@ impl Core {
             buffer_bytes: shard.buffer_bytes() as u64,
             buffer_bytes_max: shard.buffer_bytes_max() as u64,
             exporters: exporters.collect(),
+            file: outbox.file_counters(),
             receivers: self.receivers.borrow().iter().map(OpenReceiver::snapshot).collect(),
             log: self.log.as_ref().map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot() }),
         }

@@ -1,7 +1,7 @@
 //! A next hop that fails on demand, and an exporter with its workers to send there, over real sockets.
 
 use bytes::Bytes;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -156,12 +156,22 @@ pub struct Host {
     told: UnboundedSender<Settlement>,
     /// Told when a worker begins to wait: what it has done before can be seen then.
     waits: Notify,
+    /// The addresses of every name.
+    addresses: RefCell<Vec<SocketAddr>>,
+    /// Lookups so far.
+    looked_up: Cell<usize>,
 }
 
 impl Environment for Host {
     async fn sleep(&self, duration: Duration) {
         self.waits.notify_waiters();
         executor::sleep(duration).await;
+    }
+
+    async fn resolve(&self, host: &str, _: u16) -> Result<Vec<SocketAddr>, String> {
+        self.looked_up.set(self.looked_up.get() + 1);
+        let addresses = self.addresses.borrow().clone();
+        if addresses.is_empty() { Err(format!("{host} is not known")) } else { Ok(addresses) }
     }
 
     fn now(&self) -> Duration {
@@ -187,7 +197,12 @@ impl Bench {
     #[must_use]
     pub fn new(settings: &OtlpExporter, has_workers: bool) -> Self {
         let (sender, receiver) = unbounded_channel();
-        let host = Rc::new(Host { told: sender, waits: Notify::new() });
+        let host = Rc::new(Host {
+            told: sender,
+            waits: Notify::new(),
+            addresses: RefCell::default(),
+            looked_up: Cell::new(0),
+        });
         let exporter = Rc::new(Exporter::new(settings, Endpoints::new(settings).unwrap(), 1));
         if has_workers {
             for worker in 0..exporter.workers() {
@@ -195,6 +210,22 @@ impl Bench {
             }
         }
         Self { exporter, host, settled: RefCell::new(Some(receiver)) }
+    }
+
+    /// From now on these are the addresses of every name.
+    pub fn set_addresses(&self, servers: &[&Server]) {
+        self.host.addresses.replace(servers.iter().map(|server| server.address).collect());
+    }
+
+    /// Lookups so far.
+    #[must_use]
+    pub fn looked_up(&self) -> usize {
+        self.host.looked_up.get()
+    }
+
+    /// Has names looked up from now on.
+    pub fn look_up(&self) {
+        executor::spawn(self.exporter.clone().look_up(self.host.clone()));
     }
 
     /// The exporter's time.

@@ -260,3 +260,64 @@ fn what_cannot_be_parked_keeps_its_half_of_the_queue() {
         assert_eq!((counters.requests_parked.get(), counters.requests_queue_full.get()), (1, 1));
     });
 }
+
+/// Offers so many requests, one after the other, and waits until each is delivered.
+async fn deliver(bench: &Bench, count: usize) {
+    for _ in 0..count {
+        assert_eq!(bench.offer(&mut request(true)), None);
+        assert_eq!(bench.next().await.delivered, 1);
+    }
+}
+
+#[test]
+fn a_name_with_several_addresses_is_several_servers_and_changes_are_taken_over() {
+    on_both_backends(|| async {
+        let servers = [Server::start(GOOD), Server::start(GOOD), Server::start(GOOD)];
+        let [first, second, third] = &servers;
+        let came = || servers.each_ref().map(|server| server.came().len());
+        let mut settings = settings(&[first]);
+        settings.endpoints = vec!["http://hop.test:1".to_string()];
+        settings.lookup_interval = Duration::from_millis(5);
+        settings.breaker.failures_max = 1;
+        settings.breaker.open_interval = Duration::from_secs(600);
+        settings.breaker.open_interval_max = Duration::from_secs(600);
+        let bench = Bench::new(&settings, true);
+        bench.set_addresses(&[first, second]);
+        bench.look_up();
+        bench.until("looked up", || bench.looked_up() > 1).await;
+        deliver(&bench, 10).await;
+        assert_eq!(came(), [5, 5, 0], "each gets its part");
+        // One fails: the other takes its part, and nothing is lost. Its breaker is its own.
+        second.set(Mood::Down);
+        deliver(&bench, 10).await;
+        assert_eq!((came()[0], bench.exporter.breaker_state()), (15, BreakerState::Open));
+        // One goes, another comes.
+        bench.set_addresses(&[first, third]);
+        let before = bench.looked_up();
+        bench.until("looked up again", || bench.looked_up() > before + 1).await;
+        let before = came();
+        deliver(&bench, 10).await;
+        assert_eq!(came(), [before[0] + 5, before[1], 5]);
+        assert_eq!(bench.exporter.breaker_state(), BreakerState::Closed, "the one that failed is gone");
+        // A name server that fails changes nothing.
+        bench.set_addresses(&[]);
+        let before = bench.looked_up();
+        bench.until("failed", || bench.looked_up() > before + 1).await;
+        deliver(&bench, 2).await;
+    });
+}
+
+#[test]
+fn an_address_where_nobody_listens_costs_no_time() {
+    on_both_backends(|| async {
+        let good = Server::start(GOOD);
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut settings = settings(&[&good]);
+        settings.endpoints.insert(0, format!("http://{gone}"));
+        settings.retry.initial_interval = Duration::from_secs(600);
+        settings.retry.max_interval = Duration::from_secs(600);
+        let bench = Bench::new(&settings, true);
+        deliver(&bench, 6).await;
+        assert_eq!(good.came().len(), 6);
+    });
+}

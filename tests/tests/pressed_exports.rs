@@ -179,3 +179,38 @@ fn spans_in_a_resource_that_is_too_large_are_refused_alone() {
     _ = node.stop();
     assert_eq!(spans_taken(&server).len() as u64, SPANS);
 }
+
+#[test]
+fn metrics_that_inflate_do_not_fill_the_memory_while_the_file_is_written() {
+    // A megabyte of text that is a few kilobytes on the wire.
+    let field = |number: u8, content: &[u8]| {
+        let mut out = vec![number << 3 | 2];
+        prost::encoding::encode_varint(content.len() as u64, &mut out);
+        [out, content.to_vec()].concat()
+    };
+    let point = field(5, &field(1, &[0x21, 1, 0, 0, 0, 0, 0, 0, 0]));
+    let metric = [field(1, &vec![b'm'; 8 << 20]), point].concat();
+    let body = field(1, &field(2, &field(2, &metric)));
+    let node = Tailwater::start(&[
+        "--exporters-file-queue-bytes-max",
+        "16MiB",
+        "--ack",
+        "synced",
+        "--memory-bytes-max",
+        "1GiB",
+    ]);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &body).unwrap();
+    let body = encoder.finish().unwrap();
+    let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
+    let mut taken = 0;
+    for _ in 0..40 {
+        taken += u32::from(post(node.http, "/v1/metrics", &headers, &body).0 == 200);
+        assert!(node.metrics()["tailwater_file_queue_bytes"] <= f64::from(16 << 20));
+    }
+    assert!(taken > 0);
+    let (status, log, directory) = node.stop();
+    assert!(status.success(), "{}", stopped(&log));
+    let written = std::fs::read_to_string(directory.path().join("kept.jsonl")).unwrap();
+    assert!(written.lines().count() > 0);
+}

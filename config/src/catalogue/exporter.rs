@@ -18,7 +18,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "endpoints",
         Kind::List,
         |e| Slot::List(&mut e.endpoints),
-        "URLs of the servers, such as `http://localhost:4317`; several take turns. For HTTP the path (`/v1/traces`) is appended. Without a scheme `tls.insecure` says whether TLS is used.",
+        "URLs of the servers, such as `http://localhost:4317`; several take turns, and so do all addresses of a name (`dns:///NAME:PORT` is read as well). For HTTP the path (`/v1/traces`) is appended. Without a scheme `tls.insecure` says whether TLS is used.",
     ),
     Key::new(
         "protocol",
@@ -64,6 +64,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         Kind::Duration { min: Duration::ZERO, max: HOUR },
         |e| Slot::Duration(&mut e.timeout),
         "Longest time for one request. `0s` for no limit.",
+    ),
+    Key::new(
+        "lookup_interval",
+        Kind::Duration { min: Duration::from_secs(1), max: HOUR },
+        |e| Slot::Duration(&mut e.lookup_interval),
+        "How often the names of endpoints are looked up again, besides after failures. Each address of a name is a server of its own.",
     ),
     Key::new(
         "tls.insecure",

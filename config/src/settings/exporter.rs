@@ -28,6 +28,8 @@ pub struct OtlpExporter {
     pub compression: Compression,
     /// Longest time for one request; zero for no limit.
     pub timeout: Duration,
+    /// How often the names of endpoints are looked up again.
+    pub lookup_interval: Duration,
     /// TLS.
     pub tls: ClientTls,
     /// What follows a retryable failure.
@@ -57,6 +59,7 @@ impl OtlpExporter {
             headers: Vec::new(),
             compression: Compression::Gzip,
             timeout: Duration::from_secs(10),
+            lookup_interval: Duration::from_secs(30),
             tls: ClientTls::default(),
             retry: Retry::default(),
             breaker: Breaker::default(),

@@ -73,10 +73,10 @@ fn flags_variables_and_bounds() {
 fn a_breaker_has_defaults_and_can_be_switched_off() {
     let of = |file: &str| config(file, &[]).exporters.otlp[0].breaker.clone();
     let seconds = Duration::from_secs;
-    let default = Breaker { failures_max: 5, open_interval: seconds(5), open_interval_max: seconds(60) };
+    let default = Breaker { failures_max: 5, open_interval: seconds(1), open_interval_max: seconds(2) };
     assert_eq!(of("exporters: {otlp: {endpoints: [http://a]}}"), default);
     let off = of("exporters: {otlp: {endpoints: [http://a], breaker: {failures_max: 0, open_interval_max: 10s}}}");
-    assert_eq!(off, Breaker { failures_max: 0, open_interval: seconds(5), open_interval_max: seconds(10) });
+    assert_eq!(off, Breaker { failures_max: 0, open_interval: seconds(1), open_interval_max: seconds(10) });
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod counters;
 mod deliver;
 mod endpoint;
 mod failure;
+mod names;
 mod queue;
 mod reports;
 mod worker;
@@ -27,6 +28,7 @@ use changes::{Changes, either};
 use counters::count;
 use queue::Queue;
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +56,8 @@ struct Job {
 pub trait Environment: 'static {
     /// Returns after that time.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+    /// The addresses of a host, looked up without holding up the executor; else why there are none.
+    fn resolve(&self, host: &str, port: u16) -> impl Future<Output = Result<Vec<SocketAddr>, String>>;
     /// Monotonic time.
     fn now(&self) -> Duration;
     /// What became of a request.
@@ -84,6 +88,9 @@ pub struct Exporter {
     is_ending: Cell<bool>,
     /// A breaker has changed, the queue has room again, or the end has come.
     changes: Changes,
+    /// Names are to be looked up before their time.
+    lookups: Changes,
+    lookup_interval: Duration,
     /// What is told of failures, by all cores together.
     reports: Arc<Reports>,
     /// What happened here.
@@ -125,6 +132,8 @@ impl Exporter {
             connections: usize::try_from(settings.connections_per_shard).unwrap_or(1).max(1),
             is_ending: Cell::new(false),
             changes: Changes::new(),
+            lookups: Changes::new(),
+            lookup_interval: settings.lookup_interval,
             reports: Arc::default(),
             counters: Counters::default(),
         }

@@ -51,7 +51,7 @@ impl Exporter {
     /// One worker: takes requests off the queue and sends them, for ever. Give each worker another number.
     pub async fn work(self: Rc<Self>, worker: usize, environment: Rc<impl Environment>) {
         let mut lane = Lane {
-            line: self.endpoints.line(worker / CALLS_PER_CONNECTION, worker),
+            line: self.endpoints.line(worker / CALLS_PER_CONNECTION),
             deflater: Deflater::new(COMPRESSION_LEVEL),
             random: fastrand::Rng::with_seed(worker as u64),
         };
@@ -83,22 +83,23 @@ impl Exporter {
         let request = Outgoing { signal: job.signal, encoding, body };
         let mut backoff = Backoff::new(&self.retry, environment.now());
         let mut turns = 0;
+        line.begin(&self.endpoints);
         loop {
             let Some(attempt) = self.admitted(line, job, &backoff, environment).await else {
                 return self.given_up(job);
             };
-            let outcome = line.call(&self.endpoints, &request, self.timeout, &self.counters).await;
+            let outcome = line.call(&self.endpoints, &attempt, &request, self.timeout, &self.counters).await;
             let now = environment.now();
             let error = match outcome {
                 Ok(partial) => {
-                    self.book(attempt, now, None);
+                    self.book(&attempt, now, None);
                     self.reports.succeeded(&self.name, now);
                     return self.taken(items, request.body.len(), partial, now);
                 }
                 Err(error) => error,
             };
             let failure = Failure::of(&error, &self.retry.park_on);
-            self.book(attempt, now, Some((&error, failure)));
+            self.book(&attempt, now, Some((&error, failure)));
             if let Some(refused) = self.refused(job, &error, failure, now) {
                 return refused;
             }
@@ -106,8 +107,7 @@ impl Exporter {
             turns += 1;
             let is_elsewhere = matches!(error, CallError::Connect(_)) && turns < self.endpoints.servers(job.signal);
             if is_elsewhere && self.endpoints.outlook(job.signal, now) == Admission::Attempt {
-                self.reports.failed(&self.name, Kind::Connect, now, &self.told(&attempt, &error), Some(Duration::ZERO));
-                line.turn(&error);
+                line.turn(&attempt, &error);
                 continue;
             }
             turns = 0;
@@ -118,7 +118,7 @@ impl Exporter {
             self.reports.failed(&self.name, kind(&error, failure), now, &self.told(&attempt, &error), wait);
             let Some(wait) = wait else { return self.given_up(job) };
             count(&self.counters.retries, 1);
-            line.turn(&error);
+            line.turn(&attempt, &error);
             // Where every breaker is open their pause is the wait: it is longer than what the server asked for, and a
             // server that is back is not kept waiting for the request.
             if self.endpoints.outlook(job.signal, environment.now()) == Admission::Attempt {
@@ -150,7 +150,7 @@ impl Exporter {
 
     /// An error with the server that it is of.
     fn told(&self, attempt: &Attempt, error: &CallError) -> String {
-        format!("{}: {}", self.endpoints.authority(attempt), describe(error, self.timeout))
+        format!("{}: {}", attempt.server(), describe(error, self.timeout))
     }
 
     /// Waits until a breaker lets the request through. `None` when it is to be given up: what can't be parked after its
@@ -175,7 +175,7 @@ impl Exporter {
             };
             let is_probed = self.endpoints.is_probed(job.signal);
             if self.is_ending.get() && !is_probed {
-                return if is_recoverable { None } else { Some(line.force(&self.endpoints, job.signal)) };
+                return if is_recoverable { None } else { line.force(&self.endpoints, job.signal) };
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return None;
@@ -185,17 +185,22 @@ impl Exporter {
         }
     }
 
-    /// Books an attempt with the server's breaker.
-    fn book(&self, attempt: Attempt, now: Duration, error: Option<(&CallError, Failure)>) {
-        let server = self.endpoints.authority(&attempt).to_string();
-        match self.endpoints.book(attempt, now, error) {
-            Change::None => return,
-            Change::Opened => {
+    /// Books an attempt with the server's breaker. After a failure its name may have other addresses.
+    fn book(&self, attempt: &Attempt, now: Duration, error: Option<(&CallError, Failure)>) {
+        let server = attempt.server();
+        if error.is_some_and(|(_, failure)| failure.is_of_server()) {
+            self.lookups.notify();
+        }
+        match (self.endpoints.book(attempt, now, error), error) {
+            (Change::None, _) => return,
+            (Change::Opened, error) => {
                 count(&self.counters.breaker_opened, 1);
-                tracing::debug!(exporter = self.name, server, "the server is left alone but for a probe now and then");
+                let error = error.map(|(error, _)| describe(error, self.timeout)).unwrap_or_default();
+                let next = "left alone but for a probe now and then; other servers, if there are any, take its part";
+                tracing::info!(exporter = self.name, server, error, next, "a server does not take what is sent");
             }
-            Change::Reopened => tracing::debug!(exporter = self.name, server, "the server is not back yet"),
-            Change::Closed => tracing::info!(exporter = self.name, server, "the server is back"),
+            (Change::Reopened, _) => tracing::debug!(exporter = self.name, server, "the server is not back yet"),
+            (Change::Closed, _) => tracing::info!(exporter = self.name, server, "the server is back"),
         }
         self.changes.notify();
     }
