@@ -39,8 +39,8 @@ pub use effective::effective;
 pub use explain::explain;
 pub use load::{Form, Inputs, Loaded, load};
 pub use memory_plan::{
-    EXPLAINED_VERDICT_BYTES, MemoryPlan, MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
-    memory_plan,
+    CALLS_PER_CONNECTION, EXPLAINED_VERDICT_BYTES, MERGED_REQUEST_BYTES_MAX, MemoryPlan, MemoryRow, RANKED_BYTES,
+    RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, memory_plan,
 };
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;

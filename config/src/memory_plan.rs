@@ -45,6 +45,10 @@ pub const RELATIVE_LATENCY_BYTES: u64 = 5 * MIB;
 pub const RANKED_BYTES: u64 = 3 * MIB;
 /// Bytes of the keys of those traces besides, where a limit has keys.
 pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
+/// Largest request that is made of several small ones which waited.
+pub const MERGED_REQUEST_BYTES_MAX: u64 = MIB;
+/// Calls that share one gRPC connection, so that the time to the server and back does not limit the rate.
+pub const CALLS_PER_CONNECTION: u64 = 4;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -102,6 +106,10 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let pipelines = config.by_pipeline();
     let exporters = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp);
     let batch = exporters.fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
+    let calls = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp).fold(0_u64, |sum, exporter| {
+        sum.saturating_add(exporter.connections_per_shard.saturating_mul(CALLS_PER_CONNECTION))
+    });
+    let merged = calls.saturating_mul(MERGED_REQUEST_BYTES_MAX);
     let ways = u64::try_from(pipelines.len()).unwrap_or(u64::MAX);
     let mesh = shards.saturating_mul(shards - 1).saturating_mul(config.mesh.queue_length).saturating_mul(ways);
     let row = |name, bytes, reason: String| MemoryRow { name, bytes, reason };
@@ -144,8 +152,11 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         row("export queues", queues.saturating_add(file_queue), "queue_bytes_max of each exporter".to_string()),
         row(
             "export batches",
-            batch.saturating_mul(2).saturating_mul(shards),
-            "two of batch.bytes_max for each exporter and shard".to_string(),
+            batch.saturating_mul(2).saturating_add(merged).saturating_mul(shards),
+            format!(
+                "two of batch.bytes_max for each exporter and shard, and {} for each call",
+                show_bytes(MERGED_REQUEST_BYTES_MAX)
+            ),
         ),
     ];
     rows.extend(rules_rows(config, shards));

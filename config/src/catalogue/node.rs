@@ -141,6 +141,12 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "Messages that fit between one core and another. A full queue stops the reading of sockets.",
     ),
     Key::<Draft>::new(
+        "exporters.debug.verbosity",
+        Kind::Choice(DebugVerbosity::CHOICES),
+        |d| Slot::Choice(&mut d.config.exporters.debug),
+        "What of kept data is printed to the log, besides being sent: `basic` is a line a request, `normal` a line a span, point or record, `detailed` with its attributes; at most 100 lines a request. For trying things out: it costs.",
+    ),
+    Key::<Draft>::new(
         "exporters.file.path",
         Kind::Path,
         |d| Slot::OptionalPath(&mut d.file_path),
@@ -172,12 +178,6 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "Most bytes of requests that wait to be written, on the node. At the bound what does not fit is set aside and written later if all of it is in the log, else it is dropped and counted. A single larger request is written alone. `0` takes 1/64 of `memory.bytes_max`, 4MiB to 64MiB.",
     )
     .default("1/64 of memory.bytes_max"),
-    Key::<Draft>::new(
-        "exporters.debug.verbosity",
-        Kind::Choice(DebugVerbosity::CHOICES),
-        |d| Slot::Choice(&mut d.config.exporters.debug),
-        "What of kept data is printed to the log, besides being sent: `basic` is a line a request, `normal` a line a span, point or record, `detailed` with its attributes; at most 100 lines a request. For trying things out: it costs.",
-    ),
     Key::<Draft>::new(
         "exporters.file.signals.traces",
         Kind::Bool,

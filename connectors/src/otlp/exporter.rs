@@ -32,15 +32,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{OtlpExporter, Retry};
+use tailwater_config::{MERGED_REQUEST_BYTES_MAX, OtlpExporter, Retry};
 use tailwater_engine::host::{ExportFate, ExportRequest};
 use tailwater_net::compression::Encoding;
 use tailwater_proto::otlp::Signal;
 
 /// Requests that may wait whatever their size: bounds the queue's own memory. Bytes are bounded by configuration.
 const QUEUE_LENGTH: usize = 16_384;
-/// Calls that share one gRPC connection, so that the time to the server and back does not limit the rate.
-const CALLS_PER_CONNECTION: usize = 4;
+/// As the memory plan has it.
+const CALLS_PER_CONNECTION: usize = tailwater_config::CALLS_PER_CONNECTION as usize;
 
 /// A request waiting for a worker.
 #[derive(Debug)]
@@ -121,7 +121,8 @@ impl Exporter {
             },
             merged: Merged {
                 items_max: settings.batch.spans_max,
-                bytes_max: usize::try_from(settings.batch.bytes_max).unwrap_or(usize::MAX),
+                bytes_max: usize::try_from(settings.batch.bytes_max.min(MERGED_REQUEST_BYTES_MAX))
+                    .unwrap_or(usize::MAX),
             },
             queue: Queue::new(QUEUE_LENGTH),
             queue_bytes: Cell::new(0),

@@ -71,6 +71,8 @@ async fn connect_clear(target: &Target) -> Result<TcpStream, CallError> {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
+            // Who chose the address names it.
+            Err(error) if target.address.is_some() => failure = words::system(&error),
             Err(error) => failure = format!("{address}: {}", words::system(&error)),
         }
     }

@@ -163,12 +163,18 @@ impl Exporter {
     }
 
     fn adopt(&self, name: &Name, addresses: Vec<SocketAddr>) {
+        let is_first = name.servers().iter().all(|server| server.address.is_none());
         let (added, gone) = name.adopt(addresses);
-        if added + gone > 0 {
-            let (host, addresses) = (&name.host, name.count());
-            tracing::info!(exporter = self.name, host, addresses, added, gone, "the addresses of a server's name");
-            self.changes.notify();
+        if added + gone == 0 {
+            return;
         }
+        let (host, addresses) = (&name.host, name.count());
+        if is_first {
+            tracing::debug!(exporter = self.name, host, addresses, "the addresses of a server's name");
+        } else {
+            tracing::info!(exporter = self.name, host, addresses, added, gone, "a server's name has other addresses");
+        }
+        self.changes.notify();
     }
 }
 
