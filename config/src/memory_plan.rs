@@ -48,7 +48,7 @@ pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
 /// Largest request that is made of several small ones which waited.
 pub const MERGED_REQUEST_BYTES_MAX: u64 = MIB;
 /// Calls that share one gRPC connection, so that the time to the server and back does not limit the rate.
-pub const CALLS_PER_CONNECTION: u64 = 4;
+pub const CALLS_PER_CONNECTION: u32 = 4;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -107,7 +107,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let exporters = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp);
     let batch = exporters.fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
     let calls = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp).fold(0_u64, |sum, exporter| {
-        sum.saturating_add(exporter.connections_per_shard.saturating_mul(CALLS_PER_CONNECTION))
+        sum.saturating_add(exporter.connections_per_shard.saturating_mul(u64::from(CALLS_PER_CONNECTION)))
     });
     let merged = calls.saturating_mul(MERGED_REQUEST_BYTES_MAX);
     let ways = u64::try_from(pipelines.len()).unwrap_or(u64::MAX);

@@ -516,9 +516,11 @@ impl Core {
 
     /// Waits until nothing is with the exporters or can be given to them.
     async fn send_all(self: Rc<Self>, answer: Sender<()>) {
-        if self.log.is_some() {
+        let exporters = self.outbox.borrow().exporters().to_vec();
+        match self.log {
             // What fails now stays in the log: the next start sends it.
-            self.outbox.borrow().exporters().iter().for_each(|exporter| exporter.end());
+            Some(_) => exporters.iter().for_each(|exporter| exporter.end()),
+            None => exporters.iter().for_each(|exporter| exporter.ask_again()),
         }
         while self.shard.borrow().ledger().has_exporting() || self.is_recalling() {
             sleep(PRESSURE_RECHECK).await;

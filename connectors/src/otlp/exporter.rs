@@ -204,7 +204,9 @@ impl Exporter {
         match self.endpoints.outlook(signal, now) {
             // At the end too: what waits in the log gets its one attempt as well.
             Admission::Attempt => self.has_room(),
-            Admission::Probe => self.queue_bytes.get() == 0 && !self.is_ending.get(),
+            Admission::Probe => {
+                self.queue_bytes.get() == 0 && (!self.is_ending.get() || self.endpoints.is_to_be_asked(signal))
+            }
             Admission::Wait(_) => false,
         }
     }
@@ -265,6 +267,12 @@ impl Exporter {
     #[must_use]
     pub fn workers(&self) -> usize {
         if self.endpoints.is_grpc() { self.connections * CALLS_PER_CONNECTION } else { self.connections }
+    }
+
+    /// Has every server that was left alone asked once more whether it is back.
+    pub fn ask_again(&self) {
+        self.endpoints.ask_again();
+        self.changes.notify();
     }
 
     /// From now on failures are final: what is queued gets one attempt each. A server that was left alone is asked once

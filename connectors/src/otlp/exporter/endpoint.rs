@@ -166,6 +166,11 @@ impl Endpoints {
         candidates.any(|(_, server)| server.breaker.borrow().state() == BreakerState::HalfOpen)
     }
 
+    /// Whether one of the servers of that signal is to be asked whether it is back, after `ask_again`.
+    pub(super) fn is_to_be_asked(&self, signal: Signal) -> bool {
+        self.candidates(signal).iter().any(|(_, server)| server.breaker.borrow().is_to_be_asked())
+    }
+
     /// Has every server that was left alone asked at once whether it is back.
     pub(super) fn ask_again(&self) {
         self.all().for_each(|server| server.breaker.borrow_mut().end_pause());
