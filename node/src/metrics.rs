@@ -376,13 +376,13 @@ const FILE_VALUES: [FileValue; 4] = [
     }),
 ];
 
-/// The file of kept items, where there is one.
+/// The file of kept items; all are zero where there is none.
 fn file(page: &mut Page, snapshots: &[Snapshot]) {
     let files = || snapshots.iter().filter_map(|snapshot| snapshot.file.as_ref());
     // All cores see the same but for what each had no room for.
-    let Some(any) = files().next() else { return };
+    let any = files().next().copied().unwrap_or_default();
     for (name, kind, help, read) in FILE_VALUES {
-        page.single(name, kind, help, number(read(any)));
+        page.single(name, kind, help, number(read(&any)));
     }
     let refused = files().map(|file| file.refused).sum();
     let help = "Requests for which the file's queue had no room: set aside in the log, or lost.";
