@@ -14,8 +14,10 @@ use crate::suggest;
 const MEMORY_PERCENT: u64 = 60;
 /// Part of the memory for request bodies in flight when nothing is written.
 const RECEIVE_SHARE: u64 = 8;
-/// Of the memory: the queue of the file of kept items, where nothing is written. It has room for a request at least.
-const FILE_QUEUE_SHARE: u64 = 64;
+/// Of the memory: the queue of the file of kept items, where nothing is written. It has room for a request at least; the
+/// smallest machines have no more to spare.
+const FILE_QUEUE_SHARE: u64 = 16;
+const FILE_QUEUE_LESS: u64 = 16 * MIB;
 const FILE_QUEUE_MIN: u64 = 4 * MIB;
 const FILE_QUEUE_MAX: u64 = 64 * MIB;
 /// Part of the memory for the log's buffers when nothing is written.
@@ -85,7 +87,8 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
         checks.findings.note(source, "memory.bytes_max", "is more than the machine or its control group has");
     }
     if draft.file.queue_bytes_max == 0 {
-        draft.file.queue_bytes_max = (memory.bytes_max / FILE_QUEUE_SHARE).clamp(FILE_QUEUE_MIN, FILE_QUEUE_MAX);
+        let share = (memory.bytes_max / FILE_QUEUE_SHARE).saturating_sub(FILE_QUEUE_LESS);
+        draft.file.queue_bytes_max = share.clamp(FILE_QUEUE_MIN, FILE_QUEUE_MAX);
     }
     let receivers = [(&draft.grpc, "otlp.grpc"), (&draft.http, "otlp.http")];
     let enabled = receivers.iter().filter(|(receiver, _)| receiver.enabled);

@@ -321,3 +321,23 @@ fn an_address_where_nobody_listens_costs_no_time() {
         assert_eq!(good.came().len(), 6);
     });
 }
+
+#[test]
+fn with_the_defaults_a_server_that_is_back_is_found_within_seconds() {
+    on_both_backends(|| async {
+        for mood in [Mood::Down, Mood::Answers(503, None)] {
+            let server = Server::start(mood);
+            let mut settings = settings(&[&server]);
+            settings.retry = tailwater_config::Retry::default();
+            settings.breaker = tailwater_config::Breaker::default();
+            let bench = Bench::new(&settings, true);
+            assert_eq!(bench.offer(&mut request(true)), None);
+            bench.until("asked again", || server.came().len() > 2).await;
+            server.set(GOOD);
+            let since = std::time::Instant::now();
+            assert_eq!(bench.next().await.delivered, 1);
+            // Two seconds between attempts; the rest is for a busy machine.
+            assert!(since.elapsed() < Duration::from_millis(3500), "{:?}", since.elapsed());
+        }
+    });
+}

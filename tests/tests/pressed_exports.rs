@@ -69,10 +69,14 @@ fn spans_taken(server: &Server) -> BTreeSet<Vec<u8>> {
 }
 
 fn start(server: &Server, decision_wait: &str, queue: &str) -> Tailwater {
+    start_with(server, decision_wait, queue, &[], "received")
+}
+
+fn start_with(server: &Server, decision_wait: &str, queue: &str, more: &[&str], ack: &str) -> Tailwater {
     let endpoint = format!("http://{}", server.address);
     let own = [
         "--ack",
-        "received",
+        ack,
         "--sampling-decision-wait",
         decision_wait,
         "--exporters-otlp-endpoints",
@@ -88,7 +92,7 @@ fn start(server: &Server, decision_wait: &str, queue: &str) -> Tailwater {
         "--exporters-otlp-batch-bytes-max",
         "32KiB",
     ];
-    Tailwater::start(&own)
+    Tailwater::start(&[&own[..], more].concat())
 }
 
 /// The stop's own account.
@@ -213,4 +217,57 @@ fn metrics_that_inflate_do_not_fill_the_memory_while_the_file_is_written() {
     assert!(status.success(), "{}", stopped(&log));
     let written = std::fs::read_to_string(directory.path().join("kept.jsonl")).unwrap();
     assert!(written.lines().count() > 0);
+}
+
+#[test]
+fn a_failing_next_hop_is_told_at_once_and_so_is_its_return() {
+    let server = Server::collecting();
+    server.set(Mood::Answers(503, None));
+    let node = start(&server, "10ms", "512KiB");
+    let body = |number| ExportTraceServiceRequest { resource_spans: trace(number, 10) }.encode_to_vec();
+    let send = |number| post(node.http, "/v1/traces", &[("content-type", "application/x-protobuf")], &body(number)).0;
+    assert_eq!(send(0), 200);
+    node.until(|metrics| metrics["tailwater_exporter_retries_total{exporter=\"otlp\"}"] > 1.0);
+    server.set(Mood::UpTo(usize::MAX));
+    node.until(|metrics| metrics["tailwater_items_exported_total{signal=\"spans\"}"] >= 4.0);
+    let (status, log, _directory) = node.stop();
+    assert!(status.success());
+    let of = |message: &str| {
+        let lines: Vec<&String> = log.iter().filter(|line| line.contains(message)).collect();
+        assert_eq!(lines.len(), 1, "{message}: {log:?}");
+        serde_json::from_str::<serde_json::Value>(lines[0]).unwrap()
+    };
+    let failed = of("does not take what is sent");
+    assert!(failed["level"] == "WARN" && failed["error"].as_str().unwrap().contains("HTTP 503"), "{failed}");
+    assert!(failed["next"].as_str().unwrap().starts_with("tried again in"), "{failed}");
+    let back = of("takes what is sent again");
+    assert!(back["level"] == "INFO" && back["failed_attempts"].as_u64().unwrap() > 1, "{back}");
+}
+
+#[test]
+fn a_server_that_is_back_at_a_stop_gets_what_waited_for_it() {
+    // Without a log all waits in the queue; with one most of it is set aside.
+    for (ack, queue) in [("received", "64MiB"), ("synced", "512KiB")] {
+        let server = Server::collecting();
+        server.set(Mood::Down);
+        let more = [
+            "--exporters-otlp-breaker-open-interval-max",
+            "1h",
+            "--exporters-otlp-retry-initial-interval",
+            "50ms",
+            "--exporters-otlp-retry-max-interval",
+            "100ms",
+        ];
+        let node = start_with(&server, "10ms", queue, &more, ack);
+        send(&node, 10);
+        let is_open = |metrics: &std::collections::BTreeMap<String, f64>| {
+            metrics["tailwater_exporter_breaker_state{exporter=\"otlp\"}"] >= 2.0
+        };
+        node.until(is_open);
+        server.set(Mood::UpTo(usize::MAX));
+        let (_, log, _directory) = node.stop();
+        let account = stopped(&log);
+        assert_eq!((&account["pending"], &account["lost"]), (&0.into(), &0.into()), "{ack}: {account}");
+        assert_eq!(spans_taken(&server).len() as u64, TRACES * SPANS, "{ack}: {account}");
+    }
 }

@@ -108,7 +108,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         |e| Slot::Duration(&mut e.retry.initial_interval),
         "First wait; jitter is added. A wait named by the server comes first.",
     ),
-    Key::new("retry.max_interval", WAIT, |e| Slot::Duration(&mut e.retry.max_interval), "Longest wait."),
+    Key::new(
+        "retry.max_interval",
+        WAIT,
+        |e| Slot::Duration(&mut e.retry.max_interval),
+        "Longest wait. With a breaker no wait is longer than `breaker.open_interval_max` unless the server asks for it: one that is back is found soon.",
+    ),
     Key::new(
         "retry.multiplier",
         Kind::Number { min: 1.0, max: 100.0 },
@@ -167,7 +172,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "queue_bytes_max",
         Kind::Bytes { min: KIB, max: 1024 * GIB },
         |e| Slot::Count(&mut e.queue_bytes_max),
-        "Most bytes waiting for this exporter on the node. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
+        "Most bytes waiting for this exporter on the node; verdicts wait while half of it is taken by what is not in the log, and a trace that was begun before is queued whole. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
     ),
     Key::new(
         "connections_per_shard",

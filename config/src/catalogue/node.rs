@@ -175,9 +175,9 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "exporters.file.queue_bytes_max",
         Kind::Bytes { min: 0, max: 1024 * GIB },
         |d| Slot::Count(&mut d.file.queue_bytes_max),
-        "Most bytes of requests that wait to be written, on the node. At the bound what does not fit is set aside and written later if all of it is in the log, else it is dropped and counted. A single larger request is written alone. `0` takes 1/64 of `memory.bytes_max`, 4MiB to 64MiB.",
+        "Most bytes of requests that wait to be written, on the node. At the bound what does not fit is set aside and written later if all of it is in the log, else it is dropped and counted. A single larger request is written alone. `0` takes a sixteenth of `memory.bytes_max` less 16MiB, at least 4MiB and at most 64MiB.",
     )
-    .default("1/64 of memory.bytes_max"),
+    .default("a sixteenth of memory.bytes_max, at most 64MiB"),
     Key::<Draft>::new(
         "exporters.file.signals.traces",
         Kind::Bool,

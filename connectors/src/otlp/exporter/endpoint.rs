@@ -90,7 +90,10 @@ impl Endpoints {
                 connect_timeout: connect_timeout(settings),
                 ..ClientOptions::default()
             },
-            probe_interval_max: settings.breaker.open_interval_max,
+            probe_interval_max: match settings.breaker.failures_max {
+                0 => Duration::MAX,
+                _ => settings.breaker.open_interval_max,
+            },
             turn: Cell::new(0),
         })
     }
@@ -155,7 +158,7 @@ impl Endpoints {
         self.routes(signal).iter().map(|route| self.names[route.name].count()).sum()
     }
 
-    /// Longest pause before a server that does not answer is asked again.
+    /// Longest pause before a server that fails is asked again, if it does not ask for more.
     pub(super) fn probe_interval_max(&self) -> Duration {
         self.probe_interval_max
     }

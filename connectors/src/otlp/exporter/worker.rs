@@ -112,9 +112,9 @@ impl Exporter {
             }
             turns = 0;
             let wait = if self.is_ending.get() { None } else { backoff.next(now, error.retry_after(), random) };
-            // Looking whether a server is back costs nothing.
-            let longest = self.endpoints.probe_interval_max();
-            let wait = wait.map(|wait| if matches!(error, CallError::Connect(_)) { wait.min(longest) } else { wait });
+            // However long a server has been away, it is found soon after it is back.
+            let longest = self.endpoints.probe_interval_max().max(error.retry_after().unwrap_or_default());
+            let wait = wait.map(|wait| wait.min(longest));
             self.reports.failed(&self.name, kind(&error, failure), now, &self.told(&attempt, &error), wait);
             let Some(wait) = wait else { return self.given_up(job) };
             count(&self.counters.retries, 1);
