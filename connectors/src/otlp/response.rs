@@ -92,18 +92,17 @@ impl PartialSuccess {
 
     fn read_inner(&mut self, message: &[u8]) -> Result<(), NoResponse> {
         let mut inner = Reader::new(message);
+        let mut count = 0;
         while let Some(field) = inner.next_field()? {
             match field.number {
-                1 => {
-                    let count = field.varint()?.cast_signed();
-                    self.rejected = rejected(count);
-                    if count < 0 {
-                        self.message = "it says that it refused less than no items".to_string();
-                    }
-                }
+                1 => count = field.varint()?.cast_signed(),
                 2 => self.message = String::from_utf8_lossy(field.bytes()?).into_owned(),
                 _ => {}
             }
+        }
+        self.rejected = rejected(count);
+        if count < 0 {
+            self.message = format!("it counts {count} refused items; {}", self.message);
         }
         Ok(())
     }

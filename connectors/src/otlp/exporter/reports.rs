@@ -28,10 +28,12 @@ pub(super) enum Kind {
     RefusedInPart,
     /// A request is too large.
     TooLarge,
+    /// All was taken, with a word of warning.
+    Warning,
 }
 
 /// As many as there are kinds.
-const KINDS: usize = Kind::TooLarge as usize + 1;
+const KINDS: usize = Kind::Warning as usize + 1;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
@@ -69,10 +71,17 @@ impl Reports {
         tracing::warn!(exporter, error, next, like_ones_before = untold, "the next hop does not take what is sent");
     }
 
+    /// The server took all of a request, and says something of it.
+    pub(super) fn warned(&self, exporter: &str, now: Duration, said: &str) {
+        if let Some(untold) = self.note(Kind::Warning, now) {
+            tracing::warn!(exporter, said, like_ones_before = untold, "the next hop took a request with a warning");
+        }
+    }
+
     /// How many like failures are told with this one, if it is told.
     fn note(&self, kind: Kind, now: Duration) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !matches!(kind, Kind::Refused | Kind::RefusedInPart | Kind::TooLarge) {
+        if !matches!(kind, Kind::Refused | Kind::RefusedInPart | Kind::TooLarge | Kind::Warning) {
             state.failing.get_or_insert((now, 0)).1 += 1;
             self.is_failing.store(true, std::sync::atomic::Ordering::Relaxed);
         }

@@ -209,6 +209,10 @@ impl Exporter {
         count(&self.counters.requests_delivered, 1);
         count(&self.counters.bytes_sent, bytes as u64);
         let Some(PartialSuccess { rejected, message }) = partial else { return Outcome::Taken(items) };
+        if rejected == 0 {
+            self.reports.warned(&self.name, now, &line(&message));
+            return Outcome::Taken(items);
+        }
         let text = format!("it refused {} of {items} items of a request: {}", rejected.min(items), line(&message));
         self.reports.failed(&self.name, Kind::RefusedInPart, now, &text, None);
         Outcome::Taken(items.saturating_sub(rejected))
