@@ -271,3 +271,21 @@ fn a_server_that_is_back_at_a_stop_gets_what_waited_for_it() {
         assert_eq!(spans_taken(&server).len() as u64, TRACES * SPANS, "{ack}: {account}");
     }
 }
+
+#[test]
+fn a_trace_that_is_larger_than_the_queue_is_sent_whole() {
+    let server = Server::collecting();
+    server.set(Mood::Slow(Duration::from_millis(2)));
+    let node = start(&server, "1s", "128KiB");
+    let mut resource_spans: Vec<ResourceSpans> = (0..300).flat_map(|number| trace(number, 100)).collect();
+    for span in
+        resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans).flat_map(|scope| &mut scope.spans)
+    {
+        span.trace_id = vec![7; 16];
+    }
+    let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+    assert!(body.len() > 10 * (128 << 10));
+    assert_eq!(post(node.http, "/v1/traces", &[("content-type", "application/x-protobuf")], &body).0, 200);
+    node.until(|metrics| metrics["tailwater_items_exported_total{signal=\"spans\"}"] >= 1200.0);
+    assert_eq!(spans_taken(&server).len(), 1200);
+}
