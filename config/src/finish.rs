@@ -233,6 +233,10 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
         let remedy = "lower it, or raise retry.max_interval";
         checks.refuse(&key("retry.initial_interval"), None, "is longer than retry.max_interval", remedy);
     }
+    if !checks.sources.contains_key(&key("breaker.open_interval_max")) {
+        // Who wrote the first pause only wants no shorter one.
+        exporter.breaker.open_interval_max = exporter.breaker.open_interval_max.max(exporter.breaker.open_interval);
+    }
     if exporter.breaker.open_interval > exporter.breaker.open_interval_max {
         let remedy = "lower it, or raise breaker.open_interval_max";
         checks.refuse(&key("breaker.open_interval"), None, "is longer than breaker.open_interval_max", remedy);
