@@ -90,6 +90,13 @@ fn node_value(kind: Kind, slot: Slot<'_>, node: &Node) -> Result<(), Fault> {
             }
             Ok(())
         }
+        (Value::List(items), Kind::Statuses) => {
+            let texts = items.iter().map(|item| match &item.value {
+                Value::Scalar(scalar) => Ok(scalar.text.as_str()),
+                _ => Err(mismatch(kind, item)),
+            });
+            put_statuses(slot, texts.collect::<Result<Vec<_>, _>>()?)
+        }
         (Value::Map(entries), Kind::Headers) => {
             let headers = entries
                 .iter()
@@ -117,7 +124,7 @@ fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Res
         Kind::Number { .. } => matches!(resolved, Resolved::Integer(_) | Resolved::Float(_)),
         Kind::Bytes { .. } => !matches!(resolved, Resolved::Null | Resolved::Bool(_) | Resolved::Float(_)),
         Kind::Duration { .. } => matches!(resolved, Resolved::Text(_) | Resolved::Integer(0)),
-        Kind::List => matches!(resolved, Resolved::Text(_)),
+        Kind::List | Kind::Statuses => matches!(resolved, Resolved::Text(_)),
         Kind::Headers => node.original.is_some(),
         Kind::Policies | Kind::Rules => false,
         // A path or a core list such as `2` may look like a number.
@@ -149,6 +156,7 @@ pub(crate) fn expected(kind: Kind) -> &'static str {
         Kind::Address => "an address, such as 127.0.0.1:4317",
         Kind::Choice(_) => "one of its words",
         Kind::List => "a list, such as [a, b]",
+        Kind::Statuses => "a list of HTTP statuses, such as [401, 403]",
         Kind::Headers => "a mapping, such as {name: value}",
         Kind::Policies => "a list of policies",
         Kind::Rules => "a list of rules",
@@ -186,8 +194,24 @@ fn text_value(kind: Kind, slot: Slot<'_>, text: &str) -> Result<(), Fault> {
         Slot::List(target) => {
             *target = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(ToString::to_string).collect();
         }
+        Slot::Statuses(_) => {
+            return put_statuses(slot, text.split(',').map(str::trim).filter(|part| !part.is_empty()));
+        }
         Slot::Headers(_) => return put_headers(slot, headers(text)?),
         Slot::Policies(_) | Slot::Rules(_) => {}
+    }
+    Ok(())
+}
+
+fn put_statuses<'a>(slot: Slot<'_>, texts: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
+    let status = |text: &str| {
+        let number = text.parse::<u16>().ok().filter(|number| (400..=599).contains(number));
+        number.ok_or_else(|| {
+            Fault::new(format!("`{text}` is no HTTP status of a refusal"), "write numbers of 400 to 599")
+        })
+    };
+    if let Slot::Statuses(target) = slot {
+        *target = texts.into_iter().map(status).collect::<Result<_, _>>()?;
     }
     Ok(())
 }

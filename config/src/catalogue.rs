@@ -60,6 +60,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of text; on the command line separated by commas.
     List,
+    /// HTTP statuses; on the command line separated by commas.
+    Statuses,
     /// Text by name; on the command line `name=value` separated by commas. Values are secrets.
     Headers,
     /// Sampling policies in the Collector's shape; on the command line as YAML in one line.
@@ -91,6 +93,7 @@ pub(crate) enum Slot<'a> {
     OptionalAddress(&'a mut Option<ListenAddress>),
     Choice(&'a mut dyn Choice),
     List(&'a mut Vec<String>),
+    Statuses(&'a mut Vec<u16>),
     Headers(&'a mut Vec<(String, String)>),
     Policies(&'a mut Vec<Policy>),
     Rules(&'a mut Vec<NativeRule>),
@@ -387,6 +390,7 @@ pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
         Slot::OptionalAddress(value) => value.as_ref().map_or_else(|| "none".to_string(), ToString::to_string),
         Slot::Choice(value) => value.chosen().to_string(),
         Slot::List(values) => values.join(","),
+        Slot::Statuses(values) => values.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
         Slot::Headers(values) => values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(","),
         Slot::Policies(values) => values.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(","),
         Slot::Rules(values) => values.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(","),

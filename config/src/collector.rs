@@ -373,10 +373,19 @@ impl Importer<'_> {
                     walk::exporter(self, &key, &part.id, &entry, tables::EXPORTER_HTTP);
                 }
                 "file" => {
-                    self.layers.draft.file_signals = signals;
+                    self.layers.draft.file.signals = signals;
                     walk::file_exporter(self, &key, &entry);
                 }
-                "debug" | "logging" | "nop" => {
+                "debug" => {
+                    let is_alone =
+                        pipelines.iter().flat_map(|pipeline| &pipeline.exporters).all(|other| !other.sends());
+                    walk::debug_exporter(self, &key, &entry);
+                    if is_alone {
+                        let text = "prints only: with no other exporter kept data is written to kept.jsonl in the data directory";
+                        self.note(entry.line, &key, text);
+                    }
+                }
+                "logging" | "nop" => {
                     self.note_all(entry.line, &key, &entry.node, "prints or discards only, is not used here");
                 }
                 _ => {

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use crate::catalogue::Which;
 use crate::sampling::Sampling;
-use crate::settings::{
-    Ack, Config, FileExporter, GIB, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Signals, Wal,
-};
+use crate::settings::{Ack, Config, FileExporter, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Wal};
 
 /// A receiver and whether it listens.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,10 +60,8 @@ pub(crate) struct Draft {
     pub(crate) exporters: Vec<OtlpExporter>,
     /// The embedded exporter's file, when one was asked for.
     pub(crate) file_path: Option<PathBuf>,
-    /// Where the embedded exporter's file is begun anew.
-    pub(crate) file_bytes_max: u64,
-    /// What is written there.
-    pub(crate) file_signals: Signals,
+    /// What else there is to say of it; its path is no part of this.
+    pub(crate) file: FileExporter,
 }
 
 impl Draft {
@@ -84,8 +80,8 @@ impl Draft {
             further: Vec::new(),
             exporters: Vec::new(),
             file_path: None,
-            file_bytes_max: GIB,
-            file_signals: Signals::ALL,
+            // Zero: worked out from the memory when nothing is written.
+            file: FileExporter { queue_bytes_max: 0, ..FileExporter::at(PathBuf::new()) },
         }
     }
 
@@ -114,8 +110,7 @@ impl Draft {
         draft.exporters.clone_from(&config.exporters.otlp);
         if let Some(file) = &config.exporters.file {
             draft.file_path = Some(file.path.clone());
-            draft.file_bytes_max = file.bytes_max;
-            draft.file_signals = file.signals;
+            draft.file = FileExporter { path: PathBuf::new(), ..file.clone() };
         }
         draft
     }
@@ -169,9 +164,9 @@ impl Draft {
         let ack = config.ack;
         config.receivers = Receivers { grpc: self.grpc.open(ack), http: self.http.open(ack), ..config.receivers };
         config.further_receivers = self.further.into_iter().map(|draft| draft.open(ack)).collect();
-        let (bytes_max, signals) = (self.file_bytes_max, self.file_signals);
+        let file = self.file;
         let file_default = self.exporters.is_empty().then(|| config.node.data_directory.join("kept.jsonl"));
-        config.exporters.file = self.file_path.or(file_default).map(|path| FileExporter { path, bytes_max, signals });
+        config.exporters.file = self.file_path.or(file_default).map(|path| FileExporter { path, ..file });
         config.exporters.otlp = self.exporters;
         config
     }

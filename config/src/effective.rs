@@ -125,6 +125,10 @@ fn written(kind: Kind, slot: &Slot<'_>, level: usize) -> Option<Written> {
             let items: Vec<String> = values.iter().map(|value| text(value)).collect();
             Some(Written::Value(format!("[{}]", items.join(", "))))
         }
+        Slot::Statuses(values) if !values.is_empty() => {
+            let items: Vec<String> = values.iter().map(u16::to_string).collect();
+            Some(Written::Value(format!("[{}]", items.join(", "))))
+        }
         Slot::Headers(headers) if !headers.is_empty() => {
             let lines = headers.iter().map(|(name, _)| format!("{indent}{}: \"{REDACTED}\"\n", text(name)));
             Some(Written::Block(lines.collect()))

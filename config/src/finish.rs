@@ -17,6 +17,12 @@ const MEMORY_PERCENT: u64 = 60;
 const RECEIVE_SHARE: u64 = 8;
 /// As much at least.
 const RECEIVE_BYTES_DEFAULT_MIN: u64 = 16 * crate::settings::MIB;
+/// Of the memory: the queue of the file of kept items, where nothing is written. It has room for a request at least; the
+/// smallest machines have no more to spare.
+const FILE_QUEUE_SHARE: u64 = 16;
+const FILE_QUEUE_LESS: u64 = 16 * MIB;
+const FILE_QUEUE_MIN: u64 = 4 * MIB;
+const FILE_QUEUE_MAX: u64 = 64 * MIB;
 /// Part of the memory for the log's buffers when nothing is written.
 const WAL_BUFFER_SHARE: u64 = 16;
 /// Taken when the caller cannot tell the machine's memory.
@@ -93,6 +99,10 @@ fn memory(draft: &mut Draft, machine: u64, checks: &mut Checks<'_>) {
     } else if memory.bytes_max > machine {
         checks.note("memory.bytes_max", "is more than the machine or its control group has");
     }
+    if draft.file.queue_bytes_max == 0 {
+        let share = (memory.bytes_max / FILE_QUEUE_SHARE).saturating_sub(FILE_QUEUE_LESS);
+        draft.file.queue_bytes_max = share.clamp(FILE_QUEUE_MIN, FILE_QUEUE_MAX);
+    }
     if memory.receive_bytes_max == 0 {
         memory.receive_bytes_max = (memory.bytes_max / RECEIVE_SHARE).max(RECEIVE_BYTES_DEFAULT_MIN);
     }
@@ -168,7 +178,7 @@ fn idle_exporters(draft: &Draft, checks: &mut Checks<'_>) {
     }
     let takers =
         draft.exporters.iter().filter(|exporter| exporter.signals.traces).map(|exporter| exporter.name.as_str());
-    let file = (draft.file_path.is_some() && draft.file_signals.traces).then_some(FILE_EXPORTER);
+    let file = (draft.file_path.is_some() && draft.file.signals.traces).then_some(FILE_EXPORTER);
     for name in takers.chain(file) {
         if !pipelines.iter().any(|pipeline| pipeline.exporters.iter().any(|other| other == name)) {
             let key = format!("exporters.{name}");
@@ -242,6 +252,10 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
         let text = "is longer than retry.max_interval, which bounds every wait but the first";
         checks.note(&key, text);
     }
+    if !checks.sources.contains_key(&key("breaker.open_interval_max")) {
+        // Who wrote the first pause only wants no shorter one.
+        exporter.breaker.open_interval_max = exporter.breaker.open_interval_max.max(exporter.breaker.open_interval);
+    }
     if exporter.breaker.open_interval > exporter.breaker.open_interval_max {
         let remedy = "lower it, or raise breaker.open_interval_max";
         checks.refuse(&key("breaker.open_interval"), None, "is longer than breaker.open_interval_max", remedy);
@@ -265,6 +279,9 @@ fn finish_exporter(exporter: &mut OtlpExporter, checks: &mut Checks<'_>) {
 
 /// The endpoint as a URL.
 fn with_scheme(endpoint: &str, insecure: bool) -> Result<String, Fault> {
+    // As gRPC writes a name whose addresses are all meant: as every name is here.
+    let endpoint =
+        endpoint.strip_prefix("dns:///").or_else(|| endpoint.strip_prefix("passthrough:///")).unwrap_or(endpoint);
     let url = match endpoint.split_once("://") {
         Some(_) => endpoint.to_string(),
         None => format!("{}://{endpoint}", if insecure { "http" } else { "https" }),

@@ -52,6 +52,10 @@ const LARGE_REQUEST_TIMES: u64 = 3;
 const LARGE_REQUEST_SHARE: u64 = 4;
 /// Least part of the memory for receiving that a core can work with: a few small requests at a time.
 const RECEIVE_BYTES_MIN: u64 = MIB;
+/// Largest request that is made of several small ones which waited.
+pub const MERGED_REQUEST_BYTES_MAX: u64 = MIB;
+/// Calls that share one gRPC connection, so that the time to the server and back does not limit the rate.
+pub const CALLS_PER_CONNECTION: u32 = 4;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -113,10 +117,16 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let connections =
         config.open_receivers().fold(0_u64, |sum, receiver| sum.saturating_add(receiver.limits.connections_max));
     let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
+    // A request that is larger than the queue is written alone: it is in the requests in flight as long.
+    let file_queue = config.exporters.file.as_ref().map_or(0, |file| file.queue_bytes_max);
     // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
     let pipelines = config.by_pipeline();
     let exporters = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp);
     let batch = exporters.fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
+    let calls = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp).fold(0_u64, |sum, exporter| {
+        sum.saturating_add(exporter.connections_per_shard.saturating_mul(u64::from(CALLS_PER_CONNECTION)))
+    });
+    let merged = calls.saturating_mul(MERGED_REQUEST_BYTES_MAX);
     let ways = u64::try_from(pipelines.len()).unwrap_or(u64::MAX);
     let mesh = shards.saturating_mul(shards - 1).saturating_mul(config.mesh.queue_length).saturating_mul(ways);
     let row = |name, bytes, reason: String| MemoryRow { name, bytes, reason };
@@ -164,11 +174,14 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
                 config.admin.explained_verdicts_max
             ),
         ),
-        row("export queues", queues, "queue_bytes_max of each exporter".to_string()),
+        row("export queues", queues.saturating_add(file_queue), "queue_bytes_max of each exporter".to_string()),
         row(
             "export batches",
-            batch.saturating_mul(2).saturating_mul(shards),
-            "two of batch.bytes_max for each exporter and shard".to_string(),
+            batch.saturating_mul(2).saturating_add(merged).saturating_mul(shards),
+            format!(
+                "two of batch.bytes_max for each exporter and shard, and {} for each call",
+                show_bytes(MERGED_REQUEST_BYTES_MAX)
+            ),
         ),
     ];
     rows.extend(rules_rows(config, shards));

@@ -194,6 +194,7 @@ fn takes(kind: Kind) -> String {
         Kind::Address => "host:port".to_string(),
         Kind::Choice(choices) => choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", "),
         Kind::List => "list of text".to_string(),
+        Kind::Statuses => "list of HTTP statuses".to_string(),
         Kind::Headers => "text by name".to_string(),
         Kind::Policies => "list of policies".to_string(),
         Kind::Rules => "list of rules".to_string(),

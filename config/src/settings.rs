@@ -203,6 +203,21 @@ choices! {
     }
 }
 
+choices! {
+    /// What is printed of what is kept, besides being sent.
+    DebugVerbosity {
+        /// Nothing.
+        #[default]
+        None = "none",
+        /// A line a request.
+        Basic = "basic",
+        /// A line an item.
+        Normal = "normal",
+        /// A line an item, with its attributes.
+        Detailed = "detailed",
+    }
+}
+
 /// Where OTLP comes in; a receiver that is `None` does not listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receivers {
@@ -373,6 +388,8 @@ pub struct Exporters {
     pub otlp: Vec<OtlpExporter>,
     /// JSON lines in a file: the embedded default when no OTLP server is configured.
     pub file: Option<FileExporter>,
+    /// What is printed besides.
+    pub debug: DebugVerbosity,
 }
 
 /// JSON lines in a file.
@@ -380,10 +397,33 @@ pub struct Exporters {
 pub struct FileExporter {
     /// Path of the file. `load` makes it `kept.jsonl` in the data directory when it is the embedded default.
     pub path: PathBuf,
-    /// The file is replaced when it would grow past this; zero for no limit.
+    /// The file becomes a backup and is begun anew when it would grow past this; zero for no limit.
     pub bytes_max: u64,
+    /// Backups that are kept; zero for all.
+    pub backups_max: u64,
+    /// Backups older than this are deleted; zero for never.
+    pub backup_age_max: Duration,
+    /// Most bytes of requests that wait to be written, on the node. Set by `load` to a share of the memory when not
+    /// configured.
+    pub queue_bytes_max: u64,
     /// Signals that are written there.
     pub signals: Signals,
+}
+
+impl FileExporter {
+    /// The exporter to that file with the native defaults.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            bytes_max: GIB,
+            // As the Collector's file exporter where it rotates.
+            backups_max: 100,
+            backup_age_max: Duration::ZERO,
+            queue_bytes_max: 16 * MIB,
+            signals: Signals::ALL,
+        }
+    }
 }
 
 /// Which signals an exporter takes.

@@ -2,16 +2,22 @@
 //! installed. Writing blocks, so it runs on a thread of its own, behind a bounded queue.
 //!
 //! One line is one `Export*ServiceRequest`, in the form of the OpenTelemetry "OTLP JSON file" specification. When the
-//! file would outgrow its bound it is renamed with the suffix `.1`, replacing an earlier one, and begun anew.
+//! file would outgrow its bound it becomes a backup, with the time in its name, and is begun anew.
 
+mod backups;
+
+use backups::Backups;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tailwater_config::{Breaker as BreakerSettings, FileExporter};
 use tailwater_engine::host::{ExportFate, ExportRequest};
-use tailwater_proto::otlp::json;
+use tailwater_proto::otlp::split::halves;
+use tailwater_proto::otlp::{Signal, json};
 use thiserror::Error;
 
 use crate::otlp::exporter::{Admission, Breaker, BreakerState};
@@ -58,7 +64,11 @@ const WRITE_DURATION_MAX: Duration = Duration::from_secs(60);
 impl Default for FileGate {
     fn default() -> Self {
         // A write that failed fails again at once: there is nothing to wait for.
-        let settings = BreakerSettings { failures_max: 1, ..BreakerSettings::default() };
+        let settings = BreakerSettings {
+            failures_max: 1,
+            open_interval: Duration::from_secs(5),
+            open_interval_max: Duration::from_secs(60),
+        };
         Self { breaker: Breaker::new(&settings, WRITE_DURATION_MAX) }
     }
 }
@@ -79,7 +89,7 @@ impl FileGate {
         }
     }
 
-    /// Whether a parked request may be offered again, with `waiting` requests in a queue for `capacity`.
+    /// Whether a parked request may be offered again, with `waiting` bytes in a queue for `capacity`.
     #[must_use]
     pub fn can_take_back(&self, now: Duration, waiting: usize, capacity: usize) -> bool {
         match self.breaker.outlook(now) {
@@ -96,10 +106,29 @@ impl FileGate {
     }
 }
 
+/// What happened to the file.
+#[derive(Debug, Default)]
+pub struct FileCounters {
+    /// Times that it became a backup.
+    pub rotations: AtomicU64,
+    /// Backups that were deleted, for their number or their age.
+    pub backups_deleted: AtomicU64,
+    /// Bytes in those.
+    pub deleted_bytes: AtomicU64,
+}
+
+/// A request of more bytes is written as several lines: as JSON it is many times larger, and one line is in memory.
+const LINE_BODY_BYTES_MAX: usize = 4 << 20;
+/// A buffer grown past this by one line is given back.
+const LINE_CAPACITY_MAX: usize = 16 << 20;
+
 /// The open file.
 #[derive(Debug)]
 pub struct FileWriter {
     path: PathBuf,
+    backups: Backups,
+    counters: Arc<FileCounters>,
+    clock: fn() -> u64,
     bytes_max: u64,
     file: File,
     bytes: u64,
@@ -109,15 +138,18 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Opens the file, to be continued where it ends.
+    /// Opens the file, to be continued where it ends. `clock` gives nanoseconds since the Unix epoch.
     ///
     /// # Errors
     /// `Io`.
-    pub fn open(settings: &FileExporter) -> Result<Self, FileError> {
+    pub fn open(settings: &FileExporter, clock: fn() -> u64) -> Result<Self, FileError> {
         let fail = |source| FileError::Io { path: settings.path.clone(), source };
         let (file, bytes) = open(&settings.path).map_err(fail)?;
         Ok(Self {
             path: settings.path.clone(),
+            backups: Backups::of(settings),
+            counters: Arc::default(),
+            clock,
             bytes_max: settings.bytes_max,
             file,
             bytes,
@@ -127,21 +159,39 @@ impl FileWriter {
         })
     }
 
-    /// Writes one request as a line.
+    /// What happens to the file.
+    #[must_use]
+    pub fn counters(&self) -> Arc<FileCounters> {
+        self.counters.clone()
+    }
+
+    /// Writes one request as a line, or a large one as several.
     ///
     /// # Errors
     /// `FileError`; the writer stays usable.
     pub fn write(&mut self, request: &ExportRequest) -> Result<(), FileError> {
+        self.write_body(request.signal, &request.body)
+    }
+
+    fn write_body(&mut self, signal: Signal, body: &[u8]) -> Result<(), FileError> {
+        if body.len() > LINE_BODY_BYTES_MAX
+            && let Some(halves) = halves(signal, body)
+        {
+            return halves.iter().try_for_each(|half| self.write_body(signal, &half.body));
+        }
         self.line.clear();
         if self.is_torn {
             // How much of the line is there is not known.
             (self.file, self.bytes) = open(&self.path).map_err(|source| self.failed(source))?;
             self.line.push(b'\n');
         }
-        json::from_protobuf(request.signal, &request.body, &mut self.line)
-            .map_err(|error| FileError::Json(error.to_string()))?;
+        json::from_protobuf(signal, body, &mut self.line).map_err(|error| FileError::Json(error.to_string()))?;
         self.line.push(b'\n');
-        self.write_line().map_err(|source| self.failed(source))
+        let written = self.write_line().map_err(|source| self.failed(source));
+        if self.line.capacity() > LINE_CAPACITY_MAX {
+            self.line = Vec::new();
+        }
+        written
     }
 
     fn failed(&self, source: io::Error) -> FileError {
@@ -174,16 +224,43 @@ impl FileWriter {
     fn begin_anew(&mut self) -> io::Result<()> {
         // `sync` will see the new file only.
         self.file.sync_data()?;
-        let mut previous = self.path.clone().into_os_string();
-        previous.push(".1");
-        match std::fs::rename(&self.path, previous) {
+        let now = (self.clock)();
+        match std::fs::rename(&self.path, self.backups.fresh(now)) {
             // It was renamed before and then could not be opened anew.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            renamed => renamed?,
+            renamed => {
+                renamed?;
+                self.counters.rotations.fetch_add(1, Ordering::Relaxed);
+            }
         }
         (self.file, self.bytes) = open(&self.path)?;
         self.is_torn = false;
+        self.delete_surplus(now);
         Ok(())
+    }
+
+    /// Deletes backups that are too many or too old. One that can't be deleted is tried again at the next rotation.
+    fn delete_surplus(&self, now: u64) {
+        let file = self.path.display();
+        let surplus = self.backups.surplus(now).unwrap_or_else(|error| {
+            tracing::warn!(%file, %error, "backups of the file of kept items cannot be listed");
+            Vec::new()
+        });
+        for backup in surplus {
+            let bytes = backup.metadata().map_or(0, |found| found.len());
+            let backup_name = backup.display();
+            if let Err(error) = std::fs::remove_file(&backup) {
+                tracing::warn!(backup = %backup_name, %error, "a backup of kept items cannot be deleted");
+                continue;
+            }
+            self.counters.backups_deleted.fetch_add(1, Ordering::Relaxed);
+            self.counters.deleted_bytes.fetch_add(bytes, Ordering::Relaxed);
+            tracing::warn!(
+                backup = %backup_name,
+                bytes,
+                "a backup of kept items is deleted: exporters.file.backups_max or backup_age_max is reached"
+            );
+        }
     }
 }
 
@@ -194,8 +271,12 @@ fn ends_with_a_line(path: &Path, bytes: u64) -> io::Result<bool> {
     Ok(byte == *b"\n")
 }
 
+/// Readable by the owner only.
+const FILE_MODE: u32 = 0o600;
+
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    // What is kept may be confidential.
+    let file = OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
 }
@@ -204,9 +285,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use tailwater_config::Signals;
     use tailwater_engine::vocabulary::Destinations;
-    use tailwater_proto::otlp::Signal;
 
     /// A request with one span of that name.
     fn request(name: &str) -> ExportRequest {
@@ -219,7 +298,7 @@ mod tests {
     }
 
     fn writer(path: PathBuf, bytes_max: u64) -> FileWriter {
-        FileWriter::open(&FileExporter { path, bytes_max, signals: Signals::ALL }).unwrap()
+        FileWriter::open(&FileExporter { bytes_max, ..FileExporter::at(path) }, || NOON).unwrap()
     }
 
     fn names(path: &Path) -> Vec<String> {
@@ -273,12 +352,67 @@ mod tests {
         torn.write(&request("a")).unwrap();
         std::fs::write(&path, "{\"resou").unwrap();
         // As a start finds it after a loss of power: the next line begins on a line of its own.
-        let mut torn =
-            FileWriter::open(&FileExporter { path: path.clone(), bytes_max: 0, signals: Signals::ALL }).unwrap();
+        let mut torn = writer(path.clone(), 0);
         torn.write(&request("b")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("{\"resou\n{\"resourceSpans") && text.ends_with("}\n"), "{text}");
         assert_eq!(torn.bytes, text.len() as u64);
+    }
+
+    /// 1970-01-01T12:00, in nanoseconds.
+    const NOON: u64 = 12 * 3600 * 1_000_000_000;
+
+    fn files(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn rotation_destroys_nothing_below_its_limits_and_counts_what_it_deletes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kept.jsonl");
+        std::fs::write(directory.path().join("kept-notes.jsonl"), "of somebody else").unwrap();
+        let settings = FileExporter { bytes_max: 10, backups_max: 3, ..FileExporter::at(path.clone()) };
+        let mut rotated = FileWriter::open(&settings, || NOON).unwrap();
+        for (number, name) in ["a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
+            rotated.write(&request(name)).unwrap();
+            let backups = files(directory.path()).len() - 2;
+            assert_eq!(backups, number.min(3));
+        }
+        // All in the same millisecond: the names differ all the same.
+        let backups = ["kept-1970-01-01T12-00-00.002", "kept-1970-01-01T12-00-00.003", "kept-1970-01-01T12-00-00.004"];
+        for (backup, name) in backups.iter().zip(["c", "d", "e"]) {
+            assert_eq!(names(&directory.path().join(format!("{backup}.jsonl"))), [format!("\"{name}\"")]);
+        }
+        assert_eq!(names(&path), ["\"f\""]);
+        let counters = rotated.counters();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((read(&counters.rotations), read(&counters.backups_deleted)), (5, 2));
+        assert!(read(&counters.deleted_bytes) > 100);
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        // A day later all are too old.
+        let settings = FileExporter { backup_age_max: Duration::from_secs(3600), ..settings };
+        let mut later = FileWriter::open(&settings, || 3 * NOON).unwrap();
+        later.write(&request("g")).unwrap();
+        assert_eq!(files(directory.path()), ["kept-1970-01-02T12-00-00.000.jsonl", "kept-notes.jsonl", "kept.jsonl"]);
+    }
+
+    #[test]
+    fn a_large_request_is_several_lines_and_its_memory_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kept.jsonl");
+        let mut large = writer(path.clone(), 0);
+        let one = request(&"x".repeat(20));
+        let bodies: Vec<u8> = (0..200_000).flat_map(|_| one.body.to_vec()).collect();
+        assert!(bodies.len() > 2 * LINE_BODY_BYTES_MAX);
+        large.write(&ExportRequest { body: bodies.into(), items: 200_000, ..one }).unwrap();
+        assert!(large.line.capacity() <= LINE_CAPACITY_MAX);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("spanId").count(), 200_000);
+        assert_eq!(text.lines().count(), 4);
     }
 
     #[test]
@@ -288,10 +422,8 @@ mod tests {
         let mut moved = writer(path.clone(), 10);
         moved.write(&request("a")).unwrap();
         moved.write(&request("b")).unwrap();
-        assert_eq!(
-            (names(&path), names(&directory.path().join("kept.jsonl.1"))),
-            (vec!["\"b\"".into()], vec!["\"a\"".into()])
-        );
+        let backup = directory.path().join("kept-1970-01-01T12-00-00.000.jsonl");
+        assert_eq!((names(&path), names(&backup)), (vec!["\"b\"".into()], vec!["\"a\"".into()]));
         std::fs::remove_file(&path).unwrap();
         moved.write(&request("c")).unwrap();
         assert_eq!(names(&path), ["\"c\""]);

@@ -5,7 +5,7 @@ pub mod label;
 pub mod mark;
 
 use crate::vocabulary::KeptUnit;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tailwater_proto::otlp::wire::{field_length, put_header};
 
 /// When a batch is full.
@@ -13,7 +13,7 @@ use tailwater_proto::otlp::wire::{field_length, put_header};
 pub struct BatchLimits {
     /// Most spans in a request.
     pub spans_max: u32,
-    /// Most bytes of spans in a request; envelopes come on top. Receivers commonly refuse more than 4 MiB.
+    /// Most bytes of a request, resources and scopes included. Receivers commonly refuse more than 4 MiB.
     pub bytes_max: usize,
 }
 
@@ -23,7 +23,12 @@ pub struct Export {
     limits: BatchLimits,
     scopes: Vec<OpenScope>,
     by_scope: HashMap<u32, usize, ahash::RandomState>,
+    /// The resources of those scopes: each is there once.
+    resources: HashSet<u32, ahash::RandomState>,
+    /// The scope of the last span and its place in `scopes`: neighbours share theirs.
+    last: Option<(u32, usize)>,
     spans: u32,
+    /// Bytes of the request as it will be, at most a few more.
     bytes: usize,
     /// The spans' places in the log, of those that are in it.
     units: Vec<KeptUnit>,
@@ -58,6 +63,8 @@ pub type Parts<'a> = (u32, &'a [u8], &'a [u8]);
 const SPANS: u32 = 2;
 const SCOPE_SPANS: u32 = 2;
 const RESOURCE_SPANS: u32 = 1;
+/// Bytes of a field's tag and length: requests are below 4 GiB.
+const HEADER_BYTES_MAX: usize = 6;
 /// Lists kept for reuse, and the largest one kept.
 const SPARE_MAX: usize = 64;
 const SPARE_BYTES_MAX: usize = 1 << 20;
@@ -70,7 +77,9 @@ impl Export {
         Self {
             limits,
             scopes: Vec::new(),
-            by_scope: HashMap::with_hasher(hasher),
+            by_scope: HashMap::with_hasher(hasher.clone()),
+            resources: HashSet::with_hasher(hasher),
+            last: None,
             spans: 0,
             bytes: 0,
             units: Vec::new(),
@@ -84,19 +93,29 @@ impl Export {
         self.spans
     }
 
-    /// True when `bytes` more would overfill the batch: flush first.
+    /// True when a span of `span` bytes in a scope of these parts would overfill the batch: flush first. A span that is
+    /// too large for any batch is sent in one of its own.
     #[must_use]
-    pub fn is_full_for(&self, bytes: usize) -> bool {
-        self.spans > 0 && (self.spans >= self.limits.spans_max || self.bytes + bytes > self.limits.bytes_max)
+    pub fn is_full_for(&self, scope: u32, parts: Parts<'_>, span: usize) -> bool {
+        if self.spans == 0 {
+            return false;
+        }
+        let more = self.cost(self.place(scope), parts, span);
+        self.spans >= self.limits.spans_max || self.bytes + more > self.limits.bytes_max
     }
 
-    /// Adds a span. True when the scope is new to the batch and is to be held by the caller until the flush.
-    pub fn add(&mut self, scope: u32, unit: KeptUnit, span: &[u8]) -> bool {
-        let next = self.scopes.len();
-        let position = *self.by_scope.entry(scope).or_insert(next);
-        if position == next {
+    /// Adds a span to the scope of these parts. True when the scope is new to the batch and is to be held by the caller
+    /// until the flush.
+    pub fn add(&mut self, scope: u32, parts: Parts<'_>, unit: KeptUnit, span: &[u8]) -> bool {
+        let place = self.place(scope);
+        self.bytes += self.cost(place, parts, span.len());
+        let position = place.unwrap_or(self.scopes.len());
+        if place.is_none() {
+            self.by_scope.insert(scope, position);
+            self.resources.insert(parts.0);
             self.scopes.push(OpenScope { scope, spans: self.spare.pop().unwrap_or_default() });
         }
+        self.last = Some((scope, position));
         let spans = &mut self.scopes[position].spans;
         put_header(spans, SPANS, span.len());
         spans.extend_from_slice(span);
@@ -104,8 +123,26 @@ impl Export {
             self.units.push(unit);
         }
         self.spans += 1;
-        self.bytes += span.len();
-        position == next
+        place.is_none()
+    }
+
+    /// Where a scope is in the batch.
+    fn place(&self, scope: u32) -> Option<usize> {
+        match self.last {
+            Some((last, place)) if last == scope => Some(place),
+            _ => self.by_scope.get(&scope).copied(),
+        }
+    }
+
+    /// What a span adds to the request: itself, and its scope and resource where they are not there yet.
+    fn cost(&self, place: Option<usize>, (resource, of_resource, of_scope): Parts<'_>, span: usize) -> usize {
+        let span = field_length(SPANS, span);
+        if place.is_some() {
+            return span;
+        }
+        let scope = HEADER_BYTES_MAX + of_scope.len();
+        let is_known = self.resources.contains(&resource);
+        span + scope + if is_known { 0 } else { HEADER_BYTES_MAX + of_resource.len() }
     }
 
     /// Frames the batch and empties it; `None` when nothing is in it. `parts` tells of a scope.
@@ -114,7 +151,7 @@ impl Export {
             return None;
         }
         self.scopes.sort_unstable_by_key(|open| (parts(open.scope).0, open.scope));
-        let mut body = Vec::with_capacity(self.bytes + self.bytes / 8 + self.scopes.len() * 512);
+        let mut body = Vec::with_capacity(self.bytes);
         for group in self.scopes.chunk_by(|left, right| parts(left.scope).0 == parts(right.scope).0) {
             let scope_length = |open: &OpenScope| parts(open.scope).2.len() + open.spans.len();
             let resource = parts(group[0].scope).1;
@@ -128,6 +165,8 @@ impl Export {
             }
         }
         self.by_scope.clear();
+        self.resources.clear();
+        self.last = None;
         let mut scopes = Vec::with_capacity(self.scopes.len());
         for mut open in self.scopes.drain(..) {
             scopes.push(open.scope);
@@ -157,10 +196,10 @@ mod tests {
             8 => (1, &[0x0a, 0][..], &[0x1a, 1, b'b'][..]),
             _ => (2, &[][..], &[][..]),
         };
-        assert!(export.add(9, PLAIN, b"z"));
-        assert!(export.add(7, PLAIN, b"one"));
-        assert!(export.add(8, PLAIN, b"two"));
-        assert!(!export.add(7, PLAIN, b"three"));
+        assert!(export.add(9, parts(9), PLAIN, b"z"));
+        assert!(export.add(7, parts(7), PLAIN, b"one"));
+        assert!(export.add(8, parts(8), PLAIN, b"two"));
+        assert!(!export.add(7, parts(7), PLAIN, b"three"));
         let flushed = export.flush(parts).unwrap();
         let expected = [
             &[0x0a, 26, 0x0a, 0][..],
@@ -182,12 +221,44 @@ mod tests {
 
     #[test]
     fn a_batch_is_full_by_spans_or_bytes_but_takes_one_span_of_any_size() {
-        let mut export = Export::new(BatchLimits { spans_max: 2, bytes_max: 10 }, [0; 4]);
-        assert!(!export.is_full_for(1_000_000));
-        export.add(1, PLAIN, &[0; 5]);
-        assert!(!export.is_full_for(5));
-        assert!(export.is_full_for(6));
-        export.add(1, PLAIN, &[0; 5]);
-        assert!(export.is_full_for(0));
+        let none = (0, &[][..], &[][..]);
+        let mut export = Export::new(BatchLimits { spans_max: 2, bytes_max: 30 }, [0; 4]);
+        assert!(!export.is_full_for(1, none, 1_000_000));
+        export.add(1, none, PLAIN, &[0; 5]);
+        assert!(!export.is_full_for(1, none, 9));
+        assert!(export.is_full_for(1, none, 10));
+        export.add(1, none, PLAIN, &[0; 5]);
+        assert!(export.is_full_for(1, none, 0));
+    }
+
+    #[test]
+    fn a_request_is_never_larger_than_its_bound_whatever_the_resources_and_scopes() {
+        const BYTES_MAX: usize = 20_000;
+        let mut random = 7_u64;
+        let mut next = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        for round in 0..50 {
+            let mut export = Export::new(BatchLimits { spans_max: 10_000, bytes_max: BYTES_MAX }, [round; 4]);
+            let content = vec![0; 3000];
+            let parts = |scope: u32| {
+                let resource = scope % 97;
+                (resource, &content[..(resource as usize * 37) % 2500], &content[..(scope as usize * 13) % 400])
+            };
+            let mut requests = 0;
+            for _ in 0..2000 {
+                let (scope, span) = (u32::try_from(next(500)).unwrap(), next(300) as usize);
+                if export.is_full_for(scope, parts(scope), span) {
+                    let counted = export.bytes;
+                    let flushed = export.flush(parts).unwrap();
+                    assert!(flushed.body.len() <= counted && counted <= BYTES_MAX, "{}", flushed.body.len());
+                    assert!(flushed.body.len() + 4000 > BYTES_MAX, "filled as far as the next span allows");
+                    requests += 1;
+                }
+                export.add(scope, parts(scope), PLAIN, &content[..span]);
+            }
+            assert!(requests > 10);
+        }
     }
 }

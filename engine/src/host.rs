@@ -32,6 +32,11 @@ pub trait Host {
     fn resolve(&mut self, unit: Unit);
     /// A span was kept whose bytes are only in the log: it is to be read again and given to `Shard::export_again`.
     fn recall(&mut self, unit: KeptUnit);
+    /// Whether what is kept now will be taken by the exporters or the log. While it will not, verdicts wait that can. What
+    /// is exported before the next question after a yes is taken whole, so that no trace is torn.
+    fn has_room(&mut self) -> bool {
+        true
+    }
 }
 
 /// What became of an `ExportRequest`'s items.
@@ -41,6 +46,8 @@ pub enum ExportFate {
     Delivered,
     /// The next hop refused them for good.
     Refused,
+    /// The next hop takes no request as large, and each was alone in one.
+    TooLarge,
     /// Retries were used up.
     Exhausted,
     /// The export queue was full.

@@ -207,6 +207,7 @@ impl Intake {
             body,
             envelopes: Envelopes::default(),
             resource: 0..0,
+            resource_bytes: 0,
             scope: Scope::default(),
             condition_failures: 0,
             accepted: 0,
@@ -270,6 +271,7 @@ struct Walk<'a> {
     body: &'a Bytes,
     envelopes: Envelopes,
     resource: Range<u32>,
+    resource_bytes: usize,
     /// The scope under way, where a condition looks at it.
     scope: Scope<'a>,
     condition_failures: u32,
@@ -285,6 +287,34 @@ impl Walk<'_> {
         let start = position(self.envelopes.bytes.len());
         self.envelopes.bytes.extend_from_slice(bytes);
         start..position(self.envelopes.bytes.len())
+    }
+
+    /// Whether the resource under way and a scope in it of so many bytes are more than a span may be: each span leaves
+    /// with both, and a request must have room for the three.
+    fn is_too_large(&self, scope: usize) -> bool {
+        self.resource_bytes + scope > self.intake.span_bytes_max as usize
+    }
+
+    /// Takes the spans of the scope that ends out again, and counts them as refused.
+    #[cold]
+    fn refuse_scope(&mut self) {
+        let scope = position(self.envelopes.scopes.len()).saturating_sub(1);
+        let words = self.intake.span_leaves.len() - 1;
+        let refused_before = self.refused;
+        for staged in &mut self.intake.staged {
+            let others = staged.spans.iter().rposition(|span| span.scope != scope).map_or(0, |last| last + 1);
+            let refused = position(staged.spans.len() - others);
+            staged.spans.truncate(others);
+            staged.leaves_more.truncate(others * words);
+            self.accepted -= refused;
+            self.refused += refused;
+        }
+        let refused = self.refused - refused_before;
+        if refused > 0 {
+            let fault = SpanFault::EnvelopeTooLarge(self.intake.span_bytes_max);
+            self.refusals.add(Cause::from(&fault), refused);
+            self.fault.get_or_insert_with(|| (format!("the scope numbered {scope} of the request"), fault));
+        }
     }
 
     /// Puts the span's keys into their words: a hash of the values of their attributes, the span's own before its
@@ -336,7 +366,8 @@ impl TraceVisitor for Walk<'_> {
     }
 
     fn resource(&mut self, envelope: &[u8]) {
-        self.resource = self.keep_bytes(envelope);
+        self.resource_bytes = envelope.len();
+        self.resource = if self.is_too_large(0) { 0..0 } else { self.keep_bytes(envelope) };
     }
 
     fn scope_begin(&mut self) {
@@ -351,6 +382,9 @@ impl TraceVisitor for Walk<'_> {
     }
 
     fn scope_end(&mut self, envelope: &[u8]) {
+        if self.is_too_large(envelope.len()) {
+            return self.refuse_scope();
+        }
         let range = self.keep_bytes(envelope);
         if let Some(scope) = self.envelopes.scopes.last_mut() {
             scope.scope = range;

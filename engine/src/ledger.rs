@@ -42,11 +42,13 @@ pub enum DropReason {
     WalFull,
     /// It waited in the log and could not be read again.
     WalUnreadable,
+    /// The next hop takes no request as large as this item alone.
+    ExportTooLarge,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotSampled,
         Self::DropPolicy,
         Self::LateNotSampled,
@@ -61,6 +63,7 @@ impl DropReason {
         Self::WalRetention,
         Self::WalFull,
         Self::WalUnreadable,
+        Self::ExportTooLarge,
     ];
 
     /// The label value in metrics.
@@ -81,6 +84,7 @@ impl DropReason {
             Self::WalRetention => "wal_retention",
             Self::WalFull => "wal_full",
             Self::WalUnreadable => "wal_unreadable",
+            Self::ExportTooLarge => "export_too_large",
         }
     }
 }
@@ -143,6 +147,15 @@ impl Account {
             DropReason::WalUnreadable,
         ];
         reasons.into_iter().map(|reason| reason as usize).map(|reason| self.dropped[reason]).sum()
+    }
+
+    /// Of the dropped: kept data that the next hop did not want.
+    #[must_use]
+    pub fn refused_by_next_hop(&self) -> u64 {
+        [DropReason::ExportRefused, DropReason::ExportTooLarge]
+            .iter()
+            .map(|reason| self.dropped[*reason as usize])
+            .sum()
     }
 
     /// What is held here or on the way, as if this account were a whole node's. The transit between cores may
@@ -223,6 +236,8 @@ pub struct TraceCounts {
     pub verdicts_forgotten: u64,
     /// Traces scanned again because the rules had changed.
     pub scanned_again: u64,
+    /// Times that verdicts had to wait because the exporters had no room for what they keep.
+    pub verdicts_postponed: u64,
 }
 
 impl TraceCounts {
@@ -241,6 +256,7 @@ impl TraceCounts {
         self.cold_spans += other.cold_spans;
         self.verdicts_forgotten += other.verdicts_forgotten;
         self.scanned_again += other.scanned_again;
+        self.verdicts_postponed += other.verdicts_postponed;
     }
 }
 

@@ -29,7 +29,7 @@ use crate::rules::Rules;
 use crate::rules::limit::{Cost, Limits};
 use crate::rules::quantile::Quantiles;
 use crate::vocabulary::{
-    KeptUnit, Nanos, RandomnessKind, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit,
+    Destinations, KeptUnit, Nanos, RandomnessKind, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit,
 };
 use bytes::Bytes;
 use framing::Framing;
@@ -130,6 +130,8 @@ pub struct Shard {
     marker: Marker,
     /// When the oldest span of the open batch was added.
     batch_opened: Nanos,
+    /// Requests given to the host so far.
+    batches_sent: u64,
     ledger: Ledger,
     due: Vec<u32>,
     fragments: Vec<Reference>,
@@ -167,6 +169,7 @@ impl Shard {
             dropped: VerdictMemory::new(plan.dropped_verdicts_max, false),
             export: Export::new(plan.batch, plan.hash_seed),
             batch_opened: Nanos::default(),
+            batches_sent: 0,
             ledger: Ledger { policies, ..Ledger::default() },
             limits: Limits::new(rules.limits(), rules.generation(), plan.shards, Nanos::default()),
             window: 0,
@@ -468,11 +471,12 @@ impl Shard {
         self.ledger.spans.exporting += 1;
         let annotations = self.rules.encoded_annotations(span_mark.annotations().numbers());
         let Some((policy, is_late)) = span_mark.label() else {
-            return self.export_span(now, (scope, unit, bytes), mark, &annotations, host);
+            let extras = (mark, &annotations[..]);
+            return self.export_span(now, (scope, unit, bytes), extras, Destinations::ALL, host);
         };
         let mut label = OpenLabel::new(policy, None, is_late);
         let with_label = label.scope(scope, &self.rules, &mut self.buffer.envelopes);
-        self.export_span(now, (with_label, unit, bytes), mark, &annotations, host);
+        self.export_span(now, (with_label, unit, bytes), (mark, &annotations), Destinations::ALL, host);
         label.close(&mut self.buffer.envelopes);
     }
 

@@ -12,8 +12,10 @@ mod retry;
 mod stream;
 mod target;
 mod tls;
+mod words;
 
 use std::time::Duration;
+use tailwater_runtime::executor::{self, Elapsed};
 
 pub use error::CallError;
 pub use grpc::GrpcConnection;
@@ -43,6 +45,8 @@ pub enum HttpVersion {
 pub struct ClientOptions {
     /// trust and identity for `https` targets; `None` there is an error
     pub tls: Option<TlsConfig>,
+    /// name that the server's certificate must bear, where it is not the host of the target
+    pub server_name: Option<String>,
     /// limit on name resolution, TCP and TLS together
     pub connect_timeout: Duration,
     /// version for [`HttpConnection`]; gRPC is always HTTP/2
@@ -51,8 +55,13 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { tls: None, connect_timeout: Duration::from_secs(5), http_version: HttpVersion::Http1 }
+        Self { tls: None, server_name: None, connect_timeout: Duration::from_secs(5), http_version: HttpVersion::Http1 }
     }
+}
+
+/// Ends with the future, or with an error at the deadline; zero is none.
+async fn within<T>(deadline: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    if deadline.is_zero() { Ok(future.await) } else { executor::timeout(deadline, future).await }
 }
 
 #[cfg(test)]

@@ -74,6 +74,31 @@ impl Code {
         self as u8
     }
 
+    /// Its name in gRPC.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        const NAMES: [&str; 17] = [
+            "OK",
+            "CANCELLED",
+            "UNKNOWN",
+            "INVALID_ARGUMENT",
+            "DEADLINE_EXCEEDED",
+            "NOT_FOUND",
+            "ALREADY_EXISTS",
+            "PERMISSION_DENIED",
+            "RESOURCE_EXHAUSTED",
+            "FAILED_PRECONDITION",
+            "ABORTED",
+            "OUT_OF_RANGE",
+            "UNIMPLEMENTED",
+            "INTERNAL",
+            "UNAVAILABLE",
+            "DATA_LOSS",
+            "UNAUTHENTICATED",
+        ];
+        NAMES[self as usize]
+    }
+
     /// The code with this number; anything else is [`Code::Unknown`], as gRPC asks of clients.
     #[must_use]
     pub fn from_number(number: u32) -> Self {

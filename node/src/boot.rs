@@ -25,7 +25,7 @@ use tailwater_runtime::affinity::{self, Placement};
 use tailwater_runtime::file_system::inspect;
 use tailwater_runtime::lock::DataDirectoryLock;
 use tailwater_runtime::net::{PortTaken, exclusive_port_probe};
-use tailwater_runtime::{limits, probe};
+use tailwater_runtime::{clock, limits, probe};
 use thiserror::Error;
 
 /// Something on this machine is in the way: `EX_OSERR` of sysexits.h.
@@ -150,7 +150,7 @@ fn boot(loaded: &Loaded, source: (ConfigurationSource, Option<Stamp>), repair: b
         Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt_policies(rules));
     }
     forward_what_waits(config, &mut blueprint, &surveys);
-    let file = config.exporters.file.as_ref().map(FileWriter::open).transpose();
+    let file = config.exporters.file.as_ref().map(|file| FileWriter::open(file, clock::unix_nanos)).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
     let node = launch(config, &blueprint, backend, file, surveys).map_err(BootError::Machine)?;
     let code = supervise(config, source, node);

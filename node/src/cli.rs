@@ -180,6 +180,7 @@ fn argument(knob: &Knob) -> Arg {
         Kind::Address => argument.value_name("HOST:PORT"),
         Kind::Text => argument.value_name("TEXT"),
         Kind::List => argument.value_name("A,B"),
+        Kind::Statuses => argument.value_name("401,403"),
         Kind::Headers => argument.value_name("NAME=VALUE"),
         Kind::Policies | Kind::Rules => argument.value_name("YAML"),
     }

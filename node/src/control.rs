@@ -54,6 +54,21 @@ pub struct Change {
     pub blocks_on_overflow: bool,
 }
 
+/// What happened at the file of kept items.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileSnapshot {
+    /// Requests of this core for which its queue had no room.
+    pub refused: u64,
+    /// Bytes that wait to be written, of all cores.
+    pub queue_bytes: u64,
+    /// Times that the file became a backup.
+    pub rotations: u64,
+    /// Backups deleted for their number or age.
+    pub backups_deleted: u64,
+    /// Bytes in those.
+    pub deleted_bytes: u64,
+}
+
 /// One core's books and gauges at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -77,6 +92,8 @@ pub struct Snapshot {
     pub buffer_bytes: u64,
     /// Bound of the former.
     pub buffer_bytes_max: u64,
+    /// The file of kept items, where there is one.
+    pub file: Option<FileSnapshot>,
     /// Export queues, in the order of the exporters.
     pub exporters: Vec<ExporterSnapshot>,
     /// Connections and requests, gRPC then HTTP.

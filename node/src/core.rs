@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_connectors::otlp::receiver::PortError;
-use tailwater_engine::host::ExportFate;
+use tailwater_engine::host::{ExportFate, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::shard::{Shard, TICK};
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Origin, ShardIndex, SpanBatch, Unit};
@@ -166,6 +166,7 @@ impl Core {
     fn with_shard<T>(&self, call: impl FnOnce(&mut Shard, Nanos, &mut Outbox) -> T) -> T {
         let mut shard = self.shard.borrow_mut();
         let mut outbox = self.outbox.borrow_mut();
+        outbox.be_strict();
         let result = call(&mut shard, self.now(), &mut outbox);
         for settlement in outbox.take_settled() {
             self.book(&mut shard, &mut outbox, settlement);
@@ -382,6 +383,7 @@ impl Core {
     pub fn start_inside(self: &Rc<Self>) {
         let exporters = self.outbox.borrow().exporters().to_vec();
         for exporter in exporters {
+            spawn(exporter.clone().look_up(Rc::new(CoreEnvironment(self.clone()))));
             for worker in 0..exporter.workers() {
                 spawn(
                     exporter
@@ -501,8 +503,7 @@ impl Core {
                     _ = answer.try_send(());
                 }
                 Control::Decide(answer) => {
-                    self.decide_all().await;
-                    _ = answer.try_send(());
+                    spawn(self.clone().decide_all(answer));
                 }
                 Control::Flush(answer) => {
                     spawn(self.clone().send_all(answer));
@@ -537,9 +538,11 @@ impl Core {
 
     /// Waits until nothing is with the exporters or can be given to them.
     async fn send_all(self: Rc<Self>, answer: Sender<()>) {
-        if self.log.is_some() {
+        let exporters = self.outbox.borrow().exporters().to_vec();
+        match self.log {
             // What fails now stays in the log: the next start sends it.
-            self.outbox.borrow().exporters().iter().for_each(|exporter| exporter.end());
+            Some(_) => exporters.iter().for_each(|exporter| exporter.end()),
+            None => exporters.iter().for_each(|exporter| exporter.ask_again()),
         }
         while self.shard.borrow().ledger().has_exporting() || self.is_recalling() {
             sleep(PRESSURE_RECHECK).await;
@@ -580,14 +583,20 @@ impl Core {
         _ = answer.try_send(());
     }
 
-    /// Judges everything, in steps that let other tasks run.
-    async fn decide_all(&self) {
+    /// Judges everything, as fast as the exporters take what is kept, in steps that let other tasks run. Ends before that
+    /// when nobody waits for it any more: the time for it is over.
+    async fn decide_all(self: Rc<Self>, answer: Sender<()>) {
         while let Some(message) = self.mesh.try_receive() {
             self.receive(message);
         }
-        while self.with_shard(|shard, now, outbox| shard.drain(now, outbox)) {
-            yield_now().await;
+        while !answer.is_closed() && self.with_shard(|shard, now, outbox| shard.drain(now, outbox)) {
+            if self.outbox.borrow_mut().has_room() {
+                yield_now().await;
+            } else {
+                sleep(PRESSURE_RECHECK).await;
+            }
         }
+        _ = answer.try_send(());
     }
 
     /// Has everything that follows from what is settled logged.
@@ -657,6 +666,7 @@ impl Core {
             buffer_bytes: shard.buffer_bytes() as u64,
             buffer_bytes_max: shard.buffer_bytes_max() as u64,
             exporters: exporters.collect(),
+            file: outbox.file_counters(),
             receivers: self.receivers.borrow().iter().map(OpenReceiver::snapshot).collect(),
             log: self.log.as_ref().map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot() }),
         }

@@ -6,7 +6,7 @@ use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::log::CoreLog;
 use crate::core::replay::{Barrier, Common, Share};
 use crate::core::{Core, CorePort, HISTORY, Message, Settings};
-use crate::outbox::{FileJob, FileQueue, Outbox};
+use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::plan;
 use crate::sockets::{Addresses, CoreListeners};
 use crate::supervise::Node;
@@ -17,9 +17,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use tailwater_config::{Config, Receivers, WalFull};
+use std::sync::atomic::Ordering;
+use tailwater_config::{Config, FileExporter, Receivers, WalFull};
 use tailwater_connectors::file::FileWriter;
-use tailwater_connectors::otlp::exporter::{Endpoints, Exporter};
+use tailwater_connectors::otlp::exporter::{Endpoints, Exporter, Reports};
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::log::lane::{Lane, LanePlan};
 use tailwater_engine::route::Route;
@@ -31,8 +32,9 @@ use tailwater_runtime::files::Directory;
 use tailwater_runtime::mesh::{Mesh, MeshPort};
 use tailwater_runtime::{Backend, clock};
 
-/// Requests waiting for the embedded file's thread. Each is a batch of at most a few MiB.
-const FILE_QUEUE_LENGTH: usize = 64;
+/// Requests waiting for the embedded file's thread, whatever their size: bounds the queue's own memory. Bytes are bounded by
+/// configuration.
+const FILE_QUEUE_LENGTH: usize = 1024;
 
 /// Starts the cores and the file's thread. There is a survey for each pipeline.
 pub fn launch(
@@ -48,7 +50,9 @@ pub fn launch(
     let origin = clock::monotonic_nanos().wrapping_sub(HISTORY.0);
     let (channels, controls): (Vec<_>, Vec<_>) =
         (0..shards * pipelines.len()).map(|_| bounded(CONTROL_QUEUE_LENGTH)).unzip();
-    let file = file.map(|writer| start_file(writer, config.needs_wal(), &channels)).transpose()?;
+    let file = file.zip(config.exporters.file.as_ref());
+    let file =
+        file.map(|(writer, settings)| start_file(writer, settings, config.needs_wal(), &channels)).transpose()?;
     let cores = Cores { channels, shards };
     let mut controls = controls.into_iter();
     let mut seats: Vec<Vec<Seat>> = (0..shards).map(|_| Vec::new()).collect();
@@ -82,7 +86,7 @@ struct Outline<'a> {
     pipeline: &'a Pipeline,
     number: usize,
     origin: u64,
-    file: Option<Sender<FileJob>>,
+    file: Option<FileWay>,
 }
 
 impl Outline<'_> {
@@ -98,6 +102,7 @@ impl Outline<'_> {
         let verdicts_max = plan(0).kept_verdicts_max + plan(0).dropped_verdicts_max;
         let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), cores, verdicts_max);
         let file = self.file.clone().filter(|_| config.exporters.file.is_some());
+        let reports: Vec<Arc<Reports>> = config.exporters.otlp.iter().map(|_| Arc::default()).collect();
         let numbered = (0..count).zip(mesh).zip(controls);
         let seats = numbered.map(|((number, mesh), control)| Seat {
             index: usize::from(number),
@@ -112,6 +117,7 @@ impl Outline<'_> {
             file: file.clone(),
             log: logs.pop_front(),
             log_directory: node.node.data_directory.join(log_directory(name)),
+            reports: reports.clone(),
         });
         Ok(seats.collect())
     }
@@ -142,9 +148,11 @@ struct Seat {
     mesh: MeshPort<Message>,
     control: Receiver<Control>,
     origin: u64,
-    file: Option<Sender<FileJob>>,
+    file: Option<FileWay>,
     log: Option<LogSeat>,
     log_directory: PathBuf,
+    /// What is told of each exporter's failures, by all cores together.
+    reports: Vec<Arc<Reports>>,
 }
 
 /// What one core needs for its log.
@@ -166,7 +174,7 @@ fn log_seats(
     verdicts_max: usize,
 ) -> VecDeque<LogSeat> {
     let Some(wal) = &blueprint.wal else { return VecDeque::new() };
-    let common = Common::new(&mut survey, clock::unix_nanos());
+    let common = Common::new(&mut survey, clock::steady_unix_nanos());
     let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
     let mut read = Barrier::for_cores(cores);
     let mut restated = Barrier::for_cores(cores);
@@ -250,16 +258,16 @@ impl Seat {
     async fn core(self, memory: &Rc<ReceiveMemory>) -> Result<(Rc<Core>, Receiver<Control>, Option<Share>), String> {
         let shards = usize::from(self.plan.shards);
         let mut exporters = Vec::new();
-        for settings in &self.config.exporters.otlp {
+        for (settings, reports) in self.config.exporters.otlp.iter().zip(self.reports) {
             let endpoints = Endpoints::new(settings).map_err(|error| error.to_string())?;
-            exporters.push(Rc::new(Exporter::new(settings, endpoints, shards)));
+            exporters.push(Rc::new(Exporter::new(settings, endpoints, shards).reporting_to(reports)));
         }
         let reasons_max = plan::reasons_max(&self.config, self.plan.shards);
         let mut shard = Shard::new(self.plan, self.rules);
         shard.keep_reasons(reasons_max);
         let signals = self.config.exporters.file.as_ref().map(|file| file.signals);
-        let file = self.file.zip(signals).map(|(jobs, signals)| FileQueue::new(jobs, self.channel, signals));
-        let outbox = Outbox::new(exporters, file, self.log.is_some());
+        let file = self.file.zip(signals).map(|(way, signals)| FileQueue::new(way, self.channel, signals));
+        let outbox = Outbox::new(exporters, file, self.log.is_some(), self.config.exporters.debug);
         let settings = settings(&self.config, self.pipeline);
         let (log, share) = match self.log {
             Some(LogSeat { plan, spares, share }) => {
@@ -294,17 +302,31 @@ pub type CoreHandle = ExecutorHandle<Result<(), String>>;
 
 /// The embedded file's thread: it ends when the last core has. Where there is a log, what is written is synced before the
 /// log may forget it, all that waits at once.
-fn start_file(mut writer: FileWriter, syncs: bool, cores: &[Sender<Control>]) -> Result<Sender<FileJob>, String> {
+fn start_file(
+    mut writer: FileWriter,
+    settings: &FileExporter,
+    syncs: bool,
+    cores: &[Sender<Control>],
+) -> Result<FileWay, String> {
     let (sender, jobs) = bounded::<FileJob>(FILE_QUEUE_LENGTH);
     let cores = cores.to_vec();
+    let bytes_max = usize::try_from(settings.queue_bytes_max).unwrap_or(usize::MAX);
+    let way = FileWay { jobs: sender, bytes: Arc::default(), bytes_max, counters: writer.counters() };
+    let bytes = way.bytes.clone();
+    let write = move |writer: &mut FileWriter, job: FileJob| {
+        let length = job.request.body.len();
+        let written = write_job(writer, job);
+        bytes.fetch_sub(length, Ordering::Relaxed);
+        written
+    };
     let body = move || {
         while let Ok(first) = jobs.recv_blocking() {
-            let mut written = vec![write_job(&mut writer, first)];
+            let mut written = vec![write(&mut writer, first)];
             while syncs
                 && written.len() < FILE_QUEUE_LENGTH
                 && let Ok(job) = jobs.try_recv()
             {
-                written.push(write_job(&mut writer, job));
+                written.push(write(&mut writer, job));
             }
             let failure = if syncs { writer.sync().err() } else { None };
             if let Some(error) = &failure {
@@ -319,7 +341,7 @@ fn start_file(mut writer: FileWriter, syncs: bool, cores: &[Sender<Control>]) ->
         }
     };
     let thread = std::thread::Builder::new().name("kept-file".into()).spawn(body);
-    thread.map(|_| sender).map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map(|_| way).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Writes a job and says whom to tell what.

@@ -4,7 +4,7 @@
 mod rules;
 mod wal;
 
-use crate::control::Snapshot;
+use crate::control::{FileSnapshot, Snapshot};
 use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -104,6 +104,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     policies(&mut page, &books);
     cores(&mut page, &books);
     exporters(&mut page, snapshots);
+    file(&mut page, snapshots);
     receivers(&mut page, snapshots);
     wal::wal(&mut page, &books);
     rules::rules(&mut page, &books);
@@ -246,13 +247,18 @@ fn items(page: &mut Page, books: &[Books<'_>]) {
 /// A counter of traces, its help, and how to read it off the books.
 type TraceCounter = (&'static str, &'static str, fn(&TraceCounts) -> u64);
 
-const TRACE_COUNTERS: [TraceCounter; 8] = [
+const TRACE_COUNTERS: [TraceCounter; 9] = [
     ("tailwater_traces_started_total", "Traces whose first span came.", |counts| counts.started),
     ("tailwater_traces_kept_total", "Traces judged and kept.", |counts| counts.kept),
     ("tailwater_traces_dropped_total", "Traces judged and dropped.", |counts| counts.dropped),
     ("tailwater_traces_decided_early_total", "Traces judged before their time: a bound was reached.", |counts| {
         counts.decided_early
     }),
+    (
+        "tailwater_verdicts_postponed_total",
+        "Times that verdicts waited because the exporters had no room for what is kept.",
+        |counts| counts.verdicts_postponed,
+    ),
     ("tailwater_traces_decided_at_drain_total", "Traces judged because the node was stopping.", |counts| {
         counts.decided_at_drain
     }),
@@ -373,6 +379,33 @@ fn exporters(page: &mut Page, snapshots: &[Snapshot]) {
         exporter.counters.iter().map(|(counter, count)| (exporter.name.as_str(), *counter, *count))
     });
     by_owner(page, "tailwater_exporter", "exporter", "Counter of an exporter.", &summed(counters));
+}
+
+/// A value of the file of kept items, its help, and how to read it.
+type FileValue = (&'static str, Type, &'static str, fn(&FileSnapshot) -> u64);
+
+const FILE_VALUES: [FileValue; 4] = [
+    ("tailwater_file_queue_bytes", Type::Gauge, "Bytes that wait to be written to the file.", |file| file.queue_bytes),
+    ("tailwater_file_rotations_total", Type::Counter, "Times that the file became a backup.", |file| file.rotations),
+    ("tailwater_file_backups_deleted_total", Type::Counter, "Backups deleted for their number or age.", |file| {
+        file.backups_deleted
+    }),
+    ("tailwater_file_deleted_bytes_total", Type::Counter, "Bytes in the backups that were deleted.", |file| {
+        file.deleted_bytes
+    }),
+];
+
+/// The file of kept items; all are zero where there is none.
+fn file(page: &mut Page, snapshots: &[Snapshot]) {
+    let files = || snapshots.iter().filter_map(|snapshot| snapshot.file.as_ref());
+    // All cores see the same but for what each had no room for.
+    let any = files().next().copied().unwrap_or_default();
+    for (name, kind, help, read) in FILE_VALUES {
+        page.single(name, kind, help, number(read(&any)));
+    }
+    let refused = files().map(|file| file.refused).sum();
+    let help = "Requests for which the file's queue had no room: set aside in the log, or lost.";
+    page.single("tailwater_file_requests_refused_total", Type::Counter, help, number(refused));
 }
 
 fn receivers(page: &mut Page, snapshots: &[Snapshot]) {

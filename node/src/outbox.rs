@@ -1,14 +1,19 @@
 //! Where a core's exports go: every exporter that takes the signal, and the embedded file. Implements the engine's
 //! seam to the world.
 
+use crate::control::FileSnapshot;
 use crate::core::log::CoreLog;
 use async_channel::Sender;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tailwater_config::Signals;
+use tailwater_config::{DebugVerbosity, Signals};
+use tailwater_connectors::debug;
 use tailwater_connectors::delivery::{Delivery, Settlement};
-use tailwater_connectors::file::FileGate;
+use tailwater_connectors::file::{FileCounters, FileGate};
 use tailwater_connectors::otlp::SIGNALS;
 use tailwater_connectors::otlp::exporter::{BreakerState, Exporter};
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
@@ -26,9 +31,22 @@ pub struct FileJob {
     pub request: ExportRequest,
 }
 
+/// What the cores and the file's thread share: the way there, and what is on it.
+#[derive(Clone)]
+pub struct FileWay {
+    /// To the thread.
+    pub jobs: Sender<FileJob>,
+    /// Bytes that wait there, of all cores.
+    pub bytes: Arc<AtomicUsize>,
+    /// Most of those.
+    pub bytes_max: usize,
+    /// What happened to the file.
+    pub counters: Arc<FileCounters>,
+}
+
 /// The embedded file's end of this core: jobs go to its thread, outcomes come back through the core's control channel.
 pub struct FileQueue {
-    jobs: Sender<FileJob>,
+    way: FileWay,
     core: usize,
     next_ticket: u64,
     /// Jobs with the thread; at most its queue's length and the one being written.
@@ -37,12 +55,28 @@ pub struct FileQueue {
     gate: FileGate,
     /// What it takes at all.
     signals: Signals,
+    /// Whether there ever was anything that is lost when it is given up.
+    has_unlogged: bool,
+    /// Whether such is taken beyond the bound: the rest of a trace that was begun when there was room.
+    is_lenient: Cell<bool>,
+    /// Requests set aside, or lost, because there was no room.
+    refused: u64,
 }
 
 impl FileQueue {
     /// The end of the core behind that control channel.
-    pub fn new(jobs: Sender<FileJob>, core: usize, signals: Signals) -> Self {
-        Self { jobs, core, next_ticket: 0, waiting: HashMap::new(), gate: FileGate::default(), signals }
+    pub fn new(way: FileWay, core: usize, signals: Signals) -> Self {
+        Self {
+            way,
+            core,
+            next_ticket: 0,
+            waiting: HashMap::new(),
+            gate: FileGate::default(),
+            signals,
+            has_unlogged: false,
+            is_lenient: Cell::new(false),
+            refused: 0,
+        }
     }
 
     fn takes(&self, signal: Signal) -> bool {
@@ -53,22 +87,41 @@ impl FileQueue {
         }
     }
 
+    fn bytes(&self) -> usize {
+        self.way.bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether a parked request may be offered again.
     fn can_take_back(&self) -> bool {
-        self.gate.can_take_back(now(), self.waiting.len(), self.jobs.capacity().unwrap_or(usize::MAX))
+        self.gate.can_take_back(now(), self.bytes(), self.way.bytes_max)
+    }
+
+    /// Whether what a verdict keeps now is taken.
+    fn has_room_for_verdicts(&self) -> bool {
+        !self.has_unlogged || !self.is_pressed()
     }
 
     fn is_pressed(&self) -> bool {
-        self.jobs.len() * 2 > self.jobs.capacity().unwrap_or(usize::MAX)
+        let jobs = &self.way.jobs;
+        self.bytes() > self.way.bytes_max / 2 || jobs.len() * 2 > jobs.capacity().unwrap_or(usize::MAX)
     }
 
     /// Hands a request to the thread; when its queue is full it is parked or lost and the settlement, if this was the last
     /// exporter, comes back. The file is exporter number `number`.
     fn offer(&mut self, request: &ExportRequest, delivery: &Rc<Delivery>, number: usize) -> Option<Settlement> {
+        let is_recoverable = delivery.is_recoverable();
+        self.has_unlogged |= !is_recoverable;
+        let (bytes, taken) = (request.body.len(), self.bytes());
+        let is_lenient = self.is_lenient.get() && !is_recoverable;
+        let fits = taken == 0 || is_lenient || taken.saturating_add(bytes) <= self.way.bytes_max;
         // A request for which there is no room must not take the place of a probe.
-        let is_shut = self.jobs.is_full() || (!self.gate.admits(now()) && delivery.is_recoverable());
+        let is_shut = !fits || self.way.jobs.is_full() || (!self.gate.admits(now()) && is_recoverable);
         let job = FileJob { core: self.core, ticket: self.next_ticket, request: request.clone() };
-        if is_shut || self.jobs.try_send(job).is_err() {
+        // Counted first: the thread may be done with it at once.
+        self.way.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if is_shut || self.way.jobs.try_send(job).is_err() {
+            self.way.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.refused += 1;
             return delivery.give_up(number, ExportFate::QueueFull);
         }
         self.waiting.insert(self.next_ticket, delivery.clone());
@@ -94,11 +147,13 @@ pub struct Outbox {
     recalled: Vec<KeptUnit>,
     /// Whether there is a log.
     is_logged: bool,
+    /// What is printed of what is kept.
+    debug: DebugVerbosity,
 }
 
 impl Outbox {
     /// An outbox for these, in front of a log or not.
-    pub fn new(exporters: Vec<Rc<Exporter>>, file: Option<FileQueue>, is_logged: bool) -> Self {
+    pub fn new(exporters: Vec<Rc<Exporter>>, file: Option<FileQueue>, is_logged: bool, debug: DebugVerbosity) -> Self {
         Self {
             exporters,
             file,
@@ -107,6 +162,7 @@ impl Outbox {
             resolved: Vec::new(),
             recalled: Vec::new(),
             is_logged,
+            debug,
         }
     }
 
@@ -119,6 +175,30 @@ impl Outbox {
     pub fn is_pressed(&self) -> bool {
         self.file.as_ref().is_some_and(FileQueue::is_pressed)
             || self.exporters.iter().any(|exporter| exporter.is_pressed())
+    }
+
+    /// From now on nothing passes the bounds of the queues, until there is room for a verdict again.
+    pub fn be_strict(&self) {
+        self.set_lenient(false);
+    }
+
+    fn set_lenient(&self, is_lenient: bool) {
+        self.exporters.iter().for_each(|exporter| exporter.set_lenient(is_lenient));
+        self.file.iter().for_each(|file| file.is_lenient.set(is_lenient));
+    }
+
+    /// What the file counts, on this core and in all.
+    pub fn file_counters(&self) -> Option<FileSnapshot> {
+        let file = self.file.as_ref()?;
+        let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &file.way.counters;
+        Some(FileSnapshot {
+            refused: file.refused,
+            queue_bytes: file.bytes() as u64,
+            rotations: of(&counters.rotations),
+            backups_deleted: of(&counters.backups_deleted),
+            deleted_bytes: of(&counters.deleted_bytes),
+        })
     }
 
     /// The outcomes known since the last call.
@@ -157,7 +237,7 @@ impl Outbox {
         let is_there = |state| state != BreakerState::Open;
         let mut asked = self.exporters.iter().enumerate().filter(|(number, _)| destinations.has(*number));
         let file = self.file.as_ref().filter(|_| destinations.has(self.exporters.len()));
-        asked.any(|(_, exporter)| is_there(exporter.breaker_state()))
+        asked.any(|(_, exporter)| is_there(exporter.best_state()))
             || file.is_some_and(|file| is_there(file.gate.state()))
     }
 
@@ -182,8 +262,23 @@ impl Outbox {
     }
 }
 
+/// Prints what is kept.
+#[cold]
+fn print(request: &ExportRequest, verbosity: DebugVerbosity) {
+    let (lines, more) = debug::lines(request, verbosity);
+    for line in lines {
+        tracing::info!(exporter = "debug", "{line}");
+    }
+    if more > 0 {
+        tracing::info!(exporter = "debug", "and {more} more of this request");
+    }
+}
+
 impl Host for Outbox {
     fn export(&mut self, mut request: ExportRequest) {
+        if self.debug != DebugVerbosity::None && request.destinations == Destinations::ALL {
+            print(&request, self.debug);
+        }
         // Exporters are numbered in the order of the configuration; the file comes last.
         let takes =
             |number: usize, exporter: &Exporter| request.destinations.has(number) && exporter.takes(request.signal);
@@ -231,6 +326,14 @@ impl Host for Outbox {
 
     fn recall(&mut self, unit: KeptUnit) {
         self.recalled.push(unit);
+    }
+
+    fn has_room(&mut self) -> bool {
+        let mut takers = self.exporters.iter().filter(|exporter| exporter.takes(Signal::Traces));
+        let has_room = takers.all(|exporter| exporter.has_room_for_verdicts())
+            && self.file.as_ref().is_none_or(|file| !file.takes(Signal::Traces) || file.has_room_for_verdicts());
+        self.set_lenient(has_room);
+        has_room
     }
 }
 

@@ -218,8 +218,9 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
         received = sum.spans.received,
         exported = sum.spans.exported,
         dropped = sum.spans.dropped_total(),
-        pending,
-        in_log,
+        pending = whole(pending),
+        in_log = whole(in_log),
+        refused = accounts.iter().map(|account| account.refused_by_next_hop()).sum::<u64>(),
         lost,
         in_time,
         "stopped"
@@ -227,6 +228,11 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
     // Lines written by other threads reach the terminal before the process goes.
     sleep(Duration::from_millis(1)).await;
     if pending > in_log || lost > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
+}
+
+/// A number as other numbers are logged.
+fn whole(number: i128) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Whether undecided traces stay in the log for the next start.

@@ -7,6 +7,7 @@ pub mod refusal;
 pub mod scan;
 mod schema;
 pub mod splice;
+pub mod split;
 pub mod weigh;
 pub mod wire;
 

@@ -1,13 +1,13 @@
 //! A next hop that fails on demand, and an exporter with its workers to send there, over real sockets.
 
 use bytes::Bytes;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tailwater_config::{Breaker, ExportProtocol, OtlpExporter, Retry};
+use tailwater_config::{Batch, Breaker, ExportProtocol, OtlpExporter, Retry};
 use tailwater_connectors::delivery::{Delivery, Settlement};
 use tailwater_connectors::otlp::exporter::{Endpoints, Environment, Exporter};
 use tailwater_engine::host::ExportRequest;
@@ -32,6 +32,12 @@ pub enum Mood {
     Down,
     /// Answers with that status, and asks to be left alone for so many seconds.
     Answers(u16, Option<u64>),
+    /// Takes everything, so much later.
+    Slow(Duration),
+    /// Takes what has at most so many bytes; what is larger is answered with 413.
+    UpTo(usize),
+    /// Answers 200 with that content type and body.
+    Says(&'static str, &'static str),
 }
 
 /// Takes everything.
@@ -102,13 +108,27 @@ impl Server {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
-            if let Some(bodies) = &self.bodies {
+            self.came.lock().unwrap().push(Instant::now());
+            let mood = *self.mood.lock().unwrap();
+            let (status, more, said) = match mood {
+                Mood::Down => return Ok(()),
+                Mood::Answers(status, asked) => {
+                    (status, asked.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default(), "")
+                }
+                Mood::Slow(duration) => {
+                    // Nobody sends: the wait is all there is to it.
+                    let (_sender, never) = std::sync::mpsc::channel::<()>();
+                    _ = never.recv_timeout(duration);
+                    (200, String::new(), "")
+                }
+                Mood::UpTo(bytes_max) => (if body.len() > bytes_max { 413 } else { 200 }, String::new(), ""),
+                Mood::Says(kind, said) => (200, format!("content-type: {kind}\r\n"), said),
+            };
+            if let Some(bodies) = self.bodies.as_ref().filter(|_| status == 200) {
                 bodies.lock().unwrap().push(body);
             }
-            self.came.lock().unwrap().push(Instant::now());
-            let Mood::Answers(status, asked) = *self.mood.lock().unwrap() else { return Ok(()) };
-            let asked = asked.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
-            let answer = format!("HTTP/1.1 {status} word\r\ncontent-length: 0\r\n{asked}\r\n");
+            let length = said.len();
+            let answer = format!("HTTP/1.1 {status} word\r\ncontent-length: {length}\r\n{more}\r\n{said}");
             (&*stream).write_all(answer.as_bytes())?;
         }
     }
@@ -136,12 +156,22 @@ pub struct Host {
     told: UnboundedSender<Settlement>,
     /// Told when a worker begins to wait: what it has done before can be seen then.
     waits: Notify,
+    /// The addresses of every name.
+    addresses: RefCell<Vec<SocketAddr>>,
+    /// Lookups so far.
+    looked_up: Cell<usize>,
 }
 
 impl Environment for Host {
     async fn sleep(&self, duration: Duration) {
         self.waits.notify_waiters();
         executor::sleep(duration).await;
+    }
+
+    async fn resolve(&self, host: &str, _: u16) -> Result<Vec<SocketAddr>, String> {
+        self.looked_up.set(self.looked_up.get() + 1);
+        let addresses = self.addresses.borrow().clone();
+        if addresses.is_empty() { Err(format!("{host} is not known")) } else { Ok(addresses) }
     }
 
     fn now(&self) -> Duration {
@@ -167,7 +197,12 @@ impl Bench {
     #[must_use]
     pub fn new(settings: &OtlpExporter, has_workers: bool) -> Self {
         let (sender, receiver) = unbounded_channel();
-        let host = Rc::new(Host { told: sender, waits: Notify::new() });
+        let host = Rc::new(Host {
+            told: sender,
+            waits: Notify::new(),
+            addresses: RefCell::default(),
+            looked_up: Cell::new(0),
+        });
         let exporter = Rc::new(Exporter::new(settings, Endpoints::new(settings).unwrap(), 1));
         if has_workers {
             for worker in 0..exporter.workers() {
@@ -175,6 +210,22 @@ impl Bench {
             }
         }
         Self { exporter, host, settled: RefCell::new(Some(receiver)) }
+    }
+
+    /// From now on these are the addresses of every name.
+    pub fn set_addresses(&self, servers: &[&Server]) {
+        self.host.addresses.replace(servers.iter().map(|server| server.address).collect());
+    }
+
+    /// Lookups so far.
+    #[must_use]
+    pub fn looked_up(&self) -> usize {
+        self.host.looked_up.get()
+    }
+
+    /// Has names looked up from now on.
+    pub fn look_up(&self) {
+        executor::spawn(self.exporter.clone().look_up(self.host.clone()));
     }
 
     /// The exporter's time.
@@ -224,7 +275,8 @@ pub fn request(is_logged: bool) -> ExportRequest {
     ExportRequest { signal: Signal::Traces, body, items: 1, units, destinations: Destinations::ALL }
 }
 
-/// An exporter to these servers that waits for milliseconds where others wait for seconds. Its queue holds four requests.
+/// An exporter to these servers that waits for milliseconds where others wait for seconds. Its queue holds four requests;
+/// each is sent alone.
 #[must_use]
 pub fn settings(servers: &[&Server]) -> OtlpExporter {
     let millis = Duration::from_millis;
@@ -238,6 +290,7 @@ pub fn settings(servers: &[&Server]) -> OtlpExporter {
             ..Retry::default()
         },
         breaker: Breaker { failures_max: 3, open_interval: millis(5), open_interval_max: millis(20) },
+        batch: Batch { spans_max: 1, ..Batch::default() },
         queue_bytes_max: 4 * BODY_BYTES as u64,
         ..OtlpExporter::named("otlp")
     }

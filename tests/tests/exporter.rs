@@ -117,6 +117,66 @@ fn the_server_s_wish_is_kept_by_all() {
 }
 
 #[test]
+fn small_requests_that_wait_leave_together_and_are_not_refused_together() {
+    on_both_backends(|| async {
+        let server = Server::start(GOOD);
+        let mut settings = settings(&[&server]);
+        settings.batch.spans_max = 100;
+        let bench = Bench::new(&settings, true);
+        let offer_all = || {
+            for is_logged in [true, true, false, false] {
+                assert_eq!(bench.offer(&mut request(is_logged)), None);
+            }
+        };
+        offer_all();
+        for _ in 0..4 {
+            assert_eq!(bench.next().await.delivered, 1);
+        }
+        assert_eq!(server.came().len(), 2, "what can be parked is apart from what can't");
+        assert_eq!(bench.exporter.counters.requests_merged.get(), 4);
+        // One of them may be to blame: each is asked about alone.
+        server.set(Mood::Answers(400, None));
+        offer_all();
+        for _ in 0..4 {
+            assert_eq!(bench.next().await.lost, 1);
+        }
+        assert_eq!(server.came().len(), 2 + 2 + 4);
+        assert_eq!(bench.exporter.queue_bytes(), 0);
+    });
+}
+
+#[test]
+fn an_answer_that_is_none_is_no_success() {
+    on_both_backends(|| async {
+        for mood in
+            [Mood::Says("text/html", "<html>please log in</html>"), Mood::Says("application/x-protobuf", "hello")]
+        {
+            let server = Server::start(mood);
+            let bench = Bench::new(&settings(&[&server]), true);
+            assert_eq!(bench.offer(&mut request(true)), None);
+            bench.until("asked again", || server.came().len() > 2).await;
+            assert_eq!(bench.exporter.counters.requests_delivered.get(), 0);
+            server.set(GOOD);
+            assert_eq!(bench.next().await.delivered, 1);
+        }
+    });
+}
+
+#[test]
+fn refused_credentials_wait_in_the_log_where_that_is_wished() {
+    on_both_backends(|| async {
+        let server = Server::start(Mood::Answers(401, None));
+        let mut settings = settings(&[&server]);
+        settings.retry.park_on = vec![401, 403];
+        let bench = Bench::new(&settings, true);
+        assert_eq!(bench.offer(&mut request(true)), None);
+        assert!(is_parked(&bench.next().await));
+        assert_eq!(bench.offer(&mut request(false)), None);
+        assert_eq!((bench.next().await.lost, bench.exporter.counters.requests_refused.get()), (1, 1));
+    });
+}
+
+#[test]
 fn refusals_do_not_open_it() {
     on_both_backends(|| async {
         let server = Server::start(Mood::Answers(400, None));
@@ -155,7 +215,7 @@ fn another_endpoint_takes_what_one_cannot() {
 #[test]
 fn an_exporter_that_ends_waits_for_nobody() {
     on_both_backends(|| async {
-        for (is_logged, came) in [(true, 1), (false, 2)] {
+        for is_logged in [true, false] {
             let server = Server::start(Mood::Down);
             let mut settings = settings(&[&server]);
             settings.breaker.failures_max = 1;
@@ -175,7 +235,7 @@ fn an_exporter_that_ends_waits_for_nobody() {
                     assert_eq!((settlement.lost, settlement.fate), (1, ExportFate::Shutdown));
                 }
             }
-            assert_eq!(server.came().len(), came, "what would be lost is tried once more");
+            assert_eq!(server.came().len(), 2, "the server is asked once more");
             assert_eq!(bench.exporter.queue_bytes(), 0);
         }
     });
@@ -198,5 +258,86 @@ fn what_cannot_be_parked_keeps_its_half_of_the_queue() {
         assert_eq!((lost.lost, lost.fate), (1, ExportFate::QueueFull));
         let counters = &bench.exporter.counters;
         assert_eq!((counters.requests_parked.get(), counters.requests_queue_full.get()), (1, 1));
+    });
+}
+
+/// Offers so many requests, one after the other, and waits until each is delivered.
+async fn deliver(bench: &Bench, count: usize) {
+    for _ in 0..count {
+        assert_eq!(bench.offer(&mut request(true)), None);
+        assert_eq!(bench.next().await.delivered, 1);
+    }
+}
+
+#[test]
+fn a_name_with_several_addresses_is_several_servers_and_changes_are_taken_over() {
+    on_both_backends(|| async {
+        let servers = [Server::start(GOOD), Server::start(GOOD), Server::start(GOOD)];
+        let [first, second, third] = &servers;
+        let came = || servers.each_ref().map(|server| server.came().len());
+        let mut settings = settings(&[first]);
+        settings.endpoints = vec!["http://hop.test:1".to_string()];
+        settings.lookup_interval = Duration::from_millis(5);
+        settings.breaker.failures_max = 1;
+        settings.breaker.open_interval = Duration::from_secs(600);
+        settings.breaker.open_interval_max = Duration::from_secs(600);
+        let bench = Bench::new(&settings, true);
+        bench.set_addresses(&[first, second]);
+        bench.look_up();
+        bench.until("looked up", || bench.looked_up() > 1).await;
+        deliver(&bench, 10).await;
+        assert_eq!(came(), [5, 5, 0], "each gets its part");
+        // One fails: the other takes its part, and nothing is lost. Its breaker is its own.
+        second.set(Mood::Down);
+        deliver(&bench, 10).await;
+        assert_eq!((came()[0], bench.exporter.breaker_state()), (15, BreakerState::Open));
+        // One goes, another comes.
+        bench.set_addresses(&[first, third]);
+        let before = bench.looked_up();
+        bench.until("looked up again", || bench.looked_up() > before + 1).await;
+        let before = came();
+        deliver(&bench, 10).await;
+        assert_eq!(came(), [before[0] + 5, before[1], 5]);
+        assert_eq!(bench.exporter.breaker_state(), BreakerState::Closed, "the one that failed is gone");
+        // A name server that fails changes nothing.
+        bench.set_addresses(&[]);
+        let before = bench.looked_up();
+        bench.until("failed", || bench.looked_up() > before + 1).await;
+        deliver(&bench, 2).await;
+    });
+}
+
+#[test]
+fn an_address_where_nobody_listens_costs_no_time() {
+    on_both_backends(|| async {
+        let good = Server::start(GOOD);
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut settings = settings(&[&good]);
+        settings.endpoints.insert(0, format!("http://{gone}"));
+        settings.retry.initial_interval = Duration::from_secs(600);
+        settings.retry.max_interval = Duration::from_secs(600);
+        let bench = Bench::new(&settings, true);
+        deliver(&bench, 6).await;
+        assert_eq!(good.came().len(), 6);
+    });
+}
+
+#[test]
+fn with_the_defaults_a_server_that_is_back_is_found_within_seconds() {
+    on_both_backends(|| async {
+        for mood in [Mood::Down, Mood::Answers(503, None)] {
+            let server = Server::start(mood);
+            let mut settings = settings(&[&server]);
+            settings.retry = tailwater_config::Retry::default();
+            settings.breaker = tailwater_config::Breaker::default();
+            let bench = Bench::new(&settings, true);
+            assert_eq!(bench.offer(&mut request(true)), None);
+            bench.until("asked again", || server.came().len() > 2).await;
+            server.set(GOOD);
+            let since = std::time::Instant::now();
+            assert_eq!(bench.next().await.delivered, 1);
+            // Two seconds between attempts; the rest is for a busy machine.
+            assert!(since.elapsed() < Duration::from_millis(3500), "{:?}", since.elapsed());
+        }
     });
 }

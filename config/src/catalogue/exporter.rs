@@ -18,7 +18,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "endpoints",
         Kind::List,
         |e| Slot::List(&mut e.endpoints),
-        "URLs of the servers, such as `http://localhost:4317`; several take turns. For HTTP the path (`/v1/traces`) is appended. Without a scheme `tls.insecure` says whether TLS is used.",
+        "URLs of the servers, such as `http://localhost:4317`; several take turns, and so do all addresses of a name (`dns:///NAME:PORT` is read as well). For HTTP the path (`/v1/traces`) is appended. Without a scheme `tls.insecure` says whether TLS is used.",
     ),
     Key::new(
         "protocol",
@@ -66,6 +66,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "Longest time for one request. `0s` for no limit.",
     ),
     Key::new(
+        "lookup_interval",
+        Kind::Duration { min: Duration::from_secs(1), max: HOUR },
+        |e| Slot::Duration(&mut e.lookup_interval),
+        "How often the names of endpoints are looked up again, besides after failures. Each address of a name is a server of its own.",
+    ),
+    Key::new(
         "tls.insecure",
         Kind::Bool,
         |e| Slot::Bool(&mut e.tls.insecure),
@@ -102,7 +108,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         |e| Slot::Duration(&mut e.retry.initial_interval),
         "First wait; jitter is added. A wait named by the server comes first.",
     ),
-    Key::new("retry.max_interval", WAIT, |e| Slot::Duration(&mut e.retry.max_interval), "Longest wait."),
+    Key::new(
+        "retry.max_interval",
+        WAIT,
+        |e| Slot::Duration(&mut e.retry.max_interval),
+        "Longest wait. With a breaker no wait is longer than `breaker.open_interval_max` unless the server asks for it: one that is back is found soon.",
+    ),
     Key::new(
         "retry.multiplier",
         Kind::Number { min: 1.0, max: 100.0 },
@@ -114,6 +125,12 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(30 * 24 * 3600) },
         |e| Slot::Duration(&mut e.retry.max_elapsed_time),
         "A request is given up after this long. If all of it is in the log it is set aside and sent again later, else it is dropped and counted. `0s` for never.",
+    ),
+    Key::new(
+        "retry.park_on",
+        Kind::Statuses,
+        |e| Slot::Statuses(&mut e.retry.park_on),
+        "HTTP statuses after which a request is set aside and sent again later, if all of it is in the log, although the server refuses it: `[401, 403]` waits for credentials to be put right. For gRPC `401` is UNAUTHENTICATED and `403` PERMISSION_DENIED. What is not in the log is dropped and counted.",
     ),
     Key::new(
         "breaker.failures_max",
@@ -137,13 +154,13 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "batch.spans_max",
         Kind::Count { min: 1, max: 10_000_000 },
         |e| Slot::Count(&mut e.batch.spans_max),
-        "Spans of a request; a single larger trace is sent whole.",
+        "Spans of a request; a larger trace is sent in several. Small requests that wait are sent as one of at most so many.",
     ),
     Key::new(
         "batch.bytes_max",
         Kind::Bytes { min: KIB, max: BUFFER_BYTES_MAX },
         |e| Slot::Count(&mut e.batch.bytes_max),
-        "Bytes of a request before compression. Servers refuse more than 4 MiB by default.",
+        "Bytes of a request before compression, resources and scopes included. Servers refuse more than 4 MiB by default; what one refuses as too large is sent to it in parts.",
     ),
     Key::new(
         "batch.flush_interval",
@@ -155,7 +172,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "queue_bytes_max",
         Kind::Bytes { min: KIB, max: 1024 * GIB },
         |e| Slot::Count(&mut e.queue_bytes_max),
-        "Most bytes waiting for this exporter on the node. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
+        "Most bytes waiting for this exporter on the node; verdicts wait while half of it is taken by what is not in the log, and a trace that was begun before is queued whole. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
     ),
     Key::new(
         "connections_per_shard",

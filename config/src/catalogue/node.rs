@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
-use crate::settings::{Ack, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
+use crate::settings::{Ack, DebugVerbosity, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
 
 /// The receivers' knobs stand after this many keys on the reference page.
 pub(super) const KEYS_BEFORE_RECEIVERS: usize = 15;
@@ -148,6 +148,12 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "Messages that fit between one core and another. A full queue stops the reading of sockets.",
     ),
     Key::<Draft>::new(
+        "exporters.debug.verbosity",
+        Kind::Choice(DebugVerbosity::CHOICES),
+        |d| Slot::Choice(&mut d.config.exporters.debug),
+        "What of kept data is printed to the log, besides being sent: `basic` is a line a request, `normal` a line a span, point or record, `detailed` with its attributes; at most 100 lines a request. For trying things out: it costs.",
+    ),
+    Key::<Draft>::new(
         "exporters.file.path",
         Kind::Path,
         |d| Slot::OptionalPath(&mut d.file_path),
@@ -157,25 +163,44 @@ pub(super) const KEYS: &[Key<Draft>] = &[
     Key::<Draft>::new(
         "exporters.file.bytes_max",
         Kind::Bytes { min: 0, max: 1024 * GIB },
-        |d| Slot::Count(&mut d.file_bytes_max),
-        "The file is moved to a name ending in `.1` and begun anew before it grows past this. `0` for no limit.",
+        |d| Slot::Count(&mut d.file.bytes_max),
+        "The file becomes a backup, with the time (UTC) in its name, and is begun anew before it grows past this. `0` for no limit.",
     ),
+    Key::<Draft>::new(
+        "exporters.file.backups_max",
+        Kind::Count { min: 0, max: 1_000_000 },
+        |d| Slot::Count(&mut d.file.backups_max),
+        "Backups that are kept; the oldest go first, are counted and told. `0` for all.",
+    ),
+    Key::<Draft>::new(
+        "exporters.file.backup_age_max",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(100 * 366 * 24 * 3600) },
+        |d| Slot::Duration(&mut d.file.backup_age_max),
+        "Backups older than this are deleted at the next rotation, counted and told. `0s` for never.",
+    ),
+    Key::<Draft>::new(
+        "exporters.file.queue_bytes_max",
+        Kind::Bytes { min: 0, max: 1024 * GIB },
+        |d| Slot::Count(&mut d.file.queue_bytes_max),
+        "Most bytes of requests that wait to be written, on the node. At the bound what does not fit is set aside and written later if all of it is in the log, else it is dropped and counted. A single larger request is written alone. `0` takes a sixteenth of `memory.bytes_max` less 16MiB, at least 4MiB and at most 64MiB.",
+    )
+    .default("a sixteenth of memory.bytes_max, at most 64MiB"),
     Key::<Draft>::new(
         "exporters.file.signals.traces",
         Kind::Bool,
-        |d| Slot::Bool(&mut d.file_signals.traces),
+        |d| Slot::Bool(&mut d.file.signals.traces),
         "Write kept traces there.",
     ),
     Key::<Draft>::new(
         "exporters.file.signals.metrics",
         Kind::Bool,
-        |d| Slot::Bool(&mut d.file_signals.metrics),
+        |d| Slot::Bool(&mut d.file.signals.metrics),
         "Write metrics there.",
     ),
     Key::<Draft>::new(
         "exporters.file.signals.logs",
         Kind::Bool,
-        |d| Slot::Bool(&mut d.file_signals.logs),
+        |d| Slot::Bool(&mut d.file.signals.logs),
         "Write logs there.",
     ),
 ];

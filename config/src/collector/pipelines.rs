@@ -39,6 +39,11 @@ impl Part {
     pub(super) fn kind(&self) -> &str {
         self.id.split_once('/').map_or(self.id.as_str(), |(kind, _)| kind)
     }
+
+    /// Whether an exporter of that type sends or keeps anything.
+    pub(super) fn sends(&self) -> bool {
+        !matches!(self.kind(), "debug" | "logging" | "nop")
+    }
 }
 
 /// One pipeline.

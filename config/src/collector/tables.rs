@@ -183,7 +183,7 @@ pub(super) const EXPORTER_GRPC: &[Row] = &[
     ("sending_queue", Section(QUEUE)),
     ("auth", Refuse("authentication extensions are not supported; write the credentials under headers")),
     ("middlewares", Refuse(MIDDLEWARE)),
-    ("balancer_name", Note("several endpoints take turns here, has no effect")),
+    ("balancer_name", Note("requests are spread over all addresses of the name here, as `round_robin` does")),
     ("keepalive", Note(TUNING)),
     ("read_buffer_size", Note(TUNING)),
     ("write_buffer_size", Note(TUNING)),
@@ -231,12 +231,31 @@ pub(super) const EXPORTER_FILE: &[Row] = &[
     ("format", Act::Convert(Convert::FormatJson)),
     ("compression", Refuse("the file is written as plain JSON lines; remove it")),
     ("append", Note("the file is always appended to here, has no effect")),
-    ("rotation", Note("the file is begun anew past exporters.file.bytes_max here, has no effect")),
+    (
+        "rotation",
+        Section(&[
+            ("enabled", Act::Convert(Convert::RotationEnabled)),
+            ("max_megabytes", Act::Convert(Convert::RotationMebibytes)),
+            ("max_days", Act::Convert(Convert::RotationDays)),
+            ("max_backups", Set("exporters.file.backups_max")),
+            ("localtime", Act::Convert(Convert::RotationLocalTime)),
+        ]),
+    ),
     ("flush_interval", Note(TUNING)),
     ("encoding", Refuse("encoding extensions are not supported; remove it")),
     ("group_by", Note("one file is written here, has no effect")),
     ("create_directory", Note("the directory must exist here, has no effect")),
     ("directory_permissions", Note("the directory must exist here, has no effect")),
+];
+
+/// `exporters.debug`.
+pub(super) const EXPORTER_DEBUG: &[Row] = &[
+    ("verbosity", Set("exporters.debug.verbosity")),
+    ("sampling_initial", Note("100 lines of a request are printed here, has no effect")),
+    ("sampling_thereafter", Note("100 lines of a request are printed here, has no effect")),
+    ("use_internal_logger", Note("it prints to the log here, has no effect")),
+    ("output_paths", Note("it prints to the log here, has no effect")),
+    ("sending_queue", Note("it prints at once here, has no effect")),
 ];
 
 /// `service.telemetry`.

@@ -50,6 +50,14 @@ pub(super) enum Convert {
     EncodingProto,
     /// The embedded exporter's file.
     FilePath,
+    /// Whether the file is rotated at all.
+    RotationEnabled,
+    /// Mebibytes of a file before it is rotated; zero for the default.
+    RotationMebibytes,
+    /// Days that a backup is kept; zero for ever.
+    RotationDays,
+    /// Whether backups are named by local time.
+    RotationLocalTime,
     /// `json` and nothing else.
     FormatJson,
     /// zap's levels.
@@ -193,11 +201,24 @@ pub(super) fn file_exporter(importer: &mut Importer<'_>, key: &str, entry: &Entr
         importer.refuse(entry.line, key, "a second file exporter", "use one");
         return;
     }
+    // The file is rotated where that is written, past 100 MB where no number is.
+    let is_rotated = entry.node.get("rotation").is_some_and(|rotation| !rotation.node.is_null());
+    let bytes_max = if is_rotated { ROTATION_BYTES_MAX } else { 0 };
+    set_text(importer, Home::Node, "exporters.file.bytes_max", key, entry.line, &bytes_max.to_string());
     section(importer, Home::Node, key, &entry.node, tables::EXPORTER_FILE);
     if importer.layers.draft.file_path.is_none() {
         importer.refuse(entry.line, key, "a file exporter without a path", "write `path:`");
     }
 }
+
+/// `exporters.debug`: prints, and keeps nothing.
+pub(super) fn debug_exporter(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+    set_text(importer, Home::Node, "exporters.debug.verbosity", key, entry.line, "basic");
+    section(importer, Home::Node, key, &entry.node, tables::EXPORTER_DEBUG);
+}
+
+/// Where the Collector's file exporter rotates when no size is written.
+const ROTATION_BYTES_MAX: u64 = 100 * MIB;
 
 /// `service.telemetry`.
 pub(super) fn telemetry(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
@@ -325,6 +346,21 @@ fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str,
         Convert::HttpEndpoint => set_text(importer, home, "endpoints", key, line, text),
         Convert::Compression => compression(importer, home, key, line, text),
         Convert::EncodingProto if text != "proto" => importer.note(line, key, "protobuf is sent, has no effect"),
+        Convert::RotationEnabled if text == "false" => {
+            set_text(importer, home, "exporters.file.bytes_max", key, line, "0");
+        }
+        Convert::RotationMebibytes => match whole(scalar).and_then(|number| number.checked_mul(MIB)) {
+            Some(0) => {}
+            Some(bytes) => set_text(importer, home, "exporters.file.bytes_max", key, line, &bytes.to_string()),
+            None => importer.refuse(line, key, "not a whole number", "write a whole number without a unit"),
+        },
+        Convert::RotationDays => match whole(scalar).and_then(|days| days.checked_mul(24)) {
+            Some(hours) => set_text(importer, home, "exporters.file.backup_age_max", key, line, &format!("{hours}h")),
+            None => importer.refuse(line, key, "not a whole number", "write a whole number of days"),
+        },
+        Convert::RotationLocalTime if text == "true" => {
+            importer.note(line, key, "backups are named by universal time here, has no effect");
+        }
         Convert::FilePath => set_text(importer, home, "exporters.file.path", key, line, text),
         Convert::LogLevel => {
             let level = text.to_ascii_lowercase();
@@ -396,9 +432,13 @@ fn only(importer: &mut Importer<'_>, entry: &Entry, key: &str, text: &str, accep
     }
 }
 
+fn whole(scalar: &Scalar) -> Option<u64> {
+    if scalar.style == Style::Quoted { None } else { crate::value::count(&scalar.text).ok() }
+}
+
 fn request_bytes(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str, line: u32, scalar: &Scalar) {
     let unit = if matches!(how, Convert::RequestMebibytes) { MIB } else { 1 };
-    let number = if scalar.style == Style::Quoted { None } else { crate::value::count(&scalar.text).ok() };
+    let number = whole(scalar);
     match number.and_then(|number| number.checked_mul(unit)) {
         Some(0) => {}
         Some(bytes) => set_text(importer, home, "request_bytes_max", key, line, &bytes.to_string()),
@@ -422,7 +462,7 @@ fn strategy(importer: &mut Importer<'_>, home: Home<'_>, key: &str, line: u32, t
 const SHARDS_MAX: u64 = 256;
 
 fn shards(importer: &mut Importer<'_>, key: &str, line: u32, scalar: &Scalar) {
-    let number = if scalar.style == Style::Quoted { None } else { crate::value::count(&scalar.text).ok() };
+    let number = whole(scalar);
     match number {
         Some(number) if number > SHARDS_MAX => {
             let cause = format!("num_shards ({number}) must not exceed {SHARDS_MAX}");
@@ -519,6 +559,10 @@ pub(super) fn reference_rows(key: &str, home: &str, table: &[Row], rows: &mut Ve
                 Convert::Compression => format!("`{home}compression`; `gzip` in place of one that is not spoken"),
                 Convert::EncodingProto => "a note where it is not `proto`: protobuf is sent".to_string(),
                 Convert::FilePath => "`exporters.file.path`".to_string(),
+                Convert::RotationEnabled => "`exporters.file.bytes_max`; `false` is no limit".to_string(),
+                Convert::RotationMebibytes => "`exporters.file.bytes_max`, from mebibytes".to_string(),
+                Convert::RotationDays => "`exporters.file.backup_age_max`, from days".to_string(),
+                Convert::RotationLocalTime => "a note where it is `true`: universal time is used".to_string(),
                 Convert::FormatJson => "`json`; others are refused".to_string(),
                 Convert::LogLevel => "`log.level`".to_string(),
                 Convert::LogFormat => "`log.format`".to_string(),

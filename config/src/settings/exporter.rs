@@ -31,6 +31,8 @@ pub struct OtlpExporter {
     pub compression: Compression,
     /// Longest time for one request; zero for no limit.
     pub timeout: Duration,
+    /// How often the names of endpoints are looked up again.
+    pub lookup_interval: Duration,
     /// TLS.
     pub tls: ClientTls,
     /// What follows a retryable failure.
@@ -60,6 +62,7 @@ impl OtlpExporter {
             headers: Vec::new(),
             compression: Compression::Gzip,
             timeout: Duration::from_secs(10),
+            lookup_interval: Duration::from_secs(30),
             tls: ClientTls::default(),
             retry: Retry::default(),
             breaker: Breaker::default(),
@@ -132,6 +135,8 @@ pub struct Retry {
     pub multiplier: f64,
     /// A request is given up after this long; zero for never.
     pub max_elapsed_time: Duration,
+    /// HTTP statuses whose refusals are waited out where the request is in the log.
+    pub park_on: Vec<u16>,
 }
 
 impl Default for Retry {
@@ -144,6 +149,7 @@ impl Default for Retry {
             max_interval: Duration::from_secs(30),
             multiplier: 2.0,
             max_elapsed_time: Duration::from_secs(300),
+            park_on: Vec::new(),
         }
     }
 }
@@ -166,8 +172,9 @@ impl Default for Breaker {
             // One failure is a dropped connection and four are the workers of one connection that all had a request on
             // it; a fifth is a server that is down.
             failures_max: 5,
-            open_interval: Duration::from_secs(5),
-            open_interval_max: Duration::from_secs(60),
+            // A server that is back is found within two seconds, for one small request in as many.
+            open_interval: Duration::from_secs(1),
+            open_interval_max: Duration::from_secs(2),
         }
     }
 }
@@ -175,9 +182,9 @@ impl Default for Breaker {
 /// How requests of an exporter are filled; the first bound that is reached sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Spans, data points or log records of a request; a single trace may exceed it.
+    /// Spans, data points or log records of a request.
     pub spans_max: u64,
-    /// Bytes of a request before compression; a single trace may exceed it.
+    /// Bytes of a request before compression; a single item may exceed it.
     pub bytes_max: u64,
     /// Age of the oldest item.
     pub flush_interval: Duration,

@@ -83,7 +83,8 @@ impl Config {
             file.signals.metrics &= is_forwarding;
             file.signals.logs &= is_forwarding;
         }
-        Exporters { otlp, file: file.filter(|file| !file.signals.is_empty()) }
+        let debug = self.exporters.debug;
+        Exporters { otlp, file: file.filter(|file| !file.signals.is_empty()), debug }
     }
 
     /// How many pipelines send through an exporter: each has a queue of its own there, and the bound is for the node.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{loaded, problems, refused_with};
 use tailwater_config::sampling::Rule;
-use tailwater_config::{Compression, ExportProtocol, Form, Loaded, LogFormat, LogLevel, MIB, Signals};
+use tailwater_config::{Compression, DebugVerbosity, ExportProtocol, Form, Loaded, LogFormat, LogLevel, MIB, Signals};
 
 const FIXTURE: &str = include_str!("fixtures/collector.yaml");
 const ENVIRONMENT: &[(&str, &str)] = &[("BACKEND", "backend.example"), ("API_KEY", "12345")];
@@ -107,7 +107,6 @@ fn what_has_no_effect_is_named_with_its_line() {
         "t.yaml:25: sampling.thresholds",
         "t.yaml:29: processors.tail_sampling.expected_new_traces_per_sec",
         "t.yaml:51: processors.tail_sampling/unused",
-        "t.yaml:56: exporters.debug.verbosity",
         "t.yaml:64: exporters.otlp/backend.sending_queue.num_consumers",
         "t.yaml:73: extensions.health_check.endpoint",
         "t.yaml:76: service.extensions",
@@ -374,12 +373,51 @@ fn exporters_are_checked() {
 
 #[test]
 fn the_file_exporter_is_the_embedded_one() {
-    let file = file_of(
-        OTLP,
-        "{file: {path: /var/lib/kept.json, rotation: {max_megabytes: 10}}}",
-        "{traces: {receivers: [otlp], exporters: [file]}}",
+    let of = |settings: &str| {
+        let exporter = format!("{{file: {{path: /var/lib/kept.json{settings}}}}}");
+        let file = file_of(OTLP, &exporter, "{traces: {receivers: [otlp], exporters: [file]}}");
+        loaded(&file, &[], &[])
+    };
+    let rotated = |settings: &str| {
+        let file = of(settings).config.exporters.file.unwrap();
+        assert_eq!(file.path.to_str(), Some("/var/lib/kept.json"));
+        (file.bytes_max >> 20, file.backups_max, file.backup_age_max.as_secs() / 86_400)
+    };
+    assert_eq!(rotated(""), (0, 100, 0), "no limit where none is written");
+    assert_eq!(rotated(", rotation: "), (0, 100, 0));
+    assert_eq!(rotated(", rotation: {}"), (100, 100, 0), "the Collector's own defaults");
+    assert_eq!(rotated(", rotation: {max_megabytes: 10, max_days: 3, max_backups: 7}"), (10, 7, 3));
+    assert_eq!(rotated(", rotation: {max_megabytes: 0, max_backups: 0}"), (100, 0, 0));
+    assert_eq!(rotated(", rotation: {enabled: false, localtime: false}"), (0, 100, 0));
+    let noted = of(", rotation: {localtime: true}").notes;
+    assert!(noted.iter().any(|note| note.key == "exporters.file.rotation.localtime"));
+}
+
+#[test]
+fn a_debug_exporter_prints_and_says_where_kept_data_goes_when_it_is_alone() {
+    let of = |exporter: &str, pipeline: &str| loaded(&file_of(OTLP, exporter, pipeline), &[], &[]);
+    let alone = of("{debug: {verbosity: detailed}}", "{traces: {receivers: [otlp], exporters: [debug]}}");
+    assert_eq!(alone.config.exporters.debug, DebugVerbosity::Detailed);
+    assert!(alone.config.exporters.file.is_some());
+    assert!(alone.notes.iter().any(|note| note.text.contains("kept.jsonl")));
+    let beside = of(
+        "{debug: , otlp: {endpoint: 'dns:///b:4317', balancer_name: round_robin, timeout: 0s}}",
+        "{traces: {receivers: [otlp], exporters: [debug, otlp]}}",
     );
-    let loaded = loaded(&file, &[], &[]);
-    assert_eq!(loaded.config.exporters.file.unwrap().path.to_str(), Some("/var/lib/kept.json"));
-    assert!(loaded.notes.iter().any(|note| note.key == "exporters.file.rotation.max_megabytes"));
+    assert_eq!(beside.config.exporters.debug, DebugVerbosity::Basic);
+    assert!(
+        beside.config.exporters.file.is_none() && beside.notes.iter().all(|note| !note.text.contains("kept.jsonl"))
+    );
+    let exporter = &beside.config.exporters.otlp[0];
+    assert_eq!((exporter.endpoints[0].as_str(), exporter.timeout), ("https://b:4317", Duration::ZERO));
+    let native = loaded(
+        "exporters: {otlp: {endpoints: ['dns:///b:4317'], tls: {insecure: true}, retry: {park_on: [401, 403]}}}",
+        &[],
+        &[],
+    )
+    .config;
+    assert_eq!(native.exporters.otlp[0].endpoints, ["http://b:4317"]);
+    assert_eq!(native.exporters.otlp[0].retry.park_on, [401, 403]);
+    let told = problems("exporters: {otlp: {endpoints: ['http://b:4317'], retry: {park_on: [200]}}}", &[], &[]);
+    assert!(told[0].contains("write numbers of 400 to 599"), "{told:?}");
 }

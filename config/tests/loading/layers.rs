@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{layered, loaded, problems, refused_with};
 use tailwater_config::sampling::Rule;
-use tailwater_config::{Ack, Compression, Config, ExportProtocol, GIB, Inputs, MIB, Signals, Source, load};
+use tailwater_config::{Ack, Compression, Config, ExportProtocol, GIB, Inputs, Signals, Source, load};
 
 fn config(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Config {
     loaded(file, environment, flags).config

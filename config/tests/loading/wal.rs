@@ -62,7 +62,7 @@ fn flags_variables_and_bounds() {
         ("wal.on_full", "pushback", "did you mean `push_back`?"),
         ("wal.segment_bytes", "1MiB", "unknown key; did you mean `wal.segment_bytes_max`?"),
         ("exporters.otlp.breaker.open_interval", "0s", "out of bounds"),
-        ("exporters.otlp.breaker.open_interval", "2m", "is longer than breaker.open_interval_max"),
+        ("exporters.otlp.breaker.open_interval_max", "500ms", "is longer than breaker.open_interval_max"),
     ] {
         let told = problems("", &[], &[("exporters.otlp.endpoints", "http://a:4317"), (key, value)]);
         assert!(told.len() == 1 && told[0].contains(cause), "{key}: {told:?}");
@@ -73,10 +73,12 @@ fn flags_variables_and_bounds() {
 fn a_breaker_has_defaults_and_can_be_switched_off() {
     let of = |file: &str| config(file, &[]).exporters.otlp[0].breaker.clone();
     let seconds = Duration::from_secs;
-    let default = Breaker { failures_max: 5, open_interval: seconds(5), open_interval_max: seconds(60) };
+    let default = Breaker { failures_max: 5, open_interval: seconds(1), open_interval_max: seconds(2) };
     assert_eq!(of("exporters: {otlp: {endpoints: [http://a]}}"), default);
+    let longer = of("exporters: {otlp: {endpoints: [http://a], breaker: {open_interval: 5s}}}");
+    assert_eq!(longer, Breaker { failures_max: 5, open_interval: seconds(5), open_interval_max: seconds(5) });
     let off = of("exporters: {otlp: {endpoints: [http://a], breaker: {failures_max: 0, open_interval_max: 10s}}}");
-    assert_eq!(off, Breaker { failures_max: 0, open_interval: seconds(5), open_interval_max: seconds(10) });
+    assert_eq!(off, Breaker { failures_max: 0, open_interval: seconds(1), open_interval_max: seconds(10) });
 }
 
 #[test]

@@ -9,30 +9,38 @@ mod backoff;
 mod breaker;
 mod changes;
 mod counters;
+mod deliver;
 mod endpoint;
+mod failure;
+mod names;
+mod queue;
+mod reports;
 mod worker;
 
 pub use breaker::{Admission, Breaker, BreakerState, Change};
 pub use counters::Counters;
 pub use endpoint::{EndpointError, Endpoints};
+pub use reports::Reports;
 
 use crate::delivery::{Delivery, Settlement};
-use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use changes::{Changes, either};
 use counters::count;
+use queue::Queue;
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{OtlpExporter, Retry};
+use tailwater_config::{MERGED_REQUEST_BYTES_MAX, OtlpExporter, Retry};
 use tailwater_engine::host::{ExportFate, ExportRequest};
 use tailwater_net::compression::Encoding;
 use tailwater_proto::otlp::Signal;
 
 /// Requests that may wait whatever their size: bounds the queue's own memory. Bytes are bounded by configuration.
 const QUEUE_LENGTH: usize = 16_384;
-/// Calls that share one gRPC connection, so that the time to the server and back does not limit the rate.
-const CALLS_PER_CONNECTION: usize = 4;
+/// As the memory plan has it.
+const CALLS_PER_CONNECTION: usize = tailwater_config::CALLS_PER_CONNECTION as usize;
 
 /// A request waiting for a worker.
 #[derive(Debug)]
@@ -48,6 +56,8 @@ struct Job {
 pub trait Environment: 'static {
     /// Returns after that time.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+    /// The addresses of a host, looked up without holding up the executor; else why there are none.
+    fn resolve(&self, host: &str, port: u16) -> impl Future<Output = Result<Vec<SocketAddr>, String>>;
     /// Monotonic time.
     fn now(&self) -> Duration;
     /// What became of a request.
@@ -62,20 +72,36 @@ pub struct Exporter {
     timeout: Duration,
     retry: Retry,
     encoding: Encoding,
-    queue: (Sender<Job>, Receiver<Job>),
+    /// Small requests that wait are sent as one of at most so many items and bytes.
+    merged: Merged,
+    queue: Queue,
     /// Bytes queued or in flight.
     queue_bytes: Cell<usize>,
     /// Those of requests that are lost when they are given up.
     unlogged_bytes: Cell<usize>,
     /// Whether there ever were any of those: then half of the queue is theirs.
     has_unlogged: Cell<bool>,
+    /// Whether what can't be parked is taken beyond the bound: the rest of a trace that was begun when there was room.
+    is_lenient: Cell<bool>,
     queue_bytes_max: usize,
     connections: usize,
     is_ending: Cell<bool>,
     /// A breaker has changed, the queue has room again, or the end has come.
     changes: Changes,
+    /// Names are to be looked up before their time.
+    lookups: Changes,
+    lookup_interval: Duration,
+    /// What is told of failures, by all cores together.
+    reports: Arc<Reports>,
     /// What happened here.
     pub counters: Counters,
+}
+
+/// The largest request that is made of several.
+#[derive(Debug, Clone, Copy)]
+struct Merged {
+    items_max: u64,
+    bytes_max: usize,
 }
 
 impl Exporter {
@@ -93,16 +119,32 @@ impl Exporter {
                 tailwater_config::Compression::Gzip => Encoding::Gzip,
                 tailwater_config::Compression::Zstd => Encoding::Zstd,
             },
-            queue: bounded(QUEUE_LENGTH),
+            merged: Merged {
+                items_max: settings.batch.spans_max,
+                bytes_max: usize::try_from(settings.batch.bytes_max.min(MERGED_REQUEST_BYTES_MAX))
+                    .unwrap_or(usize::MAX),
+            },
+            queue: Queue::new(QUEUE_LENGTH),
             queue_bytes: Cell::new(0),
             unlogged_bytes: Cell::new(0),
             has_unlogged: Cell::new(false),
+            is_lenient: Cell::new(false),
             queue_bytes_max,
             connections: usize::try_from(settings.connections_per_shard).unwrap_or(1).max(1),
             is_ending: Cell::new(false),
             changes: Changes::new(),
+            lookups: Changes::new(),
+            lookup_interval: settings.lookup_interval,
+            reports: Arc::default(),
             counters: Counters::default(),
         }
+    }
+
+    /// Tells of failures through `reports`, which the exporters of this name on all cores share.
+    #[must_use]
+    pub fn reporting_to(mut self, reports: Arc<Reports>) -> Self {
+        self.reports = reports;
+        self
     }
 
     /// Its name, as configured.
@@ -123,11 +165,29 @@ impl Exporter {
         self.endpoints.worst_state()
     }
 
+    /// Where the breaker of the best of its servers stands.
+    #[must_use]
+    pub fn best_state(&self) -> BreakerState {
+        self.endpoints.best_state()
+    }
+
     /// True when half of the queue is taken and requests that can't be parked are among them: their senders are to be
     /// held back before anything has to be dropped. What can be parked holds nobody back.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.queue_bytes.get() > self.queue_bytes_max / 2 && self.unlogged_bytes.get() > self.queue_bytes_max / 4
+    }
+
+    /// Whether what a verdict keeps now is taken: what can't be parked leaves half of the queue free. What can be parked
+    /// waits in the log instead.
+    #[must_use]
+    pub fn has_room_for_verdicts(&self) -> bool {
+        !self.has_unlogged.get() || (self.has_room() && self.queue.length() < QUEUE_LENGTH / 2)
+    }
+
+    /// Whether what can't be parked is taken beyond the queue's bound, so that a trace that was begun is sent whole.
+    pub fn set_lenient(&self, is_lenient: bool) {
+        self.is_lenient.set(is_lenient);
     }
 
     /// Whether it takes requests of this signal.
@@ -144,7 +204,9 @@ impl Exporter {
         match self.endpoints.outlook(signal, now) {
             // At the end too: what waits in the log gets its one attempt as well.
             Admission::Attempt => self.has_room(),
-            Admission::Probe => self.queue_bytes.get() == 0 && !self.is_ending.get(),
+            Admission::Probe => {
+                self.queue_bytes.get() == 0 && (!self.is_ending.get() || self.endpoints.is_to_be_asked(signal))
+            }
             Admission::Wait(_) => false,
         }
     }
@@ -181,7 +243,7 @@ impl Exporter {
         let taken = self.queue_bytes.get();
         let fits = taken == 0 || taken.saturating_add(bytes) <= self.bound(is_recoverable);
         let job = Job { signal: request.signal, body: request.body.clone(), destination, delivery: delivery.clone() };
-        if fits && self.queue.0.try_send(job).is_ok() {
+        if fits && self.queue.push(job) {
             self.queue_bytes.set(taken + bytes);
             if !is_recoverable {
                 self.unlogged_bytes.set(self.unlogged_bytes.get() + bytes);
@@ -194,7 +256,11 @@ impl Exporter {
 
     /// What can be parked leaves half of the queue to what can't, where there is any.
     fn bound(&self, is_recoverable: bool) -> usize {
-        if is_recoverable && self.has_unlogged.get() { self.queue_bytes_max / 2 } else { self.queue_bytes_max }
+        match (is_recoverable, self.has_unlogged.get()) {
+            (true, true) => self.queue_bytes_max / 2,
+            (false, _) if self.is_lenient.get() => usize::MAX,
+            _ => self.queue_bytes_max,
+        }
     }
 
     /// How many workers are to be run.
@@ -203,16 +269,25 @@ impl Exporter {
         if self.endpoints.is_grpc() { self.connections * CALLS_PER_CONNECTION } else { self.connections }
     }
 
-    /// From now on failures are final: what is queued gets one attempt each, or is parked where a breaker forbids it.
+    /// Has every server that was left alone asked once more whether it is back.
+    pub fn ask_again(&self) {
+        self.endpoints.ask_again();
+        self.changes.notify();
+    }
+
+    /// From now on failures are final: what is queued gets one attempt each. A server that was left alone is asked once
+    /// whether it is back; while it is not, what can be is parked.
     pub fn end(&self) {
-        self.is_ending.set(true);
+        if !self.is_ending.replace(true) {
+            self.endpoints.ask_again();
+        }
         self.changes.notify();
     }
 
     /// Parks or loses what is queued, for a node that ends now. What is in flight is not reported any more.
     pub fn abandon(&self, environment: &impl Environment) {
         self.end();
-        while let Ok(job) = self.queue.1.try_recv() {
+        while let Some(job) = self.queue.try_pop() {
             self.release(&job);
             if job.delivery.is_recoverable() {
                 count(&self.counters.requests_parked, 1);

@@ -179,6 +179,12 @@ impl TraceTable {
         self.link(number);
     }
 
+    /// Puts a trace back on the wheel that was due and is not judged yet: it is due again at once.
+    pub fn put_back(&mut self, number: u32) {
+        self.cursor = self.cursor.min(self.entries[number as usize].deadline);
+        self.link(number);
+    }
+
     /// Frees the entry; it must be unlinked.
     pub fn free(&mut self, number: u32) {
         self.entries[number as usize].newest = Reference::NONE;
@@ -306,6 +312,19 @@ impl TraceTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_that_was_put_back_is_due_again_with_its_deadline() {
+        let mut traces = TraceTable::new(8, 0);
+        let entries: Vec<u32> = (0..3).map(|hash| traces.open([hash as u8 + 1; 16], hash, 0, 5)).collect();
+        let mut due = Vec::new();
+        assert!(!traces.expire(9, 8, &mut due));
+        assert_eq!(due.len(), 3);
+        traces.put_back(entries[1]);
+        assert_eq!(traces.get(entries[1]).deadline, 5);
+        assert!(!traces.expire(9, 8, &mut due));
+        assert_eq!(due, [entries[1]]);
+    }
 
     #[test]
     fn traces_expire_at_their_tick_and_not_before() {

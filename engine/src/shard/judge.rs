@@ -1,6 +1,6 @@
 //! Verdicts: what is due is judged, noted in the log, remembered for late spans, and its memory given back.
 
-use super::outgoing::{OpenLabel, add_to_batch};
+use super::outgoing::{OpenBatch, OpenLabel};
 use super::reason::tick_start;
 use super::{Shard, ShardPlan, WINDOW_TICKS, elapsed_ticks, tick_of, ticks};
 use crate::decide::KeptBy;
@@ -11,7 +11,7 @@ use crate::ledger::DropReason;
 use crate::randomness::TraceRandomness;
 use crate::rules::Ballot;
 use crate::rules::limit::Cost;
-use crate::vocabulary::{Annotations, Judged, KeptUnit, Nanos, Occasion, RandomnessKind, Verdict};
+use crate::vocabulary::{Annotations, Destinations, Judged, KeptUnit, Nanos, Occasion, RandomnessKind, Verdict};
 use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
@@ -20,8 +20,8 @@ const JUDGE_STEP: usize = 256;
 const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
 
 impl Shard {
-    /// Judges what is due and sends a batch that has waited long enough. True when more is due: call again soon, after
-    /// letting other work through.
+    /// Judges what is due and sends a batch that has waited long enough, as far as the host has room for what is kept. True
+    /// when more is due and there is room: call again soon, after letting other work through.
     pub fn tick(&mut self, now: Nanos, host: &mut impl Host) -> bool {
         let mut more = true;
         let mut judged = 0;
@@ -33,13 +33,17 @@ impl Shard {
             if !self.rules.has_windows() {
                 self.postpone_active(now, &mut due);
             }
-            self.judge(now, &due, Occasion::Deadline, host);
+            let is_all = self.judge_while_room(now, &due, Occasion::Deadline, host);
             self.due = due;
+            if !is_all {
+                more = false;
+                break;
+            }
             // A window is cut when all of the one before have been judged, whatever the time: each trace is in one window.
             more = more || self.cut_window(now);
         }
         self.cool_old(now);
-        if self.export.spans() > 0 && now >= self.batch_opened.plus(self.plan.flush_interval) {
+        if self.export.spans() > 0 && now >= self.batch_opened.plus(self.plan.flush_interval) && host.has_room() {
             self.flush(host);
         }
         more
@@ -54,15 +58,16 @@ impl Shard {
         self.due = due;
     }
 
-    /// Judges the next traces early, to free the log's oldest segments.
+    /// Judges the next traces early, to free the log's oldest segments, as far as the host has room for what is kept.
     pub fn decide_early(&mut self, now: Nanos, host: &mut impl Host) {
         let mut due = std::mem::take(&mut self.due);
         self.buffer.traces.expire_soonest(JUDGE_STEP, &mut due);
-        self.judge(now, &due, Occasion::Early, host);
+        self.judge_while_room(now, &due, Occasion::Early, host);
         self.due = due;
     }
 
-    /// Judges up to `JUDGE_STEP` undecided traces whatever their deadline, for a shutdown. True when more are left.
+    /// Judges up to `JUDGE_STEP` undecided traces whatever their deadline, for a shutdown, as far as the host has room for
+    /// what is kept. True when more is left, to be judged or to be sent.
     pub fn drain(&mut self, now: Nanos, host: &mut impl Host) -> bool {
         let mut due = std::mem::take(&mut self.due);
         self.buffer.traces.expire_soonest(JUDGE_STEP, &mut due);
@@ -75,24 +80,52 @@ impl Shard {
             self.ledger.traces.decided_at_drain += due.len() as u64;
             self.release(&due, host);
         } else {
-            self.judge(now, &due, Occasion::Drain, host);
+            self.judge_while_room(now, &due, Occasion::Drain, host);
         }
         self.due = due;
-        if self.buffer.traces.is_empty() {
+        if self.buffer.traces.is_empty() && self.export.spans() > 0 && host.has_room() {
             self.flush(host);
         }
-        !self.buffer.traces.is_empty()
+        !self.buffer.traces.is_empty() || self.export.spans() > 0
     }
 
-    /// Judges traces that are off the wheel, and gives back their memory.
-    pub(super) fn judge(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) {
-        match occasion {
-            Occasion::Deadline | Occasion::TooLarge | Occasion::Ingest => {}
-            Occasion::Early => self.ledger.traces.decided_early += due.len() as u64,
-            Occasion::Drain => self.ledger.traces.decided_at_drain += due.len() as u64,
+    /// Judges traces that are off the wheel as long as the host has room for what is kept; the others are put back. True
+    /// when all were judged.
+    fn judge_while_room(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) -> bool {
+        let mut rest = due;
+        while !rest.is_empty() && host.has_room() {
+            rest = self.judge_until_sent(now, rest, occasion, host);
         }
+        if rest.is_empty() {
+            return true;
+        }
+        self.ledger.traces.verdicts_postponed += 1;
+        // The list of a tick is built from its end.
+        rest.iter().rev().for_each(|entry| self.buffer.traces.put_back(*entry));
+        false
+    }
+
+    /// Judges traces that are off the wheel, and gives back their memory, whether or not the host has room.
+    pub(super) fn judge(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) {
+        let mut rest = due;
+        while !rest.is_empty() {
+            rest = self.judge_until_sent(now, rest, occasion, host);
+        }
+    }
+
+    /// Judges traces that are off the wheel until a request has gone to the host, and gives back their memory. Returns
+    /// those that are left.
+    fn judge_until_sent<'a>(
+        &mut self,
+        now: Nanos,
+        due: &'a [u32],
+        occasion: Occasion,
+        host: &mut impl Host,
+    ) -> &'a [u32] {
         self.refresh_all(due);
         self.quantiles.turn(now);
+        let sent = self.batches_sent;
+        let mut judged = 0;
         for entry in due {
             self.compare_with_its_kind(*entry);
             let (ballot, randomness) = self.ballot(now, *entry, occasion);
@@ -102,8 +135,19 @@ impl Shard {
                 Verdict::Keep(policy) => self.settle_kept(now, *entry, (policy, ballot, randomness), occasion, host),
                 Verdict::Drop => self.settle_dropped(*entry, ballot, occasion, host),
             }
+            judged += 1;
+            if self.batches_sent != sent {
+                break;
+            }
         }
-        self.release(due, host);
+        let (judged, left) = due.split_at(judged);
+        match occasion {
+            Occasion::Deadline | Occasion::TooLarge | Occasion::Ingest => {}
+            Occasion::Early => self.ledger.traces.decided_early += judged.len() as u64,
+            Occasion::Drain => self.ledger.traces.decided_at_drain += judged.len() as u64,
+        }
+        self.release(judged, host);
+        left
     }
 
     /// Sets the leaves on the duration of a trace that is about to be judged, relative to that of its kind.
@@ -296,10 +340,6 @@ impl Shard {
                 recalled += 1;
                 continue;
             }
-            let length = self.buffer.arena.fragment(*reference).bytes.len();
-            if self.export.is_full_for(length) {
-                self.flush(host);
-            }
             let fragment = self.buffer.arena.fragment(*reference);
             let bytes = if is_marked { self.marker.mark(fragment.bytes, &mark, &annotations) } else { fragment.bytes };
             let scope = match &mut label {
@@ -307,7 +347,9 @@ impl Shard {
                 None => fragment.scope,
             };
             let span = (scope, KeptUnit { unit: fragment.unit, mark: span_mark }, bytes);
-            add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
+            let destinations = Destinations::ALL;
+            let batch = OpenBatch { export: &mut self.export, opened: &mut self.batch_opened, destinations };
+            self.batches_sent += batch.add(now, span, &mut self.buffer.envelopes, host);
         }
         if let Some(label) = label {
             label.close(&mut self.buffer.envelopes);

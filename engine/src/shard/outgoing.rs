@@ -16,26 +16,23 @@ use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::refusal::Refusals;
 
 impl Shard {
-    /// Adds a span to the open batch, which is sent first when it is full, with `mark` where it is given, and with
-    /// encoded annotations.
+    /// Adds a span to the open batch, which is sent to `destinations` first when it is full, with `mark` where it is given,
+    /// and with encoded annotations.
     pub(super) fn export_span(
         &mut self,
         now: Nanos,
         (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
-        mark: Option<Mark>,
-        annotations: &[u8],
+        (mark, annotations): (Option<Mark>, &[u8]),
+        destinations: Destinations,
         host: &mut impl Host,
     ) {
-        if self.export.is_full_for(bytes.len()) {
-            self.flush(host);
-        }
         let bytes = match &mark {
             Some(mark) => self.marker.mark(bytes, mark, annotations),
             None if annotations.is_empty() => bytes,
             None => self.marker.annotate(bytes, annotations),
         };
-        let span = (scope, unit, bytes);
-        add_to_batch(&mut self.export, &mut self.batch_opened, now, span, &mut self.buffer.envelopes);
+        let batch = OpenBatch { export: &mut self.export, opened: &mut self.batch_opened, destinations };
+        self.batches_sent += batch.add(now, (scope, unit, bytes), &mut self.buffer.envelopes, host);
     }
 
     /// Sends the open batch.
@@ -44,20 +41,7 @@ impl Shard {
     }
 
     fn flush_to(&mut self, destinations: Destinations, host: &mut impl Host) {
-        let envelopes = &self.buffer.envelopes;
-        let Some(flushed) = self.export.flush(|scope| envelopes.parts(ScopeHandle::from_number(scope))) else {
-            return;
-        };
-        for scope in flushed.scopes {
-            self.buffer.envelopes.release(ScopeHandle::from_number(scope));
-        }
-        host.export(ExportRequest {
-            signal: Signal::Traces,
-            body: flushed.body.into(),
-            items: flushed.spans,
-            units: flushed.units,
-            destinations,
-        });
+        self.batches_sent += send_batch(&mut self.export, destinations, &mut self.buffer.envelopes, host);
     }
 
     /// Passes a metrics or logs request on unchanged. `items` is what its check counted in it.
@@ -91,14 +75,11 @@ impl Shard {
             let start = record.offset as usize;
             let bytes = &batch.body[start..start + record.length as usize];
             let scope = self.scope(batch, record.scope);
-            if self.export.is_full_for(bytes.len()) {
-                self.flush_to(destinations, host);
-            }
             let unit = KeptUnit { unit: batch.origin.unit(record.position), mark };
             let scope = self.labelled_again(&mut label, mark.label(), scope);
             let annotations = self.rules.encoded_annotations(mark.annotations().numbers());
             let mark = self.recalled_mark(record, mark);
-            self.export_span(now, (scope, unit, bytes), mark, &annotations, host);
+            self.export_span(now, (scope, unit, bytes), (mark, &annotations), destinations, host);
             spans += 1;
         }
         if let Some(label) = label {
@@ -183,6 +164,7 @@ impl Shard {
         match fate {
             ExportFate::Delivered => account.exported += items,
             ExportFate::Refused => account.drop_items(DropReason::ExportRefused, items),
+            ExportFate::TooLarge => account.drop_items(DropReason::ExportTooLarge, items),
             ExportFate::Exhausted => account.drop_items(DropReason::ExportExhausted, items),
             ExportFate::QueueFull => account.drop_items(DropReason::ExportQueueFull, items),
             ExportFate::NoExporter => account.drop_items(DropReason::NoExporter, items),
@@ -235,18 +217,53 @@ impl OpenLabel {
     }
 }
 
-/// Adds a span to the open batch; the batch holds the scope until it is flushed.
-pub(super) fn add_to_batch(
+/// The open batch and where it goes.
+pub(super) struct OpenBatch<'a> {
+    pub(super) export: &'a mut Export,
+    /// When the batch got its first span.
+    pub(super) opened: &'a mut Nanos,
+    pub(super) destinations: Destinations,
+}
+
+impl OpenBatch<'_> {
+    /// Adds a span as it leaves; sends the batch first when it is full for it. The batch holds the scope until it is sent.
+    /// Returns how many batches were sent.
+    pub(super) fn add(
+        self,
+        now: Nanos,
+        (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
+        envelopes: &mut EnvelopeTable,
+        host: &mut impl Host,
+    ) -> u64 {
+        let is_full = self.export.is_full_for(scope.number(), envelopes.parts(scope), bytes.len());
+        let sent = if is_full { send_batch(self.export, self.destinations, envelopes, host) } else { 0 };
+        if self.export.spans() == 0 {
+            *self.opened = now;
+        }
+        if self.export.add(scope.number(), envelopes.parts(scope), unit, bytes) {
+            envelopes.hold(scope);
+        }
+        sent
+    }
+}
+
+/// Gives the open batch, if there is anything in it, to the host. Returns how many batches that were.
+fn send_batch(
     export: &mut Export,
-    opened: &mut Nanos,
-    now: Nanos,
-    (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
+    destinations: Destinations,
     envelopes: &mut EnvelopeTable,
-) {
-    if export.spans() == 0 {
-        *opened = now;
+    host: &mut impl Host,
+) -> u64 {
+    let Some(flushed) = export.flush(|scope| envelopes.parts(ScopeHandle::from_number(scope))) else { return 0 };
+    for scope in flushed.scopes {
+        envelopes.release(ScopeHandle::from_number(scope));
     }
-    if export.add(scope.number(), unit, bytes) {
-        envelopes.hold(scope);
-    }
+    host.export(ExportRequest {
+        signal: Signal::Traces,
+        body: flushed.body.into(),
+        items: flushed.spans,
+        units: flushed.units,
+        destinations,
+    });
+    1
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
     /// the server answered with a gRPC status other than OK
-    #[error("the server answered {:?}: {}", .0.code, .0.message)]
+    #[error("the server answered {}: {}", .0.code.name(), .0.message)]
     Status(GrpcStatus),
     /// the server answered with an HTTP status other than 2xx
     #[error("the server answered HTTP {code}")]
@@ -26,6 +26,9 @@ pub enum CallError {
     /// the connection or the stream broke, or the answer was not HTTP or gRPC
     #[error("the connection failed: {0}")]
     Transport(String),
+    /// the server says that all is well, in an answer that makes no sense
+    #[error("{0}")]
+    Garbage(String),
     /// no answer within the deadline
     #[error("no answer within the deadline")]
     Deadline,
@@ -48,7 +51,7 @@ impl CallError {
                 _ => false,
             },
             Self::Http { code, .. } => matches!(code, 429 | 502 | 503 | 504),
-            Self::Connect(_) | Self::Transport(_) | Self::Deadline => true,
+            Self::Connect(_) | Self::Transport(_) | Self::Garbage(_) | Self::Deadline => true,
         }
     }
 
@@ -58,7 +61,7 @@ impl CallError {
         match self {
             Self::Status(status) => status.retry_after,
             Self::Http { retry_after, .. } => *retry_after,
-            Self::Connect(_) | Self::Transport(_) | Self::Deadline => None,
+            Self::Connect(_) | Self::Transport(_) | Self::Garbage(_) | Self::Deadline => None,
         }
     }
 }

@@ -49,7 +49,8 @@ impl GrpcConnection {
     }
 
     /// Calls the method at `path` (`/package.Service/Method`). `message` is already compressed as `encoding` says; the
-    /// answer is returned inflated. `headers` are added as metadata. The deadline is told to the server and kept here.
+    /// answer is returned inflated. `headers` are added as metadata. The deadline is told to the server and kept here; zero
+    /// is none.
     ///
     /// # Errors
     /// See [`CallError`]; [`CallError::is_retryable`] says whether the call may be repeated.
@@ -88,7 +89,9 @@ impl GrpcConnection {
         own.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         own.entry(USER_AGENT).or_insert(AGENT);
         own.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip"));
-        own.insert(GRPC_TIMEOUT, timeout_header(deadline));
+        if !deadline.is_zero() {
+            own.insert(GRPC_TIMEOUT, timeout_header(deadline));
+        }
         if encoding != Encoding::Identity {
             own.insert(GRPC_ENCODING, HeaderValue::from_static(encoding.token()));
         }

@@ -4,8 +4,9 @@ use super::grpc::AGENT;
 use super::http2::Http2;
 use super::message::Message;
 use super::retry::retry_after_header;
-use super::stream::{ClientStream, Negotiated};
-use super::{CallError, ClientOptions, HttpVersion, RESPONSE_BYTES_MAX, Target};
+use super::stream::ClientStream;
+use super::words::{self, Greeting, Wanted};
+use super::{CallError, ClientOptions, HttpVersion, RESPONSE_BYTES_MAX, Target, within};
 use crate::compression::Encoding;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
@@ -35,7 +36,7 @@ pub struct HttpConnection {
 }
 
 enum Transport {
-    Http1 { send: http1::SendRequest<Full<Bytes>>, usable: bool },
+    Http1 { send: http1::SendRequest<Full<Bytes>>, usable: bool, greeting: Greeting },
     Http2(Http2),
 }
 
@@ -54,15 +55,16 @@ impl HttpConnection {
         let transport = match options.http_version {
             HttpVersion::Http2 => Transport::Http2(Http2::open(target, options).await?),
             HttpVersion::Http1 => {
-                let stream = ClientStream::open(target, options, Negotiated::Http1).await?;
+                let stream = ClientStream::open(target, options, Wanted::Http1).await?;
+                let greeting = stream.greeting.clone();
                 let (send, connection) = http1::handshake(TokioIo::new(stream))
                     .await
-                    .map_err(|error| CallError::Connect(error.to_string()))?;
+                    .map_err(|error| CallError::Connect(words::http1(&error)))?;
                 executor::spawn(async move {
                     // A failure ends the exchange in flight, which reports it.
                     let _ended = connection.await;
                 });
-                Transport::Http1 { send, usable: true }
+                Transport::Http1 { send, usable: true, greeting }
             }
         };
         let authority = target.authority();
@@ -75,12 +77,12 @@ impl HttpConnection {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         match &self.transport {
-            Transport::Http1 { send, usable } => !usable || send.is_closed(),
+            Transport::Http1 { send, usable, .. } => !usable || send.is_closed(),
             Transport::Http2(http2) => http2.is_closed(),
         }
     }
 
-    /// Posts `body`, already compressed as `encoding` says, to `path`.
+    /// Posts `body`, already compressed as `encoding` says, to `path`. A deadline of zero is none.
     ///
     /// # Errors
     /// [`CallError::Http`] for an answer other than 2xx; see [`CallError`] for the rest. After [`CallError::Deadline`] on
@@ -104,13 +106,13 @@ impl HttpConnection {
             own.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.token()));
         }
         let (code, headers, body) = match &mut self.transport {
-            Transport::Http1 { send, usable } => {
+            Transport::Http1 { send, usable, greeting } => {
                 own.insert(HOST, self.authority.clone());
                 *head.uri_mut() = parse(path)?;
-                let exchange = exchange_http1(send, head.map(|()| Full::new(body)));
+                let exchange = exchange_http1(send, head.map(|()| Full::new(body)), greeting);
                 // Only an exchange that ran to its end leaves the connection in a known state.
                 *usable = false;
-                let answer = executor::timeout(deadline, exchange).await.map_err(|_elapsed| CallError::Deadline)??;
+                let answer = within(deadline, exchange).await.map_err(|_elapsed| CallError::Deadline)??;
                 *usable = true;
                 answer
             }
@@ -124,9 +126,17 @@ impl HttpConnection {
         if code.is_success() {
             return Ok(HttpReply { code: code.as_u16(), headers, body });
         }
+        if code == StatusCode::BAD_REQUEST && body.starts_with(TLS_WANTED) {
+            return Err(CallError::Connect(
+                "the server expects TLS at this port: write https://, or tls.insecure: false".to_owned(),
+            ));
+        }
         Err(CallError::Http { code: code.as_u16(), retry_after: retry_after_header(&headers), body })
     }
 }
+
+/// How servers written in Go answer a request without TLS at a port for TLS.
+const TLS_WANTED: &[u8] = b"Client sent an HTTP request to an HTTPS server";
 
 fn parse(uri: &str) -> Result<http::Uri, CallError> {
     uri.parse().map_err(|error| CallError::Transport(format!("{uri:?} is no path: {error}")))
@@ -135,13 +145,17 @@ fn parse(uri: &str) -> Result<http::Uri, CallError> {
 async fn exchange_http1(
     send: &mut http1::SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
+    greeting: &Greeting,
 ) -> Result<(StatusCode, HeaderMap, Bytes), CallError> {
-    let broken = |error: hyper::Error| CallError::Transport(error.to_string());
+    let broken = |error: hyper::Error| match greeting.stranger(Wanted::Http1) {
+        Some(stranger) => CallError::Connect(stranger.to_owned()),
+        None => CallError::Transport(words::http1(&error)),
+    };
     send.ready().await.map_err(broken)?;
     let (head, body) = send.send_request(request).await.map_err(broken)?.into_parts();
     let body = Limited::new(body, RESPONSE_BYTES_MAX)
         .collect()
         .await
-        .map_err(|error| CallError::Transport(format!("the answer's body: {error}")))?;
+        .map_err(|_error| CallError::Transport("the answer broke off, or is larger than 4 MiB".to_owned()))?;
     Ok((head.status, head.headers, body.to_bytes()))
 }

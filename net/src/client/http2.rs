@@ -1,8 +1,9 @@
 //! One HTTP/2 connection and single exchanges on it, for gRPC and for plain posts.
 
 use super::message::Message;
-use super::stream::{ClientStream, Negotiated};
-use super::{CallError, ClientOptions, RESPONSE_BYTES_MAX, RESPONSE_WINDOW_BYTES, Target};
+use super::stream::ClientStream;
+use super::words::{self, Greeting, Wanted};
+use super::{CallError, ClientOptions, RESPONSE_BYTES_MAX, RESPONSE_WINDOW_BYTES, Target, within};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, response};
@@ -27,6 +28,7 @@ struct State {
     /// answers seen so far: a deadline without any progress tells a dead connection from a slow server
     answers: Cell<u64>,
     failure: RefCell<Option<String>>,
+    greeting: Greeting,
 }
 
 /// An answer collected whole.
@@ -39,7 +41,8 @@ pub(super) struct Answer {
 impl Http2 {
     /// Connects and starts the task that drives the connection.
     pub(super) async fn open(target: &Target, options: &ClientOptions) -> Result<Self, CallError> {
-        let stream = ClientStream::open(target, options, Negotiated::Http2).await?;
+        let stream = ClientStream::open(target, options, Wanted::Http2).await?;
+        let greeting = stream.greeting.clone();
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(RESPONSE_WINDOW_BYTES)
@@ -49,14 +52,14 @@ impl Http2 {
         let handshake = executor::timeout(options.connect_timeout, builder.handshake::<_, Message>(stream));
         let (send, connection) = match handshake.await {
             Ok(Ok(parts)) => parts,
-            Ok(Err(error)) => return Err(CallError::Connect(error.to_string())),
+            Ok(Err(error)) => return Err(CallError::Connect(words::http2(&error))),
             Err(_elapsed) => return Err(CallError::Connect("the HTTP/2 handshake took too long".to_owned())),
         };
-        let state = Rc::new(State::default());
+        let state = Rc::new(State { greeting, ..State::default() });
         let driven = Rc::clone(&state);
         executor::spawn(async move {
             if let Err(error) = connection.await {
-                *driven.failure.borrow_mut() = Some(error.to_string());
+                *driven.failure.borrow_mut() = Some(words::http2(&error));
             }
             driven.closed.set(true);
         });
@@ -76,7 +79,7 @@ impl Http2 {
         deadline: Duration,
     ) -> Result<Answer, CallError> {
         let answers_before = self.state.answers.get();
-        match executor::timeout(deadline, self.exchange_unbounded(request, message)).await {
+        match within(deadline, self.exchange_unbounded(request, message)).await {
             Ok(result) => {
                 self.state.answers.set(self.state.answers.get() + 1);
                 result
@@ -126,7 +129,10 @@ impl Http2 {
         if error.is_go_away() || error.is_io() || !error.is_reset() {
             self.state.closed.set(true);
         }
+        if let Some(stranger) = self.state.greeting.stranger(Wanted::Http2) {
+            return CallError::Connect(stranger.to_owned());
+        }
         let cause = self.state.failure.borrow().as_ref().filter(|_| !error.is_reset()).cloned();
-        CallError::Transport(cause.unwrap_or_else(|| error.to_string()))
+        CallError::Transport(cause.unwrap_or_else(|| words::http2(error)))
     }
 }

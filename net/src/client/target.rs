@@ -1,6 +1,7 @@
 //! Endpoints as people write them: `http://host:4317`, `https://host/prefix`, `host:4317`, `[::1]:4317`.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 /// Whether TLS is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +34,8 @@ pub struct Target {
     pub port: u16,
     /// path with its leading slash, `/` if none was written
     pub path: String,
+    /// where to connect to, in place of the addresses that the host has
+    pub address: Option<SocketAddr>,
 }
 
 /// Why a text is no endpoint.
@@ -78,6 +81,7 @@ impl Target {
             host: host.to_owned(),
             port: port.ok_or_else(|| TargetError::Port(text.to_owned()))?,
             path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+            address: None,
         })
     }
 

@@ -12,6 +12,20 @@ use tailwater_runtime::executor::{self, ExecutorOptions};
 use tailwater_runtime::net::{SharedPort, TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+/// Any authority: what is no TLS is not compared with it.
+const CERTIFICATE: &[u8] = b"\
+-----BEGIN CERTIFICATE-----\n\
+MIIBlTCCATugAwIBAgIUfeCBXkQW3QfT/J7JP5V078X8E64wCgYIKoZIzj0EAwIw\n\
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEzMDAyMzU1NFoYDzIxMjYxMTA2\n\
+MDIzNTU0WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO\n\
+PQMBBwNCAATQVgfNWJ8kjDxPuVo9mvTKCDE6FRdmUDyWlEetxyTfmB+/eB9a3GfT\n\
+vVoxfYSbKXmAfzWxI3vPZheJHmhY7Ufdo2kwZzAdBgNVHQ4EFgQUqeM4KH7eAZ/y\n\
+Dfv+LKzoNBcYj0AwHwYDVR0jBBgwFoAUqeM4KH7eAZ/yDfv+LKzoNBcYj0AwDwYD\n\
+VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID\n\
+SAAwRQIgEiWSmtf/bIPVVMp2SR7PE7EyS5mjYctmZjc/puY3OPMCIQCcx+gMMRkO\n\
+P0owLoCx2QJyq96h/+JtjFH12VjkxtRFrA==\n\
+-----END CERTIFICATE-----\n";
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn on_both_backends<F: Future<Output = ()> + 'static>(test: fn() -> F) {
@@ -262,5 +276,95 @@ fn https_without_tls_settings_is_an_error_not_clear_text() {
         target.scheme = Scheme::Https;
         let error = GrpcConnection::open(&target, &ClientOptions::default()).await.unwrap_err();
         assert!(matches!(&error, CallError::Connect(text) if text.contains("TLS")), "{error}");
+    });
+}
+
+/// Says `words` to whoever connects, and ends.
+fn greet(listener: TcpListener, words: &'static [u8]) {
+    executor::spawn(async move {
+        while let Ok(accepted) = listener.accept().await {
+            let mut stream = TcpStream::adopt(accepted.stream).unwrap();
+            // What is not read resets the connection, which may come before the words.
+            _ = stream.read(&mut vec![0; 65_536]).await;
+            _ = stream.write_all(words).await;
+            _ = stream.flush().await;
+            _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+}
+
+#[test]
+fn who_speaks_something_else_is_told_in_words() {
+    const ALERT: &[u8] = &[0x15, 3, 1, 0, 2, 2, 10];
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    on_both_backends(|| async {
+        let none = HeaderMap::new();
+        for (words, told) in [
+            (&b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"[..], "http/protobuf"),
+            (ALERT, "https://"),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", "no HTTP"),
+        ] {
+            let (listener, target) = listen();
+            greet(listener, words);
+            let connection = GrpcConnection::open(&target, &ClientOptions::default()).await.unwrap();
+            let body = Bytes::from_static(b"x");
+            let error = connection.unary("/a.B/C", &none, Encoding::Identity, body, DEADLINE).await.unwrap_err();
+            assert!(matches!(&error, CallError::Connect(text) if text.contains(told)), "{error}");
+        }
+        for (words, told) in [
+            (ALERT, "https://"),
+            (SETTINGS, "protocol grpc"),
+            (b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", "https://"),
+        ] {
+            let (listener, target) = listen();
+            executor::spawn(async move {
+                let accepted = listener.accept().await.unwrap();
+                let mut stream = TcpStream::adopt(accepted.stream).unwrap();
+                _ = stream.read(&mut vec![0; 65_536]).await;
+                _ = stream.write_all(words).await;
+            });
+            let mut connection = HttpConnection::open(&target, &ClientOptions::default()).await.unwrap();
+            let body = Bytes::from_static(b"x");
+            let error =
+                connection.post("/v1/traces", "a/b", &none, Encoding::Identity, body, DEADLINE).await.unwrap_err();
+            assert!(matches!(&error, CallError::Connect(text) if text.contains(told)), "{error}");
+        }
+        // TLS to a server without.
+        let (listener, mut target) = listen();
+        greet(listener, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        target.scheme = Scheme::Https;
+        let tls = TlsConfig::new(Some(CERTIFICATE), None).unwrap();
+        let options = ClientOptions { tls: Some(tls), ..ClientOptions::default() };
+        let error = GrpcConnection::open(&target, &options).await.unwrap_err();
+        assert!(
+            matches!(&error, CallError::Connect(text) if text.contains("no TLS") && text.contains("http://")),
+            "{error}"
+        );
+        // Nobody there, and a name that is none.
+        let (listener, target) = listen();
+        drop(listener);
+        let error = GrpcConnection::open(&target, &ClientOptions::default()).await.unwrap_err();
+        assert!(error.to_string().contains("nothing listens there"), "{error}");
+        let target = Target::parse("http://no-such-name.invalid:4317").unwrap();
+        let error = GrpcConnection::open(&target, &ClientOptions::default()).await.unwrap_err();
+        assert!(error.to_string().contains("no-such-name.invalid") && error.to_string().contains("DNS"), "{error}");
+    });
+}
+
+#[test]
+fn without_a_deadline_a_slow_answer_is_waited_for_and_none_is_told() {
+    on_both_backends(|| async {
+        let (listener, target) = listen();
+        serve_http2(listener, |head, _| {
+            assert!(!head.headers.contains_key("grpc-timeout"));
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            (Response::new(()), Bytes::from_static(&[0; 5]), Some(trailers))
+        });
+        let connection = GrpcConnection::open(&target, &ClientOptions::default()).await.unwrap();
+        let none = HeaderMap::new();
+        let body = Bytes::from_static(b"x");
+        let answer = connection.unary("/a.B/C", &none, Encoding::Identity, body, Duration::ZERO).await;
+        assert_eq!(answer.unwrap(), Bytes::new());
     });
 }

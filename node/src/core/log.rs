@@ -19,7 +19,7 @@ use tailwater_engine::log::stream::{AppendError, Operation};
 use tailwater_engine::vocabulary::{Nanos, Origin, Unit};
 use tailwater_net::compression::Encoding;
 use tailwater_proto::otlp::Signal;
-use tailwater_runtime::clock::unix_nanos;
+use tailwater_runtime::clock::steady_unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
 use tailwater_runtime::files::{Directory, File, FileError};
 
@@ -207,7 +207,7 @@ impl CoreLog {
                 format: format(received.format),
                 body: &received.raw,
                 units,
-                arrived_unix_nano: unix_nanos(),
+                arrived_unix_nano: steady_unix_nanos(),
             };
             let appended = self.lane.borrow_mut().append(&request, sync, waiting);
             let Err((error, back)) = appended else { break };
@@ -245,7 +245,7 @@ impl CoreLog {
 
     /// Appends verdicts and resolutions to the journal and has them written.
     pub fn flush_journal(&self, core: &Rc<Core>) {
-        self.lane.borrow_mut().flush_journal(unix_nanos());
+        self.lane.borrow_mut().flush_journal(steady_unix_nanos());
         self.progress(core);
         self.write[place(SegmentKind::Journal)].ring();
     }
@@ -340,7 +340,7 @@ impl CoreLog {
 
     async fn open_segments(self: Rc<Self>, core: Rc<Core>, kind: SegmentKind) {
         loop {
-            let operation = self.lane.borrow_mut().stream(kind).poll_open(unix_nanos());
+            let operation = self.lane.borrow_mut().stream(kind).poll_open(steady_unix_nanos());
             let Some(Operation::Open { number, bytes, header }) = operation else {
                 self.open[place(kind)].wait().await;
                 continue;

@@ -3,6 +3,7 @@
 use super::log::Payload;
 use super::{Core, PRESSURE_RECHECK};
 use futures_util::future::join_all;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_config::Ack;
@@ -13,6 +14,7 @@ use tailwater_engine::vocabulary::{Nanos, Origin};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, yield_now};
+use tailwater_runtime::net::resolve;
 
 /// How long senders are asked to stay away from a node that is going down: another one, or this one started again,
 /// takes over within seconds.
@@ -175,6 +177,10 @@ pub(super) struct CoreEnvironment(pub(super) Rc<Core>);
 impl Environment for CoreEnvironment {
     async fn sleep(&self, duration: Duration) {
         sleep(duration).await;
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        resolve(host, port).await.map_err(|error| error.to_string())
     }
 
     fn now(&self) -> Duration {

@@ -16,7 +16,7 @@ use tailwater_engine::log::segments::Parked;
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark};
 use tailwater_net::compression::{Encoding, inflated_bytes_max};
 use tailwater_proto::otlp::Signal;
-use tailwater_runtime::clock::unix_nanos;
+use tailwater_runtime::clock::steady_unix_nanos;
 use tailwater_runtime::executor::{sleep, yield_now};
 use tailwater_runtime::files::File;
 
@@ -64,7 +64,7 @@ fn past_retention(settings: &Settings, log: &CoreLog) -> Option<((SegmentHandle,
     if retention == 0 {
         return None;
     }
-    let oldest = unix_nanos().saturating_sub(retention);
+    let oldest = steady_unix_nanos().saturating_sub(retention);
     let mut lane = log.lane.borrow_mut();
     let old = lane.segments.iter().filter(|segment| segment.parked() > 0 && segment.first_unix_nano < oldest);
     let number = old.map(|segment| segment.number).min()?;

@@ -2,7 +2,7 @@
 
 use super::{Books, Page, Type, by_owner, number, summed};
 use crate::control::LogSnapshot;
-use tailwater_runtime::clock::unix_nanos;
+use tailwater_runtime::clock::steady_unix_nanos;
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -41,7 +41,7 @@ pub(super) fn wal(page: &mut Page, books: &[Books<'_>]) {
         page.family(name, Type::Gauge, help, each);
     }
     let oldest = logs.iter().map(|(_, log)| log.parked_since_unix_nano).filter(|since| *since > 0).min();
-    let age = oldest.map_or(0.0, |since| number(unix_nanos().saturating_sub(since)) / NANOS_PER_SECOND);
+    let age = oldest.map_or(0.0, |since| number(steady_unix_nanos().saturating_sub(since)) / NANOS_PER_SECOND);
     let help = "Age of the oldest segment that has a part of the backlog; 0 without one.";
     page.single("tailwater_wal_parked_age_seconds", Type::Gauge, help, age);
     let failing = logs.iter().any(|(_, log)| log.is_failing);

@@ -49,7 +49,7 @@ impl From<&SpanFault> for Cause {
     fn from(fault: &SpanFault) -> Self {
         match fault {
             SpanFault::TraceId | SpanFault::SpanId | SpanFault::ParentSpanId => Self::Id,
-            SpanFault::TooLarge(_) => Self::TooLarge,
+            SpanFault::TooLarge(_) | SpanFault::EnvelopeTooLarge(_) => Self::TooLarge,
             SpanFault::Part(fault) => Self::from(fault),
         }
     }

@@ -31,6 +31,9 @@ pub enum SpanFault {
     /// The span is larger than the bound given to the scan.
     #[error("the span is larger than {0} bytes")]
     TooLarge(u32),
+    /// Its resource and scope are together larger than a span may be.
+    #[error("the span's resource and scope are together larger than {0} bytes")]
+    EnvelopeTooLarge(u32),
     /// A string, a value or an inner message is not acceptable.
     #[error(transparent)]
     Part(#[from] Fault),

@@ -66,6 +66,7 @@ mod tests {
             max_interval: Duration::from_secs(4),
             multiplier: 2.0,
             max_elapsed_time: Duration::from_secs(60),
+            ..Retry::default()
         }
     }
 

@@ -100,8 +100,16 @@ impl Breaker {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,
             State::HalfOpen { .. } => BreakerState::HalfOpen,
+            // Whether it is back is about to be known.
+            State::Open { until: Duration::ZERO } => BreakerState::HalfOpen,
             State::Open { .. } => BreakerState::Open,
         }
+    }
+
+    /// Whether its pause was ended and no request has gone since.
+    #[must_use]
+    pub fn is_to_be_asked(&self) -> bool {
+        matches!(self.state, State::Open { until: Duration::ZERO })
     }
 
     /// What `admit` would say, without taking the probe's place.
@@ -159,6 +167,13 @@ impl Breaker {
                 Change::None
             }
             State::HalfOpen { .. } => Change::None,
+        }
+    }
+
+    /// A pause is over now, whatever is left of it.
+    pub fn end_pause(&mut self) {
+        if let State::Open { until } = &mut self.state {
+            *until = Duration::ZERO;
         }
     }
 
@@ -264,6 +279,15 @@ mod tests {
         assert_eq!(breaker.admit(seconds(124)), Admission::Wait(seconds(125)));
         assert_eq!(breaker.admit(seconds(125)), Admission::Probe);
         assert_eq!(breaker.admit(seconds(125)), Admission::Wait(seconds(145)));
+    }
+
+    #[test]
+    fn a_pause_can_be_ended() {
+        let mut breaker = open();
+        breaker.end_pause();
+        assert!(breaker.is_to_be_asked() && breaker.state() == BreakerState::HalfOpen);
+        assert_eq!(breaker.admit(seconds(101)), Admission::Probe);
+        assert_eq!(breaker.admit(seconds(101)), Admission::Wait(seconds(121)), "one is enough");
     }
 
     #[test]

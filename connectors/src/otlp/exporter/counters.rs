@@ -15,6 +15,10 @@ pub struct Counters {
     pub requests_queue_full: Cell<u64>,
     /// Requests given up for now: they stay in the log and are sent again later.
     pub requests_parked: Cell<u64>,
+    /// Requests that left together with others, as one.
+    pub requests_merged: Cell<u64>,
+    /// Requests, or parts of one, cut in two because the server takes smaller ones only.
+    pub requests_split: Cell<u64>,
     /// Attempts that failed and were followed by another.
     pub retries: Cell<u64>,
     /// Times that a server's breaker opened; probes that failed do not count.
@@ -35,6 +39,8 @@ impl Counters {
             ("requests_exhausted", self.requests_exhausted.get()),
             ("requests_queue_full", self.requests_queue_full.get()),
             ("requests_parked", self.requests_parked.get()),
+            ("requests_merged", self.requests_merged.get()),
+            ("requests_split", self.requests_split.get()),
             ("retries", self.retries.get()),
             ("breaker_opened", self.breaker_opened.get()),
             ("connections", self.connections.get()),

@@ -1,12 +1,16 @@
-//! Where requests go: the servers of an exporter, parsed once, each with its breaker, and the connections a worker uses
+//! Where requests go: the endpoints of an exporter, parsed once, the servers behind them, and the connections a worker uses
 //! to reach them.
 
-use super::breaker::{Admission, Breaker, BreakerState, Change};
+use super::breaker::{Admission, BreakerState, Change};
 use super::counters::{Counters, count};
+use super::failure::{Failure, line};
+use super::names::{Name, Server};
+use crate::otlp::response::{NoResponse, PartialSuccess};
 use crate::otlp::{SIGNALS, grpc_path};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_config::{ExportProtocol, OtlpExporter, Signals};
@@ -44,26 +48,20 @@ pub struct Endpoints {
     is_grpc: bool,
     /// By signal, in the order of `SIGNALS`; an empty list means that the signal is not sent.
     routes: [Vec<Route>; SIGNALS.len()],
-    servers: Vec<Server>,
+    names: Vec<Name>,
     headers: HeaderMap,
     options: ClientOptions,
-    /// gRPC connections, shared by the workers of each; in each one a server.
-    shared: Vec<Rc<RefCell<Vec<Option<GrpcConnection>>>>>,
+    probe_interval_max: Duration,
+    /// Counts requests: each begins with the next server.
+    turn: Cell<usize>,
 }
 
-/// A URL and the server it is at.
+/// A URL and the name of the servers it is at.
 #[derive(Debug)]
 struct Route {
     target: Target,
-    /// Index in `servers`.
-    server: usize,
-}
-
-/// A host and port. Signals that go to the same one share its breaker.
-#[derive(Debug)]
-struct Server {
-    authority: String,
-    breaker: RefCell<Breaker>,
+    /// Index in `names`.
+    name: usize,
 }
 
 impl Endpoints {
@@ -85,7 +83,7 @@ impl Endpoints {
             parse(logs, settings.logs_urls())?,
         ];
         let uses_tls = targets.iter().flatten().any(|target| target.scheme == Scheme::Https);
-        let (routes, servers) = routed(settings, targets);
+        let (routes, names) = routed(settings, targets);
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             let bad = |_| fail("headers", format!("{name:?} is no header name or its value is not printable"));
@@ -95,18 +93,22 @@ impl Endpoints {
             headers.append(name, value);
         }
         let tls = if uses_tls { Some(tls(settings, &fail)?) } else { None };
-        let connections = usize::try_from(settings.connections_per_shard).unwrap_or(1).max(1);
         Ok(Self {
             is_grpc: settings.protocol == ExportProtocol::Grpc,
-            shared: (0..connections).map(|_| Rc::new(RefCell::new(vec![None; servers.len()]))).collect(),
             routes,
-            servers,
+            names,
             headers,
             options: ClientOptions {
                 tls,
-                connect_timeout: settings.attempt_duration_max(),
+                server_name: settings.tls.server_name.clone(),
+                connect_timeout: connect_timeout(settings),
                 ..ClientOptions::default()
             },
+            probe_interval_max: match settings.breaker.failures_max {
+                0 => Duration::MAX,
+                _ => settings.breaker.open_interval_max,
+            },
+            turn: Cell::new(0),
         })
     }
 
@@ -122,17 +124,41 @@ impl Endpoints {
         &self.routes[SIGNALS.iter().position(|known| *known == signal).unwrap_or_default()]
     }
 
+    /// The names that addresses are to be asked for.
+    pub(super) fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// All servers.
+    fn all(&self) -> impl Iterator<Item = Rc<Server>> {
+        self.names.iter().flat_map(|name| name.servers())
+    }
+
+    /// The servers that take that signal, with their routes.
+    fn candidates(&self, signal: Signal) -> Vec<(usize, Rc<Server>)> {
+        let routes = self.routes(signal).iter().enumerate();
+        routes
+            .flat_map(|(number, route)| {
+                self.names[route.name].servers().into_iter().map(move |server| (number, server))
+            })
+            .collect()
+    }
+
     /// The worst state of any server's breaker.
     pub(super) fn worst_state(&self) -> BreakerState {
-        let states = self.servers.iter().map(|server| server.breaker.borrow().state());
-        states.max().unwrap_or(BreakerState::Closed)
+        self.all().map(|server| server.breaker.borrow().state()).max().unwrap_or(BreakerState::Closed)
+    }
+
+    /// The best state of any server's breaker.
+    pub(super) fn best_state(&self) -> BreakerState {
+        self.all().map(|server| server.breaker.borrow().state()).min().unwrap_or(BreakerState::Closed)
     }
 
     /// Whether a request of that signal could be sent at `now`: to the best of its servers.
     pub(super) fn outlook(&self, signal: Signal, now: Duration) -> Admission {
         let mut outlook = Admission::Wait(Duration::MAX);
-        for route in self.routes(signal) {
-            outlook = match (outlook, self.servers[route.server].breaker.borrow().outlook(now)) {
+        for (_, server) in self.candidates(signal) {
+            outlook = match (outlook, server.breaker.borrow().outlook(now)) {
                 (_, Admission::Attempt) => return Admission::Attempt,
                 (Admission::Wait(earliest), Admission::Wait(until)) => Admission::Wait(earliest.min(until)),
                 _ => Admission::Probe,
@@ -141,48 +167,71 @@ impl Endpoints {
         outlook
     }
 
+    /// Servers that take that signal.
+    pub(super) fn servers(&self, signal: Signal) -> usize {
+        self.routes(signal).iter().map(|route| self.names[route.name].count()).sum()
+    }
+
+    /// Longest pause before a server that fails is asked again, if it does not ask for more.
+    pub(super) fn probe_interval_max(&self) -> Duration {
+        self.probe_interval_max
+    }
+
+    /// Whether a request is on its way that shows whether one of the servers of that signal is back.
+    pub(super) fn is_probed(&self, signal: Signal) -> bool {
+        let mut candidates = self.candidates(signal).into_iter();
+        candidates.any(|(_, server)| server.breaker.borrow().state() == BreakerState::HalfOpen)
+    }
+
+    /// Whether one of the servers of that signal is to be asked whether it is back, after `ask_again`.
+    pub(super) fn is_to_be_asked(&self, signal: Signal) -> bool {
+        self.candidates(signal).iter().any(|(_, server)| server.breaker.borrow().is_to_be_asked())
+    }
+
+    /// Has every server that was left alone asked at once whether it is back.
+    pub(super) fn ask_again(&self) {
+        self.all().for_each(|server| server.breaker.borrow_mut().end_pause());
+    }
+
     /// Books the outcome of an attempt with the server's breaker and says what that changed.
-    pub(super) fn book(&self, attempt: Attempt, now: Duration, error: Option<&CallError>) -> Change {
-        let mut breaker = self.servers[attempt.server].breaker.borrow_mut();
+    pub(super) fn book(&self, attempt: &Attempt, now: Duration, error: Option<(&CallError, Failure)>) -> Change {
+        let mut breaker = attempt.server.breaker.borrow_mut();
         match error {
             // Whoever refuses a request is there to do so.
-            Some(error) if error.is_retryable() => breaker.failed(now, error.retry_after(), attempt.is_probe),
+            Some((error, failure)) if failure.is_of_server() => {
+                breaker.failed(now, error.retry_after(), attempt.is_probe)
+            }
             _ => breaker.answered(attempt.is_probe),
         }
     }
 
-    /// Host and port of the server of an attempt.
-    pub(super) fn authority(&self, attempt: Attempt) -> &str {
-        &self.servers[attempt.server].authority
-    }
-
-    /// The line of one worker: which connection it shares and which server it begins with.
-    pub(super) fn line(&self, connection: usize, worker: usize) -> Line {
-        let shared = self.shared[connection % self.shared.len()].clone();
-        Line { shared, own: None, turn: worker }
+    /// The line of one worker: which connection of a server it shares.
+    pub(super) fn line(&self, connection: usize) -> Line {
+        Line { connection, own: Vec::new(), turn: 0 }
     }
 }
 
-/// The targets with their servers, each of which is there once.
-fn routed(
-    settings: &OtlpExporter,
-    targets: [Vec<Target>; SIGNALS.len()],
-) -> ([Vec<Route>; SIGNALS.len()], Vec<Server>) {
-    let mut servers: Vec<Server> = Vec::new();
-    // Connecting has the same limit as the request after it.
-    let attempt_duration_max = settings.attempt_duration_max().saturating_mul(2);
+/// The targets with their names, each of which is there once.
+fn routed(settings: &OtlpExporter, targets: [Vec<Target>; SIGNALS.len()]) -> ([Vec<Route>; SIGNALS.len()], Vec<Name>) {
+    let mut names: Vec<Name> = Vec::new();
+    let answer = if settings.timeout.is_zero() { ANSWER_DURATION_MAX } else { settings.timeout };
+    let attempt_duration_max = answer.saturating_add(connect_timeout(settings));
+    let connections = usize::try_from(settings.connections_per_shard).unwrap_or(1).max(1);
     let mut route = |target: Target| {
-        let authority = target.authority();
-        let known = servers.iter().position(|server| server.authority == authority);
-        let server = known.unwrap_or_else(|| {
-            let breaker = RefCell::new(Breaker::new(&settings.breaker, attempt_duration_max));
-            servers.push(Server { authority, breaker });
-            servers.len() - 1
+        let known = names.iter().position(|name| name.is_of(&target));
+        let name = known.unwrap_or_else(|| {
+            names.push(Name::of(&target, &settings.breaker, attempt_duration_max, connections));
+            names.len() - 1
         });
-        Route { target, server }
+        Route { target, name }
     };
     let routes = targets.map(|targets| targets.into_iter().map(&mut route).collect());
-    (routes, servers)
+    (routes, names)
+}
+
+/// Longest time for a connection.
+fn connect_timeout(settings: &OtlpExporter) -> Duration {
+    if settings.timeout.is_zero() { CONNECT_DURATION_MAX } else { settings.timeout.min(CONNECT_DURATION_MAX) }
 }
 
 fn tls(
@@ -203,17 +252,28 @@ fn tls(
 }
 
 /// One attempt: which server, and whether it is the probe of that server's breaker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Attempt {
-    server: usize,
+    /// Index of the route among the signal's.
+    route: usize,
+    server: Rc<Server>,
     is_probe: bool,
+}
+
+impl Attempt {
+    /// Who it is made at.
+    pub(super) fn server(&self) -> &str {
+        &self.server.label
+    }
 }
 
 /// One worker's way to the servers.
 #[derive(Debug)]
 pub(super) struct Line {
-    shared: Rc<RefCell<Vec<Option<GrpcConnection>>>>,
-    own: Option<(usize, HttpConnection)>,
+    /// Which of a server's gRPC connections it shares.
+    connection: usize,
+    /// Its own HTTP connections, at most one a server.
+    own: Vec<(Rc<Server>, HttpConnection)>,
     /// Which of the servers is next, modulo their number.
     turn: usize,
 }
@@ -230,18 +290,27 @@ pub(super) struct Outgoing {
 }
 
 impl Line {
+    /// A new request begins: with the next of all servers, so that each gets its part.
+    pub(super) fn begin(&mut self, endpoints: &Endpoints) {
+        self.turn = endpoints.turn.get();
+        endpoints.turn.set(self.turn.wrapping_add(1));
+    }
+
     /// The next server that may be sent to at `now`, in turn; else when one may be.
     pub(super) fn admit(&mut self, endpoints: &Endpoints, signal: Signal, now: Duration) -> Result<Attempt, Duration> {
-        let routes = endpoints.routes(signal);
+        let candidates = endpoints.candidates(signal);
+        let count = candidates.len();
         let mut earliest = Duration::MAX;
-        for step in 0..routes.len() {
-            let turn = (self.turn % routes.len() + step) % routes.len();
-            let server = routes[turn].server;
-            match endpoints.servers[server].breaker.borrow_mut().admit(now) {
+        for step in 0..count {
+            let turn = (self.turn % count + step) % count;
+            let Some((route, server)) = candidates.get(turn) else { continue };
+            let admitted = server.breaker.borrow_mut().admit(now);
+            match admitted {
                 Admission::Wait(until) => earliest = earliest.min(until),
                 admitted => {
                     self.turn = turn;
-                    return Ok(Attempt { server, is_probe: admitted == Admission::Probe });
+                    let is_probe = admitted == Admission::Probe;
+                    return Ok(Attempt { route: *route, server: server.clone(), is_probe });
                 }
             }
         }
@@ -249,77 +318,94 @@ impl Line {
     }
 
     /// The server whose turn it is, whatever its breaker says: for a node that ends.
-    pub(super) fn force(&self, endpoints: &Endpoints, signal: Signal) -> Attempt {
-        let routes = endpoints.routes(signal);
-        Attempt { server: routes[self.turn % routes.len()].server, is_probe: false }
+    pub(super) fn force(&self, endpoints: &Endpoints, signal: Signal) -> Option<Attempt> {
+        let candidates = endpoints.candidates(signal);
+        let (route, server) = candidates.get(self.turn % candidates.len().max(1))?;
+        Some(Attempt { route: *route, server: server.clone(), is_probe: false })
     }
 
-    /// Makes one attempt, at the server whose turn it is.
+    /// Makes one attempt.
     pub(super) async fn call(
         &mut self,
         endpoints: &Endpoints,
+        attempt: &Attempt,
         request: &Outgoing,
         timeout: Duration,
         counters: &Counters,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<Option<PartialSuccess>, CallError> {
         let Outgoing { signal, encoding, body } = request.clone();
-        let routes = endpoints.routes(signal);
-        let Some(route) = routes.get(self.turn % routes.len().max(1)) else {
+        let Some(route) = endpoints.routes(signal).get(attempt.route) else {
             return Err(CallError::Connect("no endpoint takes this signal".into()));
         };
         let headers = &endpoints.headers;
         if endpoints.is_grpc {
-            let connection = self.grpc(route, endpoints, counters).await?;
-            return connection.unary(grpc_path(signal), headers, encoding, body, timeout).await;
+            let connection = self.grpc(route, attempt, endpoints, counters).await?;
+            let answer = connection.unary(grpc_path(signal), headers, encoding, body, timeout).await?;
+            return PartialSuccess::read(&answer).map_err(|NoResponse| CallError::Garbage(NO_RESPONSE.to_string()));
         }
-        let connection = self.http(route, endpoints, counters).await?;
+        let connection = self.http(route, attempt, endpoints, counters).await?;
         let reply = connection.post(&route.target.path, PROTOBUF, headers, encoding, body, timeout).await?;
-        Ok(reply.body)
+        let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        PartialSuccess::read_http(kind, signal, &reply.body).map_err(|NoResponse| {
+            let kind = if kind.is_empty() { "no content type" } else { kind };
+            CallError::Garbage(format!("{NO_RESPONSE} (it came with {})", line(kind)))
+        })
     }
 
     /// After a failure that another server may not have, the next one is tried.
-    pub(super) fn turn(&mut self, error: &CallError) {
+    pub(super) fn turn(&mut self, attempt: &Attempt, error: &CallError) {
         self.turn = self.turn.wrapping_add(1);
-        if matches!(error, CallError::Transport(_) | CallError::Deadline) {
-            self.own = None;
+        if matches!(error, CallError::Transport(_) | CallError::Garbage(_) | CallError::Deadline) {
+            self.own.retain(|(server, _)| !Rc::ptr_eq(server, &attempt.server));
         }
     }
 
     async fn grpc(
         &self,
         route: &Route,
+        attempt: &Attempt,
         endpoints: &Endpoints,
         counters: &Counters,
     ) -> Result<GrpcConnection, CallError> {
-        if let Some(connection) = &self.shared.borrow()[route.server]
-            && !connection.is_closed()
-        {
-            return Ok(connection.clone());
+        let server = &attempt.server;
+        if let Some(connection) = server.connection(self.connection) {
+            return Ok(connection);
         }
-        let connection = GrpcConnection::open(&route.target, &endpoints.options).await?;
+        let connection = GrpcConnection::open(&server.target(&route.target), &endpoints.options).await?;
         count(&counters.connections, 1);
-        self.shared.borrow_mut()[route.server] = Some(connection.clone());
+        server.share(self.connection, &connection);
         Ok(connection)
     }
 
     async fn http(
         &mut self,
         route: &Route,
+        attempt: &Attempt,
         endpoints: &Endpoints,
         counters: &Counters,
     ) -> Result<&mut HttpConnection, CallError> {
-        let usable = self.own.take().filter(|(known, connection)| *known == route.server && !connection.is_closed());
-        let (_, connection) = match usable {
-            Some(usable) => self.own.insert(usable),
+        let server = &attempt.server;
+        self.own.retain(|(server, connection)| !connection.is_closed() && !server.is_gone());
+        let known = self.own.iter().position(|(known, _)| Rc::ptr_eq(known, server));
+        let known = match known {
+            Some(known) => known,
             None => {
-                let connection = HttpConnection::open(&route.target, &endpoints.options).await?;
+                let connection = HttpConnection::open(&server.target(&route.target), &endpoints.options).await?;
                 count(&counters.connections, 1);
-                self.own.insert((route.server, connection))
+                self.own.push((server.clone(), connection));
+                self.own.len() - 1
             }
         };
-        Ok(connection)
+        let own = self.own.get_mut(known).map(|(_, connection)| connection);
+        own.ok_or_else(|| CallError::Connect("the connection is gone".into()))
     }
 }
 
+/// A server that has not taken a connection by then is not there.
+const CONNECT_DURATION_MAX: Duration = Duration::from_secs(5);
+/// Where requests have no deadline, a probe without an outcome by then is followed by another.
+const ANSWER_DURATION_MAX: Duration = Duration::from_secs(60);
+/// What is said of an answer that is none.
+const NO_RESPONSE: &str = "the answer says that all is well but is none of an OTLP server: check what listens there";
 /// The content type of OTLP/HTTP with protobuf bodies.
 const PROTOBUF: &str = "application/x-protobuf";
