@@ -22,6 +22,7 @@ const RECEIVE_BYTES_DEFAULT_MIN: u64 = 16 * crate::settings::MIB;
 const FILE_QUEUE_SHARE: u64 = 16;
 const FILE_QUEUE_LESS: u64 = 16 * MIB;
 const FILE_QUEUE_MIN: u64 = 4 * MIB;
+/// The queue of the file of kept items where nothing is written, at most.
 const FILE_QUEUE_MAX: u64 = 64 * MIB;
 /// Part of the memory for the log's buffers when nothing is written.
 const WAL_BUFFER_SHARE: u64 = 16;

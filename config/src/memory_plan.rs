@@ -116,18 +116,7 @@ fn divided(config: &Config, bytes: u64, least: u64) -> Vec<u64> {
 fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     let connections =
         config.open_receivers().fold(0_u64, |sum, receiver| sum.saturating_add(receiver.limits.connections_max));
-    let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
-    // A request that is larger than the queue is written alone: it is in the requests in flight as long.
-    let file_queue = config.exporters.file.as_ref().map_or(0, |file| file.queue_bytes_max);
-    // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
-    let pipelines = config.by_pipeline();
-    let exporters = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp);
-    let batch = exporters.fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
-    let calls = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp).fold(0_u64, |sum, exporter| {
-        sum.saturating_add(exporter.connections_per_shard.saturating_mul(u64::from(CALLS_PER_CONNECTION)))
-    });
-    let merged = calls.saturating_mul(MERGED_REQUEST_BYTES_MAX);
-    let ways = u64::try_from(pipelines.len()).unwrap_or(u64::MAX);
+    let ways = u64::try_from(config.ways()).unwrap_or(u64::MAX);
     let mesh = shards.saturating_mul(shards - 1).saturating_mul(config.mesh.queue_length).saturating_mul(ways);
     let row = |name, bytes, reason: String| MemoryRow { name, bytes, reason };
     let mut rows = vec![
@@ -174,18 +163,39 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
                 config.admin.explained_verdicts_max
             ),
         ),
-        row("export queues", queues.saturating_add(file_queue), "queue_bytes_max of each exporter".to_string()),
-        row(
-            "export batches",
-            batch.saturating_mul(2).saturating_add(merged).saturating_mul(shards),
-            format!(
-                "two of batch.bytes_max for each exporter and shard, and {} for each call",
-                show_bytes(MERGED_REQUEST_BYTES_MAX)
-            ),
-        ),
     ];
+    rows.extend(export_rows(config, shards));
     rows.extend(rules_rows(config, shards));
     rows
+}
+
+/// What waits to leave, and what is on its way.
+fn export_rows(config: &Config, shards: u64) -> [MemoryRow; 2] {
+    let queues = config.exporters.otlp.iter().fold(0_u64, |sum, exporter| sum.saturating_add(exporter.queue_bytes_max));
+    // A request that is larger than the queue is written alone: it is in the requests in flight as long.
+    let file_queue = config.exporters.file.as_ref().map_or(0, |file| file.queue_bytes_max);
+    // Each shard fills one batch for each exporter and holds one more, compressed, on its way.
+    let pipelines = config.by_pipeline();
+    let exporters = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp);
+    let batch = exporters.fold(0_u64, |sum, exporter| sum.saturating_add(exporter.batch.bytes_max));
+    let calls = pipelines.iter().flat_map(|(_, config)| &config.exporters.otlp).fold(0_u64, |sum, exporter| {
+        sum.saturating_add(exporter.connections_per_shard.saturating_mul(u64::from(CALLS_PER_CONNECTION)))
+    });
+    let merged = calls.saturating_mul(MERGED_REQUEST_BYTES_MAX);
+    let queued = MemoryRow {
+        name: "export queues",
+        bytes: queues.saturating_add(file_queue),
+        reason: "queue_bytes_max of each exporter".to_string(),
+    };
+    let batches = MemoryRow {
+        name: "export batches",
+        bytes: batch.saturating_mul(2).saturating_add(merged).saturating_mul(shards),
+        reason: format!(
+            "two of batch.bytes_max for each exporter and shard, and {} for each call",
+            show_bytes(MERGED_REQUEST_BYTES_MAX)
+        ),
+    };
+    [queued, batches]
 }
 
 /// Most bytes that one request may take which is too large for a core's part of the memory for receiving.

@@ -65,8 +65,9 @@ const SCOPE_SPANS: u32 = 2;
 const RESOURCE_SPANS: u32 = 1;
 /// Bytes of a field's tag and length: requests are below 4 GiB.
 const HEADER_BYTES_MAX: usize = 6;
-/// Lists kept for reuse, and the largest one kept.
+/// Lists kept for reuse.
 const SPARE_MAX: usize = 64;
+/// The largest of them.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
 impl Export {

@@ -41,8 +41,9 @@ pub struct SamplingState {
 
 /// Most members of a header (W3C).
 const MEMBERS_MAX: usize = 32;
-/// Longest key and value of a member, bytes (W3C).
+/// Longest key of a member, bytes (W3C).
 const KEY_BYTES_MAX: usize = 256;
+/// Longest value of a member, bytes (W3C).
 const VALUE_BYTES_MAX: usize = 256;
 
 /// Reads a header's `ot` member. Of several the last counts.
@@ -303,8 +304,9 @@ fn is_level_1_key(key: &[u8]) -> bool {
     }
 }
 
-/// Longest parts of a key with a tenant, bytes (W3C Level 1).
+/// Longest tenant of a key that has one, bytes (W3C Level 1).
 const TENANT_BYTES_MAX: usize = 241;
+/// Longest system of such a key.
 const SYSTEM_BYTES_MAX: usize = 14;
 
 #[cfg(test)]

@@ -243,8 +243,9 @@ struct Answer {
     matches: bool,
 }
 
-/// Places for answers, and the longest value that is remembered: routes, hosts and codes are few and short.
+/// Places for answers.
 const ANSWERS: usize = 64;
+/// Longest value whose answer is remembered: routes, hosts and codes are few and short.
 const ANSWER_TEXT_MAX: usize = 62;
 /// The length that no value has: an empty place.
 const NO_ANSWER: u8 = u8::MAX;

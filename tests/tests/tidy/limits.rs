@@ -51,6 +51,10 @@ fn page(files: &[File]) -> String {
         write!(page, "\n## {title}\n\n| limit | value | what it bounds | where |\n| --- | --- | --- | --- |\n")
             .unwrap();
         for Limit { name, path, value, says } in limits {
+            assert!(
+                !says.is_empty(),
+                "{path}: {name} is a limit and does not say what it bounds: write a `///` line above it"
+            );
             writeln!(page, "| `{name}` | {value} | {says} | `{path}` |").unwrap();
         }
     }
