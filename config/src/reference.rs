@@ -149,7 +149,9 @@ pub fn reference_page() -> String {
         ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),
-        ("Embedded exporter", "", |path| path.starts_with("exporters.file.")),
+        ("Embedded exporters", "", |path| {
+            ["exporters.file.", "exporters.debug."].iter().any(|section| path.starts_with(section))
+        }),
         ("OTLP exporters", EXPORTERS, |path| path.starts_with("exporters.otlp.")),
     ];
     for (title, text, belongs) in sections {

@@ -147,6 +147,15 @@ impl Core {
         })
     }
 
+    /// Waits until the log has a segment to write to, or the disk gives it none: senders then hear so at once, and do not
+    /// wait for a disk that is busy at a start.
+    pub async fn wait_for_log(&self) {
+        let Some(log) = &self.log else { return };
+        while !log.is_open() && !log.is_failing() && !self.is_closed.get() {
+            sleep(PRESSURE_RECHECK).await;
+        }
+    }
+
     /// The receivers that feed this core, to be drained with it.
     pub fn set_receivers(&self, receivers: Vec<OpenReceiver>) {
         if self.is_closed.get() {

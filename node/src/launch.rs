@@ -236,6 +236,9 @@ impl Place {
         for (core, share) in shares {
             core.replay(share).await;
         }
+        for core in &cores {
+            core.wait_for_log().await;
+        }
         let cores: Rc<[Rc<Core>]> = cores.into();
         let port = |receivers: &Receivers, ack| {
             let named = self.names.iter().zip(&*cores).filter(|(name, _)| receivers.feeds(name));

@@ -199,10 +199,10 @@ fn json_that_is_dense_takes_no_more_memory_than_its_text_and_its_protobuf() {
     let many = |open: &str, unit: &str, close: &str| format!("{open}{}{close}", unit.repeat(TEXT / unit.len()));
     let points = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"histogram":{"dataPoints":["#;
     // Values that nobody reads, which become nothing; and the densest that there are, which become four times as much until
-    // it shows that their point is bad, on each of two cores once at a time.
+    // it shows that their point is bad.
     for (text, code, becomes) in [
         (many(r#"{"x":["#, "[],", "0]}"), 400, 0),
-        (many(&format!("{points}{{\"bucketCounts\":["), "0,", "0],\"sum\":[]}]}}]}]}]}"), 200, 2 * 4 * TEXT),
+        (many(&format!("{points}{{\"bucketCounts\":["), "0,", "0],\"sum\":[]}]}}]}]}]}"), 200, SENDERS * 4 * TEXT),
     ] {
         on_both(|node| {
             let body = gzip(text.as_bytes());

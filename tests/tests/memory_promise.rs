@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use tailwater_net::compression::{Encoding, deflate};
+use tailwater_tests::grpc::call;
 use tailwater_tests::process::{PATIENCE, Tailwater, post};
 
 /// What the nodes here promise.
@@ -305,4 +306,47 @@ fn windows_of_decoders() {
             _ = post(node.http, "/v1/traces", &[PROTOBUF, ZSTD], &frame);
         }
     });
+}
+
+/// Bodies that are begun and not finished hold their room for some seconds at most, and none of another connection's: each
+/// honest call beside them is answered. Without `Pace` they would hold it for as long as a request may take; without
+/// `Credit` those that wait would hold the window of the one that has room.
+#[test]
+fn bodies_that_are_begun_and_not_finished() {
+    const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    for backend in ["uring", "epoll"] {
+        let arguments = [
+            "--runtime",
+            backend,
+            "--memory-receive-bytes-max",
+            "16MiB",
+            "--otlp-grpc-request-bytes-max",
+            "4MiB",
+            "--sampling-policies",
+            NOTHING,
+        ];
+        let node = Tailwater::start(&arguments);
+        let mut clients: Vec<_> = (0..4).map(|_| open(node.grpc, 65_535)).collect();
+        for client in &mut clients {
+            for number in 0..16 {
+                let stream = 2 * number + 1;
+                let begun = [&[0][..], &900_000_u32.to_be_bytes(), &[b'x'; 3000]].concat();
+                let parts = [frame(HEADERS, END_HEADERS, stream, &head(&[])), frame(DATA, 0, stream, &begun)].concat();
+                client.write_all(&parts).unwrap();
+            }
+        }
+        let (body, address) = (request(&[], 90, 10_000), node.grpc);
+        let answers: Vec<String> = std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..4)
+                .map(|_| {
+                    let body = &body;
+                    scope.spawn(move || (0..4).map(|_| call(address, PATH, body).status).collect::<Vec<_>>())
+                })
+                .collect();
+            senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()
+        });
+        // 14: no room now, come back. Most find some.
+        assert!(answers.iter().all(|status| status == "0" || status == "14"), "{backend}: {answers:?}");
+        assert!(answers.iter().filter(|status| *status == "0").count() >= 8, "{backend}: {answers:?}");
+    }
 }

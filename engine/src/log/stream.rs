@@ -356,6 +356,12 @@ impl Stream {
         Some(Operation::Open { number, bytes, header: header.encode().to_vec() })
     }
 
+    /// Whether there is a segment to write to.
+    #[must_use]
+    pub fn has_segment(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// Whether the current segment holds nothing yet and will do: a node that is given nothing takes no more of the disk.
     fn is_idle(&self) -> bool {
         let holds = |number: u64| self.chunks.back().is_some_and(|chunk| chunk.number == number);

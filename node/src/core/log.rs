@@ -24,7 +24,7 @@ use tailwater_runtime::executor::{sleep, spawn};
 use tailwater_runtime::files::{Directory, File, FileError};
 
 /// How long a request may wait for the next segment before its sender is told to come back.
-const APPEND_PATIENCE: Duration = Duration::from_secs(1);
+const APPEND_PATIENCE: Duration = Duration::from_secs(4);
 /// How often it looks.
 const APPEND_RECHECK: Duration = Duration::from_millis(2);
 /// Pause after a segment could not be opened: space returns by itself or by hand, rarely within less.
@@ -177,6 +177,11 @@ impl CoreLog {
         self.lane.borrow_mut().requests().is_pressed()
     }
 
+    /// Whether it has a segment to write to.
+    pub fn is_open(&self) -> bool {
+        self.lane.borrow_mut().requests().has_segment()
+    }
+
     /// True when no segment can be had.
     pub fn is_failing(&self) -> bool {
         self.is_failing.get()
@@ -238,6 +243,7 @@ impl CoreLog {
         count(&self.counters.refused_full, 1);
         let reason = match error {
             AppendError::BufferFull => "the disk is slower than the senders",
+            _ if !self.lane.borrow().is_full() => "the log waits for its disk to make room for its next segment",
             _ => "the log is full: nothing is freed until kept data is delivered or traces are judged",
         };
         PortError::Unavailable { reason, retry_after: FULL_RETRY_AFTER }
