@@ -133,8 +133,11 @@ impl Tailwater {
     /// `GET path` of the admin endpoint: status and body.
     #[must_use]
     pub fn get(&self, path: &str) -> (u16, String) {
-        let (status, body) =
-            http_request(self.admin, &format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"), &[]);
+        let (status, body) = http_request(
+            self.admin,
+            &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
+            &[],
+        );
         (status, String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -273,7 +276,7 @@ pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u
 #[must_use]
 pub fn post_for_head(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut head =
-        format!("POST {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -170,7 +170,8 @@ fn an_item_that_is_too_large_alone_costs_only_itself() {
 #[test]
 fn spans_in_a_resource_that_is_too_large_are_refused_alone() {
     let server = Server::collecting();
-    let node = start(&server, "100ms", "512KiB");
+    let bound = ["--memory-span-bytes-max", "4MiB"];
+    let node = start_with(&server, "100ms", "512KiB", &bound, "received");
     let mut resource_spans = trace(0, 100);
     resource_spans.extend(trace(1, 5 << 20).into_iter().take(2));
     let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();

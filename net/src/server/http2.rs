@@ -26,7 +26,10 @@ use super::{Ending, Protocol, Server, Service, grpc, plain};
 const ERROR_RESETS_MAX: usize = 64;
 
 /// Streams of ours that were refused or given up are remembered, as a multiple of those that may be open.
-const REFUSED_TIMES: usize = 4;
+const REFUSED_TIMES: usize = 2;
+
+/// So long are they remembered: what was on its way has come by then, however slow the peer.
+const REFUSED_REMEMBERED: Duration = Duration::from_secs(30);
 
 /// Reply bytes that one stream may hold while its peer does not take them.
 const SEND_BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -59,6 +62,7 @@ where
         .max_concurrent_streams(limits.streams_per_connection_max)
         .max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
         // What is still on its way for streams that were refused is passed over and is no error of the peer's.
+        .reset_stream_duration(REFUSED_REMEMBERED)
         .max_concurrent_reset_streams(REFUSED_TIMES * usize::try_from(limits.streams_per_connection_max).unwrap_or(1))
         .max_send_buffer_size(SEND_BUFFER_BYTES_MAX);
     if loan.is_some() {
