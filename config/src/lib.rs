@@ -35,12 +35,12 @@ mod yaml;
 
 pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
-pub use effective::effective;
+pub use effective::{conditions_of_policy, conditions_of_rule, effective};
 pub use explain::explain;
 pub use load::{Form, Inputs, Loaded, load};
 pub use memory_plan::{
-    EXPLAINED_VERDICT_BYTES, LARGE_REQUEST_TIMES, MemoryPlan, MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES,
-    RELATIVE_LATENCY_BYTES, memory_plan,
+    EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES, LARGE_REQUEST_TIMES, MemoryPlan, MemoryRow, RANKED_BYTES,
+    RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, memory_plan,
 };
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;

@@ -38,7 +38,11 @@ const DROPPED_VERDICT_BYTES: u64 = 32;
 /// that came with its spans.
 const KEPT_VERDICT_BYTES: u64 = 52;
 /// Bytes of a verdict with its reason.
-pub const EXPLAINED_VERDICT_BYTES: u64 = 80;
+pub const EXPLAINED_VERDICT_BYTES: u64 = 216;
+/// Bytes of the services and root spans of a shard's pending traces, where verdicts are explained.
+pub const EXPLAINED_ORIGINS_BYTES: u64 = MIB;
+/// Bytes for each pending trace that say which of them are its.
+const EXPLAINED_TRACE_BYTES: u64 = 2;
 /// Bytes of what is known of the durations of each kind of trace, for one relative latency on one shard.
 pub const RELATIVE_LATENCY_BYTES: u64 = 5 * MIB;
 /// Bytes of the traces that a shard ranks for its limits in a second, with former generations of the rules.
@@ -152,14 +156,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             ),
         ),
         verdicts_row(config),
-        row(
-            "explained verdicts",
-            config.admin.explained_verdicts_max.saturating_mul(EXPLAINED_VERDICT_BYTES),
-            format!(
-                "{} verdicts (explain.verdicts_max) of {EXPLAINED_VERDICT_BYTES} B",
-                config.admin.explained_verdicts_max
-            ),
-        ),
+        explained_row(config, shards),
         row("export queues", queues, "queue_bytes_max of each exporter".to_string()),
         row(
             "export batches",
@@ -169,6 +166,27 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     ];
     rows.extend(rules_rows(config, shards));
     rows
+}
+
+/// Verdicts with their reasons, and where the traces begin that may get one.
+fn explained_row(config: &Config, shards: u64) -> MemoryRow {
+    let verdicts = config.admin.explained_verdicts_max;
+    let ways = u64::try_from(config.ways()).unwrap_or(u64::MAX);
+    let origins = if verdicts == 0 { 0 } else { EXPLAINED_ORIGINS_BYTES };
+    let traces = config.samplings().fold(0_u64, |sum, (_, sampling)| sum.saturating_add(sampling.traces_max));
+    let traces = if verdicts == 0 { 0 } else { traces.saturating_mul(EXPLAINED_TRACE_BYTES) };
+    // Pipelines share the verdicts.
+    let reasons = verdicts.saturating_mul(EXPLAINED_VERDICT_BYTES);
+    MemoryRow {
+        name: "explained verdicts",
+        bytes: reasons.saturating_add(origins.saturating_mul(shards).saturating_mul(ways)).saturating_add(traces),
+        reason: format!(
+            "{verdicts} verdicts (explain.verdicts_max) of {EXPLAINED_VERDICT_BYTES} B; {} of services and root spans on \
+             each of {shards} shards{}; {EXPLAINED_TRACE_BYTES} B a pending trace",
+            show_bytes(origins),
+            if ways > 1 { ", for each pipeline" } else { "" }
+        ),
+    }
 }
 
 /// Remembered verdicts.

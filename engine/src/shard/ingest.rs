@@ -85,7 +85,9 @@ impl Shard {
             let Some((ballot, randomness)) = self.piece_ballot(now, entry, &piece) else { continue };
             self.buffer.traces.unlink(entry);
             self.adopt_generation(entry);
-            self.note_reason(entry, &ballot, randomness.value, now, Occasion::Ingest);
+            let seen = self.piece_so_far(entry, &piece);
+            let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
+            self.note_piece(entry, &evidence, &ballot, randomness.value, now);
             match ballot.verdict {
                 Verdict::Keep(policy) => {
                     self.settle_kept(now, entry, (policy, ballot, randomness), Occasion::Ingest, host);
@@ -96,12 +98,18 @@ impl Shard {
         }
     }
 
+    /// A piece with the size of its whole trace so far.
+    fn piece_so_far(&self, entry: u32, piece: &Piece) -> Summary {
+        let trace = self.buffer.traces.get(entry);
+        Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen }
+    }
+
     /// Asks the policies about a piece: its own spans, with the size of the whole trace so far. `None` when it decides
     /// nothing.
     fn piece_ballot(&mut self, now: Nanos, entry: u32, piece: &Piece) -> Option<(Ballot, TraceRandomness)> {
+        let seen = self.piece_so_far(entry, piece);
         let Self { buffer, rules, limits, ledger, randomness, .. } = self;
         let trace = buffer.traces.get(entry);
-        let seen = Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen };
         let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
         randomness.count(&trace.id, buffer.head(entry), trace.seen.is_random);
         let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
