@@ -35,15 +35,16 @@ fn logs_of(path: &Path) -> Vec<PathBuf> {
     if found.is_empty() { vec![path.to_path_buf()] } else { found }
 }
 
-/// The segments of the log in a directory, by number. A data directory is taken for the log's directory in it, the first
-/// where there are several: each pipeline has logged the same requests.
+/// The segments of the logs in a directory, one list for each log, each by number. A data directory has one for each
+/// pipeline.
 ///
 /// # Errors
-/// When the directory cannot be read.
-pub fn segments_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+/// When the directory cannot be read or is no log.
+pub fn segments_of(directory: &Path) -> io::Result<Vec<Vec<PathBuf>>> {
     let is_segment = |file: &Listed| matches!(file.name, FileName::Segment { .. });
-    let Some(directory) = logs_of(directory).into_iter().next() else { return Ok(Vec::new()) };
-    Ok(list(&directory)?.into_iter().filter(is_segment).map(|file| file.path).collect())
+    let segments =
+        |directory: PathBuf| Ok(list_log(&directory)?.into_iter().filter(is_segment).map(|file| file.path).collect());
+    logs_of(directory).into_iter().map(segments).collect()
 }
 
 /// The files of the log in its directory, by number.
