@@ -488,14 +488,17 @@ impl Shard {
 
     /// A span came after its trace was kept: it takes from the limits that the trace has passed.
     fn charge_late(&mut self, policy: u16, span_bytes: usize) {
-        let Self { rules, limits, .. } = self;
+        let Self { plan, rules, limits, .. } = self;
         limits.turn_to(rules.generation());
         for (number, cost) in rules.limits_passed(policy) {
             let cost = match cost {
                 Cost::Spans => 1,
                 Cost::Bytes => span_bytes + framing::around(span_bytes),
             };
-            limits.charge_late(number, cost as u64);
+            match plan.strategy {
+                Strategy::SpanIngest => limits.charge_later(number, cost as u64),
+                Strategy::TraceComplete => limits.charge_late(number, cost as u64),
+            }
         }
     }
 

@@ -178,6 +178,26 @@ impl Rules {
         None
     }
 
+    /// Charges the limits that a piece wanted to pass, as of what is judged between windows: what it takes is missing in the
+    /// next. `is_first` says whether it is all that has come of its trace; a trace that a limit has refused is asked about
+    /// with each piece, and wants to pass once.
+    pub fn charge_piece(
+        &self,
+        evidence: &Evidence<'_>,
+        randomness: u64,
+        (ballot, is_first): (Option<&Ballot>, bool),
+        limits: &mut Limits,
+        wants: &mut Vec<(u16, u64, u64)>,
+    ) {
+        let is_kept = ballot.is_some_and(|ballot| matches!(ballot.verdict, Verdict::Keep(_)));
+        if !self.has_windows() || !is_kept && (ballot.is_some() || !is_first) {
+            return;
+        }
+        self.offers(evidence, randomness, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
+        self.offers(evidence, randomness, Some(limits), &mut |limit, group, cost| wants.push((limit, group, cost)));
+        wants.drain(..).for_each(|(limit, group, cost)| limits.charge(limit, group, (randomness, is_kept), cost));
+    }
+
     fn outcome(&self, evidence: &Evidence<'_>, limits: &Limits, count: &mut impl FnMut(u16, Option<u64>)) -> Outcome {
         let mut outcome = Outcome { threshold: NEVER, policy: None, is_dropped: false };
         let mut floor = 0;

@@ -108,13 +108,18 @@ impl Shard {
     /// nothing.
     fn piece_ballot(&mut self, now: Nanos, entry: u32, piece: &Piece) -> Option<(Ballot, TraceRandomness)> {
         let seen = self.piece_so_far(entry, piece);
-        let Self { buffer, rules, limits, ledger, randomness, .. } = self;
+        let Self { buffer, rules, limits, ledger, randomness, wants, .. } = self;
         let trace = buffer.traces.get(entry);
         let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
         randomness.count(&trace.id, buffer.head(entry), trace.seen.is_random);
         let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
         limits.turn_to(rules.generation());
-        let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies)?;
+        // No window ever has all that wants to pass: a piece goes by what passed in the last.
+        limits.judge_early(rules.has_windows());
+        let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies);
+        let is_first = piece.seen.spans == trace.seen.spans;
+        rules.charge_piece(&evidence, own.value, (ballot.as_ref(), is_first), limits, wants);
+        let ballot = ballot?;
         rules.judge_shadows(&evidence, (own.value, now), limits, &ballot, &mut ledger.policies);
         Some((ballot, own))
     }
