@@ -49,6 +49,9 @@ pub const RELATIVE_LATENCY_BYTES: u64 = 5 * MIB;
 pub const RANKED_BYTES: u64 = 3 * MIB;
 /// Bytes of the keys of those traces besides, where a limit has keys.
 pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
+/// Bytes of the expressions that take user agents apart, once for each rule set that does: what they were measured to take,
+/// with what searching in them adds.
+pub const USER_AGENT_BYTES: u64 = 48 * MIB;
 /// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes, inflated,
 /// and what is made of it. One that takes more is refused.
 pub const LARGE_REQUEST_TIMES: u64 = 3;
@@ -228,6 +231,17 @@ fn rules_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             reason: format!(
                 "{relative} of {} on each of {shards} shards (shards); use fewer of them, or fewer shards",
                 show_bytes(RELATIVE_LATENCY_BYTES)
+            ),
+        });
+    }
+    let user_agents = tables.iter().map(|tables| u64::from(tables.has_user_agents)).fold(0, u64::saturating_add);
+    if user_agents > 0 {
+        rows.push(MemoryRow {
+            name: "user agents",
+            bytes: user_agents.saturating_mul(USER_AGENT_BYTES),
+            reason: format!(
+                "UserAgent in a condition: its expressions, {}, once a pipeline",
+                show_bytes(USER_AGENT_BYTES)
             ),
         });
     }

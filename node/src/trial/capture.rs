@@ -246,7 +246,7 @@ impl Capture {
 fn is_json(beginning: &[u8]) -> bool {
     let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning);
     let text = text.strip_prefix(b"\x1e").unwrap_or(text).trim_ascii_start();
-    let is_of_text = |byte: &u8| *byte >= b' ' || byte.is_ascii_whitespace() || *byte == 0x1e;
+    let is_of_text = |byte: &u8| *byte >= b' ' || matches!(byte, b'\t' | b'\r' | b'\n' | 0x1e);
     matches!(text.first(), Some(b'{' | b'[')) && text.iter().all(is_of_text)
 }
 

@@ -201,9 +201,9 @@ mod tests {
     #[test]
     fn what_is_broken_costs_itself() {
         let good = "{\"resourceSpans\":[]}";
-        let end = Err("an object without an end");
-        assert_eq!(split(&format!("{{broken\n{good}\n")), [(1, end), (2, object(good))]);
-        assert_eq!(split(&format!("{{\"a\":\"b\n{good}\n{{")), [(1, end), (2, object(good)), (3, end)]);
+        let end = || Err("an object without an end");
+        assert_eq!(split(&format!("{{broken\n{good}\n")), [(1, end()), (2, object(good))]);
+        assert_eq!(split(&format!("{{\"a\":\"b\n{good}\n{{")), [(1, end()), (2, object(good)), (3, end())]);
         assert_eq!(split(&format!("garbage {{\n{good}")), [(1, Err("no JSON object")), (2, object(good))]);
         let large = format!("{{\"a\":\"{}\"}}\n{good}", "x".repeat(1000));
         assert_eq!(split(&large), [(1, Err("an object that is too large")), (2, object(good))]);
