@@ -1,7 +1,10 @@
 //! The configuration in effect as native YAML: every key with its value and where it was written. Secrets are redacted.
 //! With the redacted headers put back, the text loads as the same configuration.
 
+mod conditions;
 mod native;
+
+pub use conditions::{conditions_of_policy, conditions_of_rule};
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -38,13 +38,13 @@ mod yaml;
 
 pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
-pub use effective::{effective, type_of};
+pub use effective::{conditions_of_policy, conditions_of_rule, effective, type_of};
 pub use explain::explain;
 pub use finish::further_section;
 pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};
 pub use memory_plan::{
-    CALLS_PER_CONNECTION, EXPLAINED_VERDICT_BYTES, MERGED_REQUEST_BYTES_MAX, MemoryPlan, MemoryRow, RANKED_BYTES,
-    RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, large_request_bytes, memory_plan,
+    CALLS_PER_CONNECTION, EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES, MERGED_REQUEST_BYTES_MAX, MemoryPlan,
+    MemoryRow, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, large_request_bytes, memory_plan,
 };
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;

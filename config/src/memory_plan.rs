@@ -38,13 +38,20 @@ const DROPPED_VERDICT_BYTES: u64 = 32;
 /// that came with its spans.
 const KEPT_VERDICT_BYTES: u64 = 52;
 /// Bytes of a verdict with its reason.
-pub const EXPLAINED_VERDICT_BYTES: u64 = 80;
+pub const EXPLAINED_VERDICT_BYTES: u64 = 216;
+/// Bytes of the services and root spans of a shard's pending traces, where verdicts are explained.
+pub const EXPLAINED_ORIGINS_BYTES: u64 = MIB;
+/// Bytes for each pending trace that say which of them are its.
+const EXPLAINED_TRACE_BYTES: u64 = 2;
 /// Bytes of what is known of the durations of each kind of trace, for one relative latency on one shard.
 pub const RELATIVE_LATENCY_BYTES: u64 = 5 * MIB;
 /// Bytes of the traces that a shard ranks for its limits in a second, with former generations of the rules.
 pub const RANKED_BYTES: u64 = 3 * MIB;
 /// Bytes of the keys of those traces besides, where a limit has keys.
 pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
+/// Bytes of the expressions that take user agents apart, once for each rule set that does: what they were measured to take,
+/// with what searching in them adds.
+pub const USER_AGENT_BYTES: u64 = 48 * MIB;
 /// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes, inflated,
 /// and what is made of it. One that takes more is refused.
 const LARGE_REQUEST_TIMES: u64 = 3;
@@ -155,14 +162,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             ),
         ),
         verdicts_row(config),
-        row(
-            "explained verdicts",
-            config.admin.explained_verdicts_max.saturating_mul(EXPLAINED_VERDICT_BYTES),
-            format!(
-                "{} verdicts (explain.verdicts_max) of {EXPLAINED_VERDICT_BYTES} B",
-                config.admin.explained_verdicts_max
-            ),
-        ),
+        explained_row(config, shards),
     ];
     rows.extend(export_rows(config, shards));
     rows.extend(rules_rows(config, shards));
@@ -205,6 +205,27 @@ pub fn large_request_bytes(config: &Config) -> u64 {
     largest.saturating_mul(LARGE_REQUEST_TIMES).min(config.memory.bytes_max / LARGE_REQUEST_SHARE)
 }
 
+/// Verdicts with their reasons, and where the traces begin that may get one.
+fn explained_row(config: &Config, shards: u64) -> MemoryRow {
+    let verdicts = config.admin.explained_verdicts_max;
+    let ways = u64::try_from(config.ways()).unwrap_or(u64::MAX);
+    let origins = if verdicts == 0 { 0 } else { EXPLAINED_ORIGINS_BYTES };
+    let traces = config.samplings().fold(0_u64, |sum, (_, sampling)| sum.saturating_add(sampling.traces_max));
+    let traces = if verdicts == 0 { 0 } else { traces.saturating_mul(EXPLAINED_TRACE_BYTES) };
+    // Pipelines share the verdicts.
+    let reasons = verdicts.saturating_mul(EXPLAINED_VERDICT_BYTES);
+    MemoryRow {
+        name: "explained verdicts",
+        bytes: reasons.saturating_add(origins.saturating_mul(shards).saturating_mul(ways)).saturating_add(traces),
+        reason: format!(
+            "{verdicts} verdicts (explain.verdicts_max) of {EXPLAINED_VERDICT_BYTES} B; {} of services and root spans on \
+             each of {shards} shards{}; {EXPLAINED_TRACE_BYTES} B a pending trace",
+            show_bytes(origins),
+            if ways > 1 { ", for each pipeline" } else { "" }
+        ),
+    }
+}
+
 /// Remembered verdicts.
 fn verdicts_row(config: &Config) -> MemoryRow {
     let verdicts = |cache_size: fn(&Sampling) -> u64| {
@@ -244,6 +265,17 @@ fn rules_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             reason: format!(
                 "{relative} of {} on each of {shards} shards (shards); use fewer of them, or fewer shards",
                 show_bytes(RELATIVE_LATENCY_BYTES)
+            ),
+        });
+    }
+    let user_agents = tables.iter().map(|tables| u64::from(tables.has_user_agents)).fold(0, u64::saturating_add);
+    if user_agents > 0 {
+        rows.push(MemoryRow {
+            name: "user agents",
+            bytes: user_agents.saturating_mul(USER_AGENT_BYTES),
+            reason: format!(
+                "UserAgent in a condition: its expressions, {}, once a pipeline",
+                show_bytes(USER_AGENT_BYTES)
             ),
         });
     }

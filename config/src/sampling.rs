@@ -166,6 +166,8 @@ pub struct Tables {
     pub has_windows: bool,
     /// Whether a limit has keys.
     pub has_keys: bool,
+    /// Whether a condition takes user agents apart.
+    pub has_user_agents: bool,
 }
 
 impl Sampling {
@@ -362,6 +364,10 @@ impl Rule {
                 policies.iter().for_each(|policy| policy.rule.count(tables));
             }
             Self::Not(policy) => policy.rule.count(tables),
+            Self::OttlCondition { span, spanevent, .. } => {
+                // A text that only has the word in it counts as well.
+                tables.has_user_agents |= span.iter().chain(spanevent).any(|text| text.contains("UserAgent"));
+            }
             _ => {}
         }
     }

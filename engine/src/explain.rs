@@ -1,8 +1,11 @@
 //! Why recent traces were kept or dropped: one entry of fixed size for each verdict, the oldest overwritten first. Found
 //! by looking through the ids, newest first: people ask rarely, and verdicts are made all the time.
 
+pub mod origin;
+
 use crate::ledger::DropReason;
 use crate::vocabulary::{Nanos, Occasion, StatusMask, TraceId, Verdict};
+use origin::Origin;
 
 /// A verdict and what it was based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +16,10 @@ pub struct Reason {
     pub occasion: Occasion,
     /// What the trace came to.
     pub verdict: Verdict,
+    /// The policy that decided, as in `Ballot`.
+    pub policy: Option<u16>,
+    /// Which of its conditions held, as `Rules::held` tells it.
+    pub held: u64,
     /// Why its spans were dropped, when they were.
     pub drop_reason: DropReason,
     /// The sub-policy of a composite that kept it, by its number among the names of its generation.
@@ -33,6 +40,8 @@ pub struct Reason {
     pub status: StatusMask,
     /// True once a span without a parent had come.
     pub root_seen: bool,
+    /// Where it began; empty names where that is not known.
+    pub origin: Origin,
 }
 
 /// Bytes of an entry: what the memory plan counts.
@@ -143,6 +152,8 @@ mod tests {
             judged: Nanos::default(),
             occasion: Occasion::Deadline,
             verdict: Verdict::Drop,
+            policy: None,
+            held: 0,
             drop_reason: DropReason::NotSampled,
             sub_policy: None,
             threshold: 0,
@@ -153,6 +164,7 @@ mod tests {
             duration_nanos: 0,
             status: 0,
             root_seen: false,
+            origin: Origin::default(),
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod attribute;
 mod compile;
 mod generation;
+mod held;
 mod judge;
 pub mod limit;
 mod native;
@@ -17,6 +18,7 @@ mod tree;
 
 pub use attribute::{AttributeRules, Site};
 pub use compile::RulesError;
+pub use held::Reading;
 pub use judge::Ballot;
 pub use tree::Evidence;
 
@@ -79,6 +81,8 @@ struct CompiledPolicy {
     passed: Vec<LimitNumber>,
     is_drop: bool,
     is_shadow: bool,
+    /// Its conditions in the words of the configuration, in the order in which `Rules::held` meets them.
+    conditions: Vec<String>,
 }
 
 /// A latency policy's leaf. It is a running state on the owner, fed in arrival order: the reference looks at

@@ -17,6 +17,7 @@ use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
 use crate::buffer::traces::TraceTable;
 use crate::decide::{KeptBy, VerdictMemory};
 use crate::explain::Explanations;
+use crate::explain::origin::Origins;
 use crate::export::mark::{Mark, MarkCounts, Marker};
 use crate::export::{BatchLimits, Export};
 use crate::host::Host;
@@ -29,7 +30,8 @@ use crate::rules::Rules;
 use crate::rules::limit::{Cost, Limits};
 use crate::rules::quantile::Quantiles;
 use crate::vocabulary::{
-    Destinations, KeptUnit, Nanos, RandomnessKind, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord, TraceId, Unit,
+    Destinations, KeptUnit, Nanos, Occasion, RandomnessKind, ShardIndex, SpanBatch, SpanHead, SpanMark, SpanRecord,
+    TraceId, Unit,
 };
 use bytes::Bytes;
 use framing::Framing;
@@ -115,6 +117,7 @@ pub struct Shard {
     limits: Limits,
     generations: Generations,
     explanations: Explanations,
+    origins: Origins,
     /// The window that was cut last: its number counted from the origin.
     window: u32,
     randomness: Randomness,
@@ -187,6 +190,7 @@ impl Shard {
             scope_base: 0,
             generations: Generations::default(),
             explanations: Explanations::new(0),
+            origins: Origins::new(plan.hash_seed),
             framing: Framing::Ignored.under(&plan, &rules, false),
             plan,
             rules,
@@ -378,7 +382,7 @@ impl Shard {
                 }
                 Some((_, Place::Dropped(position))) => return self.take_late_dropped(position, unit, host),
                 None if self.buffer.traces.is_full() => {
-                    self.judge_soonest(now, host);
+                    self.judge_soonest(now, Occasion::TracesMax, host);
                     continue;
                 }
                 None => self.open(batch.arrived, record),
@@ -388,7 +392,7 @@ impl Shard {
             }
             // The arena is full. Room comes from the traces that are due next, this one perhaps among them.
             if attempt < EARLY_PER_SPAN_MAX && self.buffer.traces.len() > 1 {
-                self.judge_soonest(now, host);
+                self.judge_soonest(now, Occasion::Early, host);
             } else {
                 break;
             }
@@ -427,6 +431,7 @@ impl Shard {
         let arrived = batch.arrived;
         self.ledger.spans.buffered += 1;
         self.merge_evidence(entry, batch, record, leaves_more);
+        self.note_origin(entry, batch, record);
         if self.framing != Framing::Ignored {
             self.count_framing(entry, batch, record);
         }
@@ -488,14 +493,17 @@ impl Shard {
 
     /// A span came after its trace was kept: it takes from the limits that the trace has passed.
     fn charge_late(&mut self, policy: u16, span_bytes: usize) {
-        let Self { rules, limits, .. } = self;
+        let Self { plan, rules, limits, .. } = self;
         limits.turn_to(rules.generation());
         for (number, cost) in rules.limits_passed(policy) {
             let cost = match cost {
                 Cost::Spans => 1,
                 Cost::Bytes => span_bytes + framing::around(span_bytes),
             };
-            limits.charge_late(number, cost as u64);
+            match plan.strategy {
+                Strategy::SpanIngest => limits.charge_later(number, cost as u64),
+                Strategy::TraceComplete => limits.charge_late(number, cost as u64),
+            }
         }
     }
 

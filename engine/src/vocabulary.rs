@@ -458,12 +458,12 @@ pub struct Judged {
     pub generation: u32,
 }
 
-/// Why a trace was judged when it was.
+/// Why a trace was judged when it was. The log has their numbers: new ones go to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// `decision_wait`, or the wait after its root, was over.
+    /// `decision_wait` was over.
     Deadline,
-    /// The bound on traces or on the arena's bytes was reached and this trace was next.
+    /// The bound on the bytes of spans was reached and this trace was next.
     Early,
     /// The node is shutting down.
     Drain,
@@ -471,4 +471,51 @@ pub enum Occasion {
     TooLarge,
     /// A piece of it was decided on as it came.
     Ingest,
+    /// The wait after its root was over.
+    AfterRoot,
+    /// None of its spans had come for `inactivity_timeout`.
+    Inactivity,
+    /// It had `max_trace_duration`.
+    DurationMax,
+    /// The bound on traces was reached and this one was next.
+    TracesMax,
+    /// The log was full and this trace was next.
+    LogFull,
+    /// Its rules gave way to others, and it could not go over to them.
+    Reload,
+}
+
+impl Occasion {
+    /// All, by their numbers.
+    const ALL: [(Self, &'static str); 11] = [
+        (Self::Deadline, "decision_wait"),
+        (Self::Early, "memory_full"),
+        (Self::Drain, "drain"),
+        (Self::TooLarge, "maximum_trace_size_bytes"),
+        (Self::Ingest, "span_ingest"),
+        (Self::AfterRoot, "decision_wait_after_root_received"),
+        (Self::Inactivity, "inactivity_timeout"),
+        (Self::DurationMax, "max_trace_duration"),
+        (Self::TracesMax, "num_traces"),
+        (Self::LogFull, "wal_full"),
+        (Self::Reload, "reload"),
+    ];
+
+    /// The one of that number.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).map(|(occasion, _)| *occasion)
+    }
+
+    /// In one word; where a configured wait or bound was reached, its key.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(occasion, _)| *occasion == self).map_or("", |(_, word)| word)
+    }
+
+    /// Whether the trace was judged before its wait was over, because something was full or its rules were to go.
+    #[must_use]
+    pub fn is_early(self) -> bool {
+        matches!(self, Self::Early | Self::TracesMax | Self::LogFull | Self::Reload)
+    }
 }

@@ -3,6 +3,8 @@
 //! Every body that arrives is hostile until shown otherwise: the output of [`Inflater::inflate`] never exceeds the limit
 //! given with the call, nor is more memory reserved than the input could honestly expand to.
 
+pub mod stream;
+
 use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use libdeflater::{CompressionLvl, Compressor, DecompressionError, Decompressor};

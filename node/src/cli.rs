@@ -129,7 +129,7 @@ fn try_command() -> Command {
             path("file")
                 .required(true)
                 .num_args(1..)
-                .help("OTLP as JSON lines or protobuf, segments of a log, or a data directory"),
+                .help("OTLP as JSON or protobuf, also with gzip or zstd; - for standard input; segments of a log; a data directory"),
         )
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
 }

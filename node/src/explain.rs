@@ -17,6 +17,8 @@ pub trait Names {
     fn policy(&self, policy: u16) -> String;
     /// A sub-policy of a generation; `None` when the generation is too long ago.
     fn sub_policy(&self, generation: u32, sub_policy: u16) -> Option<String>;
+    /// The conditions of a policy in the words of the configuration; none when the generation is too long ago.
+    fn conditions(&self, generation: u32, policy: u16) -> Vec<String>;
 }
 
 /// The id in 32 hexadecimal digits; `None` when it is none.
@@ -70,14 +72,23 @@ fn judged(reason: &Reason, names: &impl Names, now: Nanos, unix_nano: u64) -> Va
     said["judged"] = rfc3339(unix_nano.saturating_sub(age)).into();
     said["age_seconds"] = seconds(age).into();
     said["occasion"] = occasion(reason.occasion).into();
+    said["ended_by"] = reason.occasion.word().into();
     said
 }
 
 fn verdict(reason: &Reason, names: &impl Names) -> Value {
-    let (state, policy, why) = match reason.verdict {
-        Verdict::Keep(policy) => ("kept", Some(names.policy(policy)), "a policy sampled it"),
-        Verdict::Drop => ("dropped", None, dropped(reason.drop_reason)),
+    let (state, why) = match (reason.verdict, reason.policy) {
+        (Verdict::Keep(_), _) => ("kept", "a policy sampled it"),
+        (Verdict::Drop, Some(_)) if reason.drop_reason == DropReason::NotSampled => {
+            ("dropped", "the first rule whose conditions hold did not keep it")
+        }
+        (Verdict::Drop, _) => ("dropped", dropped(reason.drop_reason)),
     };
+    let policy = reason.policy.map(|policy| names.policy(policy));
+    let conditions = reason.policy.map(|policy| names.conditions(reason.generation, policy)).unwrap_or_default();
+    let held = conditions.into_iter().take(64).enumerate().filter(|(number, _)| reason.held >> number & 1 == 1);
+    let held: Vec<String> = held.map(|(_, condition)| condition).collect();
+    let named = |name: String| (!name.is_empty()).then_some(name);
     let sub_policy = reason.sub_policy.and_then(|number| names.sub_policy(reason.generation, number));
     let text = |put: fn(u64, &mut Vec<u8>), number: u64| {
         let mut text = Vec::new();
@@ -88,7 +99,10 @@ fn verdict(reason: &Reason, names: &impl Names) -> Value {
         "state": state,
         "policy": policy,
         "sub_policy": sub_policy,
+        "conditions": held,
         "why": why,
+        "service": named(reason.origin.service.text()),
+        "root_span": named(reason.origin.root.text()),
         "generation": reason.generation,
         "threshold": text(put_threshold, reason.threshold),
         "probability": probability_of(reason.threshold),
@@ -97,6 +111,7 @@ fn verdict(reason: &Reason, names: &impl Names) -> Value {
             "spans": reason.spans,
             "bytes": reason.bytes,
             "duration_seconds": seconds(reason.duration_nanos),
+            "duration": lasting(reason.duration_nanos),
             "status": statuses(reason.status),
             "root_seen": reason.root_seen,
         },
@@ -108,6 +123,7 @@ fn waiting(pending: &Pending, names: &impl Names, now: Nanos) -> Value {
     said["would_be"] = std::mem::replace(&mut said["state"], "pending".into());
     said["age_seconds"] = seconds(now.0.saturating_sub(pending.opened.0)).into();
     said["judged_in_seconds"] = seconds(pending.deadline.0.saturating_sub(now.0)).into();
+    said["waits_for"] = pending.reason.occasion.word().into();
     said["is_partly_in_log_only"] = pending.has_cold.into();
     let votes = pending.votes.iter().map(|vote| {
         let says = match vote.says {
@@ -126,6 +142,20 @@ fn seconds(nanos: u64) -> f64 {
     Duration::from_nanos(nanos).as_secs_f64()
 }
 
+/// A duration as people read it, in the unit that fits.
+pub fn lasting(nanos: u64) -> String {
+    let milliseconds = nanos / Nanos::PER_MILLISECOND;
+    let (seconds, minutes) = (milliseconds / 1000, milliseconds / 60_000);
+    match milliseconds {
+        // In thousandths, so that no fraction is needed.
+        0..10 => format!("{milliseconds}.{:03} ms", nanos / 1000 % 1000),
+        10..1000 => format!("{milliseconds} ms"),
+        1000..60_000 => format!("{seconds}.{:02} s", milliseconds % 1000 / 10),
+        60_000..3_600_000 => format!("{minutes} min {} s", seconds % 60),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
 fn statuses(mask: StatusMask) -> Vec<&'static str> {
     let names = ["unset", "ok", "error"].into_iter().enumerate();
     names.filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, name)| name).collect()
@@ -133,8 +163,14 @@ fn statuses(mask: StatusMask) -> Vec<&'static str> {
 
 fn occasion(occasion: Occasion) -> &'static str {
     match occasion {
-        Occasion::Deadline => "its wait was over",
-        Occasion::Early => "room was needed before its wait was over",
+        Occasion::Deadline => "its wait was over: decision_wait since its first span",
+        Occasion::AfterRoot => "its wait was over: decision_wait_after_root_received since its root span",
+        Occasion::Inactivity => "its wait was over: no span of it came for inactivity_timeout",
+        Occasion::DurationMax => "its wait was over: max_trace_duration since its first span",
+        Occasion::Early => "early: memory for spans was full, and this trace was due next",
+        Occasion::TracesMax => "early: num_traces were pending, and this trace was due next",
+        Occasion::LogFull => "early: the log was full (wal.on_full), and this trace was due next",
+        Occasion::Reload => "early: the configuration had changed, and its spans were in the log only",
         Occasion::Drain => "the node was stopping",
         Occasion::TooLarge => "it outgrew sampling.maximum_trace_size_bytes",
         Occasion::Ingest => "a piece of it came that decided",
@@ -154,6 +190,15 @@ fn dropped(reason: DropReason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tailwater_engine::explain::origin::{Origin, Prefix};
+
+    #[test]
+    fn durations_are_told_in_the_unit_that_fits() {
+        let shown =
+            [0, 850_000, 9_999_999, 10_000_000, 999_999_999, 1_500_000_000, 59_999_000_000].map(lasting).join(", ");
+        assert_eq!(shown, "0.000 ms, 0.850 ms, 9.999 ms, 10 ms, 999 ms, 1.50 s, 59.99 s");
+        assert_eq!([125_000_000_000, 7_500_000_000_000].map(lasting).join(", "), "2 min 5 s, 2 h 5 min");
+    }
 
     struct Numbers;
 
@@ -165,6 +210,10 @@ mod tests {
         fn sub_policy(&self, generation: u32, sub_policy: u16) -> Option<String> {
             Some(format!("s{generation}.{sub_policy}"))
         }
+
+        fn conditions(&self, _: u32, policy: u16) -> Vec<String> {
+            (0..3).map(|number| format!("c{policy}.{number}")).collect()
+        }
     }
 
     #[test]
@@ -173,6 +222,9 @@ mod tests {
             judged: Nanos(2_000_000_000),
             occasion: Occasion::Deadline,
             verdict: Verdict::Keep(3),
+            policy: Some(3),
+            held: 5,
+            origin: Origin { service: Prefix::of(b"shop"), root: Prefix::of(b"GET /") },
             drop_reason: DropReason::NotSampled,
             sub_policy: Some(1),
             threshold: 1 << 55,
@@ -191,6 +243,8 @@ mod tests {
         assert_eq!((&said["threshold"], &said["probability"]), (&json!("8"), &json!(0.5)));
         assert_eq!((&said["sub_policy"], &said["age_seconds"]), (&json!("s4.1"), &json!(3.0)));
         assert_eq!(said["evidence"]["status"], json!(["unset", "error"]));
+        assert_eq!((&said["service"], &said["root_span"]), (&json!("shop"), &json!("GET /")));
+        assert_eq!((&said["conditions"], &said["ended_by"]), (&json!(["c3.0", "c3.2"]), &json!("decision_wait")));
         assert!(said["judged"].as_str().unwrap().starts_with("2023-11-14T22:13:20"), "{said}");
         assert_eq!(answer("x", &cores[..1], &Numbers, 0), None);
     }

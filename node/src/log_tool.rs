@@ -9,7 +9,7 @@ pub use dump::run as dump;
 pub use verify::run as verify;
 
 use crate::cli::say;
-use crate::survey::log_directories;
+use crate::survey::{ASIDE_DIRECTORY, LOG_DIRECTORY, PIPELINE_LOG_PREFIX, log_directories};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -35,15 +35,16 @@ fn logs_of(path: &Path) -> Vec<PathBuf> {
     if found.is_empty() { vec![path.to_path_buf()] } else { found }
 }
 
-/// The segments of the log in a directory, by number. A data directory is taken for the log's directory in it, the first
-/// where there are several: each pipeline has logged the same requests.
+/// The segments of the logs in a directory, one list for each log, each by number. A data directory has one for each
+/// pipeline.
 ///
 /// # Errors
-/// When the directory cannot be read.
-pub fn segments_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+/// When the directory cannot be read or is no log.
+pub fn segments_of(directory: &Path) -> io::Result<Vec<Vec<PathBuf>>> {
     let is_segment = |file: &Listed| matches!(file.name, FileName::Segment { .. });
-    let Some(directory) = logs_of(directory).into_iter().next() else { return Ok(Vec::new()) };
-    Ok(list(&directory)?.into_iter().filter(is_segment).map(|file| file.path).collect())
+    let segments =
+        |directory: PathBuf| Ok(list_log(&directory)?.into_iter().filter(is_segment).map(|file| file.path).collect());
+    logs_of(directory).into_iter().map(segments).collect()
 }
 
 /// The files of the log in its directory, by number.
@@ -80,6 +81,24 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Says that a path cannot be read.
 fn unreadable(path: &Path, error: &io::Error) {
     say(&format!("{}: {error}; give a segment file, the log's directory or the data directory", path.display()));
+}
+
+/// The files of the log in its directory, by number.
+///
+/// # Errors
+/// When it cannot be read or is no log: one that has nothing of a log in it, unless it is empty and called as a node calls
+/// its log, which is what a node leaves that has received nothing.
+fn list_log(directory: &Path) -> io::Result<Vec<Listed>> {
+    let files = list(directory)?;
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    let has_name = |name: &str| name == LOG_DIRECTORY || name.starts_with(PIPELINE_LOG_PREFIX);
+    let mut is_new = directory.file_name().and_then(|name| name.to_str()).is_some_and(has_name);
+    for entry in std::fs::read_dir(directory)? {
+        is_new &= entry?.file_name() == ASIDE_DIRECTORY;
+    }
+    if is_new { Ok(files) } else { Err(io::Error::new(io::ErrorKind::NotFound, "this is no log: no segment is in it")) }
 }
 
 /// The name of a pipeline's log, to show before the names of its files; none of the only one.

@@ -2,11 +2,13 @@
 
 use tailwater_config::sampling::Strategy;
 use tailwater_config::{
-    Batch, Config, EXPLAINED_VERDICT_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
+    Batch, Config, EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES,
+    RELATIVE_LATENCY_BYTES,
 };
 use tailwater_engine::buffer::arena::HEADER_BYTES;
 use tailwater_engine::buffer::traces;
 use tailwater_engine::explain::REASON_BYTES;
+use tailwater_engine::explain::origin::ORIGINS_BYTES;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::index::POSITION_MAX;
 use tailwater_engine::rules::{limit, quantile};
@@ -86,6 +88,7 @@ pub fn reasons_max(config: &Config, shards: u16) -> usize {
 const _: () = assert!(quantile::LEAF_BYTES_MAX as u64 <= RELATIVE_LATENCY_BYTES, "the memory plan counts no less");
 const _: () = assert!(limit::candidate_bytes_max() as u64 <= RANKED_BYTES, "the memory plan counts no less");
 const _: () = assert!(limit::group_bytes_max() as u64 <= RANKED_KEYS_BYTES, "the memory plan counts no less");
+const _: () = assert!(ORIGINS_BYTES as u64 <= EXPLAINED_ORIGINS_BYTES, "the memory plan counts no less");
 const _: () = assert!(REASON_BYTES as u64 <= EXPLAINED_VERDICT_BYTES, "the memory plan counts no less");
 
 /// One batch goes to all exporters, so it keeps the bounds of each.

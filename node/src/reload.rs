@@ -26,7 +26,7 @@ const WISHES_MAX: usize = 4;
 const OFF_RECHECK: Duration = Duration::from_secs(5);
 /// Problems kept of the last attempt.
 const PROBLEMS_MAX: usize = 100;
-/// Generations whose sub-policies' names are known to explanations.
+/// Generations whose sub-policies and conditions are known to explanations.
 const GENERATIONS_NAMED_MAX: usize = 16;
 
 /// Who wants the configuration to be read again.
@@ -120,8 +120,18 @@ pub struct PipelineState {
     pub name: String,
     /// The rules in force.
     pub rules: Arc<Rules>,
-    /// Names of sub-policies of recent generations, which have numbers of their own.
-    sub_policies: VecDeque<(u32, Vec<String>)>,
+    /// Of recent generations.
+    told: VecDeque<Told>,
+}
+
+/// What explanations tell of a generation of rules.
+#[derive(Debug)]
+struct Told {
+    generation: u32,
+    /// Names of sub-policies, which have numbers of their own.
+    sub_policies: Vec<String>,
+    /// The conditions of each policy.
+    conditions: Vec<Vec<String>>,
 }
 
 impl State {
@@ -137,16 +147,25 @@ impl State {
 
 impl PipelineState {
     fn new(name: String, rules: Arc<Rules>) -> Self {
-        let mut state = Self { name, rules, sub_policies: VecDeque::new() };
-        state.note_sub_policies();
+        let mut state = Self { name, rules, told: VecDeque::new() };
+        state.note_told();
         state
     }
 
-    fn note_sub_policies(&mut self) {
-        if self.sub_policies.len() >= GENERATIONS_NAMED_MAX {
-            self.sub_policies.pop_front();
+    fn note_told(&mut self) {
+        if self.told.len() >= GENERATIONS_NAMED_MAX {
+            self.told.pop_front();
         }
-        self.sub_policies.push_back((self.rules.generation(), self.rules.sub_policy_names().to_vec()));
+        let conditions = (0..).zip(self.rules.policy_names()).map(|(number, _)| self.rules.conditions(number).to_vec());
+        self.told.push_back(Told {
+            generation: self.rules.generation(),
+            sub_policies: self.rules.sub_policy_names().to_vec(),
+            conditions: conditions.collect(),
+        });
+    }
+
+    fn told_of(&self, generation: u32) -> Option<&Told> {
+        self.told.iter().find(|told| told.generation == generation)
     }
 
     /// Names of the policies in force.
@@ -162,8 +181,12 @@ impl Names for PipelineState {
     }
 
     fn sub_policy(&self, generation: u32, sub_policy: u16) -> Option<String> {
-        let (_, names) = self.sub_policies.iter().find(|(known, _)| *known == generation)?;
-        names.get(usize::from(sub_policy)).cloned()
+        self.told_of(generation)?.sub_policies.get(usize::from(sub_policy)).cloned()
+    }
+
+    fn conditions(&self, generation: u32, policy: u16) -> Vec<String> {
+        let told = self.told_of(generation).and_then(|told| told.conditions.get(usize::from(policy)));
+        told.cloned().unwrap_or_default()
     }
 }
 
@@ -321,7 +344,7 @@ impl Reloader {
                 state.config = *config;
                 for (pipeline, change) in state.pipelines.iter_mut().zip(changes) {
                     pipeline.rules = change.rules.clone();
-                    pipeline.note_sub_policies();
+                    pipeline.note_told();
                 }
                 (Outcome::Applied, Vec::new())
             }

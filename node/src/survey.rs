@@ -20,9 +20,9 @@ use tailwater_proto::otlp::Signal;
 use thiserror::Error;
 
 /// The log's directory inside the data directory, of a node with one way for traces.
-const LOG_DIRECTORY: &str = "log";
+pub const LOG_DIRECTORY: &str = "log";
 /// What the name of a pipeline's log begins with.
-const PIPELINE_LOG_PREFIX: &str = "log-";
+pub const PIPELINE_LOG_PREFIX: &str = "log-";
 /// What stands before the name of a log that was set aside.
 const ASIDE_PREFIX: &str = "aside-";
 
@@ -329,6 +329,10 @@ fn read_journal(path: &Path, recovered: &mut Recovered) -> Result<(), Unreadable
     read_segment(path, |found| match found {
         Found::Record { record, .. } => recovered.take(&record),
         Found::Skipped { offset, bytes, sequences } => {
+            if sequences > 0 {
+                // What is missing may have told other names.
+                recovered.begin_segment();
+            }
             let file = file_of(path);
             tracing::warn!(file, offset, bytes, records = sequences, "damage in the journal was skipped");
         }

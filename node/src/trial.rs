@@ -2,11 +2,13 @@
 //! policy keeps; with a second configuration also what is different.
 
 mod capture;
+mod json;
+mod progress;
 mod report;
 
 use crate::cli::{EXIT_CONFIGURATION, print, say};
 use crate::source::ConfigurationSource;
-use capture::Capture;
+use capture::{Capture, STANDARD_INPUT};
 use report::{Comparison, Report};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ pub struct Request {
     pub config: PathBuf,
     /// The one to compare it with.
     pub against: Option<PathBuf>,
-    /// Captures: OTLP JSON lines, protobuf requests, segments of a log, directories of one.
+    /// Captures: OTLP as JSON or protobuf, compressed or not, `-` for standard input, segments of a log, directories of one.
     pub files: Vec<PathBuf>,
     /// Whether to print one JSON object.
     pub json: bool,
@@ -43,7 +45,7 @@ pub fn run(request: &Request) -> ExitCode {
             }
         }
     }
-    let mut capture = Capture::default();
+    let mut capture = Capture::of(&request.files);
     for path in &request.files {
         // A request that one set of rules takes is taken by the other: both scan alike.
         let outcome = capture.read(path, &mut |body| {
@@ -54,12 +56,21 @@ pub fn run(request: &Request) -> ExitCode {
             taken
         });
         if let Err(error) = outcome {
-            say(&format!("{}: {error}; give OTLP JSON lines, protobuf requests, or a data directory", path.display()));
+            capture.end();
+            let place = match path.to_str() {
+                Some(STANDARD_INPUT) => "standard input".to_string(),
+                _ => path.display().to_string(),
+            };
+            say(&format!(
+                "{place}: {error}; give OTLP as JSON or protobuf, as it is or with gzip or zstd, - for standard input, or a \
+                data directory"
+            ));
             return ExitCode::from(EXIT_NO_INPUT);
         }
     }
+    capture.end();
     for fault in capture.faults() {
-        say(fault);
+        say(&fault);
     }
     if capture.spans == 0 {
         say("no span was found in what was given: is it a capture of traces?");

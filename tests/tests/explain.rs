@@ -108,6 +108,112 @@ fn what_cannot_be_explained_comes_with_a_remedy() {
     assert!(code == Some(69) && text.contains("--admin-endpoint"), "{text}");
 }
 
+/// A span of trace `number` in service `shop`: the root, called `GET /<number>`, or a child of nobody that came.
+fn part(number: u64, is_root: bool, is_error: bool) -> String {
+    let span = json!({
+        "traceId": id(number),
+        "spanId": format!("{:016x}", number * 2 + u64::from(is_root)),
+        "parentSpanId": if is_root { "" } else { "00000000000000ff" },
+        "name": if is_root { format!("GET /{number}") } else { "inner".to_string() },
+        "startTimeUnixNano": "1000000000",
+        "endTimeUnixNano": "1000850000",
+        "status": { "code": if is_error { 2 } else { 0 } },
+    });
+    let service = json!({ "attributes": [{ "key": "service.name", "value": { "stringValue": "shop" } }] });
+    json!({ "resourceSpans": [{ "resource": service, "scopeSpans": [{ "spans": [span] }] }] }).to_string()
+}
+
+fn judged(node: &Tailwater, traces: f64) {
+    node.until(|metrics| metrics["tailwater_traces_kept_total"] + metrics["tailwater_traces_dropped_total"] >= traces);
+}
+
+fn send_part(node: &Tailwater, body: &str) {
+    assert_eq!(post(node.http, "/v1/traces", &[("content-type", "application/json")], body.as_bytes()).0, 200);
+}
+
+#[test]
+fn the_condition_that_held_and_where_the_trace_began_are_told() {
+    let policies = "[{name: no-health, type: drop, drop: {drop_sub_policy: [{name: d, type: ottl_condition, \
+        ottl_condition: {span: ['name == \"GET /2\"']}}]}}, \
+        {name: both, type: and, and: {and_sub_policy: [{name: e, type: status_code, status_code: {status_codes: [ERROR]}}, \
+        {name: s, type: string_attribute, string_attribute: {key: service.name, values: [shop]}}]}}]";
+    for thresholds in ["collector", "otep235"] {
+        let arguments = ["--sampling-policies", policies, "--sampling-thresholds", thresholds];
+        let node = Tailwater::start(&[&arguments[..], &["--sampling-decision-wait", "1s", "--shards", "1"]].concat());
+        for (number, is_root) in [(1, false), (1, true), (2, true), (3, false)] {
+            send_part(&node, &part(number, is_root, true));
+        }
+        judged(&node, 3.0);
+        let (_, said) = ask(&node, 1);
+        let conditions = json!([
+            "status_code: {status_codes: [ERROR]}",
+            "string_attribute: {key: service.name, values: [\"shop\"]}"
+        ]);
+        assert_eq!((&said["policy"], &said["conditions"]), (&json!("both"), &conditions), "{said}");
+        assert_eq!((&said["service"], &said["root_span"]), (&json!("shop"), &json!("GET /1")), "{said}");
+        assert_eq!(said["evidence"]["duration"], json!("0.850 ms"), "{said}");
+        let (_, said) = ask(&node, 2);
+        assert_eq!((&said["state"], &said["policy"]), (&json!("dropped"), &json!("no-health")), "{said}");
+        assert!(said["conditions"][0].as_str().unwrap().contains("name == "), "{said}");
+        let (_, said) = ask(&node, 3);
+        assert_eq!((&said["service"], &said["root_span"]), (&json!("shop"), &Value::Null), "{said}");
+        let (_, text) = explain(node.admin, &[&id(1)]);
+        for part in ["GET /1 of service shop", "held         status_code", "0.850 ms"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn rules_of_our_own_tell_what_held_also_when_they_do_not_keep() {
+    let rules = "[{name: shop, when: [{service: [shop]}, {status_code: {status_codes: [ERROR]}}], sampler: always_off}, \
+        {name: rest}]";
+    let waits = ["--sampling-decision-wait", "1s", "--shards", "1"];
+    let node = Tailwater::start(&[&["--sampling-rules", rules], &waits[..]].concat());
+    send_part(&node, &part(1, true, true));
+    send_part(&node, &part(2, true, false));
+    judged(&node, 2.0);
+    let (_, said) = ask(&node, 1);
+    let held = json!(["service: [\"shop\"]", "status_code: {status_codes: [ERROR]}"]);
+    assert_eq!((&said["state"], &said["policy"]), (&json!("dropped"), &json!("shop")), "{said}");
+    assert_eq!(said["conditions"], held, "{said}");
+    let (_, said) = ask(&node, 2);
+    assert_eq!((&said["policy"], &said["conditions"]), (&json!("rest"), &json!(["always_on"])), "{said}");
+}
+
+#[test]
+fn the_wait_that_ended_is_told() {
+    let kept = "[{name: all, type: always_sample}]";
+    let (root, quiet) = ("--sampling-decision-wait-after-root-received", "--sampling-inactivity-timeout");
+    let (wait, most) = ("--sampling-decision-wait", "--sampling-max-trace-duration");
+    let cases: [(&[&str], bool, &str); 6] = [
+        (&[wait, "1s", root, "0s"], true, "decision_wait"),
+        (&[wait, "10m", root, "1s"], true, "decision_wait_after_root_received"),
+        (&[wait, "1s", root, "10m"], true, "decision_wait"),
+        (&[wait, "10m", root, "0s", quiet, "1s"], false, "inactivity_timeout"),
+        (&[wait, "10m", root, "0s", quiet, "1s", most, "1s"], false, "max_trace_duration"),
+        (&[wait, "10m", root, "0s", most, "1s"], false, "max_trace_duration"),
+    ];
+    for (arguments, is_root, ended_by) in cases {
+        let node = Tailwater::start(&[&["--sampling-policies", kept, "--shards", "1"], arguments].concat());
+        send_part(&node, &part(1, is_root, false));
+        let (_, said) = ask(&node, 1);
+        assert_eq!((&said["state"], &said["waits_for"]), (&json!("pending"), &json!(ended_by)), "{said}");
+        judged(&node, 1.0);
+        let (_, said) = ask(&node, 1);
+        assert_eq!(said["ended_by"], json!(ended_by), "{said}");
+        assert!(said["occasion"].as_str().unwrap().contains(ended_by), "{said}");
+    }
+    let full = ["--sampling-policies", kept, "--shards", "1", wait, "10m", root, "0s", "--sampling-num-traces", "1"];
+    let node = Tailwater::start(&full);
+    for number in 1..4 {
+        send_part(&node, &part(number, false, false));
+    }
+    judged(&node, 1.0);
+    let (_, said) = ask(&node, 1);
+    assert_eq!(said["ended_by"], json!("num_traces"), "{said}");
+}
+
 /// Leans on `Journal::append_names` and `Survey::adopt_policies`: a number in the log means what its segment says.
 #[test]
 fn a_policy_keeps_its_name_after_a_restart_with_others() {

@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use std::sync::Arc;
-use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling};
+use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling, Strategy};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
@@ -169,4 +169,38 @@ fn late_spans_cost_nothing_where_limits_are_the_collectors() {
     assert_eq!(shard.take_limit_demand(), [1]);
     send(&mut shard, at(3), vec![span(9_000, 1)], &mut host);
     assert_eq!((shard.ledger().traces.late_kept_spans, shard.take_limit_demand()), (1, vec![0]));
+}
+
+/// Pieces are judged as they come, so that no window has all that wants to pass: they go by what passed before.
+#[test]
+fn pieces_of_span_ingest_are_charged() {
+    const SECONDS: u64 = 100;
+    const LIMIT: i64 = 200;
+    let sampling = Sampling { strategy: Strategy::SpanIngest, ..limited(LIMIT) };
+    let plan = ShardPlan { strategy: Strategy::SpanIngest, ..plan() };
+    for spans_of_each in [1, 4] {
+        let mut shard = Shard::new(plan.clone(), compiled(&sampling));
+        let mut host = Kept::default();
+        let (mut state, mut before) = (1u64, 0);
+        for second in 1..=SECONDS {
+            if second == SECONDS / 10 {
+                // By then it is known how much passes.
+                before = shard.ledger().spans.exporting;
+            }
+            let mut ids = Vec::new();
+            for number in 0..1_000_u64 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ids.push(u128::from(second * 1_000 + number) << 64 | u128::from(state >> 8));
+            }
+            // Each span is a piece of its own.
+            for place in 0..spans_of_each {
+                let span = |id: &u128| Span { trace_id: id.to_be_bytes().to_vec(), ..span(0, place) };
+                send(&mut shard, at(second), ids.iter().map(span).collect(), &mut host);
+            }
+            while shard.tick(at(second + 1), &mut host) {}
+        }
+        let kept = shard.ledger().spans.exporting - before;
+        let allowed = SECONDS * 9 / 10 * u64::try_from(LIMIT).unwrap();
+        assert!((allowed * 8 / 10..=allowed * 12 / 10).contains(&kept), "{kept} spans of {allowed}: {spans_of_each}");
+    }
 }

@@ -43,6 +43,32 @@ fn a_sound_directory_is_verified() {
 }
 
 #[test]
+fn a_directory_that_is_no_log_is_refused_with_a_remedy() {
+    let directory = TempDir::new().unwrap();
+    let empty = directory.path().join("empty");
+    let other = directory.path().join("log-of-something-else");
+    let file = other.join("access.log");
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(&file, "GET /").unwrap();
+    // The last has a directory in it that is called as a log is.
+    for path in [&empty, &other, &directory.path().to_path_buf()] {
+        for verb in ["verify", "dump"] {
+            let output = log(&[verb], path);
+            assert_eq!(output.status.code(), Some(66), "{verb} {}: {}", path.display(), said(&output));
+            assert!(said(&output).contains("this is no log") && said(&output).contains("give a segment"), "{verb}");
+            assert!(!said(&output).contains("nothing accepted is missing"), "{}", said(&output));
+        }
+    }
+    assert_eq!(log(&["verify"], &file).status.code(), Some(66));
+    assert_eq!(log(&["dump"], &file).status.code(), Some(1));
+    // What a node leaves that has received nothing is a log.
+    let new = TempDir::new().unwrap();
+    std::fs::create_dir(new.path().join("log")).unwrap();
+    assert_eq!(log(&["verify"], new.path()).status.code(), Some(0));
+}
+
+#[test]
 fn damage_is_named_with_its_file_and_remedy() {
     let (directory, log_directory) = data_directory();
     let path = log_directory.join(REQUESTS);

@@ -8,8 +8,10 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use tailwater_net::compression::{Encoding, deflate};
 use tailwater_tests::process::{Tailwater, binary, post};
 use tempfile::TempDir;
 
@@ -119,6 +121,98 @@ fn captures_in_every_form_come_to_the_same() {
         assert_eq!(code, Some(0), "{text}");
         assert_new(&serde_json::from_str(&text).unwrap());
     }
+}
+
+/// The program with something on its standard input.
+fn tried_with_input(arguments: &[&str], input: &[u8]) -> (Option<i32>, String) {
+    let mut command = Command::new(binary("tailwater"));
+    command.arg("try").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(input).unwrap();
+    drop(pipe);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+}
+
+#[test]
+fn captures_are_read_compressed_and_in_every_layout_of_json() {
+    let directory = TempDir::new().unwrap();
+    let [new, _] = configurations(directory.path());
+    let lines = std::fs::read(lines(directory.path())).unwrap();
+    let values: Vec<Value> =
+        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let pretty: String = values.iter().map(|value| serde_json::to_string_pretty(value).unwrap() + "\n").collect();
+    let array = serde_json::to_vec(&values).unwrap();
+    let pretty_array = serde_json::to_vec_pretty(&values).unwrap();
+    let one = ExportTraceServiceRequest {
+        resource_spans: requests().iter().flat_map(|request| request.resource_spans.clone()).collect(),
+    };
+    // The Collector's file exporter compresses each message by itself.
+    let each = requests().into_iter().map(|request| request.encode_to_vec());
+    let each = each.map(|body| deflate(Encoding::Zstd, &body, 3).unwrap());
+    let messages: Vec<u8> =
+        each.flat_map(|body| [&u32::try_from(body.len()).unwrap().to_be_bytes(), &*body].concat()).collect();
+    let forms = [lines, pretty.into_bytes(), array, pretty_array, one.encode_to_vec(), messages];
+    for (number, content) in forms.into_iter().enumerate() {
+        for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
+            let content = deflate(encoding, &content, 3).unwrap();
+            // Known by what it holds, whatever it is called.
+            let file = directory.path().join(format!("capture.{number}"));
+            std::fs::write(&file, &content).unwrap();
+            let (code, text) = tried(&["--config", &new, "--json", file.to_str().unwrap()]);
+            assert_eq!(code, Some(0), "form {number}, {encoding:?}: {text}");
+            assert_new(&serde_json::from_str(&text).unwrap());
+            let (code, text) = tried_with_input(&["--config", &new, "--json", "-"], &content);
+            assert_eq!(code, Some(0), "form {number}, {encoding:?}: {text}");
+            assert_new(&serde_json::from_str(&text).unwrap());
+        }
+    }
+    let (code, text) = tried_with_input(&["--config", &new, "-"], b"\x1f\x8bbroken");
+    assert!(code == Some(66) && text.contains("standard input: ") && text.contains("gzip or zstd"), "{text}");
+}
+
+#[test]
+fn parts_are_told_in_percent() {
+    let directory = TempDir::new().unwrap();
+    let [new, _] = configurations(directory.path());
+    let file = directory.path().join("request.pb");
+    std::fs::write(&file, requests().iter().map(Message::encode_to_vec).collect::<Vec<_>>().concat()).unwrap();
+    let (_, text) = tried(&["--config", &new, file.to_str().unwrap()]);
+    for part in ["6 traces (50.00 %), 9 spans (60.00 %)", "4   33.33 %"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let (_, text) = tried(&["--config", &new, "--json", file.to_str().unwrap()]);
+    let said: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&said["kept"]["traces_percent"], &said["kept"]["spans_percent"]), (&json!(50.0), &json!(60.0)));
+    assert_eq!(said["policies"][2]["matched_percent"], json!(33.33), "{said}");
+}
+
+#[test]
+fn the_logs_of_all_pipelines_are_one_capture() {
+    let directory = TempDir::new().unwrap();
+    let [new, _] = configurations(directory.path());
+    let config = directory.path().join("pipelines.yaml");
+    let way =
+        "{policies: [{name: all, type: always_sample}], decision_wait: 10m, decision_wait_after_root_received: 0s}";
+    std::fs::write(&config, format!("pipelines:\n  a: {way}\n  b: {way}\n")).unwrap();
+    let node = Tailwater::start(&["--config", config.to_str().unwrap(), "--shards", "1"]);
+    let send = |node: &Tailwater, request: &ExportTraceServiceRequest| {
+        let headers = [("content-type", "application/x-protobuf")];
+        assert_eq!(post(node.http, "/v1/traces", &headers, &request.encode_to_vec()).0, 200);
+    };
+    let requests = requests();
+    requests[..8].iter().for_each(|request| send(&node, request));
+    let data = node.crash();
+    // The first pipeline was done with what it had; what comes now is in both.
+    for entry in std::fs::read_dir(data.path().join("log-a")).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let node = Tailwater::start_in(data, &["--config", config.to_str().unwrap(), "--shards", "1"]);
+    requests[8..].iter().for_each(|request| send(&node, request));
+    let (code, text) = tried(&["--config", &new, "--json", node.directory().to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_new(&serde_json::from_str(&text).unwrap());
 }
 
 #[test]

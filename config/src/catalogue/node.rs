@@ -100,7 +100,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "explain.verdicts_max",
         ENTRIES,
         |d| Slot::Count(&mut d.config.admin.explained_verdicts_max),
-        "Recent verdicts of this node whose reasons are kept, for `tailwater explain` and `GET /api/v1/traces/<id>`; 80 bytes each. `0` keeps none.",
+        "Recent verdicts of this node whose reasons are kept, for `tailwater explain` and `GET /api/v1/traces/<id>`; 216 bytes each. `0` keeps none.",
     ),
     Key::<Draft>::new(
         "otlp.signals.traces",

@@ -65,7 +65,7 @@ fn inner_rule(rule: &NativeRule) -> String {
     format!("{{name: {}, when: [{}], sampler: {}}}", text(&rule.name), when.join(", "), sampler(&rule.sampler))
 }
 
-fn terms(limit: &LimitTerms) -> String {
+pub(super) fn terms(limit: &LimitTerms) -> String {
     let amount = match limit.amount {
         Amount::SpansPerSecond(amount) => format!("spans_per_second: {amount}"),
         Amount::BytesPerSecond(amount) => format!("bytes_per_second: {amount}"),

@@ -185,6 +185,15 @@ fn what_rules_remember_is_in_the_memory_plan() {
     let policy = "sampling: {policies: [{name: a, type: rate_limiting, rate_limiting: {spans_per_second: 9}}]";
     assert_eq!(row(&format!("{memory}{policy}}}\n"), "limits"), Some(4 * 3 * MIB));
     let collector = format!("{memory}{policy}, thresholds: collector}}\n");
+    let ottl = |condition: &str| {
+        format!(
+            "{memory}sampling: {{policies: [{{name: a, type: ottl_condition, ottl_condition: {{span: ['{condition}']}}}}]}}\n"
+        )
+    };
+    assert_eq!(row(&ottl("name == \"x\""), "user agents"), None);
+    assert_eq!(row(&ottl("UserAgent(name)[\"os.name\"] == \"x\""), "user agents"), Some(48 * MIB));
+    let rule = rules("when: [{not: {ottl_condition: {span: ['UserAgent(name)[\"os.name\"] == \"x\"']}}}]");
+    assert_eq!(row(&rule, "user agents"), Some(48 * MIB));
     assert_eq!(row(&collector, "limits"), None, "in order of arrival nothing is ranked");
     let config = loaded(&format!("{}memory: {{bytes_max: 512MiB}}\n", &rules(&slow)[memory.len()..]), &[], &[]).config;
     assert!(memory_plan(&config, 2).is_ok());

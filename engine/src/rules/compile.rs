@@ -6,8 +6,8 @@ use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
 use super::quantile::RelativeLeaf;
 use super::tree::{Class, FNV_BASIS, Group, LimitNumber, Node, fnv_1a};
 use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf, native};
-use tailwater_config::pattern;
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
+use tailwater_config::{conditions_of_policy, pattern};
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};
 use thiserror::Error;
 
@@ -69,6 +69,7 @@ impl Rules {
                 condition: None,
                 is_drop: matches!(policy.rule, Rule::Drop(_)),
                 is_shadow: policy.is_shadow,
+                conditions: conditions_of_policy(policy),
             });
         }
         let keys = compiler.noted_keys()?;

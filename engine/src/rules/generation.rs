@@ -45,8 +45,15 @@ impl Rules {
             let number = u16::try_from(self.policies.len()).unwrap_or(UNKNOWN_POLICY);
             if number != UNKNOWN_POLICY {
                 let (name, node) = (name.clone(), Node::Always);
-                let passed = Vec::new();
-                let policy = CompiledPolicy { name, node, condition: None, passed, is_drop: false, is_shadow: false };
+                let policy = CompiledPolicy {
+                    name,
+                    node,
+                    condition: None,
+                    passed: Vec::new(),
+                    is_drop: false,
+                    is_shadow: false,
+                    conditions: Vec::new(),
+                };
                 self.policies.push(policy);
                 self.named_only.push(number);
             }
@@ -103,7 +110,15 @@ impl CompiledPolicy {
     fn gone(&self) -> Self {
         let Self { name, is_drop, is_shadow, .. } = self;
         let (is_drop, is_shadow) = (*is_drop, *is_shadow);
-        Self { name: name.clone(), node: Node::Always, condition: None, passed: Vec::new(), is_drop, is_shadow }
+        Self {
+            name: name.clone(),
+            node: Node::Always,
+            condition: None,
+            passed: Vec::new(),
+            is_drop,
+            is_shadow,
+            conditions: Vec::new(),
+        }
     }
 }
 

@@ -13,6 +13,9 @@ use tailwater_proto::consistent::NEVER;
 pub struct Ballot {
     /// What the trace came to.
     pub verdict: Verdict,
+    /// The policy that decided: the one that kept it, the drop policy that matched, or of our own rules the first whose
+    /// conditions held. `None` where none did.
+    pub policy: Option<u16>,
     /// Why its spans are dropped, when they are.
     pub drop_reason: DropReason,
     /// The sub-policy of a composite that kept it: its number among `Rules::sub_policy_names`.
@@ -25,11 +28,16 @@ impl Ballot {
     /// A drop for `drop_reason`.
     #[must_use]
     pub fn dropped(drop_reason: DropReason) -> Self {
-        Self { verdict: Verdict::Drop, drop_reason, sub_policy: None, threshold: 0 }
+        Self { verdict: Verdict::Drop, policy: None, drop_reason, sub_policy: None, threshold: 0 }
+    }
+
+    fn dropped_by(policy: Option<u16>, drop_reason: DropReason) -> Self {
+        Self { policy, ..Self::dropped(drop_reason) }
     }
 
     fn kept(policy: u16, sub_policy: Option<u16>, threshold: u64) -> Self {
-        Self { verdict: Verdict::Keep(policy), drop_reason: DropReason::NotSampled, sub_policy, threshold }
+        let (verdict, drop_reason) = (Verdict::Keep(policy), DropReason::NotSampled);
+        Self { verdict, policy: Some(policy), drop_reason, sub_policy, threshold }
     }
 }
 
@@ -78,7 +86,7 @@ impl Rules {
                 continue;
             }
             if policy.is_drop {
-                return Ballot::dropped(DropReason::DropPolicy);
+                return Ballot::dropped_by(Some(*index), DropReason::DropPolicy);
             }
             sampled += 1;
             if first.is_none() {
@@ -115,10 +123,11 @@ impl Rules {
         };
         let outcome = self.outcome(evidence, limits, &mut count);
         if outcome.is_dropped {
-            return Ballot::dropped(DropReason::DropPolicy);
+            return Ballot::dropped_by(outcome.policy, DropReason::DropPolicy);
         }
         let Some(index) = outcome.policy.filter(|_| outcome.threshold <= randomness) else {
-            return Ballot::dropped(DropReason::NotSampled);
+            let is_rule = |index: &u16| self.policies[usize::from(*index)].condition.is_some();
+            return Ballot::dropped_by(outcome.policy.filter(is_rule), DropReason::NotSampled);
         };
         counts[usize::from(index)].decide(evidence.seen.spans, evidence.seen.bytes, sampled == 1);
         let sub_policy = self.policies[usize::from(index)].node.class(evidence, limits, randomness);
@@ -156,7 +165,7 @@ impl Rules {
             let matched = threshold <= randomness;
             count.vote(matched);
             match (is_drop, matched) {
-                (true, true) => return Some(Ballot::dropped(DropReason::DropPolicy)),
+                (true, true) => return Some(Ballot::dropped_by(Some(*index), DropReason::DropPolicy)),
                 (true, false) => may_be_dropped = true,
                 (false, true) => {
                     // The policies after it are not asked.
@@ -167,6 +176,26 @@ impl Rules {
             }
         }
         None
+    }
+
+    /// Charges the limits that a piece wanted to pass, as of what is judged between windows: what it takes is missing in the
+    /// next. `is_first` says whether it is all that has come of its trace; a trace that a limit has refused is asked about
+    /// with each piece, and wants to pass once.
+    pub fn charge_piece(
+        &self,
+        evidence: &Evidence<'_>,
+        randomness: u64,
+        (ballot, is_first): (Option<&Ballot>, bool),
+        limits: &mut Limits,
+        wants: &mut Vec<(u16, u64, u64)>,
+    ) {
+        let is_kept = ballot.is_some_and(|ballot| matches!(ballot.verdict, Verdict::Keep(_)));
+        if !self.has_windows() || !is_kept && (ballot.is_some() || !is_first) {
+            return;
+        }
+        self.offers(evidence, randomness, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
+        self.offers(evidence, randomness, Some(limits), &mut |limit, group, cost| wants.push((limit, group, cost)));
+        wants.drain(..).for_each(|(limit, group, cost)| limits.charge(limit, group, (randomness, is_kept), cost));
     }
 
     fn outcome(&self, evidence: &Evidence<'_>, limits: &Limits, count: &mut impl FnMut(u16, Option<u64>)) -> Outcome {
@@ -191,7 +220,7 @@ impl Rules {
                 // What is dropped with some chance is kept with the opposite one.
                 floor = floor.max(NEVER - own);
                 if own == 0 {
-                    outcome.is_dropped = true;
+                    (outcome.is_dropped, outcome.policy) = (true, Some(*index));
                     return outcome;
                 }
                 continue;

@@ -154,6 +154,12 @@ struct Bucket {
     between: u64,
     /// What traces that are judged early need besides, from the last window.
     early_threshold: u64,
+    /// What was paid between windows since the last cut, and what spans took besides that came later to traces of which
+    /// only pieces were judged.
+    paid_between: f64,
+    paid_later: f64,
+    /// What a trace takes in the end for each token that its first piece paid, of late.
+    later_per_paid: f64,
     /// Cost of all candidates since the last `take_demand`.
     demand: u64,
     /// Candidates too large to pass ever.
@@ -188,6 +194,9 @@ impl Bucket {
             below_floor: 0,
             between: 0,
             early_threshold: 0,
+            paid_between: 0.0,
+            paid_later: 0.0,
+            later_per_paid: 1.0,
             demand: 0,
             unreachable: 0,
             paid_per_cost: None,
@@ -323,7 +332,12 @@ impl Bucket {
 
     /// The chance that spends what the next second has on what wants to pass between windows, if that is as much as before.
     fn threshold_early(&mut self) -> u64 {
-        let demand = to_float(std::mem::take(&mut self.between));
+        let (paid, later) = (std::mem::take(&mut self.paid_between), std::mem::take(&mut self.paid_later));
+        if paid > 0.0 {
+            self.later_per_paid += (1.0 + later / paid - self.later_per_paid) * RATIO_SHARE;
+        }
+        // What passes takes more later.
+        let demand = to_float(std::mem::take(&mut self.between)) * self.later_per_paid;
         let share = match self.limit.one_in {
             Some(one_in) => 1.0 / one_in,
             None => (self.tokens + self.limit.per_second * self.share) / demand,
@@ -564,7 +578,9 @@ impl Limits {
     pub fn charge(&mut self, number: u16, group: u64, (randomness, is_kept): (u64, bool), cost: u64) {
         let passes = is_kept && self.threshold(number, group, cost) <= randomness;
         if let Some(bucket) = self.bucket_mut(number) {
-            bucket.tokens -= if passes { to_float(cost) } else { 0.0 };
+            let paid = if passes { to_float(cost) } else { 0.0 };
+            bucket.tokens -= paid;
+            bucket.paid_between += paid;
             bucket.demand = bucket.demand.saturating_add(cost);
             bucket.between = bucket.between.saturating_add(cost);
         }
@@ -577,6 +593,15 @@ impl Limits {
         bucket.demand = bucket.demand.saturating_add(cost);
         let owed = (bucket.tokens - to_float(cost)).max(-bucket.burst());
         bucket.tokens = bucket.tokens.min(owed);
+    }
+
+    /// As `charge_late`, where a trace is kept for its first piece and its other spans always come later: they are reckoned
+    /// with when the next pieces come.
+    pub fn charge_later(&mut self, number: u16, cost: u64) {
+        self.charge_late(number, cost);
+        if let Some(bucket) = self.bucket_mut(number) {
+            bucket.paid_later += to_float(cost);
+        }
     }
 
     /// By randomness: sets every limit's threshold but that of budgets from what was offered since the last call; budgets

@@ -5,6 +5,7 @@ use super::limit::{Cost, Limit};
 use super::quantile::RelativeLeaf;
 use super::tree::{Group, LimitNumber, Node};
 use super::{CompiledPolicy, RulesError};
+use tailwater_config::conditions_of_rule;
 use tailwater_config::sampling::native::{Amount, LimitTerms, NativeRule, Sampler};
 use tailwater_config::sampling::{Policy, Rule, Sampling};
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of, to_float};
@@ -70,6 +71,7 @@ impl Compiler {
                 condition,
                 is_drop: false,
                 is_shadow: rule.is_shadow,
+                conditions: conditions_of_rule(rule, budget.is_some()),
             });
         }
         Ok(policies)

@@ -162,6 +162,18 @@ impl Node {
         })
     }
 
+    /// Whether it sampled, told afterwards: nothing is paid, and every limit counts as passed.
+    pub(super) fn sampled(&self, evidence: &Evidence<'_>) -> Option<bool> {
+        Some(match self {
+            Self::Probabilistic { salted, hash_max, .. } => fnv_1a(*salted, evidence.trace_id) <= *hash_max,
+            Self::Limit(_) => true,
+            Self::Composite(classes) => classes.iter().any(|class| class.node.sampled(evidence) == Some(true)),
+            Self::All(nodes) => nodes.iter().all(|node| node.sampled(evidence) == Some(true)),
+            Self::Not(node) => !node.sampled(evidence)?,
+            _ => return self.holds(evidence),
+        })
+    }
+
     /// Whether a node that involves neither chance nor limits holds.
     fn holds(&self, evidence: &Evidence<'_>) -> Option<bool> {
         Some(match self {

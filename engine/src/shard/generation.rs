@@ -183,7 +183,7 @@ impl Shard {
                 due.push(entry);
             }
         }
-        self.judge(now, &due, Occasion::Early, host);
+        self.judge(now, &due, Occasion::Reload, host);
         self.due = due;
         self.generations.former.first().is_none_or(|former| former.rules.generation() != oldest)
     }
@@ -376,6 +376,7 @@ impl Shard {
             self.generations.former.retain(|former| former.pinned > 0);
             self.limits.retain(|generation| self.generations.has(generation));
         }
+        entries.iter().for_each(|entry| self.origins.forget(*entry));
         self.buffer.release(entries, |unit| host.resolve(unit));
     }
 }

@@ -85,7 +85,9 @@ impl Shard {
             let Some((ballot, randomness)) = self.piece_ballot(now, entry, &piece) else { continue };
             self.buffer.traces.unlink(entry);
             self.adopt_generation(entry);
-            self.note_reason(entry, &ballot, randomness.value, now, Occasion::Ingest);
+            let seen = self.piece_so_far(entry, &piece);
+            let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
+            self.note_piece(entry, &evidence, &ballot, randomness.value, now);
             match ballot.verdict {
                 Verdict::Keep(policy) => {
                     self.settle_kept(now, entry, (policy, ballot, randomness), Occasion::Ingest, host);
@@ -96,17 +98,28 @@ impl Shard {
         }
     }
 
+    /// A piece with the size of its whole trace so far.
+    fn piece_so_far(&self, entry: u32, piece: &Piece) -> Summary {
+        let trace = self.buffer.traces.get(entry);
+        Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen }
+    }
+
     /// Asks the policies about a piece: its own spans, with the size of the whole trace so far. `None` when it decides
     /// nothing.
     fn piece_ballot(&mut self, now: Nanos, entry: u32, piece: &Piece) -> Option<(Ballot, TraceRandomness)> {
-        let Self { buffer, rules, limits, ledger, randomness, .. } = self;
+        let seen = self.piece_so_far(entry, piece);
+        let Self { buffer, rules, limits, ledger, randomness, wants, .. } = self;
         let trace = buffer.traces.get(entry);
-        let seen = Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen };
         let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
         randomness.count(&trace.id, buffer.head(entry), trace.seen.is_random);
         let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
         limits.turn_to(rules.generation());
-        let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies)?;
+        // No window ever has all that wants to pass: a piece goes by what passed in the last.
+        limits.judge_early(rules.has_windows());
+        let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies);
+        let is_first = piece.seen.spans == trace.seen.spans;
+        rules.charge_piece(&evidence, own.value, (ballot.as_ref(), is_first), limits, wants);
+        let ballot = ballot?;
         rules.judge_shadows(&evidence, (own.value, now), limits, &ballot, &mut ledger.policies);
         Some((ballot, own))
     }

@@ -51,10 +51,10 @@ impl Shard {
 
     /// Makes room: judges the trace that is due soonest.
     #[cold]
-    pub(super) fn judge_soonest(&mut self, now: Nanos, host: &mut impl Host) {
+    pub(super) fn judge_soonest(&mut self, now: Nanos, occasion: Occasion, host: &mut impl Host) {
         let mut due = std::mem::take(&mut self.due);
         self.buffer.traces.expire_soonest(1, &mut due);
-        self.judge(now, &due, Occasion::Early, host);
+        self.judge(now, &due, occasion, host);
         self.due = due;
     }
 
@@ -62,7 +62,7 @@ impl Shard {
     pub fn decide_early(&mut self, now: Nanos, host: &mut impl Host) {
         let mut due = std::mem::take(&mut self.due);
         self.buffer.traces.expire_soonest(JUDGE_STEP, &mut due);
-        self.judge_while_room(now, &due, Occasion::Early, host);
+        self.judge_while_room(now, &due, Occasion::LogFull, host);
         self.due = due;
     }
 
@@ -128,6 +128,7 @@ impl Shard {
         let mut judged = 0;
         for entry in due {
             self.compare_with_its_kind(*entry);
+            let occasion = if occasion == Occasion::Deadline { self.wait_that_ends(*entry) } else { occasion };
             let (ballot, randomness) = self.ballot(now, *entry, occasion);
             self.count_for_its_kind(*entry);
             self.note_reason(*entry, &ballot, randomness.value, now, occasion);
@@ -141,10 +142,10 @@ impl Shard {
             }
         }
         let (judged, left) = due.split_at(judged);
-        match occasion {
-            Occasion::Deadline | Occasion::TooLarge | Occasion::Ingest => {}
-            Occasion::Early => self.ledger.traces.decided_early += judged.len() as u64,
-            Occasion::Drain => self.ledger.traces.decided_at_drain += judged.len() as u64,
+        if occasion.is_early() {
+            self.ledger.traces.decided_early += judged.len() as u64;
+        } else if occasion == Occasion::Drain {
+            self.ledger.traces.decided_at_drain += judged.len() as u64;
         }
         self.release(judged, host);
         left
@@ -197,7 +198,7 @@ impl Shard {
             return (undecided, TraceRandomness { value: 0, kind: RandomnessKind::Id });
         }
         // One that is judged early but was in the window is in its thresholds.
-        let is_between = matches!(occasion, Occasion::Early | Occasion::Drain) && !self.is_in_window(entry);
+        let is_between = (occasion.is_early() || occasion == Occasion::Drain) && !self.is_in_window(entry);
         let Self { buffer, rules, limits, generations, ledger, randomness, wants, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
@@ -211,7 +212,7 @@ impl Shard {
         randomness.count(&trace.id, head, trace.seen.is_random);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
         let rows = head.map(TraceHead::rows).unwrap_or_default();
-        limits.judge_early(is_between && occasion == Occasion::Early);
+        limits.judge_early(is_between && occasion.is_early());
         let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
         rules.judge_shadows(&evidence, (randomness.value, now), limits, &ballot, &mut ledger.policies);
         if is_between {
@@ -241,6 +242,10 @@ impl Shard {
             }
             None => true,
         });
+        if self.plan.strategy == Strategy::SpanIngest {
+            // Every piece wanted to pass when it came.
+            due.clear();
+        }
         self.cut_limits(now, &due);
         self.due = due;
         true
@@ -401,6 +406,24 @@ impl Shard {
         let wait = if inactivity_timeout > off { inactivity_timeout } else { decision_wait };
         let wait = if trace_duration_max > off { wait.min(trace_duration_max) } else { wait };
         self.open_window_end(tick_of(arrived.plus(wait)))
+    }
+
+    /// Which of the waits of a trace ends it, as it is: of one that is due, which is over.
+    pub(super) fn wait_that_ends(&self, entry: u32) -> Occasion {
+        let ShardPlan { decision_wait, decision_wait_after_root, inactivity_timeout, trace_duration_max, .. } =
+            self.plan;
+        let (off, trace) = (Nanos::default(), self.buffer.traces.get(entry));
+        let after = |wait: Nanos| self.window_end(trace.opened.saturating_add(ticks(wait)));
+        let has_inactivity = inactivity_timeout > off;
+        let is_root_awaited = trace.seen.root_seen && decision_wait_after_root > off;
+        if is_root_awaited && (has_inactivity || trace.deadline < after(decision_wait)) {
+            return Occasion::AfterRoot;
+        }
+        let may_last = trace_duration_max > off && (has_inactivity || trace_duration_max < decision_wait);
+        if may_last && trace.deadline >= after(trace_duration_max) {
+            return Occasion::DurationMax;
+        }
+        if has_inactivity { Occasion::Inactivity } else { Occasion::Deadline }
     }
 
     /// `tick`, or where limits need whole windows the end of the window that it is in; of the next one, if that was cut.

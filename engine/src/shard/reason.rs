@@ -2,33 +2,94 @@
 
 use super::{Shard, TICK};
 use crate::evidence::TraceHead;
+use crate::explain::origin::{Origin, Origins};
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
 use crate::index::Place;
 use crate::ledger::PolicyCounts;
-use crate::rules::Ballot;
-use crate::vocabulary::{Nanos, Occasion, TraceId};
+use crate::rules::{Ballot, Evidence, Reading};
+use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId};
 
 impl Shard {
     /// From now on the reasons of that many verdicts are kept; those so far are forgotten.
     pub fn keep_reasons(&mut self, reasons_max: usize) {
         self.explanations = Explanations::new(reasons_max);
+        self.origins = Origins::new(self.plan.hash_seed);
+    }
+
+    /// Notes where a trace begins: with its first span, and with its root.
+    #[inline]
+    pub(super) fn note_origin(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord) {
+        if self.explanations.capacity() == 0 {
+            return;
+        }
+        let known = self.origins.get(entry);
+        if known.is_none() || record.is_root && known.is_some_and(|origin| origin.root.is_empty()) {
+            let envelope = batch.envelopes.scopes.get(record.scope as usize);
+            let envelope = envelope.map_or(&[][..], |scope| batch.envelopes.slice(&scope.resource));
+            let start = record.offset as usize;
+            let span = batch.body.get(start..start + record.length as usize).unwrap_or_default();
+            self.origins.set(entry, &Origin::of(envelope, span, record.is_root));
+        }
     }
 
     /// Notes why a trace comes to what it does, before it is gone.
     #[inline]
     pub(super) fn note_reason(&mut self, entry: u32, ballot: &Ballot, randomness: u64, now: Nanos, occasion: Occasion) {
         if self.explanations.capacity() > 0 {
-            let reason = self.reason(entry, ballot, randomness, now, occasion);
-            self.explanations.note(&self.buffer.traces.get(entry).id, reason);
+            let held = self.held(entry, None, ballot, randomness);
+            self.note_reason_of(entry, (ballot, held), randomness, now, occasion);
         }
     }
 
-    fn reason(&self, entry: u32, ballot: &Ballot, randomness: u64, judged: Nanos, occasion: Occasion) -> Reason {
+    /// Notes why a piece of a trace decided.
+    pub(super) fn note_piece(&mut self, entry: u32, evidence: &Evidence<'_>, ballot: &Ballot, own: u64, now: Nanos) {
+        if self.explanations.capacity() > 0 {
+            let held = self.held(entry, Some(evidence), ballot, own);
+            self.note_reason_of(entry, (ballot, held), own, now, Occasion::Ingest);
+        }
+    }
+
+    fn note_reason_of(
+        &mut self,
+        entry: u32,
+        (ballot, held): (&Ballot, u64),
+        randomness: u64,
+        now: Nanos,
+        occasion: Occasion,
+    ) {
+        let reason = self.reason(entry, (ballot, held), randomness, now, occasion);
+        self.explanations.note(&self.buffer.traces.get(entry).id, reason);
+    }
+
+    /// The conditions that held of the policy that decided, for a trace or for `evidence` of a piece of it.
+    fn held(&mut self, entry: u32, evidence: Option<&Evidence<'_>>, ballot: &Ballot, randomness: u64) -> u64 {
+        let Some(policy) = ballot.policy else { return 0 };
+        let Self { buffer, rules, limits, generations, .. } = self;
+        let (rules, limits) = match evidence {
+            // Pieces are asked about under the rules in force.
+            Some(_) => (&**rules, limits),
+            None => generations.of(buffer.traces.get(entry).generation, rules, limits),
+        };
+        let whole = buffer.evidence(entry);
+        let reading = if rules.is_by_randomness() { Reading::Randomness(limits, randomness) } else { Reading::Arrival };
+        rules.held(policy, evidence.unwrap_or(&whole), reading, ballot.sub_policy)
+    }
+
+    fn reason(
+        &self,
+        entry: u32,
+        (ballot, held): (&Ballot, u64),
+        randomness: u64,
+        judged: Nanos,
+        occasion: Occasion,
+    ) -> Reason {
         let trace = self.buffer.traces.get(entry);
         Reason {
             judged,
             occasion,
             verdict: ballot.verdict,
+            policy: ballot.policy,
+            held,
             drop_reason: ballot.drop_reason,
             sub_policy: ballot.sub_policy,
             threshold: ballot.threshold,
@@ -36,9 +97,10 @@ impl Shard {
             generation: trace.generation,
             spans: trace.seen.spans,
             bytes: trace.seen.bytes,
-            duration_nanos: trace.seen.end_unix_nano.saturating_sub(trace.seen.start_unix_nano),
+            duration_nanos: trace.seen.duration_nanos(),
             status: trace.seen.status,
             root_seen: trace.seen.root_seen,
+            origin: self.origins.get(entry).copied().unwrap_or_default(),
         }
     }
 
@@ -95,7 +157,8 @@ impl Shard {
         let votes = rules.in_force().map(|policy| Vote { policy, says: says(policy) }).collect();
         let (opened, deadline) = (tick_start(trace.opened), tick_start(trace.deadline));
         let has_cold = trace.has_cold;
-        let reason = self.reason(entry, &ballot, own, now, Occasion::Deadline);
+        let held = self.held(entry, None, &ballot, own);
+        let reason = self.reason(entry, (&ballot, held), own, now, self.wait_that_ends(entry));
         Pending { reason, opened, deadline, has_cold, votes }
     }
 }

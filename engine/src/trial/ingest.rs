@@ -6,9 +6,9 @@ use super::Judgement;
 use crate::evidence::{Summary, TraceHead};
 use crate::ledger::{DropReason, PolicyCounts};
 use crate::randomness::Randomness;
-use crate::rules::limit::Limits;
+use crate::rules::limit::{Cost, Limits};
 use crate::rules::{Ballot, Evidence, Rules};
-use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId};
+use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId, Verdict};
 use hashbrown::HashMap;
 use tailwater_config::sampling::Sampling;
 use tailwater_proto::consistent::randomness_of;
@@ -37,8 +37,12 @@ pub(super) struct Ingest {
     limits: Limits,
     /// The time of the capture, nanoseconds since 1970.
     now: u64,
+    /// The second that limits were set for last.
+    window: u64,
     /// Scratch: votes on one piece.
     votes: Vec<PolicyCounts>,
+    /// Scratch: limits that a piece wants to pass, with its group and cost.
+    wants: Vec<(u16, u64, u64)>,
 }
 
 /// A trace so far.
@@ -85,6 +89,8 @@ impl Ingest {
             randomness: Randomness::new(sampling.randomness),
             limits: Limits::new(rules.limits(), rules.generation(), 1, Nanos::default()),
             now: 0,
+            window: 0,
+            wants: Vec::new(),
             votes: vec![PolicyCounts::default(); rules.policy_names().len()],
         }
     }
@@ -92,6 +98,7 @@ impl Ingest {
     pub(super) fn take(&mut self, rules: &Rules, batch: &SpanBatch) {
         let latest = batch.spans.iter().map(|record| record.end_unix_nano).max().unwrap_or(0);
         self.now = self.now.max(latest);
+        self.cut_window(rules);
         let words = rules.leaf_words() - 1;
         let mut pieces: Vec<Piece> = Vec::new();
         let mut places: HashMap<usize, usize, ahash::RandomState> =
@@ -115,6 +122,16 @@ impl Ingest {
             piece.seen.absorb(rules, record, &mut piece.more, leaves_more);
         }
         self.judge(rules, &mut pieces);
+    }
+
+    /// In a new second, sets the limits by what passed in the one before.
+    fn cut_window(&mut self, rules: &Rules) {
+        let window = self.now / Nanos::PER_SECOND;
+        if rules.has_windows() && window > self.window {
+            self.window = window;
+            self.limits.cut(Nanos(self.now));
+            self.limits.cut_budget(Nanos(self.now));
+        }
     }
 
     /// Adds a span to its trace; returns the trace's number.
@@ -141,6 +158,13 @@ impl Ingest {
         }
         trace.seen.is_random |= record.is_random;
         trace.seen.count(record);
+        if rules.has_windows()
+            && let Some(Ballot { verdict: Verdict::Keep(policy), .. }) = trace.ballot
+        {
+            for (limit, cost) in rules.limits_passed(policy) {
+                self.limits.charge_later(limit, if cost == Cost::Spans { 1 } else { u64::from(record.length) });
+            }
+        }
         number
     }
 
@@ -168,8 +192,10 @@ impl Ingest {
     }
 
     fn judge(&mut self, rules: &Rules, pieces: &mut Vec<Piece>) {
-        let Self { traces, randomness, limits, votes, now, .. } = self;
+        let Self { traces, randomness, limits, votes, now, wants, .. } = self;
+        limits.judge_early(rules.has_windows());
         for Piece { number, seen, more } in pieces.drain(..) {
+            let spans = seen.spans;
             let trace = &mut traces[number];
             if trace.ballot.is_some() || *now >= trace.deadline {
                 continue;
@@ -182,6 +208,8 @@ impl Ingest {
             let own = randomness.of(&trace.id, head, trace.seen.is_random).value;
             votes.fill(PolicyCounts::default());
             let ballot = rules.judge_piece(&evidence, own, limits, Nanos(*now), votes);
+            let is_first = spans == trace.seen.spans;
+            rules.charge_piece(&evidence, own, (ballot.as_ref(), is_first), limits, wants);
             if let Some(ballot) = &ballot {
                 rules.judge_shadows(&evidence, (own, Nanos(*now)), limits, ballot, votes);
             }

@@ -1,6 +1,6 @@
 //! `tailwater explain`: asks a running node why a trace was kept or dropped, and prints it for a person.
 
-use super::trace_id;
+use super::{lasting, trace_id};
 use crate::cli::{print, say};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -93,6 +93,7 @@ fn exchange(address: SocketAddr, host: &str, path: &str) -> std::io::Result<(u16
 fn for_people(said: &Value) -> String {
     let text = |key: &str| said[key].as_str().unwrap_or_default();
     let number = |key: &str| said[key].as_f64().unwrap_or(0.0);
+    let long = |key: &str| lasting(Duration::try_from_secs_f64(number(key)).map_or(0, nanos));
     let mut out = String::new();
     let mut row = |name: &str, value: String| _ = writeln!(out, "  {name:<12} {value}");
     let policy = match (said["policy"].as_str(), said["sub_policy"].as_str()) {
@@ -100,14 +101,23 @@ fn for_people(said: &Value) -> String {
         (Some(policy), None) => policy.to_string(),
         (None, _) => "none".to_string(),
     };
+    match (said["service"].as_str(), said["root_span"].as_str()) {
+        (Some(service), Some(root)) => row("begins", format!("{root} of service {service}")),
+        (Some(service), None) => row("begins", format!("in service {service}; no root span is known")),
+        (None, Some(root)) => row("begins", format!("{root} of a service without a name")),
+        (None, None) => {}
+    }
     row("policy", policy);
+    for condition in said["conditions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        row("held", condition.to_string());
+    }
     row("why", text("why").to_string());
     if said["state"] == "pending" {
         let now = format!("{} if it were judged now", text("would_be"));
-        row("verdict", format!("{now}; it will be in {:.1} s, if nothing else comes", number("judged_in_seconds")));
-        row("came", format!("{:.1} s ago", number("age_seconds")));
+        row("verdict", format!("{now}; it will be in {}, if nothing else comes", long("judged_in_seconds")));
+        row("came", format!("{} ago", long("age_seconds")));
     } else if said["judged"].is_string() {
-        row("judged", format!("{}, {:.1} s ago: {}", text("judged"), number("age_seconds"), text("occasion")));
+        row("judged", format!("{}, {} ago: {}", text("judged"), long("age_seconds"), text("occasion")));
     }
     if said["generation"].is_number() {
         row("rules", format!("generation {}", said["generation"]));
@@ -121,8 +131,8 @@ fn for_people(said: &Value) -> String {
         let statuses = part("status");
         let statuses: Vec<&str> = statuses.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let root = if part("root_seen") == true { "with its root" } else { "without a root" };
-        let duration = part("duration_seconds").as_f64().unwrap_or(0.0);
-        let size = format!("{} spans {root}, {} bytes, {duration:.3} s", part("spans"), part("bytes"));
+        let duration = part("duration").as_str().unwrap_or_default().to_string();
+        let size = format!("{} spans {root}, {} bytes, {duration}", part("spans"), part("bytes"));
         row("evidence", format!("{size}, status {}", statuses.join(", ")));
     }
     for vote in said["votes"].as_array().into_iter().flatten() {
@@ -131,6 +141,10 @@ fn for_people(said: &Value) -> String {
     }
     let within = said["pipeline"].as_str().map(|name| format!(" by pipeline {name}")).unwrap_or_default();
     format!("trace {}: {}{within}\n{out}", text("trace_id"), text("state"))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -143,11 +157,22 @@ mod tests {
         let said = json!({
             "trace_id": "0102", "state": "kept", "policy": "sample", "sub_policy": null, "why": "a policy sampled it",
             "judged": "2026-01-02T03:04:05Z", "age_seconds": 1.25, "occasion": "its wait was over", "generation": 2,
+            "service": "shop", "root_span": "GET /", "conditions": ["latency: {threshold_ms: 1000}"],
             "threshold": "f", "probability": 0.0625, "randomness": "f8000000000000",
-            "evidence": { "spans": 3, "bytes": 99, "duration_seconds": 0.5, "status": ["unset"], "root_seen": false },
+            "evidence": { "spans": 3, "bytes": 99, "duration": "500 ms", "status": ["unset"], "root_seen": false },
         });
         let text = for_people(&said);
-        for part in ["trace 0102: kept", "sample", "generation 2", "0.0625", "3 spans without a root", "1.2 s ago"] {
+        for part in [
+            "trace 0102: kept",
+            "sample",
+            "generation 2",
+            "0.0625",
+            "3 spans without a root",
+            "1.25 s ago",
+            "500 ms",
+            "GET / of service shop",
+            "held         latency: {threshold_ms: 1000}",
+        ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         assert!(!text.contains("vote"));

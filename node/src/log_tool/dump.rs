@@ -1,14 +1,18 @@
 //! `tailwater log dump`: a segment's header and records, as text or as one JSON object a line.
 
 use super::moment::rfc3339;
-use super::{EXIT_NO_INPUT, list, logs_of, read, shown, unreadable, within};
+use super::{EXIT_NO_INPUT, list_log, logs_of, read, shown, unreadable, within};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tailwater_engine::log::format::{BodyEncoding, BodyFormat, FileName, Record, Request, SegmentHeader, VerdictEntry};
+use tailwater_engine::ledger::DropReason;
+use tailwater_engine::log::format::{
+    BodyEncoding, BodyFormat, FileName, HeaderError, Names, Record, Request, SegmentHeader, VerdictEntry,
+};
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
+use tailwater_engine::vocabulary::Occasion;
 use tailwater_proto::otlp::Signal;
 
 /// Prints the segment file at `path`, or all segments of that directory by number.
@@ -16,7 +20,7 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
     let mut paths = Vec::new();
     if path.is_dir() {
         for directory in logs_of(path) {
-            match list(&directory) {
+            match list_log(&directory) {
                 Ok(files) => paths.extend(segments(files).into_iter().map(|file| (within(&directory), file))),
                 Err(error) => {
                     unreadable(&directory, &error);
@@ -52,7 +56,45 @@ fn segments(files: Vec<super::Listed>) -> Vec<PathBuf> {
     files.into_iter().filter(is_segment).map(|file| file.path).collect()
 }
 
-/// Writes what is in a file; false if it has no header.
+/// What the numbers of policies mean in the segment that is read, as far as it has told.
+#[derive(Debug, Default)]
+struct Policies(Vec<String>);
+
+impl Policies {
+    /// Takes in what says something about them. Where records are missing the policies may have become others.
+    fn read(&mut self, found: &Found<'_>) {
+        match found {
+            Found::Record { record: Record::Names(names), .. } => {
+                self.0 = names.entries.clone().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+            }
+            Found::Skipped { sequences, .. } if *sequences > 0 => self.0.clear(),
+            _ => {}
+        }
+    }
+
+    /// The policy that kept a trace, where that is known.
+    fn kept_by(&self, entry: &VerdictEntry) -> Option<&str> {
+        let name = self.0.get(usize::from(entry.policy)).filter(|name| !name.is_empty())?;
+        entry.is_kept.then_some(name)
+    }
+}
+
+/// The names that a record tells, with their numbers; some may have been left out.
+fn told<'a>(names: &Names<'a>) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
+    names.entries.clone().enumerate().filter(|(_, name)| !name.is_empty())
+}
+
+/// Why a trace was dropped; `None` for one that was kept.
+fn reason(entry: &VerdictEntry) -> Option<&'static str> {
+    let known = DropReason::ALL.get(usize::from(entry.reason)).map_or("unknown", |reason| reason.label());
+    (!entry.is_kept).then_some(known)
+}
+
+fn occasion(entry: &VerdictEntry) -> &'static str {
+    Occasion::of_number(entry.occasion).map_or("unknown", Occasion::word)
+}
+
+/// Writes what is in a file; false if it has no header that can be read.
 fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result<bool> {
     let (header, mut records) = match Records::open(file) {
         Ok(opened) => opened,
@@ -63,14 +105,17 @@ fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result
                 format!("{name}: {error}")
             };
             writeln!(out, "{line}")?;
-            return Ok(false);
+            // What a node keeps ready for its next records is nothing wrong.
+            return Ok(error == HeaderError::Blank);
         }
     };
     let version = SegmentHeader::version(file).unwrap_or_default();
     let line = if json { header_json(name, version, &header).to_string() } else { header_text(name, version, &header) };
     writeln!(out, "{line}")?;
+    let mut policies = Policies::default();
     for found in records.by_ref() {
-        let line = if json { found_json(name, found).to_string() } else { found_text(found) };
+        policies.read(&found);
+        let line = if json { found_json(name, found, &policies).to_string() } else { found_text(found, &policies) };
         writeln!(out, "{line}")?;
     }
     let tail = records.tail();
@@ -105,16 +150,18 @@ fn header_json(name: &str, version: u8, header: &SegmentHeader) -> Value {
     })
 }
 
-fn found_text(found: Found<'_>) -> String {
+fn found_text(found: Found<'_>, policies: &Policies) -> String {
     match found {
-        Found::Record { offset, sequence, record } => format!("{offset:>10} {sequence:>10}  {}", record_text(record)),
+        Found::Record { offset, sequence, record } => {
+            format!("{offset:>10} {sequence:>10}  {}", record_text(record, policies))
+        }
         Found::Skipped { offset, bytes, sequences } => {
             format!("{offset:>10} {:>10}  skipped   {bytes} bytes, {sequences} records missing", "-")
         }
     }
 }
 
-fn record_text(record: Record<'_>) -> String {
+fn record_text(record: Record<'_>, policies: &Policies) -> String {
     match record {
         Record::Request(request) => format!(
             "request   {} {} {} {}, {} units from {}, {} bytes",
@@ -132,23 +179,20 @@ fn record_text(record: Record<'_>) -> String {
             let mut text = format!("verdicts  {} {count} traces, {kept} kept", rfc3339(verdicts.decided_unix_nano));
             for entry in verdicts.entries {
                 // Writing to a string does not fail.
-                _ = write!(
-                    text,
-                    "\n{:>33} {} threshold {:014x}, policy {}, reason {}, occasion {}, {} spans",
-                    hex(&entry.trace_id),
-                    if entry.is_kept { "kept   " } else { "dropped" },
-                    entry.threshold,
-                    entry.policy,
-                    entry.reason,
-                    entry.occasion,
-                    entry.spans,
-                );
+                _ = write!(text, "\n{:>33} ", hex(&entry.trace_id));
+                _ = match (reason(&entry), policies.kept_by(&entry)) {
+                    (Some(reason), _) => write!(text, "dropped reason {reason}"),
+                    (None, Some(name)) => write!(text, "kept    policy {name:?}"),
+                    (None, None) => write!(text, "kept    policy unknown"),
+                };
+                _ = write!(text, ", threshold {:014x}", entry.threshold);
+                _ = write!(text, ", occasion {}, {} spans", occasion(&entry), entry.spans);
             }
             text
         }
         Record::Names(names) => {
             let mut text = format!("names     {}", rfc3339(names.recorded_unix_nano));
-            for (number, name) in names.entries.enumerate() {
+            for (number, name) in told(&names) {
                 _ = write!(text, "\n{:>33} {:?}", format!("policy {number}"), String::from_utf8_lossy(name));
             }
             text
@@ -165,7 +209,7 @@ fn record_text(record: Record<'_>) -> String {
     }
 }
 
-fn found_json(name: &str, found: Found<'_>) -> Value {
+fn found_json(name: &str, found: Found<'_>, policies: &Policies) -> Value {
     let (offset, sequence, record) = match found {
         Found::Record { offset, sequence, record } => (offset, sequence, record),
         Found::Skipped { offset, bytes, sequences } => {
@@ -188,12 +232,14 @@ fn found_json(name: &str, found: Found<'_>) -> Value {
         Record::Verdicts(verdicts) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "verdicts",
             "decided": rfc3339(verdicts.decided_unix_nano),
-            "verdicts": verdicts.entries.map(|entry| verdict_json(&entry)).collect::<Vec<_>>(),
+            "verdicts": verdicts.entries.map(|entry| verdict_json(&entry, policies)).collect::<Vec<_>>(),
         }),
         Record::Names(names) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "names",
             "recorded": rfc3339(names.recorded_unix_nano),
-            "names": names.entries.map(String::from_utf8_lossy).collect::<Vec<_>>(),
+            "names": told(&names)
+                .map(|(number, name)| json!({ "number": number, "name": String::from_utf8_lossy(name) }))
+                .collect::<Vec<_>>(),
         }),
         Record::Resolved(resolved) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "resolved",
@@ -205,14 +251,14 @@ fn found_json(name: &str, found: Found<'_>) -> Value {
     }
 }
 
-fn verdict_json(entry: &VerdictEntry) -> Value {
+fn verdict_json(entry: &VerdictEntry, policies: &Policies) -> Value {
     json!({
         "trace_id": hex(&entry.trace_id),
         "kept": entry.is_kept,
         "threshold": format!("{:014x}", entry.threshold),
-        "policy": entry.policy,
-        "reason": entry.reason,
-        "occasion": entry.occasion,
+        "policy": policies.kept_by(entry),
+        "reason": reason(entry),
+        "occasion": occasion(entry),
         "spans": entry.spans,
     })
 }
@@ -272,6 +318,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tailwater_engine::log::format::{BLOCK_BYTES, SegmentKind, pad_to_block, put_names, put_verdicts};
 
     /// The fixtures that the format's own tests check.
     const REQUESTS: &[u8] = include_bytes!("../../../tests/fixtures/log/requests-v1.log");
@@ -302,8 +349,82 @@ name: version 1, requests of lane 3, number 42, begun 2026-09-21T14:13:20.000000
         assert!(shown.contains("2 traces, 1 kept"), "{shown}");
         assert!(shown.contains("74686520666972737420747261636"), "{shown}");
         assert!(shown.contains("640 units of segment 42, in 2 blocks"), "{shown}");
+        assert!(shown.contains("kept    policy unknown"), "no name is told in version 1: {shown}");
         let shown = text(JOURNAL_2, false);
         assert!(shown.contains("name: version 2, journal") && shown.contains("policy 2 \"errors\""), "{shown}");
+        assert!(shown.contains("kept    policy \"errors\", threshold"), "{shown}");
+        assert!(shown.contains("dropped reason "), "{shown}");
+    }
+
+    /// The records of a journal in which these flushes stand, each of names or of a kept trace's verdict.
+    fn journal(flushes: &[Result<&[&str], u16>]) -> Vec<u8> {
+        let header = SegmentHeader {
+            kind: SegmentKind::Journal,
+            lane: 0,
+            number: 1,
+            nonce: 7,
+            first_sequence: 1 << 32,
+            created_unix_nano: 0,
+            bytes: u64::try_from((2 + flushes.len()) * BLOCK_BYTES).unwrap(),
+        };
+        let mut file = header.encode().into_vec();
+        for (sequence, flush) in (1 << 32..).zip(flushes) {
+            let mut bytes = Vec::new();
+            match flush {
+                Ok(names) => {
+                    let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+                    put_names(&mut bytes, 7, sequence, 5, &names);
+                }
+                Err(policy) => {
+                    let trace_id = [1; 16];
+                    let entry = VerdictEntry {
+                        trace_id,
+                        threshold: 0,
+                        policy: *policy,
+                        is_kept: true,
+                        is_hashed: false,
+                        reason: 0,
+                        occasion: 5,
+                        spans: 1,
+                    };
+                    put_verdicts(&mut bytes, 7, sequence, 5, &[entry]);
+                }
+            }
+            pad_to_block(&mut bytes);
+            file.extend_from_slice(&bytes);
+        }
+        file.resize((2 + flushes.len()) * BLOCK_BYTES, 0);
+        file
+    }
+
+    #[test]
+    fn a_policy_is_named_as_its_segment_names_it_or_not_at_all() {
+        let named = |file: &[u8]| {
+            let lines: Vec<Value> =
+                text(file, true).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+            let verdicts = lines.iter().filter(|line| line["kind"] == "verdicts");
+            verdicts.map(|line| line["verdicts"][0]["policy"].as_str().map(str::to_string)).collect::<Vec<_>>()
+        };
+        let some = |name: &str| Some(name.to_string());
+        // Before they are told, with a number past them, one that was left out, and after they have changed.
+        let flushes =
+            [Err(0), Ok(&["a", "", "c"][..]), Err(0), Err(1), Err(2), Err(3), Err(u16::MAX), Ok(&["d"]), Err(0)];
+        let mut file = journal(&flushes);
+        assert_eq!(named(&file), [None, some("a"), None, some("c"), None, None, some("d")]);
+        assert!(text(&file, false).contains(
+            "kept    policy \"a\", threshold 00000000000000, occasion \
+            decision_wait_after_root_received, 1 spans"
+        ));
+        assert!(!text(&file, false).contains("policy 1 "), "it was left out");
+        // The record that tells of the change is lost: what it said is not what was said before.
+        file[8 * BLOCK_BYTES + 30] ^= 1;
+        assert_eq!(named(&file), [None, some("a"), None, some("c"), None, None, None]);
+    }
+
+    #[test]
+    fn what_is_allocated_and_not_begun_is_nothing_wrong() {
+        let mut out = Vec::new();
+        assert!(dump(&mut out, "name", &[0; 2 * BLOCK_BYTES], false).unwrap());
     }
 
     #[test]

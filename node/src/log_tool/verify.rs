@@ -1,7 +1,7 @@
 //! `tailwater log verify`: goes through all segments of a directory and says what is wrong. Exit code 0 when nothing
-//! accepted is missing, 1 when something is or cannot be read.
+//! accepted is missing, 1 when something is or a segment cannot be read, 66 when there is no log to read.
 
-use super::{EXIT_NO_INPUT, list, logs_of, read, shown, unreadable, within};
+use super::{EXIT_NO_INPUT, list_log, logs_of, read, shown, unreadable, within};
 use crate::cli::print;
 use std::collections::BTreeMap;
 use std::io;
@@ -86,7 +86,7 @@ fn confirm(segments: &mut [Segment], again: &[Segment]) {
 
 /// Goes through a directory once.
 fn pass(directory: &Path) -> Result<(Vec<Segment>, usize), (PathBuf, io::Error)> {
-    let files = list(directory).map_err(|error| (directory.to_path_buf(), error))?;
+    let files = list_log(directory).map_err(|error| (directory.to_path_buf(), error))?;
     let mut segments = Vec::new();
     let mut spares = 0;
     for file in files {

@@ -29,6 +29,26 @@ impl Sum {
     fn json(self) -> Value {
         json!({ "traces": self.traces, "spans": self.spans, "bytes": self.bytes })
     }
+
+    /// With its parts of what was seen, in percent.
+    fn json_of(self, seen: Self) -> Value {
+        let mut said = self.json();
+        said["traces_percent"] = (f64::from(hundredths(self.traces, seen.traces)) / 100.0).into();
+        said["spans_percent"] = (f64::from(hundredths(self.spans, seen.spans)) / 100.0).into();
+        said["bytes_percent"] = (f64::from(hundredths(self.bytes, seen.bytes)) / 100.0).into();
+        said
+    }
+}
+
+/// A part in hundredths of a percent, rounded; 0 of nothing.
+fn hundredths(part: u64, whole: u64) -> u32 {
+    let (part, whole) = (u128::from(part), u128::from(whole));
+    u32::try_from((part * 10_000 + whole / 2).checked_div(whole).unwrap_or(0)).unwrap_or(u32::MAX)
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    let hundredths = hundredths(part, whole);
+    format!("{}.{:02} %", hundredths / 100, hundredths % 100)
 }
 
 /// What one policy did.
@@ -132,12 +152,13 @@ impl Report {
                 "policy": policy.name,
                 "kind": policy.kind.word(),
                 "matched": policy.matched,
+                "matched_percent": f64::from(hundredths(policy.matched, self.seen.traces)) / 100.0,
                 "failed": policy.failed,
-                "first": policy.first.json(),
-                "alone": policy.alone.json(),
+                "first": policy.first.json_of(self.seen),
+                "alone": policy.alone.json_of(self.seen),
             })
         });
-        json!({ "seen": self.seen.json(), "kept": self.kept.json(), "policies": policies.collect::<Vec<_>>() })
+        json!({ "seen": self.seen.json(), "kept": self.kept.json_of(self.seen), "policies": policies.collect::<Vec<_>>() })
     }
 }
 
@@ -244,23 +265,26 @@ pub fn text(capture: &Capture, report: &Report, comparison: Option<&Comparison>)
     let width = report.policies.iter().map(|policy| policy.name.chars().count()).max().unwrap_or(0).max("policy".len());
     _ = writeln!(
         out,
-        "\n{:<width$}  {:<6}  {:>10}  {:>10}  {:>10}  {:>12}  {:>12}",
+        "\n{:<width$}  {:<6}  {:>20}  {:>20}  {:>20}  {:>22}  {:>12}",
         "policy", "", "matched", "first", "alone", "spans out", "bytes out"
     );
     for PolicyReport { name, kind, matched, failed, first, alone } in &report.policies {
         let failed = if *failed > 0 { format!("  failed on {failed}") } else { String::new() };
+        let of_traces = |traces: u64| format!("{traces:>10} {:>9}", percent(traces, report.seen.traces));
         _ = writeln!(
             out,
-            "{name:<width$}  {:<6}  {matched:>10}  {:>10}  {:>10}  {:>12}  {:>12}{failed}",
+            "{name:<width$}  {:<6}  {}  {}  {}  {:>12} {:>9}  {:>12}{failed}",
             kind.word(),
-            first.traces,
-            alone.traces,
+            of_traces(*matched),
+            of_traces(first.traces),
+            of_traces(alone.traces),
             first.spans,
+            percent(first.spans, report.seen.spans),
             first.bytes
         );
     }
     out.push_str(
-        "\nmatched: traces it samples. first: traces kept in its name. alone: traces that no other policy keeps.\n",
+        "\nmatched: traces it samples. first: traces kept in its name. alone: traces that no other policy keeps.\nPercentages are of all traces, or of all spans, in the capture.\n",
     );
     if report.policies.iter().any(|policy| policy.kind == PolicyKind::Shadow) {
         out.push_str("A shadow has no effect; its first are the traces that would be kept in its name, its alone those of them that are dropped without it.\n");
@@ -282,10 +306,13 @@ fn differences(out: &mut String, title: &str, differences: &BTreeMap<String, Dif
 
 fn share(kept: Sum, seen: Sum) -> String {
     let Sum { traces, spans, bytes } = kept;
-    // In hundredths of a percent, so that no fraction is needed.
-    let hundredths = if seen.bytes == 0 { 0 } else { u128::from(bytes) * 10_000 / u128::from(seen.bytes) };
-    let (percent, rest) = (hundredths / 100, hundredths % 100);
-    format!("{traces} traces, {spans} spans, {} ({percent}.{rest:02} % of the bytes)", size(bytes))
+    format!(
+        "{traces} traces ({}), {spans} spans ({}), {} ({} of the bytes)",
+        percent(traces, seen.traces),
+        percent(spans, seen.spans),
+        size(bytes),
+        percent(bytes, seen.bytes)
+    )
 }
 
 /// A size as people read it, in tenths of its unit.
@@ -296,7 +323,15 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{percent, size};
+
+    #[test]
+    fn parts_are_rounded_to_hundredths_of_a_percent() {
+        assert_eq!(
+            [percent(1, 3), percent(2, 3), percent(7, 7), percent(0, 0)],
+            ["33.33 %", "66.67 %", "100.00 %", "0.00 %"]
+        );
+    }
 
     #[test]
     fn sizes_are_shown_in_tenths() {

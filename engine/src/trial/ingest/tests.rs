@@ -104,3 +104,24 @@ fn what_nothing_decided_is_dropped_when_its_wait_is_over() {
     assert_eq!(tried(&quick, &[root.clone(), request(&[(1, true, 1)], true)]), [(1, 2, true)]);
     assert_eq!(tried(&quick, &[root, request(&[(1, true, 2)], true)]), [(1, 2, false)]);
 }
+
+#[test]
+fn pieces_are_charged_to_limits() {
+    let limited = Rule::RateLimiting { spans_per_second: 20, burst_capacity: 20 };
+    let sampling = sampling(limited);
+    let mut trial = Trial::new(Arc::new(Rules::compile(&sampling).unwrap()), &sampling);
+    let (mut state, mut number) = (1u64, 0u128);
+    for second in 1..=100 {
+        let pieces: Vec<Piece> = (0..100)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                number += 1;
+                (number << 64 | u128::from(state >> 8), false, second)
+            })
+            .collect();
+        trial.take(&request(&pieces, false)).unwrap();
+    }
+    let mut kept = 0;
+    trial.finish(|judgement| kept += u64::from(judgement.ballot.verdict != Verdict::Drop));
+    assert!((1_600..=2_400).contains(&kept), "{kept} traces of one span in 100 seconds, of 2000");
+}

@@ -1,0 +1,255 @@
+//! What pending traces are called: the service that a trace begins in, and the name of its root span. Each pair is there
+//! once, as long as a pending trace has it.
+
+use hashbrown::HashTable;
+use std::collections::VecDeque;
+use tailwater_proto::otlp::wire::{Reader, Value};
+
+/// Bytes of a service's name that are kept.
+const SERVICE_BYTES: usize = 46;
+/// Bytes of a root span's name that are kept.
+const ROOT_BYTES: usize = 78;
+/// Different pairs among a shard's pending traces: past that, traces are explained without. A fleet has some hundreds.
+const ORIGINS_MAX: usize = 4096;
+
+/// The beginning of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Prefix<const BYTES: usize> {
+    length: u8,
+    /// There was more of it.
+    is_cut: bool,
+    bytes: [u8; BYTES],
+}
+
+impl<const BYTES: usize> Default for Prefix<BYTES> {
+    fn default() -> Self {
+        Self { length: 0, is_cut: false, bytes: [0; BYTES] }
+    }
+}
+
+impl<const BYTES: usize> Prefix<BYTES> {
+    /// As much of `text` as there is room for, whole characters of it.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        let mut end = text.len().min(BYTES);
+        // A byte that goes on with a character is not where one begins.
+        while end < text.len() && end > 0 && text[end] & 0xc0 == 0x80 {
+            end -= 1;
+        }
+        let mut bytes = [0; BYTES];
+        bytes[..end].copy_from_slice(&text[..end]);
+        Self { length: u8::try_from(end).unwrap_or(u8::MAX), is_cut: end < text.len(), bytes }
+    }
+
+    /// True for none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// To be shown; where it was cut, with points behind.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::from_utf8_lossy(&self.bytes[..usize::from(self.length)]).into_owned();
+        if self.is_cut {
+            text.push_str("...");
+        }
+        text
+    }
+}
+
+/// A service and a root span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Origin {
+    /// `service.name` of the root span; of the first span where no root has come.
+    pub service: Prefix<SERVICE_BYTES>,
+    /// The root span's name; empty where none has come.
+    pub root: Prefix<ROOT_BYTES>,
+}
+
+impl Origin {
+    /// Of a span under a resource; `is_root` says whether its name is that of the root.
+    #[must_use]
+    pub fn of(resource_envelope: &[u8], span: &[u8], is_root: bool) -> Self {
+        let root = if is_root { text_field(span, NAME).map(Prefix::of).unwrap_or_default() } else { Prefix::default() };
+        Self { service: service(resource_envelope).map(Prefix::of).unwrap_or_default(), root }
+    }
+}
+
+/// `Span.name`.
+const NAME: u32 = 5;
+
+fn text_field(message: &[u8], number: u32) -> Option<&[u8]> {
+    let mut reader = Reader::new(message);
+    while let Ok(Some(field)) = reader.next_field() {
+        if let (true, Value::Bytes(bytes)) = (field.number == number, field.value) {
+            return Some(bytes);
+        }
+    }
+    None
+}
+
+/// `service.name` among the attributes of `ResourceSpans.resource`.
+fn service(envelope: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(text_field(envelope, 1)?);
+    while let Ok(Some(field)) = reader.next_field() {
+        if let (1, Value::Bytes(attribute)) = (field.number, field.value)
+            && text_field(attribute, 1) == Some(b"service.name")
+        {
+            return text_field(text_field(attribute, 2)?, 1);
+        }
+    }
+    None
+}
+
+#[derive(Debug)]
+struct Slot {
+    origin: Origin,
+    hash: u64,
+    /// Pending traces of it.
+    traces: u32,
+    /// It is among those to be used anew.
+    is_listed: bool,
+}
+
+/// Bytes of a pair: what the memory plan counts, with its places in the tables.
+pub const ORIGIN_BYTES: usize = size_of::<Slot>() + 8;
+/// Bytes of all pairs of a shard.
+pub const ORIGINS_BYTES: usize = ORIGINS_MAX * ORIGIN_BYTES;
+
+/// The origins of a shard's pending traces.
+#[derive(Debug)]
+pub struct Origins {
+    /// By the traces' entries: one more than the slot, 0 for none.
+    by_entry: Vec<u16>,
+    slots: Vec<Slot>,
+    places: HashTable<u16>,
+    /// Slots that no trace had, when they were put here.
+    unused: VecDeque<u16>,
+    hasher: ahash::RandomState,
+}
+
+impl Origins {
+    /// None, with a keyed hash: senders choose the names.
+    #[must_use]
+    pub fn new([first, second, third, fourth]: [u64; 4]) -> Self {
+        Self {
+            by_entry: Vec::new(),
+            slots: Vec::new(),
+            places: HashTable::new(),
+            unused: VecDeque::new(),
+            hasher: ahash::RandomState::with_seeds(first, second, third, fourth),
+        }
+    }
+
+    /// The origin of a trace, by its entry.
+    #[must_use]
+    pub fn get(&self, entry: u32) -> Option<&Origin> {
+        let place = self.by_entry.get(entry as usize)?.checked_sub(1)?;
+        self.slots.get(usize::from(place)).map(|slot| &slot.origin)
+    }
+
+    /// Sets it.
+    pub fn set(&mut self, entry: u32, origin: &Origin) {
+        self.forget(entry);
+        let Some(place) = self.place(origin) else { return };
+        if self.by_entry.len() <= entry as usize {
+            self.by_entry.resize(entry as usize + 1, 0);
+        }
+        self.by_entry[entry as usize] = place + 1;
+        self.slots[usize::from(place)].traces += 1;
+    }
+
+    /// The trace is gone.
+    pub fn forget(&mut self, entry: u32) {
+        let Some(number) = self.by_entry.get_mut(entry as usize) else { return };
+        let Some(place) = std::mem::take(number).checked_sub(1) else { return };
+        let slot = &mut self.slots[usize::from(place)];
+        slot.traces -= 1;
+        if slot.traces == 0 && !slot.is_listed {
+            slot.is_listed = true;
+            self.unused.push_back(place);
+        }
+    }
+
+    /// The slot of an origin; `None` when all have traces.
+    fn place(&mut self, origin: &Origin) -> Option<u16> {
+        let hash = self.hasher.hash_one(origin);
+        let Self { slots, places, unused, .. } = self;
+        if let Some(place) = places.find(hash, |place| slots[usize::from(*place)].origin == *origin) {
+            return Some(*place);
+        }
+        let new = Slot { origin: *origin, hash, traces: 0, is_listed: false };
+        let place = if slots.len() < ORIGINS_MAX {
+            slots.push(new);
+            u16::try_from(slots.len() - 1).ok()?
+        } else {
+            let place = loop {
+                let place = unused.pop_front()?;
+                let slot = &mut slots[usize::from(place)];
+                slot.is_listed = false;
+                if slot.traces == 0 {
+                    break place;
+                }
+            };
+            let former = std::mem::replace(&mut slots[usize::from(place)], new);
+            if let Ok(found) = places.find_entry(former.hash, |known| *known == place) {
+                found.remove();
+            }
+            place
+        };
+        places.insert_unique(hash, place, |place| slots[usize::from(*place)].hash);
+        Some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(number: u32) -> Origin {
+        Origin { service: Prefix::of(b"shop"), root: Prefix::of(format!("GET /{number}").as_bytes()) }
+    }
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        let text = |bytes: &str| Prefix::<4>::of(bytes.as_bytes()).text();
+        assert_eq!([text("abcd"), text("abcde"), text("abc\u{e9}"), text("")], ["abcd", "abcd...", "abc...", ""]);
+    }
+
+    #[test]
+    fn names_are_bounded_and_those_of_pending_traces_stay() {
+        let mut origins = Origins::new([1, 2, 3, 4]);
+        let most = u32::try_from(ORIGINS_MAX).unwrap();
+        for number in 0..most {
+            origins.set(number, &origin(number));
+        }
+        origins.set(most, &origin(most));
+        assert_eq!(origins.get(most), None, "all places have traces");
+        assert_eq!(origins.get(7), Some(&origin(7)));
+        // One that goes gives its place away; as long as nobody wants it its name is still known.
+        origins.forget(7);
+        origins.set(most, &origin(7));
+        origins.forget(9);
+        origins.set(7, &origin(most));
+        assert_eq!((origins.get(most), origins.get(7)), (Some(&origin(7)), Some(&origin(most))));
+        for number in 0..3 * most {
+            origins.set(7, &origin(most + number));
+            assert_eq!(origins.get(7), Some(&origin(most + number)));
+        }
+        assert!(origins.slots.len() == ORIGINS_MAX && origins.unused.len() <= ORIGINS_MAX);
+    }
+
+    #[test]
+    fn service_and_name_are_found_in_the_bytes() {
+        // Resource { attributes: [service.name: "shop"] } under field 1; Span { name: "GET /" }.
+        let mut attribute = b"\x0a\x0cservice.name\x12\x06\x0a\x04shop".to_vec();
+        attribute.splice(0..0, [0x0a, u8::try_from(attribute.len()).unwrap()]);
+        attribute.splice(0..0, [0x0a, u8::try_from(attribute.len()).unwrap()]);
+        let span = b"\x0a\x01x\x2a\x05GET /";
+        let found = Origin::of(&attribute, span, true);
+        assert_eq!((found.service.text().as_str(), found.root.text().as_str()), ("shop", "GET /"));
+        assert!(Origin::of(&attribute, span, false).root.is_empty());
+        assert_eq!(Origin::of(b"\xff", b"\xff", true), Origin::default(), "what is broken has none");
+    }
+}
