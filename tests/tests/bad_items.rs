@@ -311,7 +311,7 @@ fn strangers_are_told_once_a_kind_and_sender() {
     for _ in 0..3 {
         for address in [node.http, node.grpc] {
             assert_eq!(exchange(address, &hello), [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28], "an alert");
-            assert_eq!(exchange(address, b"SSH-2.0-x\r\n"), []);
+            assert!(exchange(address, b"SSH-2.0-x\r\n").is_empty());
         }
         assert!(exchange(node.grpc, request).starts_with(b"HTTP/1.1 400 "));
     }
