@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use tailwater_engine::host::{ExportFate, ExportRequest};
-use tailwater_engine::vocabulary::{Destinations, KeptUnit};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, Unit};
 use tailwater_proto::otlp::Signal;
 
 /// One request's progress. An item counts as delivered when every exporter delivered it; otherwise the worst fate that
@@ -25,6 +25,8 @@ pub struct Delivery {
     delivered: Cell<u32>,
     fate: Cell<ExportFate>,
     parked: Cell<Destinations>,
+    /// Exporters that are done with it for good.
+    done: Cell<Destinations>,
 }
 
 /// What became of a request. Either it is parked, or its items are to be booked.
@@ -65,6 +67,7 @@ impl Delivery {
             delivered: Cell::new(request.items),
             fate: Cell::new(ExportFate::Delivered),
             parked: Cell::new(Destinations::NONE),
+            done: Cell::new(Destinations::NONE),
         }
     }
 
@@ -74,9 +77,10 @@ impl Delivery {
         self.is_recoverable
     }
 
-    /// One exporter is done for good: it delivered `delivered` of the items, the rest met `fate`. Returns the outcome of
-    /// all when it was the last.
-    pub fn report(&self, delivered: u32, fate: ExportFate) -> Option<Settlement> {
+    /// Exporter number `destination` is done for good: it delivered `delivered` of the items, the rest met `fate`. Returns the
+    /// outcome of all when it was the last.
+    pub fn report(&self, destination: usize, delivered: u32, fate: ExportFate) -> Option<Settlement> {
+        self.done.set(self.done.get().with(Destinations::of(destination)));
         if delivered < self.delivered.get() {
             self.delivered.set(delivered);
             self.fate.set(fate);
@@ -89,7 +93,7 @@ impl Delivery {
     /// last.
     pub fn give_up(&self, destination: usize, fate: ExportFate) -> Option<Settlement> {
         if !self.is_recoverable {
-            return self.report(0, fate);
+            return self.report(destination, 0, fate);
         }
         self.parked.set(self.parked.get().with(Destinations::of(destination)));
         self.count_down()
@@ -116,6 +120,18 @@ impl Delivery {
         })
     }
 
+    /// While others are not: the exporters that are done with it for good, and where its items lie in the log.
+    #[must_use]
+    pub fn done_so_far(&self) -> (Destinations, Vec<Unit>) {
+        (self.done.get(), self.units.borrow().iter().map(|kept| kept.unit).collect())
+    }
+
+    /// Exporters that have not reported.
+    #[must_use]
+    pub fn exporters_left(&self) -> u32 {
+        self.exporters_left.get()
+    }
+
     /// Items in the request.
     #[must_use]
     pub fn items(&self) -> u32 {
@@ -127,7 +143,7 @@ impl Delivery {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use tailwater_engine::vocabulary::{SegmentHandle, Unit};
+    use tailwater_engine::vocabulary::SegmentHandle;
 
     fn unit(number: u32) -> KeptUnit {
         KeptUnit::plain(Unit { segment: SegmentHandle::new(1, 2), number })
@@ -148,9 +164,9 @@ mod tests {
     #[test]
     fn the_worst_exporter_decides_and_the_last_reports() {
         let delivery = delivery(Signal::Traces, 10, Vec::new(), 3);
-        assert_eq!(delivery.report(10, ExportFate::Delivered), None);
-        assert_eq!(delivery.report(4, ExportFate::Refused), None);
-        let outcome = delivery.report(7, ExportFate::Exhausted).unwrap();
+        assert_eq!(delivery.report(1, 10, ExportFate::Delivered), None);
+        assert_eq!(delivery.report(2, 4, ExportFate::Refused), None);
+        let outcome = delivery.report(3, 7, ExportFate::Exhausted).unwrap();
         assert_eq!((outcome.delivered, outcome.lost, outcome.fate), (4, 6, ExportFate::Refused));
         assert_eq!((outcome.items, outcome.parked, outcome.units), (10, Destinations::NONE, Vec::new()));
     }
@@ -185,9 +201,9 @@ mod tests {
     fn a_parked_request_is_not_settled_whatever_the_others_report() {
         type Report = (&'static str, fn(&Delivery, usize) -> Option<Settlement>);
         let reports: [Report; 5] = [
-            ("delivered", |delivery, _| delivery.report(3, ExportFate::Delivered)),
-            ("refused", |delivery, _| delivery.report(0, ExportFate::Refused)),
-            ("refused in part", |delivery, _| delivery.report(2, ExportFate::Refused)),
+            ("delivered", |delivery, number| delivery.report(number, 3, ExportFate::Delivered)),
+            ("refused", |delivery, number| delivery.report(number, 0, ExportFate::Refused)),
+            ("refused in part", |delivery, number| delivery.report(number, 2, ExportFate::Refused)),
             ("parked: full", |delivery, number| delivery.give_up(number, ExportFate::QueueFull)),
             ("parked: down", |delivery, number| delivery.give_up(number, ExportFate::Exhausted)),
         ];
@@ -212,20 +228,20 @@ mod tests {
     #[test]
     fn a_request_sent_again_is_settled_by_those_it_was_parked_for() {
         let first = logged(2);
-        assert_eq!(first.report(0, ExportFate::Refused), None);
+        assert_eq!(first.report(0, 0, ExportFate::Refused), None);
         let parked = first.give_up(1, ExportFate::QueueFull).unwrap();
         assert!(parked.parked.has(1) && !parked.parked.has(0));
         let again = delivery(Signal::Traces, parked.items, parked.units, 1);
-        let outcome = again.report(3, ExportFate::Delivered).unwrap();
+        let outcome = again.report(1, 3, ExportFate::Delivered).unwrap();
         assert_eq!((outcome.delivered, outcome.lost, outcome.units.len()), (3, 0, 3));
     }
 
     #[test]
     fn the_first_refusal_keeps_its_fate() {
         let delivery = logged(3);
-        assert_eq!(delivery.report(0, ExportFate::Refused), None);
-        assert_eq!(delivery.report(0, ExportFate::Exhausted), None);
-        let outcome = delivery.report(3, ExportFate::Delivered).unwrap();
+        assert_eq!(delivery.report(2, 0, ExportFate::Refused), None);
+        assert_eq!(delivery.report(3, 0, ExportFate::Exhausted), None);
+        let outcome = delivery.report(0, 3, ExportFate::Delivered).unwrap();
         assert_eq!((outcome.delivered, outcome.lost, outcome.fate), (0, 3, ExportFate::Refused));
     }
 }

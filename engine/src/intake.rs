@@ -232,8 +232,18 @@ impl Intake {
         let batches = batches.map(|(shard, staged)| {
             let Staged { spans, heads, leaves_more } = std::mem::take(staged);
             let (body, envelopes) = (body.clone(), envelopes.clone());
-            let (origin, arrived) = (Origin::NONE, Nanos::default());
-            (ShardIndex(shard), SpanBatch { body, envelopes, spans, heads, leaves_more, generation, origin, arrived })
+            let batch = SpanBatch {
+                body,
+                envelopes,
+                spans,
+                heads,
+                leaves_more,
+                generation,
+                origin: Origin::NONE,
+                arrived: Nanos::default(),
+                stays_in_log: false,
+            };
+            (ShardIndex(shard), batch)
         });
         let batches = batches.collect();
         let scanned = Scanned { batches, accepted, refused, refusals, fault, repaired: 0, condition_failures };

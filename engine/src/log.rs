@@ -11,6 +11,8 @@ pub mod read;
 
 pub mod bitmap;
 
+pub mod done;
+
 pub mod segments;
 
 pub mod stream;

@@ -378,7 +378,7 @@ impl Shard {
             let entry = match place {
                 Some((_, Place::Pending(entry))) => entry,
                 Some((_, Place::Kept(position))) => {
-                    return self.take_late_kept(now, position, record, (scope, unit, bytes), host);
+                    return self.take_late_kept(now, position, (batch, record), (scope, unit, bytes), host);
                 }
                 Some((_, Place::Dropped(position))) => return self.take_late_dropped(position, unit, host),
                 None if self.buffer.traces.is_full() => {
@@ -387,7 +387,8 @@ impl Shard {
                 }
                 None => self.open(batch.arrived, record),
             };
-            if self.append(entry, scope, unit, bytes) {
+            let is_appended = batch.stays_in_log && self.append_unread(entry, unit);
+            if is_appended || self.append(entry, scope, unit, bytes) {
                 return self.merge(batch, entry, record, leaves_more, host);
             }
             // The arena is full. Room comes from the traces that are due next, this one perhaps among them.
@@ -458,7 +459,7 @@ impl Shard {
         &mut self,
         now: Nanos,
         position: u32,
-        record: &SpanRecord,
+        (batch, record): (&SpanBatch, &SpanRecord),
         (scope, unit, bytes): (ScopeHandle, Unit, &[u8]),
         host: &mut impl Host,
     ) {
@@ -473,6 +474,10 @@ impl Shard {
             self.charge_late(kept.policy, bytes.len());
         }
         self.ledger.traces.late_kept_spans += 1;
+        if batch.stays_in_log {
+            self.ledger.spans.park(1);
+            return host.recall(unit);
+        }
         self.ledger.spans.exporting += 1;
         let annotations = self.rules.encoded_annotations(span_mark.annotations().numbers());
         let Some((policy, is_late)) = span_mark.label() else {

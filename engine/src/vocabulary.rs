@@ -378,6 +378,12 @@ impl Destinations {
         Self(self.0 | other.0)
     }
 
+    /// Those that are not among the others.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     /// True for `NONE`.
     #[must_use]
     pub const fn is_none(self) -> bool {
@@ -405,6 +411,9 @@ pub struct SpanBatch {
     pub origin: Origin,
     /// When the request came: a trace's wait counts from the arrival of its first span, however late its owner gets it.
     pub arrived: Nanos,
+    /// Whether what is kept of it is to be read from the log again, for the exporters that are not done with it: only the
+    /// core that owns the log knows them.
+    pub stays_in_log: bool,
 }
 
 /// Where a request lies in the log.

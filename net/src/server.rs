@@ -22,6 +22,7 @@ mod memory;
 mod meter;
 mod plain;
 mod stats;
+mod stranger;
 mod watchdog;
 
 use std::cell::Cell;
@@ -41,6 +42,7 @@ pub use health::Health;
 pub use limits::Limits;
 pub use memory::{LargeLane, MemoryBounds, ReceiveMemory, RequestMemory, Room};
 pub use stats::{ConnectionCounts, ConnectionStats};
+pub use stranger::Stranger;
 
 use broadcast::Broadcast;
 use stats::count;
@@ -150,6 +152,9 @@ pub trait Service: 'static {
 
     /// Told of a request that got an error from the server or from [`accept_head`](Self::accept_head), for a log.
     fn turned_away(&self, _peer: SocketAddr, _head: &http::request::Parts, _why: TurnedAway) {}
+
+    /// Told of a connection of a sender that speaks something else than what the listener is for, for a log.
+    fn stranger(&self, _peer: SocketAddr, _listener: ListenerKind, _stranger: Stranger) {}
 
     /// Awaited before a request's body is read. Not returning is how back-pressure reaches the sender: its flow-control
     /// window stays shut. A wait beyond `request_timeout` is answered as overload.
@@ -277,13 +282,15 @@ where
 {
     let _open = Open::new(&server);
     let connection = async {
-        match kind {
-            ListenerKind::Grpc => http2::serve(&server, meter::Meter::new(stream), peer).await,
-            ListenerKind::Http => match head::detect(stream, server.limits.handshake_timeout).await {
-                Ok(head::Detected::Http2(stream)) => http2::serve(&server, stream, peer).await,
-                Ok(head::Detected::Http1(stream)) => http1::serve(&server, stream, peer).await,
-                Err(ending) => ending,
-            },
+        match head::detect(stream, server.limits.handshake_timeout, kind).await {
+            Ok(head::Detected::Http2(stream)) => http2::serve(&server, stream, peer).await,
+            Ok(head::Detected::Http1(stream)) => http1::serve(&server, stream, peer).await,
+            Ok(head::Detected::Stranger(stream, stranger)) => {
+                server.service.stranger(peer, kind, stranger);
+                stranger::turn_away(stream, stranger).await;
+                Ending::ProtocolError
+            }
+            Err(ending) => ending,
         }
     };
     // Boxed: the state of both protocol libraries is some kilobytes, which every spawn would copy.

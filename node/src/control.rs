@@ -119,6 +119,8 @@ pub struct LogSnapshot {
     pub unresolved: u64,
     /// Units that wait in the log for an exporter.
     pub parked: u64,
+    /// Units that some exporters are done with and others are not, or were not when they were slow.
+    pub partly_done: u64,
     /// When the oldest segment with any of these was begun, nanoseconds since 1970; 0 when there is none.
     pub parked_since_unix_nano: u64,
     /// Whether anything of the backlog is being sent again, or can be.

@@ -2,6 +2,7 @@
 //! here runs on one executor; borrows never cross an await.
 
 pub mod log;
+mod owners;
 mod port;
 mod recall;
 pub mod replay;
@@ -9,6 +10,7 @@ pub mod replay;
 pub use port::CorePort;
 pub use recall::protobuf as logged_body;
 
+use self::owners::{ForOwners, slot};
 use crate::control::{Change, Control, Explained, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;
 use crate::sockets::OpenReceiver;
@@ -56,18 +58,13 @@ pub enum Message {
     Resolved(Vec<Unit>),
     /// Units of the receiver's log that wait there for these exporters.
     Parked(Vec<KeptUnit>, Destinations),
+    /// Units of the receiver's log that these exporters are done with, while others are not.
+    Done(Vec<Unit>, Destinations),
     /// The sender's log is full: traces are to be judged early wherever they are, for their spans are in any core's log.
     LogFull,
     /// What wanted to pass each limit on the core of that number in the last second, by the numbers that limits have in a
     /// generation of the rules.
     LimitDemand(usize, u32, Vec<u64>),
-}
-
-/// Units of other cores' logs, until they are sent.
-#[derive(Default)]
-struct ForOwners {
-    resolved: Vec<Vec<Unit>>,
-    parked: Vec<Vec<(KeptUnit, Destinations)>>,
 }
 
 /// One core's state.
@@ -210,65 +207,6 @@ impl Core {
         outbox.resolve_all(units.into_iter().map(|kept| kept.unit));
     }
 
-    /// A unit waits in the log for `destinations`.
-    fn park(&self, kept: KeptUnit, destinations: Destinations) {
-        let owner = usize::from(kept.unit.segment.core());
-        if owner == self.index {
-            if let Some(log) = &self.log {
-                log.lane.borrow_mut().segments.park(kept, destinations);
-            }
-            return;
-        }
-        let mut for_owners = self.for_owners.borrow_mut();
-        slot(&mut for_owners.parked, owner).push((kept, destinations));
-    }
-
-    /// Units whose verdicts are durable: the cores that own them need not keep them.
-    fn tell_owners(&self, units: &[Unit]) {
-        let Some(log) = &self.log else { return };
-        let mut for_owners = self.for_owners.borrow_mut();
-        let mut full = None;
-        let mut mine = log.lane.borrow_mut();
-        for unit in units {
-            let owner = usize::from(unit.segment.core());
-            if owner == self.index {
-                mine.resolve(*unit);
-                continue;
-            }
-            let waiting = slot(&mut for_owners.resolved, owner);
-            waiting.push(*unit);
-            if waiting.len() >= UNITS_PER_MESSAGE {
-                full = Some(owner);
-            }
-        }
-        drop((for_owners, mine));
-        if full.is_some() {
-            self.send_units();
-        }
-    }
-
-    /// Sends what was gathered for other cores. What finds a full queue stays for the next time; it is bounded by what is
-    /// in memory.
-    fn send_units(&self) {
-        let mut for_owners = self.for_owners.borrow_mut();
-        let ForOwners { resolved, parked } = &mut *for_owners;
-        for (owner, units) in resolved.iter_mut().enumerate().filter(|(_, units)| !units.is_empty()) {
-            if let Err(Message::Resolved(back)) = self.mesh.try_send(owner, Message::Resolved(std::mem::take(units))) {
-                *units = back;
-            }
-        }
-        for (owner, waiting) in parked.iter_mut().enumerate() {
-            while let Some((_, destinations)) = waiting.last().copied() {
-                let same = waiting.iter().rposition(|(_, other)| *other != destinations).map_or(0, |last| last + 1);
-                let units: Vec<_> = waiting.iter().skip(same).map(|(unit, _)| *unit).collect();
-                if self.mesh.try_send(owner, Message::Parked(units, destinations)).is_err() {
-                    break;
-                }
-                waiting.truncate(same);
-            }
-        }
-    }
-
     fn receive(&self, message: Message) {
         match message {
             Message::Spans(batch) => self.take(batch),
@@ -282,6 +220,7 @@ impl Core {
                     self.park(unit, destinations);
                 }
             }
+            Message::Done(units, done) => self.note_done(units, done),
             Message::LimitDemand(core, generation, demand) => {
                 if generation == self.shard.borrow().rules().generation() {
                     self.note_demand(core, demand);
@@ -299,7 +238,9 @@ impl Core {
     /// would get its turn once for many requests.
     fn take(&self, batch: SpanBatch) {
         self.with_shard(|shard, now, outbox| {
+            outbox.be_lenient();
             shard.take(now, batch, outbox);
+            outbox.be_strict();
             if !self.is_replaying.get() {
                 shard.tick(now, outbox);
             }
@@ -420,6 +361,7 @@ impl Core {
     async fn keep_journal(self: Rc<Self>, log: Rc<CoreLog>) {
         loop {
             sleep(self.settings.journal_interval).await;
+            self.tell_partly_done();
             log.flush_journal(&self);
             log.want_sync();
         }
@@ -626,12 +568,6 @@ impl Core {
         _ = answer.try_send(());
     }
 
-    fn has_units_to_send(&self) -> bool {
-        let for_owners = self.for_owners.borrow();
-        for_owners.resolved.iter().any(|units| !units.is_empty())
-            || for_owners.parked.iter().any(|units| !units.is_empty())
-    }
-
     /// Has all verdicts and resolutions logged, and returns once they are durable, or with false if the disk fails.
     async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) -> bool {
         loop {
@@ -699,13 +635,6 @@ fn limit_shares(demands: &[Vec<u64>], index: usize, cores: usize) -> Vec<f64> {
 
 fn count(cores: usize) -> f64 {
     u32::try_from(cores.max(1)).map_or(1.0, f64::from)
-}
-
-fn slot<T>(lists: &mut Vec<Vec<T>>, number: usize) -> &mut Vec<T> {
-    if lists.len() <= number {
-        lists.resize_with(number + 1, Vec::new);
-    }
-    &mut lists[number]
 }
 
 #[cfg(test)]

@@ -281,7 +281,9 @@ impl Seat {
         };
         if let Some(log) = &log {
             let names = shard.rules().policy_names().map(String::from);
-            log.lane.borrow_mut().journal().set_names(names);
+            let mut lane = log.lane.borrow_mut();
+            lane.journal().set_names(names);
+            lane.segments.set_exporters(outbox.exporter_names());
         }
         let core = Core::new(self.index, shard, outbox, self.mesh, log, (self.origin, Rc::clone(memory)), settings);
         Ok((core, self.control, share))

@@ -5,8 +5,8 @@ use crate::control::FileSnapshot;
 use crate::core::log::CoreLog;
 use async_channel::Sender;
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -130,6 +130,9 @@ impl FileQueue {
     }
 }
 
+/// What the file is called in the log, beside exporters that are called `otlp` or `otlp/NAME`.
+const FILE_NAME: &str = "file";
+
 /// Monotonic time, as the exporters see it.
 fn now() -> Duration {
     Duration::from_nanos(monotonic_nanos())
@@ -145,6 +148,10 @@ pub struct Outbox {
     judged: Vec<Judged>,
     resolved: Vec<Unit>,
     recalled: Vec<KeptUnit>,
+    /// Where there are several exporters and a log: what is on its way, and when it was last looked at. Oldest first.
+    on_their_way: VecDeque<(Duration, Weak<Delivery>)>,
+    /// Items in the log of which nobody will say which exporters are done with them.
+    done_forgotten: u64,
     /// Whether there is a log.
     is_logged: bool,
     /// What is printed of what is kept.
@@ -161,6 +168,8 @@ impl Outbox {
             judged: Vec::new(),
             resolved: Vec::new(),
             recalled: Vec::new(),
+            on_their_way: VecDeque::new(),
+            done_forgotten: 0,
             is_logged,
             debug,
         }
@@ -169,6 +178,12 @@ impl Outbox {
     /// The OTLP exporters.
     pub fn exporters(&self) -> &[Rc<Exporter>] {
         &self.exporters
+    }
+
+    /// What the exporters are called, by their numbers: the file comes last.
+    pub fn exporter_names(&self) -> Vec<String> {
+        let names = self.exporters.iter().map(|exporter| exporter.name().to_string());
+        names.chain(self.file.as_ref().map(|_| FILE_NAME.to_string())).collect()
     }
 
     /// True when senders are to be held back.
@@ -180,6 +195,13 @@ impl Outbox {
     /// From now on nothing passes the bounds of the queues, until there is room for a verdict again.
     pub fn be_strict(&self) {
         self.set_lenient(false);
+    }
+
+    /// Until the next question for room what is kept can't wait: late spans of kept traces, traces that are kept by a piece of
+    /// them, verdicts that make room in memory. It is taken beyond the bounds of the queues, by as much as was received
+    /// before senders were held back: that is bounded, and was in memory already.
+    pub fn be_lenient(&self) {
+        self.set_lenient(true);
     }
 
     fn set_lenient(&self, is_lenient: bool) {
@@ -262,6 +284,37 @@ impl Outbox {
     }
 }
 
+/// How long an exporter may take for a request before the log is told which of the others are done with it.
+const SLOW_AFTER: Duration = Duration::from_millis(250);
+/// Requests on their way to several exporters that are remembered: as many as the queues of some exporters hold. Past it
+/// what a slow exporter has in its queue when the node is killed goes to all of them again.
+const ON_THEIR_WAY_MAX: usize = 1 << 16;
+
+impl Outbox {
+    /// What some exporters are done with and others have had for long: those that are done, and the units. What was told
+    /// is not told again before another is done. Also how many items were forgotten since the last call.
+    pub fn take_partly_done(&mut self) -> (Vec<(Destinations, Vec<Unit>)>, u64) {
+        let now = now();
+        let mut found = Vec::new();
+        for _ in 0..self.on_their_way.len() {
+            let Some((since, delivery)) = self.on_their_way.pop_front() else { break };
+            let Some(live) = delivery.upgrade().filter(|live| live.exporters_left() > 0) else { continue };
+            if now.saturating_sub(since) < SLOW_AFTER {
+                self.on_their_way.push_front((since, delivery));
+                break;
+            }
+            let (done, units) = live.done_so_far();
+            if !done.is_none() {
+                found.push((done, units));
+            }
+            if done.is_none() || live.exporters_left() > 1 {
+                self.on_their_way.push_back((now, delivery));
+            }
+        }
+        (found, std::mem::take(&mut self.done_forgotten))
+    }
+}
+
 /// Prints what is kept.
 #[cold]
 fn print(request: &ExportRequest, verbosity: DebugVerbosity) {
@@ -303,6 +356,13 @@ impl Host for Outbox {
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let delivery = Rc::new(Delivery::new(&mut request, count));
+        if self.is_logged && count > 1 && delivery.is_recoverable() {
+            if self.on_their_way.len() < ON_THEIR_WAY_MAX {
+                self.on_their_way.push_back((now(), Rc::downgrade(&delivery)));
+            } else {
+                self.done_forgotten += u64::from(delivery.items());
+            }
+        }
         let mut settlement = file.and_then(|file| file.offer(&request, &delivery, file_number));
         for (number, exporter) in takers {
             // At most one of the offers is the last report.
@@ -344,8 +404,8 @@ impl Outbox {
         file.gate.book(now(), fate);
         let Some(delivery) = file.waiting.remove(&ticket) else { return };
         let settlement = match fate {
-            ExportFate::Delivered => delivery.report(delivery.items(), fate),
-            ExportFate::Refused => delivery.report(0, fate),
+            ExportFate::Delivered => delivery.report(self.exporters.len(), delivery.items(), fate),
+            ExportFate::Refused => delivery.report(self.exporters.len(), 0, fate),
             _ => delivery.give_up(self.exporters.len(), fate),
         };
         if let Some(settlement) = settlement {

@@ -44,6 +44,8 @@ pub struct OldSegment {
     pub bytes: u64,
     /// Units that a former run was done with.
     pub resolved: Bitmap,
+    /// Units that some of its exporters were done with, by their names.
+    pub done: Vec<(String, Bitmap)>,
 }
 
 /// What is there.
@@ -255,7 +257,7 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
             }
         }
         if kind == SegmentKind::Requests {
-            found.segments.push(OldSegment { number, bytes, resolved: Bitmap::default() });
+            found.segments.push(OldSegment { number, bytes, resolved: Bitmap::default(), done: Vec::new() });
             continue;
         }
         match read_journal(&path, &mut recovered) {
@@ -266,6 +268,13 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
     found.segments.sort_by_key(|segment| segment.number);
     for segment in &mut found.segments {
         segment.resolved = recovered.resolved.remove(&segment.number).unwrap_or_default();
+        segment.done = recovered.done.remove(&segment.number).unwrap_or_default();
+    }
+    if recovered.done_forgotten > 0 {
+        tracing::warn!(
+            records = recovered.done_forgotten,
+            "more is told of exporters that are done with what waits than a start takes up: they get it once more"
+        );
     }
     found.verdicts = recovered.verdicts;
     found.names = recovered.names;

@@ -656,7 +656,7 @@ impl LogWorld {
         assert_eq!((header.kind, header.number), key);
         let lane = &mut self.cores[core].lane;
         let handle = lane.segments.add(key.1, file.len() as u64).unwrap();
-        lane.segments.restore(handle, self.recovered.resolved.remove(&key.1).unwrap_or_default());
+        lane.segments.restore(handle, self.recovered.resolved.remove(&key.1).unwrap_or_default(), Vec::new());
         for found in Records::new(&file, &header) {
             let Found::Record { offset, record: Record::Request(request), .. } = found else { continue };
             let Core { shard, lane, .. } = &mut self.cores[core];

@@ -302,6 +302,39 @@ fn what_senders_do_wrong_is_told_once_a_kind_and_sender() {
     assert!(reason("bad_items").starts_with("resourceMetrics[0].scopeMetrics[0].metrics[1]"), "{told:?}");
 }
 
+/// Connections of senders that speak something else, over both ports.
+#[test]
+fn strangers_are_told_once_a_kind_and_sender() {
+    let node = Tailwater::start(&EVERYTHING);
+    let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01];
+    let request = b"POST /v1/traces HTTP/1.1\r\nhost: t\r\n\r\n";
+    for _ in 0..3 {
+        for address in [node.http, node.grpc] {
+            assert_eq!(exchange(address, &hello), [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28], "an alert");
+            assert!(exchange(address, b"SSH-2.0-x\r\n").is_empty());
+        }
+        assert!(exchange(node.grpc, request).starts_with(b"HTTP/1.1 400 "));
+    }
+    let (status, log, _) = node.stop();
+    assert!(status.success(), "{}", log.join("\n"));
+    let mut told = complaints(&log);
+    told.sort_unstable();
+    let kinds: Vec<_> = told.iter().map(|(_, kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["http1", "no_http", "tls"], "{told:?}");
+    assert!(told[0].2.starts_with("gRPC only here; OTLP/HTTP is at "), "{told:?}");
+    assert_eq!(told[2].2, "TLS on a plain port: the sender is to use http:// or insecure: true");
+}
+
+/// What is answered to some bytes until the connection is closed.
+fn exchange(address: std::net::SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
 /// Whoever reads the lines by machine can rely on a field: it is a number in all lines, or a text in all.
 #[test]
 fn a_field_of_the_log_has_one_type() {

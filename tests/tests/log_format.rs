@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::format::{
     BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader, SegmentKind, VERSION, VerdictEntry,
-    pad_to_block, put_names, put_request, put_resolved, put_verdicts,
+    pad_to_block, put_done, put_names, put_request, put_resolved, put_verdicts,
 };
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
@@ -92,6 +92,10 @@ const VERDICTS: [VerdictEntry; 2] = [
 
 const RESOLVED: [(u32, [u8; 64]); 2] = [(0, [0xff; 64]), (9, [0x81; 64])];
 
+/// An exporter, and what it is done with.
+const EXPORTER: &str = "otlp/here";
+const DONE: [(u32, [u8; 64]); 1] = [(9, [0x7e; 64])];
+
 /// The policies by their numbers; the second is left out.
 const NAMES: [&str; 3] = ["slow", "", "errors"];
 
@@ -121,6 +125,7 @@ fn journal_segment() -> Vec<u8> {
     put_names(&mut flush, nonce, 70, NANOS + 19, &NAMES.map(String::from));
     put_verdicts(&mut flush, nonce, 71, NANOS + 20, &VERDICTS);
     put_resolved(&mut flush, nonce, 72, NANOS + 21, 0x2a, &RESOLVED);
+    put_done(&mut flush, nonce, 73, NANOS + 22, (0x2a, EXPORTER), &DONE);
     pad_to_block(&mut flush);
     file.append(&mut flush);
     file.resize(3 * BLOCK_BYTES, 0);
@@ -206,6 +211,31 @@ fn a_journal_of_version_2_begins_with_names() {
     assert_eq!(verdicts.entries.collect::<Vec<_>>(), VERDICTS);
     assert!(matches!(records.next(), Some(Found::Record { record: Record::Resolved(_), .. })));
     assert_eq!(records.next(), None);
+}
+
+#[test]
+fn a_journal_of_version_3_tells_which_exporters_are_done_with_what() {
+    let file = fixture("journal", 3);
+    let (header, records) = Records::open(&file).unwrap();
+    assert_eq!(header, JOURNAL_HEADER);
+    let found: Vec<_> = records.collect();
+    assert_eq!(found.len(), 4);
+    let Found::Record { sequence: 73, record: Record::Done(done), .. } = &found[3] else {
+        unreachable!("what an exporter is done with comes last")
+    };
+    assert_eq!((done.recorded_unix_nano, done.segment, done.exporter), (NANOS + 22, 0x2a, EXPORTER.as_bytes()));
+    let blocks: Vec<_> = done.blocks.clone().map(|(index, block)| (index, *block)).collect();
+    assert_eq!(blocks, DONE);
+    let mut recovered = Recovered::default();
+    for found in found {
+        let Found::Record { record, .. } = found else { unreachable!("nothing is damaged") };
+        recovered.take(&record);
+    }
+    let (name, units) = &recovered.done[&0x2a][0];
+    assert_eq!(
+        (name.as_str(), units.count(), units.has(9 * 512 + 1), units.has(9 * 512)),
+        (EXPORTER, 384, true, false)
+    );
 }
 
 #[test]

@@ -139,6 +139,58 @@ fn many_traces_due_at_once_are_judged_as_the_next_hop_takes_them() {
     assert_eq!(spans_taken(&server).len() as u64, TRACES * SPANS);
 }
 
+/// Requests several times as large as the exporter's queue, from several senders at once.
+fn send_large(node: &Tailwater, traces: u64) {
+    let http = node.http;
+    let post_all = move |from: u64| {
+        let resource_spans = (from..from + traces / 8).flat_map(|number| trace(number, 100));
+        let late = resource_spans.map(|mut resource| {
+            for span in resource.scope_spans.iter_mut().flat_map(|scope| &mut scope.spans) {
+                // Other spans of the same traces.
+                span.span_id[0] |= 0x80;
+            }
+            resource
+        });
+        let body = ExportTraceServiceRequest { resource_spans: late.collect() }.encode_to_vec();
+        assert!(body.len() > 512 << 10);
+        assert_eq!(post(http, "/v1/traces", &[("content-type", "application/x-protobuf")], &body).0, 200);
+    };
+    std::thread::scope(|scope| {
+        for sender in 0..8 {
+            scope.spawn(move || post_all(sender * (traces / 8)));
+        }
+    });
+}
+
+/// Leans on `Outbox::be_lenient`: what can't wait for room is taken, for senders are held back behind it.
+#[test]
+fn late_spans_of_kept_traces_are_not_lost_before_a_slow_hop() {
+    let server = Server::collecting();
+    let node = start(&server, "10ms", "256KiB");
+    send(&node, 100);
+    let exported =
+        |metrics: &std::collections::BTreeMap<String, f64>| metrics["tailwater_items_exported_total{signal=\"spans\"}"];
+    let all = f64::from(u32::try_from(TRACES * SPANS).unwrap());
+    node.until(|metrics| exported(metrics) >= all);
+    server.set(Mood::Slow(Duration::from_millis(4)));
+    send_large(&node, 1200);
+    node.until(|metrics| exported(metrics) >= all + 4800.0);
+    let (_, log, _directory) = node.stop();
+    assert_eq!((&stopped(&log)["lost"], spans_taken(&server).len()), (&0.into(), 6000 + 4800));
+}
+
+/// As above, of traces that the first piece of them keeps.
+#[test]
+fn traces_that_a_piece_keeps_are_not_lost_before_a_slow_hop() {
+    let server = Server::collecting();
+    server.set(Mood::Slow(Duration::from_millis(4)));
+    let node = start_with(&server, "10s", "256KiB", &["--sampling-strategy", "span-ingest"], "received");
+    send_large(&node, 1200);
+    node.until(|metrics| metrics["tailwater_items_exported_total{signal=\"spans\"}"] >= 4800.0);
+    let (_, log, _directory) = node.stop();
+    assert_eq!((&stopped(&log)["lost"], spans_taken(&server).len()), (&0.into(), 4800));
+}
+
 #[test]
 fn resources_count_and_what_is_too_large_is_sent_in_parts() {
     let server = Server::collecting();

@@ -172,7 +172,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "queue_bytes_max",
         Kind::Bytes { min: KIB, max: 1024 * GIB },
         |e| Slot::Count(&mut e.queue_bytes_max),
-        "Most bytes waiting for this exporter on the node; verdicts wait while half of it is taken by what is not in the log, and a trace that was begun before is queued whole. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
+        "Most bytes waiting for this exporter on the node; verdicts wait while half of it is taken by what is not in the log, and a trace that was begun before is queued whole, as are late spans and verdicts that make room in memory. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
     ),
     Key::new(
         "connections_per_shard",

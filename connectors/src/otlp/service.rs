@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::net::SocketAddr;
-use tailwater_net::server::{Protocol, Reply, Request, Service, TurnedAway};
+use tailwater_net::server::{ListenerKind, Protocol, Reply, Request, Service, Stranger, TurnedAway};
 use tailwater_net::status::{Code, GrpcStatus};
 use tailwater_proto::otlp::Signal;
 
@@ -59,6 +59,18 @@ impl<P: Port> Service for OtlpReceiver<P> {
             TurnedAway::Malformed(words) => ("malformed", words.to_string()),
         };
         tracing::warn!(sender = %peer.ip().to_canonical(), kind, path, reason, "a request was refused");
+    }
+
+    fn stranger(&self, peer: SocketAddr, listener: ListenerKind, stranger: Stranger) {
+        let (kind, reason) = match (stranger, listener) {
+            (Stranger::Tls, _) => ("tls", "TLS on a plain port: the sender is to use http:// or insecure: true"),
+            (Stranger::Http1, _) => {
+                ("http1", "gRPC only here; OTLP/HTTP is at the receiver's http endpoint, port 4318 unless configured")
+            }
+            (Stranger::Unknown, ListenerKind::Grpc) => ("no_http", "neither gRPC nor HTTP is spoken"),
+            (Stranger::Unknown, ListenerKind::Http) => ("no_http", "no HTTP is spoken"),
+        };
+        tracing::warn!(sender = %peer.ip().to_canonical(), kind, reason, "a connection was refused");
     }
 
     async fn ready(&self) {

@@ -115,6 +115,67 @@ impl Bitmap {
     }
 }
 
+/// A set whose changes are logged, a block at a time.
+#[derive(Debug, Default)]
+pub struct LoggedBitmap {
+    /// The units.
+    pub units: Bitmap,
+    /// Blocks that changed since they were last logged.
+    changed: Vec<u32>,
+    is_changed: Bitmap,
+}
+
+impl From<Bitmap> for LoggedBitmap {
+    fn from(units: Bitmap) -> Self {
+        Self { units, ..Self::default() }
+    }
+}
+
+impl LoggedBitmap {
+    /// Adds `unit`; true when it is new.
+    #[inline]
+    pub fn set(&mut self, unit: u32) -> bool {
+        let is_new = self.units.set(unit);
+        if is_new {
+            self.mark_changed(unit / BLOCK_UNITS);
+        }
+        is_new
+    }
+
+    /// The block is to be logged.
+    pub fn mark_changed(&mut self, block: u32) {
+        if self.is_changed.set(block) {
+            self.changed.push(block);
+        }
+    }
+
+    /// Whether anything changed since it was last logged.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Marks every block as changed that has a unit.
+    pub fn restate(&mut self) {
+        for block in 0..self.units.blocks() {
+            if self.units.block(block) != [0; BITMAP_BLOCK_BYTES] {
+                self.mark_changed(block);
+            }
+        }
+    }
+
+    /// Blocks that changed since they were last logged, at most `blocks_max`.
+    pub fn take_changed(&mut self, blocks_max: usize) -> Vec<(u32, [u8; BITMAP_BLOCK_BYTES])> {
+        let rest = self.changed.len().saturating_sub(blocks_max);
+        let changed = self.changed.split_off(rest);
+        let blocks = changed.into_iter().map(|block| {
+            self.is_changed.unset(block);
+            (block, self.units.block(block))
+        });
+        blocks.collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,12 @@
 //! journal segments matter for their verdicts only, and go when newer ones hold as many as are remembered.
 
 use super::bitmap::Bitmap;
+use super::done::{DONE_BYTES_MAX, EXPORTERS_MAX};
 use super::format::{
-    Record, VerdictEntry, names_bytes, put_names, put_resolved, put_verdicts, resolved_bytes, verdicts_bytes,
+    Done, Record, VerdictEntry, done_bytes, names_bytes, put_done, put_names, put_resolved, put_verdicts,
+    resolved_bytes, verdicts_bytes,
 };
-use super::segments::Segments;
+use super::segments::{Change, Segments};
 use super::stream::{AppendError, Stream, StreamPlan};
 use crate::vocabulary::{Judged, RandomnessKind, UNKNOWN_POLICY, Unit, Verdict};
 use hashbrown::HashMap;
@@ -26,6 +28,10 @@ const VERDICTS_WAITING_MAX: usize = 1 << 18;
 
 /// Bytes of the names of policies, which each segment begins with; at most an eighth of it. Names past that are left out.
 const NAMES_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of what a start takes up of which exporters were done with what: all that many cores of a former run may have said.
+/// Past it new sets are passed over, and what they tell of is sent to all exporters.
+const RECOVERED_DONE_BYTES_MAX: usize = 32 * DONE_BYTES_MAX;
 
 /// What happened at the journal's bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -272,14 +278,23 @@ impl Journal {
     }
 
     fn append_resolved(&mut self, unix_nano: u64, segments: &mut Segments) -> Result<(), AppendError> {
-        while let Some((number, blocks)) = segments.take_changed(BLOCKS_PER_RECORD) {
-            let put = |out: &mut Vec<u8>, nonce, sequence| {
-                put_resolved(out, nonce, sequence, unix_nano, number, &blocks);
+        while let Some(change) = segments.take_changed(BLOCKS_PER_RECORD) {
+            let Change { segment, exporter, blocks } = &change;
+            let appended = match exporter {
+                None => self.stream.append(resolved_bytes(blocks.len()), true, |out, nonce, sequence| {
+                    put_resolved(out, nonce, sequence, unix_nano, *segment, blocks);
+                }),
+                Some(exporter) => {
+                    let name = segments.exporter_name(*exporter);
+                    self.stream.append(done_bytes(name, blocks.len()), true, |out, nonce, sequence| {
+                        put_done(out, nonce, sequence, unix_nano, (*segment, name), blocks);
+                    })
+                }
             };
-            match self.stream.append(resolved_bytes(blocks.len()), true, put) {
+            match appended {
                 Ok(appended) => self.count(appended.number, 0),
                 Err(error) => {
-                    segments.mark_changed(number, blocks.iter().map(|(block, _)| *block));
+                    segments.mark_changed(&change);
                     return Err(error);
                 }
             }
@@ -352,8 +367,14 @@ pub struct Recovered {
     places: HashMap<String, u16, ahash::RandomState>,
     /// By the numbers of the segment that is read: places in `names`.
     told: Vec<u16>,
+    /// Bytes of what is in `done`.
+    done_bytes: usize,
     /// Resolved units by the number of their segment.
     pub resolved: BTreeMap<u64, Bitmap>,
+    /// Units that some exporters were done with, by the number of their segment and the exporter's name.
+    pub done: BTreeMap<u64, Vec<(String, Bitmap)>>,
+    /// Records of such that were passed over: there is a bound.
+    pub done_forgotten: u64,
     /// The latest time told, nanoseconds since the Unix epoch.
     pub latest_unix_nano: u64,
 }
@@ -365,7 +386,10 @@ impl Default for Recovered {
             names: Vec::new(),
             places: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
             told: Vec::new(),
+            done_bytes: 0,
             resolved: BTreeMap::new(),
+            done: BTreeMap::new(),
+            done_forgotten: 0,
             latest_unix_nano: 0,
         }
     }
@@ -417,8 +441,32 @@ impl Recovered {
                 let told = names.entries.clone().map(|name| self.place(name)).collect();
                 self.told = told;
             }
+            Record::Done(done) => {
+                self.latest_unix_nano = self.latest_unix_nano.max(done.recorded_unix_nano);
+                self.take_done(done);
+            }
             Record::Request(_) => {}
         }
+    }
+
+    fn take_done(&mut self, done: &Done<'_>) {
+        let name = String::from_utf8_lossy(done.exporter);
+        let sets = self.done.entry(done.segment).or_default();
+        let known = sets.iter().position(|(known, _)| *known == name);
+        let is_full = self.done_bytes > RECOVERED_DONE_BYTES_MAX || sets.len() >= EXPORTERS_MAX;
+        let Some(place) = known.or_else(|| (!is_full).then_some(sets.len())) else {
+            self.done_forgotten += 1;
+            return;
+        };
+        if place == sets.len() {
+            sets.push((name.into_owned(), Bitmap::default()));
+        }
+        let units = &mut sets[place].1;
+        let before = units.bytes();
+        for (index, block) in done.blocks.clone() {
+            units.merge_block(index, block);
+        }
+        self.done_bytes += units.bytes() - before;
     }
 }
 

@@ -115,10 +115,13 @@ impl<P> Lane<P> {
         };
         let requests = stream(SegmentKind::Requests, plan.segment_bytes, 0, plan.buffer_bytes_max / 4 * 3);
         let journal = stream(SegmentKind::Journal, plan.journal_segment_bytes, 1, plan.buffer_bytes_max / 4);
+        let mut segments = Segments::new(plan.core);
+        // All of it is said again in each segment of the journal, beside what is resolved.
+        segments.bound_done(usize::try_from(plan.journal_segment_bytes / 4).unwrap_or(usize::MAX));
         Self {
             requests: Stream::new(requests),
             journal: Journal::new(journal, plan.journal_segments_max, plan.verdicts_max),
-            segments: Segments::new(plan.core),
+            segments,
             staged: VecDeque::new(),
             lost_up_to: 0,
             blank: Vec::new(),

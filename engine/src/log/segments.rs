@@ -1,7 +1,8 @@
 //! The segments of requests that one core owns, and what is left to do with their units. A segment is freed when no more
 //! records come and every unit is resolved: exported and accepted, or dropped.
 
-use super::bitmap::{BLOCK_UNITS, Bitmap, UNITS_MAX};
+use super::bitmap::{Bitmap, LoggedBitmap, UNITS_MAX};
+use super::done::{DONE_BYTES_MAX, DoneSets, EXPORTER_NAME_BYTES_MAX, EXPORTERS_MAX};
 use super::format::BITMAP_BLOCK_BYTES;
 use crate::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark, Unit};
 
@@ -72,10 +73,9 @@ pub struct Segment {
     /// Units logged in it.
     pub units: u32,
     is_closed: bool,
-    resolved: Bitmap,
-    /// Blocks of `resolved` that changed since they were last logged.
-    changed: Vec<u32>,
-    is_changed: Bitmap,
+    resolved: LoggedBitmap,
+    /// Units that some exporters are done with, while others are not.
+    done: DoneSets,
     parked: Vec<Parked>,
     /// First unit and offset of some records, in their order.
     index: Vec<(u32, u64)>,
@@ -85,13 +85,13 @@ impl Segment {
     /// Whether the unit is resolved.
     #[must_use]
     pub fn is_resolved(&self, unit: u32) -> bool {
-        self.resolved.has(unit)
+        self.resolved.units.has(unit)
     }
 
     /// Units not resolved.
     #[must_use]
     pub fn unresolved(&self) -> u32 {
-        self.units.saturating_sub(self.resolved.count())
+        self.units.saturating_sub(self.resolved.units.count())
     }
 
     /// Units that wait to be read again.
@@ -116,17 +116,14 @@ impl Segment {
 
     /// Marks everything resolved as changed.
     fn restate(&mut self) {
-        for block in 0..self.resolved.blocks() {
-            if self.resolved.block(block) != [0; BITMAP_BLOCK_BYTES] && self.is_changed.set(block) {
-                self.changed.push(block);
-            }
-        }
+        self.resolved.restate();
+        self.done.restate();
     }
 
     /// A journal may tell of units whose records a failing disk took. They count as there and done with, so that resolved
     /// units are never more than units.
     fn forget_missing(&mut self) {
-        while let Some(beyond) = self.resolved.next(self.units) {
+        while let Some(beyond) = self.resolved.units.next(self.units) {
             for missing in self.units..beyond {
                 self.resolve(missing);
             }
@@ -135,14 +132,19 @@ impl Segment {
     }
 
     fn resolve(&mut self, unit: u32) -> bool {
-        if !self.resolved.set(unit) {
-            return false;
-        }
-        let block = unit / BLOCK_UNITS;
-        if self.is_changed.set(block) {
-            self.changed.push(block);
-        }
-        true
+        self.resolved.set(unit)
+    }
+
+    /// Units that some exporters were done with while others were not, once for each of them.
+    #[must_use]
+    pub fn partly_done(&self) -> u32 {
+        self.done.count()
+    }
+
+    /// Whether an exporter is done with one of these units.
+    #[must_use]
+    pub fn is_partly_done(&self, first_unit: u32, units: u32) -> bool {
+        self.done.has_any(first_unit, first_unit.saturating_add(units))
     }
 }
 
@@ -155,13 +157,60 @@ pub struct Segments {
     current: Option<u16>,
     freed: Vec<Segment>,
     bytes: u64,
+    /// Names of the exporters by their numbers; none of those of which nothing is noted.
+    exporters: Vec<String>,
+    /// Bytes of what says which exporters are done with what.
+    done_bytes: usize,
+    done_bytes_max: usize,
+    /// Units that will be sent to all exporters again after a restart: nothing can say which of them are done with it.
+    pub done_forgotten: u64,
+}
+
+/// What is to be logged of a segment: blocks of the set of resolved units, or of those that one exporter is done with.
+#[derive(Debug)]
+pub struct Change {
+    /// The segment's number.
+    pub segment: u64,
+    /// The exporter.
+    pub exporter: Option<usize>,
+    /// The blocks.
+    pub blocks: Vec<Block>,
 }
 
 impl Segments {
     /// The table of a core.
     #[must_use]
     pub fn new(core: u16) -> Self {
-        Self { core, slots: Vec::new(), current: None, freed: Vec::new(), bytes: 0 }
+        Self {
+            core,
+            slots: Vec::new(),
+            current: None,
+            freed: Vec::new(),
+            bytes: 0,
+            exporters: Vec::new(),
+            done_bytes: 0,
+            done_bytes_max: DONE_BYTES_MAX,
+            done_forgotten: 0,
+        }
+    }
+
+    /// What says which exporters are done with what takes at most so many bytes, and `DONE_BYTES_MAX`.
+    pub fn bound_done(&mut self, bytes_max: usize) {
+        self.done_bytes_max = bytes_max.min(DONE_BYTES_MAX);
+    }
+
+    /// The names of the exporters, each at the place of its number. To be called before anything is restored.
+    pub fn set_exporters(&mut self, names: Vec<String>) {
+        let is_noted =
+            |(number, name): &(usize, String)| *number < EXPORTERS_MAX && name.len() <= EXPORTER_NAME_BYTES_MAX;
+        let names = names.into_iter().enumerate();
+        self.exporters = names.map(|pair| if is_noted(&pair) { pair.1 } else { String::new() }).collect();
+    }
+
+    /// What an exporter is called.
+    #[must_use]
+    pub fn exporter_name(&self, number: usize) -> &str {
+        self.exporters.get(number).map_or("", String::as_str)
     }
 
     /// Segments in use.
@@ -205,9 +254,8 @@ impl Segments {
             first_unix_nano: 0,
             units: 0,
             is_closed: false,
-            resolved: Bitmap::default(),
-            changed: Vec::new(),
-            is_changed: Bitmap::default(),
+            resolved: LoggedBitmap::default(),
+            done: DoneSets::default(),
             parked: Vec::new(),
             index: Vec::new(),
         };
@@ -265,10 +313,23 @@ impl Segments {
         segment.note_record(first_unit, offset);
     }
 
-    /// Sets what a former run had resolved. The journal of this run is to say it again, whenever that is: the old one goes.
-    pub fn restore(&mut self, handle: SegmentHandle, resolved: Bitmap) {
+    /// Sets what a former run had resolved, and what exporters were done with, by their names: one that has gone has
+    /// nothing to be spared. The journal of this run is to say it again, whenever that is: the old one goes.
+    pub fn restore(&mut self, handle: SegmentHandle, resolved: Bitmap, done: Vec<(String, Bitmap)>) {
+        let mut sets = DoneSets::default();
+        for (name, units) in done {
+            let number = self.exporters.iter().position(|known| *known == name && !name.is_empty());
+            let Some(number) = number else { continue };
+            if self.done_bytes.saturating_add(units.bytes()) > self.done_bytes_max {
+                self.done_forgotten += u64::from(units.count());
+                continue;
+            }
+            self.done_bytes += units.bytes();
+            sets.put(number, units);
+        }
         if let Some(segment) = self.get_mut(handle.slot()) {
-            segment.resolved = resolved;
+            segment.resolved = resolved.into();
+            segment.done = sets;
             segment.restate();
         }
     }
@@ -294,6 +355,7 @@ impl Segments {
             && let Some(segment) = place.take()
         {
             self.bytes -= segment.bytes;
+            self.done_bytes -= segment.done.bytes();
             self.freed.push(segment);
         }
     }
@@ -310,12 +372,20 @@ impl Segments {
         is_new
     }
 
-    /// A unit waits in the log for `destinations`. False when it is resolved.
+    /// A unit waits in the log for `destinations`, but for those that are done with it. False when it is resolved.
     pub fn park(&mut self, kept: KeptUnit, destinations: Destinations) -> bool {
         let KeptUnit { unit: Unit { segment: handle, number: unit }, mark } = kept;
-        let Some(segment) = self.get_mut(handle.slot()) else { return false };
-        if segment.resolved.has(unit) {
+        let place = self.slots.get_mut(usize::from(handle.slot()));
+        let Some(segment) = place.and_then(Option::as_mut) else { return false };
+        if segment.resolved.units.has(unit) {
             return false;
+        }
+        let destinations = destinations.without(segment.done.of(unit));
+        if self.exporters.len() > 1 {
+            let done = Destinations::ALL.without(destinations);
+            let bounds = (&mut self.done_bytes, self.done_bytes_max);
+            let is_noted = note_done(segment, unit, done, &self.exporters, bounds);
+            self.done_forgotten += u64::from(!is_noted);
         }
         let known = segment.parked.iter().position(|parked| parked.destinations == destinations);
         let known = known.unwrap_or_else(|| {
@@ -323,6 +393,16 @@ impl Segments {
             segment.parked.len() - 1
         });
         segment.parked[known].add(unit, mark)
+    }
+
+    /// Exporters are done with a unit for which others have not reported.
+    pub fn note_done(&mut self, unit: Unit, done: Destinations) {
+        let place = self.slots.get_mut(usize::from(unit.segment.slot()));
+        let segment = place.and_then(Option::as_mut).filter(|segment| !segment.is_resolved(unit.number));
+        let Some(segment) = segment else { return };
+        let bounds = (&mut self.done_bytes, self.done_bytes_max);
+        let is_noted = note_done(segment, unit.number, done, &self.exporters, bounds);
+        self.done_forgotten += u64::from(!is_noted);
     }
 
     /// Whether anything waits for exporters that `can_take`.
@@ -368,33 +448,54 @@ impl Segments {
         self.slots.iter_mut().flatten().for_each(Segment::restate);
     }
 
-    /// Blocks that changed since they were last logged, at most `blocks_max` of one segment: its number and the blocks.
-    pub fn take_changed(&mut self, blocks_max: usize) -> Option<(u64, Vec<Block>)> {
-        let segment = self.slots.iter_mut().flatten().find(|segment| !segment.changed.is_empty())?;
-        let rest = segment.changed.len().saturating_sub(blocks_max);
-        let changed = segment.changed.split_off(rest);
-        let blocks = changed.into_iter().map(|block| {
-            segment.is_changed.unset(block);
-            (block, segment.resolved.block(block))
-        });
-        Some((segment.number, blocks.collect()))
+    /// Blocks that changed since they were last logged, at most `blocks_max` of one set.
+    pub fn take_changed(&mut self, blocks_max: usize) -> Option<Change> {
+        for segment in self.slots.iter_mut().flatten() {
+            let number = segment.number;
+            if segment.resolved.has_changed() {
+                let blocks = segment.resolved.take_changed(blocks_max);
+                return Some(Change { segment: number, exporter: None, blocks });
+            }
+            if let Some((exporter, blocks)) = segment.done.take_changed(blocks_max, &segment.resolved.units) {
+                return Some(Change { segment: number, exporter: Some(exporter), blocks });
+            }
+        }
+        None
     }
 
-    /// Blocks that were taken as changed could not be logged.
-    pub fn mark_changed(&mut self, number: u64, blocks: impl Iterator<Item = u32>) {
+    /// What was taken as changed could not be logged.
+    pub fn mark_changed(&mut self, change: &Change) {
+        let number = change.segment;
         let Some(segment) = self.slots.iter_mut().flatten().find(|segment| segment.number == number) else { return };
-        for block in blocks {
-            if segment.is_changed.set(block) {
-                segment.changed.push(block);
-            }
+        let set = match change.exporter {
+            None => Some(&mut segment.resolved),
+            Some(exporter) => segment.done.get_mut(exporter),
+        };
+        if let Some(set) = set {
+            change.blocks.iter().for_each(|(block, _)| set.mark_changed(*block));
         }
     }
 
     /// Whether anything changed since it was last logged.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        self.iter().any(|segment| !segment.changed.is_empty())
+        self.iter().any(|segment| segment.resolved.has_changed() || segment.done.has_changed())
     }
+}
+
+/// False where it is beyond a bound.
+fn note_done(
+    segment: &mut Segment,
+    unit: u32,
+    done: Destinations,
+    exporters: &[String],
+    (done_bytes, done_bytes_max): (&mut usize, usize),
+) -> bool {
+    let before = segment.done.bytes();
+    let room = done_bytes_max.saturating_sub(*done_bytes - before);
+    let is_noted = segment.done.note(unit, exporters, done, room);
+    *done_bytes = *done_bytes - before + segment.done.bytes();
+    is_noted
 }
 
 #[cfg(test)]

@@ -33,6 +33,12 @@ impl Shard {
                 return true;
             }
         }
+        self.append_unread(entry, unit)
+    }
+
+    /// Adds a span to a trace in memory without its bytes, which are in the log.
+    #[cold]
+    pub(super) fn append_unread(&mut self, entry: u32, unit: Unit) -> bool {
         self.refresh(entry);
         let appended = self.buffer.append_cold(entry, unit);
         if appended {

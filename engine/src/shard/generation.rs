@@ -165,7 +165,8 @@ impl Shard {
         self.buffer.arena.set_bytes_max(plan.arena_bytes_max);
     }
 
-    /// Judges some traces of the oldest generation, early and under its own rules. True when none is left.
+    /// Judges some traces of the oldest generation, early and under its own rules, as far as the host has room for what is
+    /// kept. True when none is left.
     fn retire_oldest(&mut self, now: Nanos, host: &mut impl Host) -> bool {
         let Some(oldest) = self.generations.former.first().map(|former| former.rules.generation()) else { return true };
         let entries = self.buffer.traces.entries();
@@ -183,7 +184,7 @@ impl Shard {
                 due.push(entry);
             }
         }
-        self.judge(now, &due, Occasion::Reload, host);
+        self.judge_while_room(now, &due, Occasion::Reload, host);
         self.due = due;
         self.generations.former.first().is_none_or(|former| former.rules.generation() != oldest)
     }

@@ -91,7 +91,13 @@ impl Shard {
 
     /// Judges traces that are off the wheel as long as the host has room for what is kept; the others are put back. True
     /// when all were judged.
-    fn judge_while_room(&mut self, now: Nanos, due: &[u32], occasion: Occasion, host: &mut impl Host) -> bool {
+    pub(super) fn judge_while_room(
+        &mut self,
+        now: Nanos,
+        due: &[u32],
+        occasion: Occasion,
+        host: &mut impl Host,
+    ) -> bool {
         let mut rest = due;
         while !rest.is_empty() && host.has_room() {
             rest = self.judge_until_sent(now, rest, occasion, host);

@@ -53,6 +53,13 @@ impl Shard {
         host.export(ExportRequest { signal, body, items, units, destinations: Destinations::ALL });
     }
 
+    /// Takes a metrics or logs request that waits in the log, read there at a start: it is parked.
+    pub fn forward_parked(&mut self, signal: Signal, items: u32) {
+        let account = self.ledger.account(signal);
+        account.received += u64::from(items);
+        account.park(u64::from(items));
+    }
+
     /// Exports parked spans that were read from the log again: those of `batch`, whichever shard owns their traces, at
     /// whose position `is_wanted`. They go to `destinations` only. Returns how many they were.
     pub fn export_again(

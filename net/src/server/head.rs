@@ -10,26 +10,45 @@ use tailwater_runtime::executor::timeout;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::meter::Meter;
-use super::{Ending, Protocol};
+use super::{Ending, ListenerKind, Protocol, Stranger};
 use crate::compression::Encoding;
 
 /// How an HTTP/2 connection begins (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How a TLS connection begins: a handshake record of any version up to TLS 1.3.
+const TLS_HANDSHAKE: &[u8; 2] = &[0x16, 0x03];
+
+/// What every request line of HTTP/1.0 and HTTP/1.1 has.
+const HTTP1_VERSION: &[u8] = b"HTTP/1.";
+
+/// Bytes of a first line that are looked at; what has a longer one is taken for HTTP/1 and judged by its parser.
+const FIRST_LINE_BYTES_MAX: usize = 8 << 10;
+
 /// A connection whose protocol is known. The bytes read to find out are replayed.
 pub(super) enum Detected<IO> {
     Http1(Meter<IO>),
     Http2(Meter<IO>),
+    Stranger(IO, Stranger),
 }
 
-/// Reads as much as tells the HTTP/2 preface from anything else.
-pub(super) async fn detect<IO: AsyncRead + Unpin>(mut stream: IO, limit: Duration) -> Result<Detected<IO>, Ending> {
+/// Reads as much as tells the HTTP/2 preface from HTTP/1, and both from anything else.
+pub(super) async fn detect<IO: AsyncRead + Unpin>(
+    mut stream: IO,
+    limit: Duration,
+    kind: ListenerKind,
+) -> Result<Detected<IO>, Ending> {
     let mut read = BytesMut::with_capacity(PREFACE.len());
     let reading = async {
         while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
             let missing = PREFACE.len() - read.len();
             if (&mut stream).take(missing as u64).read_buf(&mut read).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+        }
+        while read.len() < TLS_HANDSHAKE.len() {
+            if (&mut stream).take(1).read_buf(&mut read).await? == 0 {
+                break;
             }
         }
         Ok(())
@@ -43,9 +62,43 @@ pub(super) async fn detect<IO: AsyncRead + Unpin>(mut stream: IO, limit: Duratio
         Ok(Err(_)) => return Err(Ending::TransportError),
         Ok(Ok(())) => {}
     }
-    let is_http2 = read[..] == PREFACE[..];
-    let stream = Meter::with_replay(stream, read.freeze());
-    Ok(if is_http2 { Detected::Http2(stream) } else { Detected::Http1(stream) })
+    if read[..] == PREFACE[..] {
+        return Ok(Detected::Http2(Meter::with_replay(stream, read.freeze())));
+    }
+    if read.starts_with(TLS_HANDSHAKE) {
+        return Ok(Detected::Stranger(stream, Stranger::Tls));
+    }
+    let is_read = matches!(timeout(limit, read_first_line(&mut stream, &mut read)).await, Ok(Ok(())));
+    let is_http1 = match first_line(&read) {
+        Some(line) => line.windows(HTTP1_VERSION.len()).any(|part| part == HTTP1_VERSION),
+        // The parser has its own deadlines and answers for what it can't read.
+        None => kind == ListenerKind::Http,
+    };
+    Ok(match (is_http1, kind) {
+        (true, ListenerKind::Http) => Detected::Http1(Meter::with_replay(stream, read.freeze())),
+        (true, ListenerKind::Grpc) => Detected::Stranger(stream, Stranger::Http1),
+        (false, _) if is_read => Detected::Stranger(stream, Stranger::Unknown),
+        (false, _) => return Err(Ending::HandshakeTimeout),
+    })
+}
+
+/// Reads on until the first line is there, or as much of it as is looked at.
+async fn read_first_line<IO: AsyncRead + Unpin>(stream: &mut IO, read: &mut BytesMut) -> io::Result<()> {
+    while first_line(read).is_none() && read.len() < FIRST_LINE_BYTES_MAX {
+        let missing = FIRST_LINE_BYTES_MAX - read.len();
+        read.reserve(missing.min(512));
+        if (&mut *stream).take(missing as u64).read_buf(read).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The first line that is not empty, once it has ended: those before it are passed over (RFC 9112, 2.2).
+fn first_line(read: &[u8]) -> Option<&[u8]> {
+    let start = read.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let line = read.get(start..)?;
+    line.get(..line.iter().position(|byte| *byte == b'\n')?)
 }
 
 /// gRPC is told by its content type, `application/grpc` with an optional `+proto` or the like; `application/grpc-web` is

@@ -57,11 +57,6 @@ pub(super) struct Meter<IO> {
 }
 
 impl<IO> Meter<IO> {
-    /// A stream read from its beginning.
-    pub(super) fn new(stream: IO) -> Self {
-        Self::with_replay(stream, Bytes::new())
-    }
-
     /// A stream of which the first bytes have been read.
     pub(super) fn with_replay(stream: IO, replay: Bytes) -> Self {
         Self { stream, replay, ahead: None, activity: Rc::default(), walk: None, quantum_left: INPUT_QUANTUM_BYTES }

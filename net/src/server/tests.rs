@@ -5,3 +5,4 @@ mod grpc;
 mod harness;
 mod lifecycle;
 mod plain;
+mod strangers;

@@ -440,6 +440,7 @@ impl CoreLog {
             buffered_bytes,
             staged: lane.staged() as u64,
             unresolved: lane.segments.iter().map(|segment| u64::from(segment.unresolved())).sum(),
+            partly_done: lane.segments.iter().map(|segment| u64::from(segment.partly_done())).sum(),
             parked: lane.segments.iter().map(|segment| u64::from(segment.parked())).sum(),
             parked_since_unix_nano: oldest,
             is_failing: self.is_failing.get(),
@@ -457,6 +458,7 @@ impl CoreLog {
                 ("recovered_units", self.counters.recovered.get()),
                 ("verdicts", counts.verdicts),
                 ("verdicts_lost", counts.verdicts_lost),
+                ("done_units_forgotten", lane.segments.done_forgotten),
             ],
         }
     }

@@ -12,11 +12,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tailwater_connectors::otlp::body::{BodyReader, forwarded};
 use tailwater_engine::decide::KeptBy;
+use tailwater_engine::host::Host;
 use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader, VerdictEntry};
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
-use tailwater_engine::vocabulary::{Annotations, Nanos, Origin, RandomnessKind, SegmentHandle, ShardIndex};
+use tailwater_engine::vocabulary::{Annotations, KeptUnit, Nanos, Origin, RandomnessKind, SegmentHandle, ShardIndex};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
@@ -220,7 +221,7 @@ impl Core {
         let handle = log.lane.borrow_mut().segments.add(old.number, file.bytes());
         let handle = handle.ok_or("there are more segments than can be entered")?;
         log.adopt(old.number, file.clone());
-        log.lane.borrow_mut().segments.restore(handle, old.resolved);
+        log.lane.borrow_mut().segments.restore(handle, old.resolved, old.done);
         let header = SegmentHeader::decode(&block).map_err(|error| format!("{name}: {error}"))?;
         let bytes = file.bytes();
         if bytes < header.bytes {
@@ -291,6 +292,10 @@ impl Core {
         // Waits for what was read before to be taken by the shards: a log read as fast as a disk can would else be in memory
         // inflated, in their queues.
         let body = self.logged_body(reader, request).await;
+        let is_partly_done = {
+            let lane = log.lane.borrow();
+            lane.segments.get(handle.slot()).is_some_and(|known| known.is_partly_done(first_unit, units))
+        };
         let payload = body.and_then(|body| match signal {
             Signal::Traces => {
                 let mut scanned = self.shard.borrow_mut().scan_again(&body).ok()?;
@@ -308,10 +313,18 @@ impl Core {
             // Spans that the limits in force refuse now, and those that were refused when they came.
             log.refuse_units(origin, scanned.missing_positions().into_iter().filter(|at| *at < units));
             scanned.refused = 0;
+            scanned.batches.iter_mut().for_each(|(_, batch)| batch.stays_in_log = is_partly_done);
             for sent in self.admit_spans(scanned, origin, arrived) {
                 // Closing is the signal; nothing is ever sent.
                 _ = sent.recv().await;
             }
+        } else if let Payload::Forward(signal, _, items) = payload
+            && is_partly_done
+        {
+            self.with_shard(|shard, _, outbox| {
+                shard.forward_parked(signal, items);
+                outbox.recall(KeptUnit::plain(origin.unit(0)));
+            });
         } else {
             self.admit(payload, origin, arrived, None);
         }

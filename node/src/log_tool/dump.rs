@@ -206,6 +206,16 @@ fn record_text(record: Record<'_>, policies: &Policies) -> String {
                 resolved.segment,
             )
         }
+        Record::Done(done) => {
+            let blocks = done.blocks.len();
+            format!(
+                "done      {} by {:?}: {} units of segment {}, in {blocks} blocks",
+                rfc3339(done.recorded_unix_nano),
+                String::from_utf8_lossy(done.exporter),
+                done.blocks.map(|(_, block)| set_bits(block)).sum::<u64>(),
+                done.segment,
+            )
+        }
     }
 }
 
@@ -247,6 +257,14 @@ fn found_json(name: &str, found: Found<'_>, policies: &Policies) -> Value {
             "segment": resolved.segment,
             "blocks": resolved.blocks.clone().map(|(index, _)| index).collect::<Vec<_>>(),
             "units": resolved.blocks.map(|(_, block)| set_bits(block)).sum::<u64>(),
+        }),
+        Record::Done(done) => json!({
+            "file": name, "offset": offset, "sequence": sequence, "kind": "done",
+            "recorded": rfc3339(done.recorded_unix_nano),
+            "segment": done.segment,
+            "exporter": String::from_utf8_lossy(done.exporter),
+            "blocks": done.blocks.clone().map(|(index, _)| index).collect::<Vec<_>>(),
+            "units": done.blocks.map(|(_, block)| set_bits(block)).sum::<u64>(),
         }),
     }
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code fails by panicking; counts are small")]
 #![allow(clippy::print_stderr, clippy::panic, reason = "seeds are to be seen")]
 
+mod fan_out;
 mod kills;
 mod load;
 mod long_traces;

@@ -16,9 +16,9 @@ impl Exporter {
         let items = job.delivery.items();
         let outcome = self.send(lane, job, (job.body.clone(), items), environment).await;
         let settlement = match outcome {
-            Outcome::Taken(delivered) => job.delivery.report(delivered, ExportFate::Refused),
+            Outcome::Taken(delivered) => job.delivery.report(job.destination, delivered, ExportFate::Refused),
             Outcome::GivenUp(fate) => job.delivery.give_up(job.destination, fate),
-            Outcome::Refused(Refusal::Final) => job.delivery.report(0, ExportFate::Refused),
+            Outcome::Refused(Refusal::Final) => job.delivery.report(job.destination, 0, ExportFate::Refused),
             Outcome::Refused(Refusal::TooLarge) => return self.deliver_in_parts(lane, job, environment).await,
         };
         self.release(job);
@@ -55,7 +55,7 @@ impl Exporter {
             self.release(job);
             let own = job.delivery.items().min(delivered);
             delivered -= own;
-            let settlement = job.delivery.report(own, ExportFate::Refused);
+            let settlement = job.delivery.report(job.destination, own, ExportFate::Refused);
             settlement.into_iter().for_each(|settlement| environment.settled(settlement));
         }
     }
@@ -103,9 +103,9 @@ impl Exporter {
         self.release(job);
         let settlement = match given_up {
             Some(fate) if job.delivery.is_recoverable() => job.delivery.give_up(job.destination, fate),
-            Some(fate) => job.delivery.report(delivered, fate),
-            None if too_large > 0 => job.delivery.report(delivered, ExportFate::TooLarge),
-            None => job.delivery.report(delivered, ExportFate::Refused),
+            Some(fate) => job.delivery.report(job.destination, delivered, fate),
+            None if too_large > 0 => job.delivery.report(job.destination, delivered, ExportFate::TooLarge),
+            None => job.delivery.report(job.destination, delivered, ExportFate::Refused),
         };
         settlement.into_iter().for_each(|settlement| environment.settled(settlement));
     }

@@ -2,9 +2,10 @@
 //! and its checksum computed over the copy, which is still in the cache.
 
 use super::record::{
-    FLAG_FLUSH_START, FLAG_HASHED, FLAG_KEPT, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS,
-    NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES,
-    THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes, signal_byte,
+    DONE_FIELDS_BYTES, FLAG_FLUSH_START, FLAG_HASHED, FLAG_KEPT, KIND_DONE, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED,
+    KIND_VERDICTS, NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES,
+    RESOLVED_FIELDS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes,
+    signal_byte,
 };
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
@@ -26,6 +27,12 @@ pub const fn verdicts_bytes(count: usize) -> usize {
 #[must_use]
 pub const fn resolved_bytes(count: usize) -> usize {
     framed_bytes(RESOLVED_FIELDS_BYTES + count * RESOLVED_BLOCK_BYTES)
+}
+
+/// Bytes that a record of `count` blocks of what an exporter is done with takes in a segment.
+#[must_use]
+pub const fn done_bytes(exporter: &str, count: usize) -> usize {
+    framed_bytes(DONE_FIELDS_BYTES + exporter.len() + count * RESOLVED_BLOCK_BYTES)
 }
 
 /// Bytes that a record of these names takes in a segment.
@@ -110,6 +117,33 @@ pub fn put_resolved(
     let start = begin(out, sequence, KIND_RESOLVED, RESOLVED_FIELDS_BYTES + blocks.len() * RESOLVED_BLOCK_BYTES);
     out.extend_from_slice(&recorded_unix_nano.to_le_bytes());
     out.extend_from_slice(&segment.to_le_bytes());
+    for (index, block) in blocks {
+        out.extend_from_slice(&index.to_le_bytes());
+        out.extend_from_slice(block);
+    }
+    finish(out, start, nonce);
+}
+
+/// Appends changed blocks of the bitmap of what an exporter is done with: the number of the request segment, the exporter's
+/// name, which is at most 65,535 bytes long, the index of each block and its bytes. `out` holds the flush so far, and nothing
+/// before it.
+///
+/// # Panics
+/// If they take more than [`PAYLOAD_BYTES_MAX`].
+pub fn put_done(
+    out: &mut Vec<u8>,
+    nonce: u64,
+    sequence: u64,
+    recorded_unix_nano: u64,
+    (segment, exporter): (u64, &str),
+    blocks: &[(u32, [u8; BITMAP_BLOCK_BYTES])],
+) {
+    let payload_bytes = DONE_FIELDS_BYTES + exporter.len() + blocks.len() * RESOLVED_BLOCK_BYTES;
+    let start = begin(out, sequence, KIND_DONE, payload_bytes);
+    out.extend_from_slice(&recorded_unix_nano.to_le_bytes());
+    out.extend_from_slice(&segment.to_le_bytes());
+    out.extend_from_slice(&u16::try_from(exporter.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(exporter.as_bytes());
     for (index, block) in blocks {
         out.extend_from_slice(&index.to_le_bytes());
         out.extend_from_slice(block);

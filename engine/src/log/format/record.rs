@@ -10,6 +10,7 @@ pub(super) const KIND_REQUEST: u8 = 1;
 pub(super) const KIND_VERDICTS: u8 = 2;
 pub(super) const KIND_RESOLVED: u8 = 3;
 pub(super) const KIND_NAMES: u8 = 4;
+pub(super) const KIND_DONE: u8 = 5;
 
 /// In a record's flags: it is the first of its flush. That it is there at all shows that every flush before it was
 /// made durable, so that what is wrong with those is damage and no interrupted write.
@@ -27,6 +28,8 @@ pub(super) const VERDICTS_FIELDS_BYTES: usize = 8;
 pub(super) const VERDICT_BYTES: usize = 32;
 /// Bytes of a resolved record's payload before its blocks.
 pub(super) const RESOLVED_FIELDS_BYTES: usize = 16;
+/// Bytes of a done record's payload before the exporter's name.
+pub(super) const DONE_FIELDS_BYTES: usize = 18;
 /// Bytes of one block of a bitmap with its index.
 pub(super) const RESOLVED_BLOCK_BYTES: usize = 4 + BITMAP_BLOCK_BYTES;
 
@@ -131,6 +134,8 @@ pub enum Record<'a> {
     Resolved(Resolved<'a>),
     /// What the policies are called that the verdicts behind it name by number.
     Names(Names<'a>),
+    /// Which units of a request segment one exporter is done with, while others are not.
+    Done(Done<'a>),
 }
 
 /// A request as it was received. Its units are numbered from `first_unit` within the segment: one for each span of a
@@ -254,6 +259,20 @@ pub struct Resolved<'a> {
     pub blocks: ResolvedBlocks<'a>,
 }
 
+/// Bits of units of one request segment that an exporter is done with: delivered to it, or refused by it for good. Bits are
+/// only ever set, as those of resolved units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done<'a> {
+    /// When it was recorded, nanoseconds since 1970.
+    pub recorded_unix_nano: u64,
+    /// The number of the request segment.
+    pub segment: u64,
+    /// The exporter's name.
+    pub exporter: &'a [u8],
+    /// Blocks of its bitmap that have changed.
+    pub blocks: ResolvedBlocks<'a>,
+}
+
 /// Blocks of a bitmap: the index of the block and its bytes. Unit `u` is bit `u % 8` of byte `u / 8 % 64` of block
 /// `u / 512`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,7 +327,7 @@ impl Head {
     pub(in crate::log) fn read_start(bytes: &[u8]) -> Option<Self> {
         let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
         let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
-        let is_possible = matches!(kind, KIND_REQUEST | KIND_VERDICTS | KIND_RESOLVED | KIND_NAMES)
+        let is_possible = matches!(kind, KIND_REQUEST..=KIND_DONE)
             && flags & !FLAG_FLUSH_START == 0
             && reserved.iter().all(|byte| *byte == 0)
             && (1..=PAYLOAD_BYTES_MAX).contains(&payload_bytes);
@@ -330,6 +349,7 @@ impl Head {
             KIND_VERDICTS => verdicts(payload).map(Record::Verdicts),
             KIND_RESOLVED => resolved(payload).map(Record::Resolved),
             KIND_NAMES => names(payload).map(Record::Names),
+            KIND_DONE => done(payload).map(Record::Done),
             _ => None,
         }
     }
@@ -367,6 +387,18 @@ fn resolved(payload: &[u8]) -> Option<Resolved<'_>> {
     Some(Resolved {
         recorded_unix_nano: u64_at(fields, 0)?,
         segment: u64_at(fields, 8)?,
+        blocks: ResolvedBlocks { bytes },
+    })
+}
+
+fn done(payload: &[u8]) -> Option<Done<'_>> {
+    let (fields, rest) = payload.split_at_checked(DONE_FIELDS_BYTES)?;
+    let (exporter, bytes) = rest.split_at_checked(usize::from(u16_at(fields, 16)?))?;
+    bytes.len().is_multiple_of(RESOLVED_BLOCK_BYTES).then_some(())?;
+    Some(Done {
+        recorded_unix_nano: u64_at(fields, 0)?,
+        segment: u64_at(fields, 8)?,
+        exporter,
         blocks: ResolvedBlocks { bytes },
     })
 }

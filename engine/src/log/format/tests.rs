@@ -45,7 +45,7 @@ fn a_header_is_read_back() {
 #[test]
 fn a_header_has_its_fields_where_they_are_drawn() {
     let block = header().encode();
-    assert_eq!(block[..8], *b"TWLOG\0\x02\x02");
+    assert_eq!(block[..8], *b"TWLOG\0\x03\x02");
     assert_eq!(block[12..16], [2, 1, 0, 0]);
     for (at, high) in [(16, 0x10), (24, 0x20), (32, 0x30), (40, 0x40), (48, 0x50)] {
         let expected: Vec<u8> = (1..=8).rev().map(|low| high + low).collect();
@@ -62,6 +62,7 @@ fn every_flipped_bit_of_a_header_is_noticed() {
         block[bit / 8] ^= 1 << (bit % 8);
         let expected = match bit / 8 {
             0..6 => HeaderError::NotASegment,
+            6 if (1..=VERSION).contains(&block[6]) => HeaderError::Corrupt,
             6 => HeaderError::UnknownVersion(block[6]),
             _ => HeaderError::Corrupt,
         };
@@ -189,10 +190,19 @@ fn payloads_that_no_version_can_have_written_are_refused() {
         assert!(head.record(&changed).is_none(), "byte {at}");
     }
     // Length, kind and the reserved bytes of the record's header.
-    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 5), (17, 2), (18, 1), (23, 1)] {
+    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 6), (17, 2), (18, 1), (23, 1)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).is_none(), "byte {at}");
+    }
+    out.clear();
+    put_done(&mut out, 1, 2, 3, (4, "otlp"), &[(5, [6; 64])]);
+    assert!(Head::read(&out).unwrap().record(&out).is_some());
+    // A name longer than what is there, and no whole blocks behind a shorter one.
+    for (at, byte) in [(40, 200), (40, 3), (41, 1), (4, 17), (4, 89)] {
+        let mut changed = out.clone();
+        changed[at] = byte;
+        assert!(Head::read(&changed).unwrap().record(&changed).is_none(), "byte {at}");
     }
     out.clear();
     put_verdicts(&mut out, 1, 2, 3, &[verdict()]);
