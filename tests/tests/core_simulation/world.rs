@@ -125,7 +125,9 @@ struct Outside {
     sent_again: BTreeSet<Vec<u8>>,
     kept: BTreeSet<Vec<u8>>,
     delivered: BTreeMap<Vec<u8>, u32>,
-    /// Delivered before a stop that went well.
+    /// Delivered in this run of the process.
+    delivered_now: BTreeSet<Vec<u8>>,
+    /// Delivered in a run that a stop ended well.
     settled: BTreeSet<Vec<u8>>,
     /// Failures of the disk of which the senders' world knows.
     failures: u64,
@@ -145,6 +147,7 @@ impl Outside {
             assert!(self.kept.contains(&span.trace_id), "a trace that the rules drop is delivered");
             let is_again = self.settled.contains(&span.span_id) && !self.sent_again.contains(&span.span_id);
             assert!(!is_again, "what was delivered before a stop is delivered again");
+            self.delivered_now.insert(span.span_id.clone());
             *self.delivered.entry(span.span_id).or_default() += 1;
         }
     }
@@ -256,8 +259,8 @@ impl World {
         executor::stop_all();
         let mut outside = self.outside.borrow_mut();
         if is_clean && outside.failures == failures && self.scenario.faults.directory.is_none() {
-            let delivered: Vec<_> = outside.delivered.keys().cloned().collect();
-            outside.settled.extend(delivered);
+            let mut delivered = std::mem::take(&mut outside.delivered_now);
+            outside.settled.append(&mut delivered);
         }
         drop(outside);
         disk(|disk| disk.crash(false));
@@ -266,6 +269,7 @@ impl World {
 
     fn lose_connections(&self, cuts_power: bool) {
         let mut outside = self.outside.borrow_mut();
+        outside.delivered_now.clear();
         for spans in std::mem::take(&mut outside.in_flight).into_values() {
             outside.come_back(spans, Duration::ZERO);
         }
