@@ -490,13 +490,7 @@ async fn stop(cores: Cores, was_open: bool) -> bool {
 }
 
 /// The thread of the file of kept items.
-async fn keep(
-    jobs: Receiver<FileJob>,
-    way: FileWay,
-    cores: Cores,
-    outside: Rc<RefCell<Outside>>,
-    parked_percent: u32,
-) {
+async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<RefCell<Outside>>, parked_percent: u32) {
     while let Ok(FileJob { core, ticket, request }) = jobs.recv().await {
         pause(2000).await;
         let fails = !outside.borrow().is_calm && random(|random| random.u32(0..100)) < parked_percent;
