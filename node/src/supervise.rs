@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tailwater_config::Config;
 use tailwater_engine::ledger::Ledger;
 use tailwater_engine::rules::Rules;
@@ -27,8 +27,8 @@ use tailwater_runtime::signal::{Signal, Signals};
 const EXIT_DATA_LOST: u8 = 3;
 /// Signals this close together are one.
 const SECOND_SIGNAL_GRACE: Duration = Duration::from_millis(500);
-/// Longest time for the last verdicts to reach the disk, whatever the drain has taken.
-const LOG_CLOSING_MAX: Duration = Duration::from_secs(2);
+/// Time for the last verdicts to reach the disk, whatever the drain has taken.
+const LOG_CLOSING_MIN: Duration = Duration::from_secs(2);
 /// A core died, or the side thread could not do its work: `EX_SOFTWARE`.
 const EXIT_SOFTWARE: u8 = 70;
 
@@ -171,7 +171,7 @@ async fn wait_for_end(signals: &mut Signals, reloader: Option<&Rc<Reloader>>) {
 
 /// Ends the node; one that was not open yet leaves all to its log. Stops the intake, judges what is pending, sends what is kept; all within the configured time.
 async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
-    let budget = config.node.drain_timeout;
+    let (budget, begun) = (config.node.drain_timeout, Instant::now());
     tracing::info!(
         budget_seconds = budget.as_secs_f64(),
         "draining: no new requests, pending traces are judged, kept ones sent"
@@ -198,7 +198,7 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
     });
     let in_time = graceful.await.is_ok();
     // Once for verdicts and units, and when all cores have told the owners of the units, once for what these then log.
-    let closed = timeout(LOG_CLOSING_MAX, async {
+    let closed = timeout(log_closing_max(budget, begun.elapsed()), async {
         cores.ask(Control::CloseLog).await;
         cores.ask(Control::CloseLog).await;
     });
@@ -228,6 +228,12 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
     // Lines written by other threads reach the terminal before the process goes.
     sleep(Duration::from_millis(1)).await;
     if pending > in_log || lost > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
+}
+
+/// How long the log may take to be closed: what the drain has left of its budget. A slow disk must not have the next start
+/// deliver again what was delivered, as long as there is time.
+fn log_closing_max(budget: Duration, taken: Duration) -> Duration {
+    budget.saturating_sub(taken).max(LOG_CLOSING_MIN)
 }
 
 /// A number as other numbers are logged.
@@ -265,4 +271,17 @@ fn join(handles: Vec<CoreHandle>) -> ExitCode {
         }
     }
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_may_take_what_is_left_of_the_drain() {
+        let seconds = Duration::from_secs;
+        assert_eq!(log_closing_max(seconds(30), seconds(1)), seconds(29));
+        assert_eq!(log_closing_max(seconds(30), seconds(30)), LOG_CLOSING_MIN);
+        assert_eq!(log_closing_max(seconds(1), seconds(9)), LOG_CLOSING_MIN);
+    }
 }

@@ -31,6 +31,13 @@ const URING_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Much shorter, and losing the race that [`heartbeat`] is about would be common. In the very first round there is no
 /// heartbeat yet and losing it means never to begin: at 100 ms that was seen on a machine with three times more to run
 /// than it had cores.
+///
+/// In the first round this timer is all that glommio's latency ring can hold: it is set by `poll_io`, and a round is lost if
+/// it goes off before `run_one_task_queue` has looked at `need_preempt`. Then `run_task_queues` says that nothing ran, and
+/// `park` sleeps: it knows of no timer, and no task has been polled whose waker another thread could have. Neither a later
+/// timer nor a wake-up from outside is to be had from glommio 0.9: the interval is fixed when the executor is made, save for
+/// queues of `Latency::Matters`, which make each wake-up by another thread a write to the eventfd; and what is read of that
+/// eventfd is submitted a round later than it is set up, so that a round that does not end is not interrupted by it.
 const PREEMPT_INTERVAL: Duration = Duration::from_millis(500);
 
 thread_local! {

@@ -20,3 +20,6 @@ pub mod shard_host;
 pub mod shard_plan;
 pub mod simulation;
 pub mod unbiased;
+
+/// The queues between cores, for a test that has another `tailwater_runtime` beside them.
+pub use tailwater_runtime::mesh;

@@ -150,8 +150,12 @@ fn plan(scenario: &Scenario, shard: u16, seed: u64) -> ShardPlan {
     }
 }
 
-/// Errors are kept; nothing else is.
-pub(crate) fn rules() -> Arc<Rules> {
+/// Errors are kept, and what is marked; nothing else is.
+///
+/// # Panics
+/// Never: they compile.
+#[must_use]
+pub fn rules() -> Arc<Rules> {
     let keep_errors = Policy::new("errors", Rule::StatusCode { ok: false, error: true, unset: false });
     let values = vec!["keep".into()];
     let slow = Policy::new("marked", Rule::StringAttribute { key: "mark".into(), values, regex: false, invert: false });
@@ -366,7 +370,9 @@ impl World {
 /// Envelopes of one request may be interned past the bound before a chunk is refused.
 const ENVELOPE_SLACK_BYTES: usize = 4096;
 
-pub(crate) fn span(random: &mut Rng, trace: usize, number: usize, marked: bool) -> Span {
+/// Span `number` of a trace, marked as to be kept or not.
+#[must_use]
+pub fn span(random: &mut Rng, trace: usize, number: usize, marked: bool) -> Span {
     let error = marked && random.bool();
     let attributes = if marked && !error { vec![attribute("mark", "keep")] } else { Vec::new() };
     let mut trace_id = [0u8; 16];
@@ -383,7 +389,8 @@ pub(crate) fn span(random: &mut Rng, trace: usize, number: usize, marked: bool) 
 }
 
 /// A request of these spans, each with its service's number.
-pub(crate) fn encode<'a>(spans: impl Iterator<Item = (usize, &'a Span)>) -> Bytes {
+#[must_use]
+pub fn encode<'a>(spans: impl Iterator<Item = (usize, &'a Span)>) -> Bytes {
     let mut services: BTreeMap<usize, Vec<Span>> = BTreeMap::new();
     for (service, span) in spans {
         services.entry(service).or_default().push(span.clone());

@@ -380,20 +380,22 @@ impl CoreLog {
             let fitting = spares.iter().position(|spare| spare.bytes >= bytes);
             fitting.map(|position| spares.swap_remove(position))
         };
-        let file = match spare {
-            Some(spare) => self.directory.recycle(&spare.name, &name, bytes).await?,
-            None => self.directory.create(&name, bytes).await?,
-        };
         let begun = async {
+            let file = match spare {
+                Some(spare) => self.directory.recycle(&spare.name, &name, bytes).await?,
+                None => self.directory.create(&name, bytes).await?,
+            };
             file.write_at(0, header).await?;
-            file.sync().await
+            file.sync().await?;
+            Ok(file)
         };
-        if let Err(error) = begun.await {
-            // Whatever it holds, no file of that name may be in the way of the next attempt.
+        let begun = begun.await;
+        if begun.is_err() {
+            // Whatever it holds, no file of that name may be in the way of the next attempt: a renaming that failed may have
+            // been made nevertheless.
             _ = self.directory.remove(&name).await;
-            return Err(error);
         }
-        Ok(file)
+        begun
     }
 
     /// Keeps the files of freed segments for the next ones, or removes them.

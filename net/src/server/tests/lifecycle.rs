@@ -86,7 +86,12 @@ fn a_request_under_way_is_not_idle() {
             let slow = client.call(grpc_head(UNARY, &[("x-do", "wait")]), vec![framed(0, b"slow")]);
             let meanwhile = async {
                 server.waiting.recv().await.unwrap();
-                tokio::time::sleep(SHORT * 3).await;
+                // A connection that has come later and is idle has been closed for it, three times over.
+                for _ in 0..3 {
+                    let mut idle = Client::open(server.grpc).await;
+                    idle.call(grpc_head(UNARY, &[]), vec![framed(0, b"x")]).await.unwrap();
+                    idle.ended.await.unwrap().unwrap();
+                }
                 server.release();
             };
             let (answer, ()) = futures_util::future::join(slow, meanwhile).await;
@@ -100,17 +105,24 @@ fn a_dead_peer_is_found_out() {
     for backend in BACKENDS {
         let limits = Limits { keepalive_interval: Some(SHORT), keepalive_timeout: SHORT, ..Limits::default() };
         let server = TestServer::start(backend, limits);
-        // A live one answers and stays.
-        let mut dead = connect(server.grpc);
-        dead.write_all(&[PREFACE, SETTINGS].concat()).unwrap();
+        // A live one, which was there before, answers and stays.
         client(async {
             let mut client = Client::open(server.grpc).await;
-            tokio::time::sleep(SHORT * 5).await;
+            for _ in 0..2 {
+                let mut dead = connect(server.grpc);
+                dead.write_all(&[PREFACE, SETTINGS].concat()).unwrap();
+                let (tell, ended) = async_channel::bounded(1);
+                let reader = std::thread::spawn(move || {
+                    read_to_end(&mut dead);
+                    tell.try_send(()).unwrap();
+                });
+                ended.recv().await.unwrap();
+                reader.join().unwrap();
+            }
             let answer = client.call(grpc_head(UNARY, &[]), vec![framed(0, b"x")]).await.unwrap();
             assert_eq!(answer.grpc_status(), Some("0"), "{backend}");
         });
-        read_to_end(&mut dead);
-        server.wait_for("it is counted", |counts| counts.keepalive_timeouts == 1);
+        server.wait_for("they are counted", |counts| counts.keepalive_timeouts == 2);
     }
 }
 

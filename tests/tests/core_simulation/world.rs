@@ -1,0 +1,559 @@
+//! The world around the simulated cores: senders that try again, the thread of the file of kept items, the one who starts,
+//! stops and kills.
+//!
+//! What must hold: what was acknowledged of traces that the rules keep is delivered, of others nothing; what was delivered
+//! before a stop never is again; the books balance; in the end nothing keeps a segment.
+
+use crate::control::{Control, Cores, Snapshot};
+use crate::core::log::CoreLog;
+use crate::core::replay::{Barrier, Common, Share};
+use crate::core::{Core, CorePort, HISTORY, Message, Settings};
+use crate::executor::{self, now, pause, random, sleep, spawn, timeout};
+use crate::files::{self, Directory, Faults, disk};
+use crate::mesh::{Mesh, MeshPort};
+use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
+use crate::survey::{self, OldSegment, Survey};
+use async_channel::{Receiver, bounded};
+use fastrand::Rng;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tailwater_config::{Ack, DebugVerbosity, Signals};
+use tailwater_connectors::otlp::receiver::{Format, Port, Received};
+use tailwater_engine::export::BatchLimits;
+use tailwater_engine::host::ExportFate;
+use tailwater_engine::ledger::Account;
+use tailwater_engine::log::format::{FileName, SegmentKind, parse_file_name};
+use tailwater_engine::log::lane::{Lane, LanePlan};
+use tailwater_engine::route::Route;
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::{Shard, ShardPlan};
+use tailwater_engine::vocabulary::Nanos;
+use tailwater_net::compression::Encoding;
+use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
+use tailwater_proto::otlp::Signal;
+use tailwater_tests::shard_plan::roomy;
+use tailwater_tests::simulation::{encode, rules, span};
+use tempfile::TempDir;
+
+const DECISION_WAIT_MS: u64 = 500;
+const SEGMENT_BYTES: u64 = 64 << 10;
+/// As in the program.
+const SPARES_MAX: usize = 2;
+/// Simulated time after which a run that does not end is called stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(600);
+/// What a stop may take.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// What one run may vary.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Traces sent.
+    pub traces: usize,
+    /// Crashes and stops while they are sent.
+    pub ends: u32,
+    /// Whether a crash takes the power along, or only the process.
+    pub cuts_power: bool,
+    /// Whether senders wait for the sync, or for the write only.
+    pub ack: Ack,
+    /// Bytes of each arena: small ones make traces cold.
+    pub arena_bytes_max: usize,
+    /// Share of writes to the next hop that fail for now, percent.
+    pub parked_percent: u32,
+    /// Segments of requests that a core may have.
+    pub segments_max: u64,
+    /// What the disk does.
+    pub faults: Faults,
+}
+
+impl Scenario {
+    /// A scenario of the seed `seed`.
+    pub fn of(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        Self {
+            traces: random.usize(10..60),
+            ends: random.u32(0..5),
+            cuts_power: random.bool(),
+            ack: [Ack::Synced, Ack::Synced, Ack::Written][random.usize(0..3)],
+            arena_bytes_max: [48 << 10, 4 << 20][random.usize(0..2)],
+            parked_percent: [0, 20][random.usize(0..2)],
+            segments_max: [8, 64][random.usize(0..2)],
+            faults: Faults {
+                sync: seed.is_multiple_of(3).then(|| random.u64(1..200)),
+                write: seed.is_multiple_of(5).then(|| random.u64(1..60)),
+                directory: (seed % 4 == 1).then(|| random.u64(1..20)),
+                bytes_max: [2 << 20, 64 << 20][random.usize(0..2)],
+            },
+        }
+    }
+}
+
+/// A span the senders know of.
+#[derive(Debug, Clone)]
+struct Sent {
+    span: Span,
+    is_marked: bool,
+    service: usize,
+    send_at: u64,
+}
+
+impl Sent {
+    fn id(&self) -> Vec<u8> {
+        self.span.span_id.clone()
+    }
+}
+
+/// What those outside of the node know.
+#[derive(Default)]
+struct Outside {
+    /// Due last first.
+    unsent: Vec<Sent>,
+    in_flight: BTreeMap<u64, Vec<Sent>>,
+    requests: u64,
+    acknowledged: Vec<Sent>,
+    /// Acknowledged when written, in this run of the process: a power cut may take these.
+    written_only: BTreeSet<Vec<u8>>,
+    forgivable: BTreeSet<Vec<u8>>,
+    /// Sent more than once, as nobody had answered well: the node may know them twice.
+    sent_again: BTreeSet<Vec<u8>>,
+    kept: BTreeSet<Vec<u8>>,
+    delivered: BTreeMap<Vec<u8>, u32>,
+    /// Delivered in this run of the process.
+    delivered_now: BTreeSet<Vec<u8>>,
+    /// Delivered in a run that a stop ended well.
+    settled: BTreeSet<Vec<u8>>,
+    /// Failures of the disk of which the senders' world knows.
+    failures: u64,
+    is_calm: bool,
+}
+
+impl Outside {
+    fn come_back(&mut self, spans: Vec<Sent>, after: Duration) {
+        self.sent_again.extend(spans.iter().map(Sent::id));
+        let send_at = now() + u64::try_from(after.as_nanos()).unwrap();
+        self.unsent.extend(spans.into_iter().map(|sent| Sent { send_at, ..sent }));
+        self.unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
+    }
+
+    fn deliver(&mut self, spans: impl Iterator<Item = Span>) {
+        for span in spans {
+            assert!(self.kept.contains(&span.trace_id), "a trace that the rules drop is delivered");
+            let is_again = self.settled.contains(&span.span_id) && !self.sent_again.contains(&span.span_id);
+            assert!(!is_again, "what was delivered before a stop is delivered again");
+            self.delivered_now.insert(span.span_id.clone());
+            *self.delivered.entry(span.span_id).or_default() += 1;
+        }
+    }
+
+    /// What was acknowledged as written may be gone.
+    fn forgive_if_failed(&mut self) {
+        let failures = disk(|disk| disk.failures);
+        if failures > self.failures {
+            self.failures = failures;
+            self.forgivable.append(&mut self.written_only);
+        }
+    }
+}
+
+/// One run.
+pub struct World {
+    scenario: Scenario,
+    seed: u64,
+    outside: Rc<RefCell<Outside>>,
+    directory: TempDir,
+    cores: Cores,
+    /// Cores of this run that have read their share of the last run's log.
+    opened: Rc<Cell<usize>>,
+}
+
+impl World {
+    /// A world in which the senders are about to send.
+    pub fn new(seed: u64, scenario: Scenario) -> Self {
+        executor::reset(seed ^ 0xc0de);
+        files::reset(scenario.faults.clone());
+        let mut draw = Rng::with_seed(seed ^ 0xd15c);
+        let mut outside = Outside::default();
+        for trace in 0..scenario.traces {
+            let (begin, is_marked) = (draw.u64(0..3000), draw.bool());
+            for number in 0..draw.usize(1..12) {
+                let late = if draw.u8(0..10) == 0 { 3 * DECISION_WAIT_MS } else { 0 };
+                let send_at = Nanos::from_millis(begin + draw.u64(0..DECISION_WAIT_MS / 2) + late).0;
+                // Every span says how its trace is judged, so that any part of it tells.
+                let span = span(&mut draw, trace, number, is_marked);
+                if is_marked {
+                    outside.kept.insert(span.trace_id.clone());
+                }
+                outside.unsent.push(Sent { span, is_marked, service: draw.usize(0..4), send_at });
+            }
+        }
+        outside.unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
+        let outside = Rc::new(RefCell::new(outside));
+        let cores = Cores { channels: Vec::new(), shards: 0 };
+        Self { scenario, seed, outside, directory: TempDir::new().unwrap(), cores, opened: Rc::default() }
+    }
+
+    /// Runs until all that was sent is settled. Returns spans that the next hop got more than once.
+    pub fn run(mut self) -> u64 {
+        self.start();
+        for _ in 0..self.scenario.ends {
+            // Some come while the log is still being read.
+            let longest = random(|random| [20, 1500][random.usize(0..2)]);
+            self.pass(Duration::from_millis(random(|random| random.u64(0..longest))));
+            if random(|random| random.u8(0..3)) == 0 {
+                self.stop();
+            } else {
+                self.crash();
+            }
+            self.start();
+        }
+        self.settle_all();
+        let stopped = self.block_on(stop(self.cores.clone(), true));
+        assert!(stopped, "a node at rest stops in time");
+        executor::stop_all();
+        self.check_disk();
+        self.check_outcome()
+    }
+
+    /// Lets the world go on for a while.
+    fn pass(&self, time: Duration) {
+        self.block_on(sleep(time));
+    }
+
+    fn block_on<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
+        let output = Rc::new(RefCell::new(None));
+        let (to, begin) = (output.clone(), now());
+        spawn(async move { *to.borrow_mut() = Some(future.await) });
+        loop {
+            if let Some(output) = output.borrow_mut().take() {
+                return output;
+            }
+            assert!(executor::turn(), "nothing happens any more");
+            self.outside.borrow_mut().forgive_if_failed();
+            assert!(now() - begin < 2 * u64::try_from(STUCK_AFTER.as_nanos()).unwrap(), "stuck");
+        }
+    }
+
+    fn crash(&mut self) {
+        executor::stop_all();
+        disk(|disk| disk.crash(self.scenario.cuts_power));
+        self.lose_connections(self.scenario.cuts_power);
+    }
+
+    /// A stop, which may be cut short by a crash.
+    fn stop(&mut self) {
+        let (cores, failures) = (self.cores.clone(), self.outside.borrow().failures);
+        let was_open = self.opened.get() == cores.shards;
+        if random(|random| random.u8(0..4)) == 0 {
+            spawn(async move { _ = stop(cores, was_open).await });
+            self.pass(Duration::from_millis(random(|random| random.u64(0..100))));
+            return self.crash();
+        }
+        let is_clean = self.block_on(stop(cores, was_open)) && was_open;
+        executor::stop_all();
+        let mut outside = self.outside.borrow_mut();
+        if is_clean && outside.failures == failures && self.scenario.faults.directory.is_none() {
+            let mut delivered = std::mem::take(&mut outside.delivered_now);
+            outside.settled.append(&mut delivered);
+        }
+        drop(outside);
+        disk(|disk| disk.crash(false));
+        self.lose_connections(false);
+    }
+
+    fn lose_connections(&self, cuts_power: bool) {
+        let mut outside = self.outside.borrow_mut();
+        outside.delivered_now.clear();
+        for spans in std::mem::take(&mut outside.in_flight).into_values() {
+            outside.come_back(spans, Duration::ZERO);
+        }
+        let mut written = std::mem::take(&mut outside.written_only);
+        if cuts_power {
+            outside.forgivable.append(&mut written);
+        }
+    }
+
+    /// Waits until the senders are done and the node has nothing left to do.
+    fn settle_all(&self) {
+        let begin = now();
+        loop {
+            let all_sent = {
+                let outside = self.outside.borrow();
+                outside.unsent.is_empty() && outside.in_flight.is_empty()
+            };
+            if all_sent {
+                self.outside.borrow_mut().is_calm = true;
+            }
+            if now() - begin > Nanos::from_millis(20_000).0 {
+                // Space returns in the end.
+                disk(|disk| disk.faults.bytes_max = u64::MAX);
+            }
+            self.pass(Duration::from_millis(100));
+            let cores = self.cores.clone();
+            let snapshots = self.block_on(async move { cores.snapshots().await });
+            let account = account(&snapshots);
+            let logs = || snapshots.iter().filter_map(|snapshot| snapshot.log.as_ref());
+            let is_free = logs().all(|log| log.unresolved == 0 && log.parked == 0 && log.staged == 0);
+            if all_sent && account.pending() == 0 && is_free {
+                assert!(account.balances(), "{account:?}");
+                return;
+            }
+            let waited = Duration::from_nanos(now() - begin);
+            let left = self.outside.borrow().unsent.len();
+            let logs: Vec<_> = logs().collect();
+            assert!(waited < STUCK_AFTER, "stuck: {left} unsent, {account:?}, {logs:?}");
+        }
+    }
+
+    /// Starts the node on what the disk holds, perhaps on another number of cores: what `boot` and `launch` do.
+    fn start(&mut self) {
+        disk(|disk| disk.copy_to(self.directory.path()));
+        let mut survey = survey::survey(self.directory.path(), false).unwrap();
+        assert!(survey.unreadable.is_empty(), "{:?}", survey.unreadable);
+        let mut rules = rules();
+        survey.adopt_policies(Arc::get_mut(&mut rules).unwrap());
+        let count = random(|random| random.u16(1..4));
+        let (channels, controls): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(64)).unzip();
+        let (jobs, waiting) = bounded(64);
+        self.cores = Cores { channels, shards: usize::from(count) };
+        let way = FileWay { jobs, bytes: Arc::default(), bytes_max: 64 << 10, counters: Arc::default() };
+        spawn(keep(waiting, way.clone(), self.cores.clone(), self.outside.clone(), self.scenario.parked_percent));
+        let origin = executor::monotonic_nanos().wrapping_sub(HISTORY.0);
+        let mesh = Mesh::<Message>::new(usize::from(count), random(|random| [2, 64][random.usize(0..2)]));
+        let shares = self.shares(survey, count);
+        self.opened = Rc::default();
+        for (((number, share), mesh), control) in (0..count).zip(shares).zip(mesh).zip(controls) {
+            let core = self.core(number, count, &rules, &share, mesh, &way, origin);
+            let (outside, ack) = (self.outside.clone(), self.scenario.ack);
+            let ((ended, _), opened) = (bounded(1), self.opened.clone());
+            spawn(async move {
+                pause(5000).await;
+                core.begin_replay(&share.1);
+                core.start_inside();
+                core.start(control, ended);
+                core.replay(share.1).await;
+                core.set_receivers(Vec::new());
+                opened.set(opened.get() + 1);
+                send(core, outside, ack).await;
+            });
+        }
+    }
+
+    /// What each core takes over: the plan of its log and its share of the last run's.
+    fn shares(&self, mut survey: Survey, count: u16) -> Vec<(LanePlan, Share, Vec<survey::Spare>)> {
+        let cores = usize::from(count);
+        let common = Common::new(&mut survey, executor::steady_unix_nanos());
+        let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
+        let (read, restated) = (Barrier::for_cores(cores), Barrier::for_cores(cores));
+        let route = Route::new([self.seed, 2, 3, 4], count);
+        let nonce_seed = random(|random| random.u64(..));
+        let (mut journals, mut spares) = (survey.journals, survey.spares);
+        let barriers = read.into_iter().zip(restated);
+        let made = (0..count).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| {
+            let plan = LanePlan {
+                core,
+                cores: count,
+                first_number: survey.next_number,
+                nonce_seed,
+                segment_bytes: SEGMENT_BYTES,
+                requests_bytes_max: self.scenario.segments_max * SEGMENT_BYTES,
+                journal_segment_bytes: SEGMENT_BYTES,
+                journal_segments_max: 8,
+                buffer_bytes_max: 1 << 20,
+                verdicts_max: 2000,
+            };
+            let share = Share {
+                common: common.clone(),
+                segments,
+                read,
+                restated,
+                route: route.clone(),
+                journals: std::mem::take(&mut journals),
+            };
+            (plan, share, std::mem::take(&mut spares))
+        });
+        made.collect()
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a seat of the program has")]
+    fn core(
+        &self,
+        number: u16,
+        count: u16,
+        rules: &Arc<Rules>,
+        (plan, _, spares): &(LanePlan, Share, Vec<survey::Spare>),
+        mesh: MeshPort<Message>,
+        way: &FileWay,
+        origin: u64,
+    ) -> Rc<Core> {
+        let index = usize::from(number);
+        let shard = Shard::new(shard_plan(&self.scenario, number, count, self.seed), rules.clone());
+        let log = CoreLog::new(Lane::new(plan.clone()), Directory, spares.clone(), SPARES_MAX);
+        log.lane.borrow_mut().journal().set_names(rules.policy_names().map(String::from));
+        let signals = Signals { traces: true, metrics: true, logs: true };
+        let file = FileQueue::new(way.clone(), index, signals);
+        let outbox = Outbox::new(Vec::new(), Some(file), true, DebugVerbosity::None);
+        let memory = ReceiveMemory::new(MemoryBounds::divide(4 << 20), LargeLane::new());
+        let settings = Settings {
+            pipeline: 0,
+            blocks_on_overflow: self.seed % 2 == 0,
+            // Early verdicts free segments; with a next hop that fails what waits there would be given up for them.
+            decides_early: self.scenario.parked_percent == 0,
+            journal_interval: Duration::from_millis(50),
+            retention: Duration::ZERO,
+            request_bytes_max: 1 << 20,
+        };
+        Core::new(index, shard, outbox, mesh, Some(log), (origin, memory), settings)
+    }
+
+    /// After a stop at rest no request is left that a start would read.
+    fn check_disk(&self) {
+        let names = disk(|disk| disk.names());
+        let is_segment = |name: &String| {
+            matches!(parse_file_name(name), Some(FileName::Segment { kind: SegmentKind::Requests, .. }))
+        };
+        let segments = names.iter().filter(|name| is_segment(name)).count();
+        // The current one and the next of each core.
+        assert!(segments <= 2 * self.cores.shards || self.scenario.faults.directory.is_some(), "{names:?}");
+    }
+
+    fn check_outcome(&self) -> u64 {
+        let outside = self.outside.borrow();
+        for sent in outside.acknowledged.iter().filter(|sent| sent.is_marked) {
+            let is_there = outside.delivered.contains_key(&sent.id()) || outside.forgivable.contains(&sent.id());
+            assert!(is_there, "{sent:?} was acknowledged and is gone");
+        }
+        let again: u32 = outside.delivered.values().map(|times| times - 1).sum();
+        let Faults { sync, write, directory, .. } = self.scenario.faults;
+        if self.scenario.ends == 0 && sync.is_none() && write.is_none() && directory.is_none() {
+            assert_eq!(again, 0, "nothing is sent twice without a crash");
+        }
+        u64::from(again)
+    }
+}
+
+fn shard_plan(scenario: &Scenario, shard: u16, shards: u16, seed: u64) -> ShardPlan {
+    ShardPlan {
+        traces_max: 1000,
+        arena_bytes_max: scenario.arena_bytes_max,
+        chunk_bytes: 4096,
+        span_bytes_max: 1 << 16,
+        kept_verdicts_max: 1000,
+        dropped_verdicts_max: 1000,
+        decision_wait: Nanos::from_millis(DECISION_WAIT_MS),
+        cold_after: Nanos::from_millis(seed % 2 * 100),
+        batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
+        flush_interval: Nanos::from_millis(100),
+        ..roomy(shard, shards, seed)
+    }
+}
+
+fn account(snapshots: &[Snapshot]) -> Account {
+    let mut sum = Account::default();
+    snapshots.iter().for_each(|snapshot| sum.add(&snapshot.ledger.spans));
+    sum
+}
+
+/// The program's drain, as `supervise` has it; nothing is judged before all is read. False when it took too long.
+async fn stop(cores: Cores, was_open: bool) -> bool {
+    let patience = STOP_MAX / 3;
+    let graceful = timeout(STOP_MAX, async {
+        cores.ask(|answer| Control::StopIntake(patience, answer)).await;
+        if was_open {
+            cores.ask(Control::Decide).await;
+            cores.ask(Control::Decide).await;
+        }
+        loop {
+            cores.ask(Control::Flush).await;
+            let idle = |snapshot: &Snapshot| {
+                !snapshot.ledger.has_exporting() && !snapshot.log.as_ref().is_some_and(|log| log.is_recalling)
+            };
+            if cores.snapshots().await.iter().all(idle) {
+                break;
+            }
+        }
+    });
+    let in_time = graceful.await.is_ok();
+    let closed = timeout(STOP_MAX, async {
+        cores.ask(Control::CloseLog).await;
+        cores.ask(Control::CloseLog).await;
+    });
+    let is_closed = closed.await.is_ok();
+    cores.ask(Control::End).await;
+    in_time && is_closed
+}
+
+/// The thread of the file of kept items.
+async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<RefCell<Outside>>, parked_percent: u32) {
+    while let Ok(FileJob { core, ticket, request }) = jobs.recv().await {
+        pause(2000).await;
+        let fails = !outside.borrow().is_calm && random(|random| random.u32(0..100)) < parked_percent;
+        way.bytes.fetch_sub(request.body.len(), Ordering::Relaxed);
+        if !fails {
+            let decoded = ExportTraceServiceRequest::decode(request.body).unwrap();
+            let scopes = decoded.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+            outside.borrow_mut().deliver(scopes.flat_map(|scope| scope.spans));
+        }
+        pause(2000).await;
+        let fate = if fails { ExportFate::Exhausted } else { ExportFate::Delivered };
+        _ = cores.channels[core].send(Control::Written(ticket, fate)).await;
+    }
+}
+
+/// The senders of one core, for as long as it runs.
+async fn send(core: Rc<Core>, outside: Rc<RefCell<Outside>>, ack: Ack) {
+    loop {
+        pause(20_000).await;
+        let count = random(|random| random.usize(1..20));
+        let (number, spans) = {
+            let mut outside = outside.borrow_mut();
+            let mut spans = Vec::new();
+            while spans.len() < count && outside.unsent.last().is_some_and(|sent| sent.send_at <= now()) {
+                spans.extend(outside.unsent.pop());
+            }
+            outside.requests += 1;
+            let number = outside.requests;
+            if !spans.is_empty() {
+                outside.in_flight.insert(number, spans.clone());
+            }
+            (number, spans)
+        };
+        if !spans.is_empty() {
+            let port = CorePort { cores: [core.clone()].into(), first: Some(core.clone()), ack };
+            spawn(request(port, outside.clone(), number, spans));
+        }
+    }
+}
+
+/// One request and its sender.
+async fn request(port: CorePort, outside: Rc<RefCell<Outside>>, number: u64, spans: Vec<Sent>) {
+    let body = encode(spans.iter().map(|sent| (sent.service, &sent.span)));
+    let failures = outside.borrow().failures;
+    port.ready().await;
+    let answer = match port.closed() {
+        Some((reason, _)) => Err(reason.to_string()),
+        None => {
+            let signal = Signal::Traces;
+            let received =
+                Received { signal, format: Format::Protobuf, encoding: Encoding::Identity, raw: body.clone(), body };
+            port.traces(received).await.map_err(|error| error.to_string())
+        }
+    };
+    let mut outside = outside.borrow_mut();
+    outside.in_flight.remove(&number);
+    if answer.is_err() {
+        return outside.come_back(spans, Duration::from_millis(random(|random| random.u64(10..1000))));
+    }
+    if port.ack == Ack::Written {
+        let ids = spans.iter().map(Sent::id);
+        // A failure of the disk that came before the answer may have taken them.
+        if outside.failures > failures { outside.forgivable.extend(ids) } else { outside.written_only.extend(ids) }
+    }
+    outside.acknowledged.extend(spans);
+}
