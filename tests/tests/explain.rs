@@ -5,7 +5,17 @@
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use tailwater_config::sampling::Sampling;
+use tailwater_engine::explain::Explanation;
+use tailwater_engine::rules::Rules;
+use tailwater_engine::shard::Shard;
+use tailwater_engine::vocabulary::{Nanos, Occasion};
+use tailwater_proto::otlp::Signal;
+use tailwater_proto::otlp::json::to_protobuf;
 use tailwater_tests::process::{Tailwater, binary, post};
+use tailwater_tests::shard_host::Kept;
+use tailwater_tests::shard_plan::roomy;
 
 const POLICIES: &str = "[{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}, \
     {name: many, type: span_count, span_count: {min_spans: 2}}]";
@@ -212,6 +222,30 @@ fn the_wait_that_ended_is_told() {
     judged(&node, 1.0);
     let (_, said) = ask(&node, 1);
     assert_eq!(said["ended_by"], json!("num_traces"), "{said}");
+}
+
+#[test]
+fn what_ended_a_wait_early_is_told() {
+    let judged_by = |ends: fn(&mut Shard, &mut Kept)| {
+        let rules = Arc::new(Rules::compile(&Sampling::default()).unwrap());
+        let mut shard = Shard::new(roomy(0, 1, 7), rules);
+        shard.keep_reasons(4);
+        let mut host = Kept::default();
+        let mut body = Vec::new();
+        to_protobuf(Signal::Traces, part(1, true, true).as_bytes(), &mut body).unwrap();
+        let scanned = shard.scan(&body.into()).unwrap();
+        shard.accept(scanned.spans());
+        for (_, batch) in scanned.batches {
+            shard.take(Nanos(1), batch, &mut host);
+        }
+        ends(&mut shard, &mut host);
+        match shard.explain(Nanos(2), &1_u128.to_be_bytes()) {
+            Some(Explanation::Judged(reason)) => reason.occasion,
+            _ => Occasion::Ingest,
+        }
+    };
+    assert_eq!(judged_by(|shard, host| shard.decide_early(Nanos(2), host)), Occasion::LogFull);
+    assert_eq!(judged_by(|shard, host| _ = shard.drain(Nanos(2), host)), Occasion::Drain);
 }
 
 /// Leans on `Journal::append_names` and `Survey::adopt_policies`: a number in the log means what its segment says.
