@@ -104,7 +104,8 @@ fn shown(name: &str, value: &str) -> String {
             "secs" => "s",
             "mins" => "min",
             "hours" => "h",
-            other => other.trim_start_matches("millis").is_empty().then_some("ms").unwrap_or(other),
+            "millis" => "ms",
+            other => other,
         };
         return number(amount).map_or(format!("`{value}`"), |amount| format!("{amount} {unit}"));
     }
