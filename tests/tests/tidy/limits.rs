@@ -100,7 +100,13 @@ fn shown(name: &str, value: &str) -> String {
             "secs" => "s",
             "mins" => "min",
             "hours" => "h",
-            other => other.trim_start_matches("millis").is_empty().then_some("ms").unwrap_or(other),
+            other => {
+                if other.trim_start_matches("millis").is_empty() {
+                    "ms"
+                } else {
+                    other
+                }
+            }
         };
         return number(amount).map_or(format!("`{value}`"), |amount| format!("{amount} {unit}"));
     }
