@@ -402,7 +402,7 @@ impl World {
         let memory = ReceiveMemory::new(MemoryBounds::divide(4 << 20), LargeLane::new());
         let settings = Settings {
             pipeline: 0,
-            blocks_on_overflow: self.seed % 2 == 0,
+            blocks_on_overflow: self.seed.is_multiple_of(2),
             // Early verdicts free segments; with a next hop that fails what waits there would be given up for them.
             decides_early: self.scenario.parked_percent == 0,
             journal_interval: Duration::from_millis(50),

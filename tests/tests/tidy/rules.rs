@@ -25,8 +25,9 @@ const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 /// Where `unsafe` may be: the kernel boundary, and the scan if a measurement asks for it.
 const UNSAFE_BELOW: &[&str] = &["runtime/", "proto/src/otlp/scan"];
-/// Tests whose subject is time itself, and the harness that waits with patience.
-const MAY_SLEEP: &[&str] = &["runtime/tests/executor.rs", "runtime/src/executor/", "tests/src/"];
+/// Tests whose subject is time itself, the harness that waits with patience, and simulated time, in which nobody waits.
+const MAY_SLEEP: &[&str] =
+    &["runtime/tests/executor.rs", "runtime/src/executor/", "tests/src/", "tests/tests/core_simulation/"];
 
 /// Files have at most [`FILE_LINES_MAX`] lines.
 pub fn file_length(file: &File) -> Vec<Finding> {
