@@ -61,10 +61,14 @@ impl Core {
             }
         }
         for (owner, waiting) in parked.iter_mut().enumerate() {
-            send_alike(waiting, |units, destinations| self.mesh.try_send(owner, Message::Parked(units, destinations)));
+            send_alike(waiting, |units, destinations| {
+                self.mesh.try_send(owner, Message::Parked(units, destinations)).is_ok()
+            });
         }
         for (owner, waiting) in done.iter_mut().enumerate() {
-            send_alike(waiting, |units, destinations| self.mesh.try_send(owner, Message::Done(units, destinations)));
+            send_alike(waiting, |units, destinations| {
+                self.mesh.try_send(owner, Message::Done(units, destinations)).is_ok()
+            });
         }
     }
 
@@ -101,14 +105,11 @@ impl Core {
 }
 
 /// Sends units that have the same exporters together, the latest first. What finds a full queue stays.
-fn send_alike<U: Copy, E>(
-    waiting: &mut Vec<(U, Destinations)>,
-    mut send: impl FnMut(Vec<U>, Destinations) -> Result<(), E>,
-) {
+fn send_alike<U: Copy>(waiting: &mut Vec<(U, Destinations)>, mut send: impl FnMut(Vec<U>, Destinations) -> bool) {
     while let Some((_, destinations)) = waiting.last().copied() {
         let same = waiting.iter().rposition(|(_, other)| *other != destinations).map_or(0, |last| last + 1);
         let units: Vec<_> = waiting.iter().skip(same).map(|(unit, _)| *unit).collect();
-        if send(units, destinations).is_err() {
+        if !send(units, destinations) {
             break;
         }
         waiting.truncate(same);
