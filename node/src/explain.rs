@@ -148,7 +148,9 @@ pub fn lasting(nanos: u64) -> String {
     let (seconds, minutes) = (milliseconds / 1000, milliseconds / 60_000);
     match milliseconds {
         // In thousandths, so that no fraction is needed.
-        0..10 => format!("{milliseconds}.{:03} ms", nanos / 1000 % 1000),
+        0 if nanos < 1000 => format!("{nanos} ns"),
+        0 => format!("{} us", nanos / 1000),
+        1..10 => format!("{milliseconds}.{:03} ms", nanos / 1000 % 1000),
         10..1000 => format!("{milliseconds} ms"),
         1000..60_000 => format!("{seconds}.{:02} s", milliseconds % 1000 / 10),
         60_000..3_600_000 => format!("{minutes} min {} s", seconds % 60),
@@ -196,7 +198,7 @@ mod tests {
     fn durations_are_told_in_the_unit_that_fits() {
         let shown =
             [0, 850_000, 9_999_999, 10_000_000, 999_999_999, 1_500_000_000, 59_999_000_000].map(lasting).join(", ");
-        assert_eq!(shown, "0.000 ms, 0.850 ms, 9.999 ms, 10 ms, 999 ms, 1.50 s, 59.99 s");
+        assert_eq!(shown, "0 ns, 850 us, 9.999 ms, 10 ms, 999 ms, 1.50 s, 59.99 s");
         assert_eq!([125_000_000_000, 7_500_000_000_000].map(lasting).join(", "), "2 min 5 s, 2 h 5 min");
     }
 

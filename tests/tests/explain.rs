@@ -161,14 +161,14 @@ fn the_condition_that_held_and_where_the_trace_began_are_told() {
         ]);
         assert_eq!((&said["policy"], &said["conditions"]), (&json!("both"), &conditions), "{said}");
         assert_eq!((&said["service"], &said["root_span"]), (&json!("shop"), &json!("GET /1")), "{said}");
-        assert_eq!(said["evidence"]["duration"], json!("0.850 ms"), "{said}");
+        assert_eq!(said["evidence"]["duration"], json!("850 us"), "{said}");
         let (_, said) = ask(&node, 2);
         assert_eq!((&said["state"], &said["policy"]), (&json!("dropped"), &json!("no-health")), "{said}");
         assert!(said["conditions"][0].as_str().unwrap().contains("name == "), "{said}");
         let (_, said) = ask(&node, 3);
         assert_eq!((&said["service"], &said["root_span"]), (&json!("shop"), &Value::Null), "{said}");
         let (_, text) = explain(node.admin, &[&id(1)]);
-        for part in ["GET /1 of service shop", "held         status_code", "0.850 ms"] {
+        for part in ["GET /1 of service shop", "held         status_code", "850 us"] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }

@@ -122,6 +122,7 @@ struct State<'server, S: Service> {
 enum Event {
     Ended(Ending),
     Flooded,
+    PseudoTrailers,
     Drain,
     Pong,
     Due(Due),
@@ -138,6 +139,10 @@ impl<S: Service> State<'_, S> {
                 Event::Flooded => {
                     tracing::debug!(peer = %self.peer, "too many control frames, closing the connection");
                     return last_word(connection, Reason::ENHANCE_YOUR_CALM, Ending::ControlFrameFlood).await;
+                }
+                Event::PseudoTrailers => {
+                    tracing::debug!(peer = %self.peer, "a pseudo-header field in trailers, closing the connection");
+                    return last_word(connection, Reason::PROTOCOL_ERROR, Ending::ProtocolError).await;
                 }
                 Event::Drain => self.leave(connection),
                 Event::Pong => {
@@ -169,6 +174,9 @@ impl<S: Service> State<'_, S> {
             // Looked at after the poll that may have read the flood.
             if self.activity.flooded() {
                 return Poll::Ready(Event::Flooded);
+            }
+            if self.activity.has_pseudo_trailers() {
+                return Poll::Ready(Event::PseudoTrailers);
             }
             match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),

@@ -3,6 +3,7 @@
 
 mod frames;
 mod read_ahead;
+mod trailers;
 
 use std::cell::Cell;
 use std::io;
@@ -14,7 +15,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) use frames::ControlBudget;
-use frames::FrameWalk;
+use frames::{FrameWalk, Offence};
 use read_ahead::ReadAhead;
 
 /// Input that a connection may take before other tasks run, in bytes. HTTP/2 libraries read until nothing is left, up to
@@ -29,6 +30,7 @@ const DIRECT_BYTES_MIN: usize = 64 << 10;
 pub(super) struct Activity {
     bytes_read: Cell<u64>,
     flooded: Cell<bool>,
+    has_pseudo_trailers: Cell<bool>,
 }
 
 impl Activity {
@@ -40,6 +42,11 @@ impl Activity {
     /// Whether the peer has sent more control frames than it may. Nothing more is read then.
     pub(super) fn flooded(&self) -> bool {
         self.flooded.get()
+    }
+
+    /// Whether the peer has sent a pseudo-header field in trailers. The library does not tell.
+    pub(super) fn has_pseudo_trailers(&self) -> bool {
+        self.has_pseudo_trailers.get()
     }
 }
 
@@ -89,9 +96,12 @@ impl Activity {
     fn account(&self, bytes: &[u8], walk: &mut Option<FrameWalk>) {
         self.bytes_read.set(self.bytes_read.get().wrapping_add(bytes.len() as u64));
         if let Some(walk) = walk
-            && walk.advance(bytes).is_err()
+            && let Err(offence) = walk.advance(bytes)
         {
-            self.flooded.set(true);
+            match offence {
+                Offence::Exhausted => self.flooded.set(true),
+                Offence::PseudoTrailers => self.has_pseudo_trailers.set(true),
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ use std::rc::Rc;
 
 use tailwater_runtime::clock::monotonic_nanos;
 
+use super::trailers::has_pseudo_header;
+
 /// "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 const PREFACE_BYTES: usize = 24;
 const HEADER_BYTES: usize = 9;
@@ -21,6 +23,9 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const FLAG_END_STREAM: u8 = 1;
+const FLAG_PADDED: u8 = 8;
+const FLAG_PRIORITY: u8 = 0x20;
+const PRIORITY_BYTES: usize = 5;
 
 /// Tokens that an accepted request earns: one for its HEADERS, the others for the PING, WINDOW_UPDATE and the like that
 /// go with it.
@@ -33,9 +38,14 @@ const SENT_BYTES_PER_TOKEN: usize = 4096;
 /// A cancelled request costs more than it earned, so that a flood of them ends; some are honest.
 const RESET_TOKENS: i64 = 5;
 
-/// More tokens than the peer has.
+/// What the peer has done that ends the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Exhausted;
+pub(super) enum Offence {
+    /// It has sent more control frames than it has tokens.
+    Exhausted,
+    /// It has sent a pseudo-header field in trailers.
+    PseudoTrailers,
+}
 
 /// A connection's token bucket.
 #[derive(Debug)]
@@ -75,14 +85,14 @@ impl ControlBudget {
         self.tokens.set(self.tokens.get().saturating_add(tokens).min(self.tokens_max));
     }
 
-    fn spend(&self, tokens: i64, now: impl FnOnce() -> u64) -> Result<(), Exhausted> {
+    fn spend(&self, tokens: i64, now: impl FnOnce() -> u64) -> Result<(), Offence> {
         let mut left = self.tokens.get() - tokens;
         if left < 0 {
             // The clock is looked at only when the bucket is empty.
             left = (left + self.refill(now())).min(self.tokens_max);
         }
         self.tokens.set(left);
-        if left < 0 { Err(Exhausted) } else { Ok(()) }
+        if left < 0 { Err(Offence::Exhausted) } else { Ok(()) }
     }
 
     /// The tokens that time has earned since the last refill, whole ones; the rest stays on the clock.
@@ -108,11 +118,26 @@ pub(super) struct FrameWalk {
     header_filled: usize,
     /// Length of the last DATA frame that carried something.
     data_frame_bytes: usize,
+    /// The highest stream that was opened: HEADERS for it or a lower one are trailers.
+    highest_stream: u32,
+    /// Trailers on their way: their payload so far. Clients of ours send none.
+    trailers: Option<Vec<u8>>,
 }
+
+/// Trailers longer than this are looked at as far as this.
+const TRAILERS_BYTES_MAX: usize = 4096;
 
 impl FrameWalk {
     pub(super) fn new(budget: Rc<ControlBudget>) -> Self {
-        Self { budget, skip: PREFACE_BYTES, header: [0; HEADER_BYTES], header_filled: 0, data_frame_bytes: 0 }
+        Self {
+            budget,
+            skip: PREFACE_BYTES,
+            header: [0; HEADER_BYTES],
+            header_filled: 0,
+            data_frame_bytes: 0,
+            highest_stream: 0,
+            trailers: None,
+        }
     }
 
     /// How large this peer's DATA frames are: the length of the last one.
@@ -126,10 +151,13 @@ impl FrameWalk {
     }
 
     /// Walks on over the bytes that have just come.
-    pub(super) fn advance(&mut self, mut bytes: &[u8]) -> Result<(), Exhausted> {
+    pub(super) fn advance(&mut self, mut bytes: &[u8]) -> Result<(), Offence> {
         loop {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
+            if self.trailers.is_some() {
+                self.look_at_trailers(&bytes[..skipped])?;
+            }
             bytes = &bytes[skipped..];
             if bytes.is_empty() {
                 return Ok(());
@@ -147,12 +175,44 @@ impl FrameWalk {
                 if kind == DATA && length > 0 {
                     self.data_frame_bytes = self.skip;
                 }
+                if kind == HEADERS {
+                    self.note_headers();
+                }
                 let cost = cost(kind, flags, length);
                 if cost > 0 {
                     self.budget.spend(cost, monotonic_nanos)?;
                 }
             }
         }
+    }
+
+    /// A request begins, or the trailers of one.
+    fn note_headers(&mut self) {
+        let [_, _, _, _, _, stream @ ..] = self.header;
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+        if stream > self.highest_stream {
+            self.highest_stream = stream;
+        } else if self.skip > 0 {
+            self.trailers = Some(Vec::new());
+        }
+    }
+
+    #[cold]
+    fn look_at_trailers(&mut self, bytes: &[u8]) -> Result<(), Offence> {
+        let Some(payload) = &mut self.trailers else { return Ok(()) };
+        let room = TRAILERS_BYTES_MAX - payload.len();
+        payload.extend_from_slice(&bytes[..room.min(bytes.len())]);
+        if self.skip > 0 {
+            return Ok(());
+        }
+        let payload = self.trailers.take().unwrap_or_default();
+        let flags = self.header[4];
+        // RFC 9113, 6.2: the length of the padding and a priority may stand before the block, padding behind it.
+        let (padded, before) = (flags & FLAG_PADDED != 0, if flags & FLAG_PRIORITY != 0 { PRIORITY_BYTES } else { 0 });
+        let padding = if padded { usize::from(payload.first().copied().unwrap_or(0)) } else { 0 };
+        let end = payload.len().saturating_sub(padding);
+        let block = payload.get(usize::from(padded) + before..end).unwrap_or_default();
+        if has_pseudo_header(block) { Err(Offence::PseudoTrailers) } else { Ok(()) }
     }
 }
 
@@ -202,7 +262,7 @@ mod tests {
                 assert_eq!(walk.advance(read), Ok(()));
             }
             assert_eq!(budget.tokens.get(), 0, "{read_bytes}");
-            assert_eq!(walk.advance(&frame(PING, 1, 8)), Err(Exhausted));
+            assert_eq!(walk.advance(&frame(PING, 1, 8)), Err(Offence::Exhausted));
         }
     }
 
@@ -222,7 +282,7 @@ mod tests {
         assert_eq!(budget.spend(1, || 500_000_000), Ok(()));
         assert_eq!(budget.tokens.get(), 499);
         budget.tokens.set(0);
-        assert_eq!(budget.spend(1, || 500_000_100), Err(Exhausted));
+        assert_eq!(budget.spend(1, || 500_000_100), Err(Offence::Exhausted));
         budget.tokens.set(0);
         assert_eq!(budget.spend(1, || 90_000_000_000), Ok(()));
         assert_eq!(budget.tokens.get(), 999);

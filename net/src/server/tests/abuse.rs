@@ -171,3 +171,21 @@ fn a_flood_of_honest_looking_requests_is_served_not_punished() {
         assert_eq!(server.counts().control_frame_floods, 0);
     }
 }
+
+#[test]
+fn a_pseudo_header_field_in_trailers_ends_the_connection() {
+    const PROTOCOL_ERROR: u8 = 1;
+    for backend in BACKENDS {
+        let server = TestServer::start(backend, Limits::default());
+        let mut stream = open(server.grpc);
+        // Trailers as they may be, then a call whose trailers have `:method`. Without `note_headers` it would be answered.
+        let honest =
+            [frame(1, 4, 1, &head_block()), frame(0, 0, 1, &[0; 5]), frame(1, 5, 1, b"\x00\x01a\x01b")].concat();
+        stream.write_all(&honest).unwrap();
+        server.wait_for("the honest call", |counts| counts.request_body_bytes == 0 && counts.requests_grpc == 1);
+        let wrong = [frame(1, 4, 3, &head_block()), frame(0, 0, 3, &[0; 5]), frame(1, 5, 3, &[0x83])].concat();
+        stream.write_all(&wrong).unwrap();
+        assert_eq!(goaway_code(&read_to_end(&mut stream)), Some(PROTOCOL_ERROR), "{backend}");
+        server.wait_for("its end", |counts| counts.protocol_errors == 1);
+    }
+}
