@@ -120,6 +120,9 @@ const CHUNK_BYTES_MAX: usize = 2 << 20;
 const SPARE_BUFFERS_MAX: usize = 2;
 /// Largest buffer kept for reuse.
 const SPARE_BUFFER_BYTES_MAX: usize = 8 << 20;
+/// The next segment is made once this part of the current one is taken: early enough that it is there in time, and not at
+/// the first record.
+const PREPARED_FROM_SHARE: u64 = 16;
 
 /// The stream.
 #[derive(Debug)]
@@ -362,11 +365,11 @@ impl Stream {
         self.current.is_some()
     }
 
-    /// Whether the current segment holds nothing yet and will do: a node that is given nothing takes no more of the disk.
+    /// Whether the current segment is nearly empty and will do: a node that is given nothing takes no more of the disk, and
+    /// the first requests after a start do not wait for their sync behind the making of a segment that nobody needs yet.
     fn is_idle(&self) -> bool {
-        let holds = |number: u64| self.chunks.back().is_some_and(|chunk| chunk.number == number);
-        let is_empty = |current: Writable| current.next_offset == BLOCK_BYTES as u64 && !holds(current.number);
-        self.wanted_bytes == 0 && self.current.is_some_and(is_empty)
+        let is_begun = |current: Writable| current.next_offset >= current.bytes / PREPARED_FROM_SHARE;
+        self.wanted_bytes == 0 && self.current.is_some_and(|current| !is_begun(current))
     }
 
     /// The segment being opened is ready, or could not be opened: then `poll_open` asks again.
