@@ -368,7 +368,12 @@ impl Stream {
     /// Whether the current segment is nearly empty and will do: a node that is given nothing takes no more of the disk, and
     /// the first requests after a start do not wait for their sync behind the making of a segment that nobody needs yet.
     fn is_idle(&self) -> bool {
-        let is_begun = |current: Writable| current.next_offset >= current.bytes / PREPARED_FROM_SHARE;
+        let holds = |number: u64| self.chunks.back().is_some_and(|chunk| chunk.number == number);
+        let is_begun = |current: Writable| match self.plan.kind {
+            SegmentKind::Requests => current.next_offset >= current.bytes / PREPARED_FROM_SHARE,
+            // Small, and what it has to say at a stop must not wait.
+            SegmentKind::Journal => current.next_offset > BLOCK_BYTES as u64 || holds(current.number),
+        };
         self.wanted_bytes == 0 && self.current.is_some_and(|current| !is_begun(current))
     }
 
