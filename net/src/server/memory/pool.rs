@@ -1,10 +1,10 @@
-//! One part of a core's memory: lent to the connection that has least of it, in the order of arrival. Taking is of one
+//! One part of a core's memory: lent to the connection that has least of it, by turns. Taking is of one
 //! core; giving back is not, for what a request became may end on another.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 use async_channel::{Receiver, Sender, bounded};
@@ -17,13 +17,24 @@ const RESERVED_PART: usize = 4;
 /// everybody behind it.
 const LARGE_PART: usize = 2;
 
-/// What one connection holds of one part.
+/// What one connection holds of one part, and when it was last served.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Share(Arc<AtomicUsize>);
+pub(super) struct Share(Arc<Account>);
+
+#[derive(Debug, Default)]
+struct Account {
+    held: AtomicUsize,
+    /// The number of its last loan, or where the count was when it first came; 0 before that. Only the core writes it.
+    turn: AtomicU64,
+}
 
 impl Share {
     fn held(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    fn turn(&self) -> u64 {
+        self.0.turn.load(Ordering::Relaxed)
     }
 }
 
@@ -42,6 +53,8 @@ pub(super) struct Pool {
     /// Who waits. Bounded by the open requests, which the first part bounds.
     line: RefCell<Vec<Place>>,
     next_number: Cell<u64>,
+    /// Loans so far, from 1 on.
+    turns: Cell<u64>,
 }
 
 /// A place in the line.
@@ -76,7 +89,7 @@ impl Charge {
     }
 
     fn give_back(&self, bytes: usize) {
-        self.share.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.share.0.held.fetch_sub(bytes, Ordering::Relaxed);
         let before = self.shared.used.fetch_sub(bytes, Ordering::AcqRel);
         assert!(before >= bytes, "no more is given back than was lent");
         self.shared.waker.wake();
@@ -106,7 +119,7 @@ impl Drop for Waiting<'_> {
 impl Pool {
     pub(super) fn new(bytes_max: usize) -> Self {
         let shared = Shared { bytes_max, used: AtomicUsize::new(0), waker: AtomicWaker::new() };
-        Self { shared: Arc::new(shared), line: RefCell::default(), next_number: Cell::new(0) }
+        Self { shared: Arc::new(shared), line: RefCell::default(), next_number: Cell::new(0), turns: Cell::new(1) }
     }
 
     pub(super) fn bytes_max(&self) -> usize {
@@ -135,7 +148,9 @@ impl Pool {
 
     /// Lends, whether there is room or not.
     pub(super) fn force(&self, share: &Share, bytes: usize) -> Charge {
-        share.0.fetch_add(bytes, Ordering::Relaxed);
+        self.turns.set(self.turns.get() + 1);
+        share.0.turn.store(self.turns.get(), Ordering::Relaxed);
+        share.0.held.fetch_add(bytes, Ordering::Relaxed);
         self.shared.used.fetch_add(bytes, Ordering::AcqRel);
         Charge { shared: Arc::clone(&self.shared), share: share.clone(), bytes }
     }
@@ -149,6 +164,9 @@ impl Pool {
     pub(super) async fn take(&self, share: &Share, bytes: usize) -> Charge {
         if let Some(charge) = self.try_take(share, bytes) {
             return charge;
+        }
+        if share.turn() == 0 {
+            share.0.turn.store(self.turns.get(), Ordering::Relaxed);
         }
         let number = self.next_number.get();
         self.next_number.set(number.wrapping_add(1));
@@ -173,11 +191,13 @@ impl Pool {
         charge
     }
 
-    /// Whose turn it is: of those who hold least, who came first. Without what a connection leaves to others nobody is
-    /// passed by for ever, for a connection that holds something is being served.
+    /// Whose turn it is: of those who hold least, whose connection was served longest ago, then who came first. So
+    /// connections take turns, however many requests each has in the line: one that lets its room lie comes again only
+    /// after all that waited meanwhile. Nobody is passed by for ever: who is new comes after those that wait already, and a
+    /// connection that holds something is being served.
     fn first(&self) -> Option<u64> {
         let line = self.line.borrow();
-        line.iter().min_by_key(|place| (place.share.held(), place.number)).map(|place| place.number)
+        line.iter().min_by_key(|place| (place.share.held(), place.share.turn(), place.number)).map(|place| place.number)
     }
 
     fn first_waker(&self) -> Option<Waker> {

@@ -65,6 +65,27 @@ fn one_connection_leaves_a_part_to_others_and_comes_after_them() {
     assert!(poll(more.as_mut()).is_ready());
 }
 
+/// Without `turn` in the order all of the greedy ones' requests, which came first, would be served before the modest one.
+#[test]
+fn connections_take_turns_however_many_requests_each_has_in_the_line() {
+    let core = core([1 << 20, 100, 100], &LargeLane::new());
+    let greedy: [Rc<Holdings>; 2] = Default::default();
+    let requests: Vec<_> = (0..20).map(|number| RequestMemory::open(&core, &greedy[number % 2]).unwrap()).collect();
+    let mut waiting: Vec<_> = requests.iter().map(|memory| Box::pin(memory.admit(50))).collect();
+    assert!(waiting[..2].iter_mut().all(|admission| poll(admission.as_mut()).is_ready()));
+    assert!(waiting[2..].iter_mut().all(|admission| poll(admission.as_mut()).is_pending()));
+    let modest = request(&core);
+    let mut modestly = pin!(modest.admit(50));
+    assert!(poll(modestly.as_mut()).is_pending());
+    // Each of the others has one more turn, as it came before.
+    for turn in 0..2 {
+        drop(requests[turn].take_body());
+        assert!(poll(waiting[turn + 2].as_mut()).is_ready() && poll(modestly.as_mut()).is_pending());
+    }
+    drop(requests[2].take_body());
+    assert!(poll(waiting[4].as_mut()).is_pending() && poll(modestly.as_mut()).is_ready());
+}
+
 #[test]
 fn what_is_too_large_for_a_part_takes_the_lane_which_the_cores_share() {
     let lane = LargeLane::new();
