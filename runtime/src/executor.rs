@@ -5,6 +5,7 @@
 //! else anything. A panic of the main future, or of the event loop itself, ends the thread and is reported by
 //! [`ExecutorHandle::join`].
 
+mod first_round;
 mod heartbeat;
 mod task;
 mod time;
@@ -13,12 +14,16 @@ use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::Backend;
+
+use first_round::Beginning;
 
 pub use task::{Contained, contain, spawn, task_panics, yield_now};
 pub use time::{Alarm, Elapsed, sleep, timeout};
@@ -28,22 +33,17 @@ pub use time::{Alarm, Elapsed, sleep, timeout};
 const URING_IO_MEMORY_BYTES: usize = 1 << 20;
 
 /// How long tasks that never run dry may keep the loop from looking at timers; sockets interrupt them by themselves.
-/// Much shorter, and losing the race that [`heartbeat`] is about would be common. In the very first round there is no
-/// heartbeat yet and losing it means never to begin: at 100 ms that was seen on a machine with three times more to run
-/// than it had cores.
-///
-/// In the first round this timer is all that glommio's latency ring can hold: it is set by `poll_io`, and a round is lost if
-/// it goes off before `run_one_task_queue` has looked at `need_preempt`. Then `run_task_queues` says that nothing ran, and
-/// `park` sleeps: it knows of no timer, and no task has been polled whose waker another thread could have. Neither a later
-/// timer nor a wake-up from outside is to be had from glommio 0.9: the interval is fixed when the executor is made, save for
-/// queues of `Latency::Matters`, which make each wake-up by another thread a write to the eventfd; and what is read of that
-/// eventfd is submitted a round later than it is set up, so that a round that does not end is not interrupted by it.
+/// Much shorter, and losing the races that [`heartbeat`] and [`first_round`] are about would be common.
 const PREEMPT_INTERVAL: Duration = Duration::from_millis(500);
 
 thread_local! {
     /// The backend of this thread's executor. A thread that [`start`] did not make counts as tokio's.
     static BACKEND: Cell<Backend> = const { Cell::new(Backend::Epoll) };
 }
+
+/// How long an executor's first poll may take to come before another thread tries. Longer than [`PREEMPT_INTERVAL`], which a
+/// thread that has lost its first round has slept through.
+const BEGINNING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How to start an executor.
 #[derive(Clone, Debug)]
@@ -92,7 +92,8 @@ pub enum ExecutorError {
 #[derive(Debug)]
 pub struct ExecutorHandle<T> {
     name: String,
-    thread: thread::JoinHandle<Result<T, ExecutorError>>,
+    thread: thread::JoinHandle<Result<Option<T>, ExecutorError>>,
+    backend: Backend,
     ended: async_channel::Receiver<()>,
 }
 
@@ -126,41 +127,81 @@ impl<T> ExecutorHandle<T> {
     pub fn join(self) -> Result<T, ExecutorError> {
         let name = self.name;
         match self.thread.join() {
-            Ok(outcome) => outcome,
+            Ok(Ok(Some(output))) => Ok(output),
+            Ok(Ok(None)) => Err(never_began(name, self.backend)),
+            Ok(Err(error)) => Err(error),
             Err(payload) => Err(ExecutorError::Panicked { name, message: panic_message(payload.as_ref()) }),
         }
     }
 }
 
+/// What an executor is to run, until its first poll takes it.
+struct Work<G> {
+    make: G,
+    /// Dropped at the end of the thread.
+    alive: async_channel::Sender<()>,
+}
+
+type Slot<G> = Arc<Mutex<Option<Work<G>>>>;
+
 /// Starts a thread with an event loop and runs the future that `make` returns, on that thread, to its end. Tasks that
-/// are still running then are dropped.
+/// are still running then are dropped. Blocks until the future is about to be polled, or cannot be: see [`first_round`].
 ///
 /// A core that cannot be pinned (it left the affinity mask) is logged and the thread runs unpinned.
 ///
 /// # Errors
-/// [`ExecutorError::Thread`] if the system refuses the thread. Failures on the new thread are returned by
-/// [`ExecutorHandle::join`].
+/// [`ExecutorError::Thread`] if the system refuses the thread, [`ExecutorError::EventLoop`] if no loop ever begins. Failures
+/// on the new thread are returned by [`ExecutorHandle::join`].
 pub fn start<G, F, T>(options: ExecutorOptions, make: G) -> Result<ExecutorHandle<T>, ExecutorError>
 where
     G: FnOnce() -> F + Send + 'static,
     F: Future<Output = T> + 'static,
     T: Send + 'static,
 {
-    let name = options.name.clone();
+    let (name, backend) = (options.name.clone(), options.backend);
     let (alive, ended) = async_channel::bounded::<()>(1);
-    let thread = thread::Builder::new()
-        .name(options.name.clone())
-        .spawn(move || {
-            let _alive = alive;
-            pin_current_thread(&options);
-            BACKEND.set(options.backend);
-            match options.backend {
-                Backend::Uring => run_uring(&options, make),
-                Backend::Epoll => run_epoll(&options, make),
-            }
-        })
-        .map_err(|source| ExecutorError::Thread { name: name.clone(), source })?;
-    Ok(ExecutorHandle { name, thread, ended })
+    let slot: Slot<G> = Arc::new(Mutex::new(Some(Work { make, alive })));
+    let begun = first_round::begin(BEGINNING_PATIENCE, |beginning| {
+        let (options, slot) = (options.clone(), Arc::clone(&slot));
+        thread::Builder::new().name(options.name.clone()).spawn(move || attempt(&options, &slot, beginning))
+    });
+    match begun {
+        Ok(Some(thread)) => Ok(ExecutorHandle { name, thread, backend, ended }),
+        Ok(None) => Err(never_began(name, backend)),
+        Err(source) => Err(ExecutorError::Thread { name, source }),
+    }
+}
+
+/// What one thread does: it makes a loop and, in its first poll, takes the work out of the slot. `None` if another thread has.
+fn attempt<G, F, T>(options: &ExecutorOptions, slot: &Slot<G>, beginning: Beginning) -> Result<Option<T>, ExecutorError>
+where
+    G: FnOnce() -> F + Send + 'static,
+    F: Future<Output = T> + 'static,
+    T: 'static,
+{
+    pin_current_thread(options);
+    BACKEND.set(options.backend);
+    // The last thing of the thread that is dropped: `ended` may be heard only when the tasks are gone.
+    let alive = Rc::new(Cell::new(None));
+    let main = {
+        let (alive, slot) = (Rc::clone(&alive), Arc::clone(slot));
+        async move {
+            let work = slot.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+            beginning.tell();
+            alive.set(Some(work.alive));
+            Some((work.make)().await)
+        }
+    };
+    let outcome = match options.backend {
+        Backend::Uring => run_uring(options, main),
+        Backend::Epoll => run_epoll(options, main),
+    };
+    drop(alive);
+    outcome
+}
+
+fn never_began(name: String, backend: Backend) -> ExecutorError {
+    ExecutorError::EventLoop { name, backend, message: "its thread never came to run anything".to_owned() }
 }
 
 /// The backend of the executor that the calling code runs on.
@@ -176,12 +217,10 @@ fn pin_current_thread(options: &ExecutorOptions) {
     }
 }
 
-fn run_uring<G, F, T>(options: &ExecutorOptions, make: G) -> Result<T, ExecutorError>
-where
-    G: FnOnce() -> F,
-    F: Future<Output = T> + 'static,
-    T: 'static,
-{
+fn run_uring<T: 'static>(
+    options: &ExecutorOptions,
+    main: impl Future<Output = T> + 'static,
+) -> Result<T, ExecutorError> {
     // glommio panics rather than fails in several places, so that making the loop is contained too.
     let made = catch_unwind(AssertUnwindSafe(|| {
         LocalExecutorBuilder::new(Placement::Unbound)
@@ -199,7 +238,7 @@ where
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         executor.run(async move {
             heartbeat::start();
-            let output = make().await;
+            let output = main.await;
             task::stop_tasks().await;
             output
         })
@@ -211,18 +250,16 @@ where
     outcome.map_err(|payload| panicked(options, payload.as_ref()))
 }
 
-fn run_epoll<G, F, T>(options: &ExecutorOptions, make: G) -> Result<T, ExecutorError>
-where
-    G: FnOnce() -> F,
-    F: Future<Output = T> + 'static,
-    T: 'static,
-{
+fn run_epoll<T: 'static>(
+    options: &ExecutorOptions,
+    main: impl Future<Output = T> + 'static,
+) -> Result<T, ExecutorError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         ExecutorError::EventLoop { name: options.name.clone(), backend: Backend::Epoll, message: error.to_string() }
     })?;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let tasks = tokio::task::LocalSet::new();
-        tasks.block_on(&runtime, async move { make().await })
+        tasks.block_on(&runtime, main)
     }));
     // A thread still resolving a name or reading a file must not hold up the end of the process.
     runtime.shutdown_background();
