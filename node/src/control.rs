@@ -28,6 +28,8 @@ pub enum Control {
     Decide(Sender<()>),
     /// Send what is queued; answered when the queue is empty.
     Flush(Sender<()>),
+    /// Read no more from the log what waits there; answered once what is being read has been given to the exporters.
+    EndRecall(Sender<()>),
     /// Log everything that is settled; answered once it is durable.
     CloseLog(Sender<()>),
     /// End; what is still queued is booked as dropped.

@@ -459,6 +459,9 @@ impl Core {
                 Control::Flush(answer) => {
                     spawn(self.clone().send_all(answer));
                 }
+                Control::EndRecall(answer) => {
+                    spawn(self.clone().end_recall(answer));
+                }
                 Control::CloseLog(answer) => {
                     spawn(self.clone().close_log(answer));
                 }
@@ -505,7 +508,19 @@ impl Core {
     fn is_recalling(&self) -> bool {
         let Some(log) = &self.log else { return false };
         let will_take = |destinations| self.outbox.borrow().will_take_back(destinations);
-        log.is_recalling.get() || log.lane.borrow().segments.has_parked(will_take)
+        log.is_recalling.get() || !log.ends_recall.get() && log.lane.borrow().segments.has_parked(will_take)
+    }
+
+    /// What waits in the log stays there for the next start: what other cores park of this core's segments while the log is
+    /// closed would else be delivered, and nobody would log that it was.
+    async fn end_recall(self: Rc<Self>, answer: Sender<()>) {
+        if let Some(log) = &self.log {
+            log.ends_recall.set(true);
+            while log.is_recalling.get() {
+                sleep(PRESSURE_RECHECK).await;
+            }
+        }
+        _ = answer.try_send(());
     }
 
     async fn tell_opened(self: Rc<Self>, answer: Sender<()>) {
@@ -553,6 +568,7 @@ impl Core {
     /// Has everything that follows from what is settled logged.
     async fn close_log(self: Rc<Self>, answer: Sender<()>) {
         if let Some(log) = &self.log {
+            log.ends_recall.set(true);
             while let Some(message) = self.mesh.try_receive() {
                 self.receive(message);
             }

@@ -195,6 +195,9 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
                 break;
             }
         }
+        // What was parked on its way to the core that has its segment is not to be delivered while the log is closed.
+        cores.ask(Control::EndRecall).await;
+        cores.ask(Control::Flush).await;
     });
     let in_time = graceful.await.is_ok();
     // Once for verdicts and units, and when all cores have told the owners of the units, once for what these then log.

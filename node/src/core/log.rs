@@ -117,6 +117,8 @@ pub struct CoreLog {
     is_failing: Cell<bool>,
     /// Set while parked units are read again.
     pub is_recalling: Cell<bool>,
+    /// Set when the node ends and what is parked from now on is for the next start.
+    pub ends_recall: Cell<bool>,
     /// What happened here.
     pub counters: LogCounters,
 }
@@ -144,6 +146,7 @@ impl CoreLog {
             retire: Bell::new(),
             is_failing: Cell::new(false),
             is_recalling: Cell::new(false),
+            ends_recall: Cell::new(false),
             counters: LogCounters::default(),
         })
     }

@@ -35,10 +35,10 @@ enum Fate {
     Drop(DropReason),
 }
 
-/// Runs for ever.
+/// Runs until the node ends.
 pub async fn recall(core: Rc<Core>, log: Rc<CoreLog>) {
     let mut reader = BodyReader::new(core.settings.request_bytes_max);
-    loop {
+    while !log.ends_recall.get() {
         let dropped = past_retention(&core.settings, &log).or_else(|| in_the_way(&core, &log));
         let (next, fate) = match dropped {
             Some((parked, reason)) => (Some(parked), Fate::Drop(reason)),

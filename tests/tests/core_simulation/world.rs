@@ -478,6 +478,9 @@ async fn stop(cores: Cores, was_open: bool) -> bool {
                 break;
             }
         }
+        // What was parked on its way to the core that has its segment is not to be delivered while the log is closed.
+        cores.ask(Control::EndRecall).await;
+        cores.ask(Control::Flush).await;
     });
     let in_time = graceful.await.is_ok();
     let closed = timeout(STOP_MAX, async {
