@@ -498,7 +498,9 @@ impl Core {
             Some(_) => exporters.iter().for_each(|exporter| exporter.end()),
             None => exporters.iter().for_each(|exporter| exporter.ask_again()),
         }
-        while self.shard.borrow().ledger().has_exporting() || self.is_recalling() {
+        while !answer.is_closed() && (self.shard.borrow().ledger().has_exporting() || self.is_recalling()) {
+            // Nothing is judged any more that would fill a batch, and before the log is read nothing ticks.
+            self.with_shard(|shard, _, outbox| shard.send_gathered(outbox));
             sleep(PRESSURE_RECHECK).await;
         }
         _ = answer.try_send(());

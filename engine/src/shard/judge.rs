@@ -89,6 +89,13 @@ impl Shard {
         !self.buffer.traces.is_empty() || self.export.spans() > 0
     }
 
+    /// Sends what is kept and still being gathered, whether anything more is to be judged or not.
+    pub fn send_gathered(&mut self, host: &mut impl Host) {
+        if self.export.spans() > 0 {
+            self.flush(host);
+        }
+    }
+
     /// Judges traces that are off the wheel as long as the host has room for what is kept; the others are put back. True
     /// when all were judged.
     pub(super) fn judge_while_room(
