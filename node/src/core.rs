@@ -36,6 +36,9 @@ use tailwater_runtime::mesh::MeshPort;
 
 /// How often a held-back sender looks again.
 const PRESSURE_RECHECK: Duration = Duration::from_millis(5);
+/// How long what is to be logged at a stop waits for a disk that gives no segment: several times as long as until the next
+/// attempt to open one.
+const SEGMENT_PATIENCE: Duration = Duration::from_secs(4);
 /// How often the cores divide limits anew: by then a window's worth of demand is known.
 const LIMITS_SHARED_INTERVAL: Duration = Duration::from_secs(1);
 /// How often freed memory is given back to the system.
@@ -586,16 +589,22 @@ impl Core {
         _ = answer.try_send(());
     }
 
-    /// Has all verdicts and resolutions logged, and returns once they are durable, or with false if the disk fails.
+    /// Has all verdicts and resolutions logged, and returns once they are durable, or with false if the disk has given no
+    /// segment for them for long. One that is wanted for requests alone is not missed here.
     async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) -> bool {
+        let mut waited = Duration::ZERO;
         loop {
             log.flush_journal(self);
             log.want_sync();
             self.send_units();
-            if log.lane.borrow_mut().is_journal_idle() {
+            let mut lane = log.lane.borrow_mut();
+            if lane.is_journal_idle() {
                 return true;
             }
-            if log.is_failing() {
+            let is_moving = lane.journal().stream().is_moving();
+            drop(lane);
+            waited = if is_moving || !log.is_failing() { Duration::ZERO } else { waited + PRESSURE_RECHECK };
+            if waited >= SEGMENT_PATIENCE {
                 return false;
             }
             sleep(PRESSURE_RECHECK).await;

@@ -202,6 +202,12 @@ impl Stream {
         self.synced
     }
 
+    /// Whether anything is on its way to the disk.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.synced != self.position
+    }
+
     /// Bytes waiting for the disk.
     #[must_use]
     pub fn buffered(&self) -> usize {
