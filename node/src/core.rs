@@ -597,12 +597,10 @@ impl Core {
             log.flush_journal(self);
             log.want_sync();
             self.send_units();
-            let mut lane = log.lane.borrow_mut();
-            if lane.is_journal_idle() {
+            if log.lane.borrow_mut().is_journal_idle() {
                 return true;
             }
-            let is_moving = lane.journal().stream().is_moving();
-            drop(lane);
+            let is_moving = log.lane.borrow_mut().journal().stream().is_moving();
             waited = if is_moving || !log.is_failing() { Duration::ZERO } else { waited + PRESSURE_RECHECK };
             if waited >= SEGMENT_PATIENCE {
                 return false;

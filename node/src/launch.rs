@@ -191,6 +191,7 @@ fn log_seats(
             first_number: survey.next_number,
             nonce_seed,
             segment_bytes: wal.segment_bytes,
+            begins_small: core > 0 || spares.is_empty(),
             requests_bytes_max: wal.requests_bytes,
             journal_segment_bytes: wal.journal_segment_bytes,
             journal_segments_max: size(wal.journal_bytes / wal.journal_segment_bytes.max(1)),

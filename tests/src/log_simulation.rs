@@ -196,6 +196,7 @@ fn lane_plan(core: u16, cores: u16, first_number: u64, nonce_seed: u64) -> LaneP
         first_number,
         nonce_seed,
         segment_bytes: SEGMENT_BYTES,
+        begins_small: nonce_seed.is_multiple_of(2),
         requests_bytes_max: 64 * SEGMENT_BYTES,
         journal_segment_bytes: SEGMENT_BYTES,
         journal_segments_max: 8,

@@ -497,6 +497,7 @@ mod tests {
             kind: SegmentKind::Journal,
             lane: 0,
             segment_bytes: 16 * BLOCK_BYTES as u64,
+            begins_small: false,
             buffer_bytes_max: 1 << 20,
             first_number: 1,
             number_stride: 2,

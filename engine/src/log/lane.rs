@@ -22,6 +22,9 @@ pub struct LanePlan {
     pub nonce_seed: u64,
     /// Bytes of a segment.
     pub segment_bytes: u64,
+    /// Whether the first segments are short: no file waits to be recycled, and a node that is given nothing takes little of
+    /// the disk.
+    pub begins_small: bool,
     /// Most bytes of request segments in use.
     pub requests_bytes_max: u64,
     /// Bytes of a journal segment.
@@ -108,6 +111,7 @@ impl<P> Lane<P> {
             kind,
             lane: plan.core,
             segment_bytes,
+            begins_small: plan.begins_small,
             buffer_bytes_max,
             first_number: plan.first_number + 2 * u64::from(plan.core) + place,
             number_stride: streams,
@@ -185,6 +189,16 @@ impl<P> Lane<P> {
     /// Gives back what waits: the process ends, and nobody will be answered.
     pub fn take_staged(&mut self) -> Vec<P> {
         self.staged.drain(..).map(|staged| staged.payload).collect()
+    }
+
+    /// Whether a file of so many bytes is worth keeping for a next segment of `kind`.
+    #[must_use]
+    pub fn is_worth_keeping(&self, kind: SegmentKind, bytes: u64) -> bool {
+        let usual = match kind {
+            SegmentKind::Requests => self.plan.segment_bytes,
+            SegmentKind::Journal => self.plan.journal_segment_bytes,
+        };
+        bytes >= usual
     }
 
     /// Requests whose level is not reached.

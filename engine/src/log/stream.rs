@@ -21,6 +21,8 @@ pub struct StreamPlan {
     pub lane: u16,
     /// Bytes of a segment's file; a larger record gets a segment of its own size.
     pub segment_bytes: u64,
+    /// Whether its first segment is short.
+    pub begins_small: bool,
     /// Most bytes of records waiting for the disk.
     pub buffer_bytes_max: usize,
     /// The number of its first segment.
@@ -123,6 +125,10 @@ const SPARE_BUFFER_BYTES_MAX: usize = 8 << 20;
 /// The next segment is made once this part of the current one is taken: early enough that it is there in time, and not at
 /// the first record.
 const PREPARED_FROM_SHARE: u64 = 16;
+/// A short first segment is this part of the others.
+const FIRST_SHARE: u64 = 16;
+/// It has room for a good number of small requests.
+const FIRST_BYTES_MIN: u64 = 64 << 10;
 
 /// The stream.
 #[derive(Debug)]
@@ -348,8 +354,11 @@ impl Stream {
         if self.opening.is_some() || self.prepared.is_some() || !self.may_open || self.is_idle() {
             return None;
         }
-        let bytes = self.plan.segment_bytes.max(self.wanted_bytes).next_multiple_of(BLOCK_BYTES as u64);
         let number = self.next_number;
+        let is_short = self.plan.begins_small && number == self.plan.first_number;
+        let short = (self.plan.segment_bytes / FIRST_SHARE).max(FIRST_BYTES_MIN.min(self.plan.segment_bytes));
+        let usual = if is_short { short } else { self.plan.segment_bytes };
+        let bytes = usual.max(self.wanted_bytes).next_multiple_of(BLOCK_BYTES as u64);
         let nonce = mix(self.plan.nonce_seed ^ mix(number));
         let next_sequence = number << 32;
         self.opening = Some(Writable { number, nonce, bytes, next_offset: BLOCK_BYTES as u64, next_sequence });
@@ -374,12 +383,7 @@ impl Stream {
     /// Whether the current segment is nearly empty and will do: a node that is given nothing takes no more of the disk, and
     /// the first requests after a start do not wait for their sync behind the making of a segment that nobody needs yet.
     fn is_idle(&self) -> bool {
-        let holds = |number: u64| self.chunks.back().is_some_and(|chunk| chunk.number == number);
-        let is_begun = |current: Writable| match self.plan.kind {
-            SegmentKind::Requests => current.next_offset >= current.bytes / PREPARED_FROM_SHARE,
-            // Small, and what it has to say at a stop must not wait.
-            SegmentKind::Journal => current.next_offset > BLOCK_BYTES as u64 || holds(current.number),
-        };
+        let is_begun = |current: Writable| current.next_offset >= current.bytes / PREPARED_FROM_SHARE;
         self.wanted_bytes == 0 && self.current.is_some_and(|current| !is_begun(current))
     }
 
@@ -520,6 +524,7 @@ mod tests {
             kind: SegmentKind::Requests,
             lane: 0,
             segment_bytes: 64 << 20,
+            begins_small: false,
             buffer_bytes_max: 16 << 20,
             first_number: 1,
             number_stride: 2,
@@ -528,6 +533,26 @@ mod tests {
         assert!(stream.poll_open(0).is_some());
         stream.opened(true);
         stream
+    }
+
+    /// Without `is_short` a node that is given nothing would take a whole segment of each kind.
+    #[test]
+    fn only_the_first_segment_is_short() {
+        let plan = |begins_small| StreamPlan { begins_small, ..open_stream().plan };
+        let bytes = |stream: &mut Stream| match stream.poll_open(0) {
+            Some(Operation::Open { bytes, .. }) => {
+                stream.opened(true);
+                bytes
+            }
+            other => panic!("{other:?}"),
+        };
+        let mut stream = Stream::new(plan(true));
+        assert_eq!(bytes(&mut stream), 4 << 20);
+        assert!(stream.poll_open(0).is_none(), "the first is hardly begun");
+        stream.append(1 << 20, true, |out, _, _| out.resize(out.len() + (1 << 20), 1)).unwrap();
+        assert!(matches!(stream.poll(), Some(Operation::Write { .. })));
+        assert_eq!(bytes(&mut stream), 64 << 20);
+        assert_eq!(bytes(&mut Stream::new(plan(false))), 64 << 20);
     }
 
     #[test]

@@ -413,7 +413,8 @@ impl CoreLog {
             let Some(file) = self.files.borrow_mut().remove(&(kind, number)) else { continue };
             let (name, bytes) = (file_name(kind, number), file.bytes());
             drop(file);
-            let keeps = self.spares.borrow().len() < self.spares_max;
+            let keeps =
+                self.spares.borrow().len() < self.spares_max && self.lane.borrow().is_worth_keeping(kind, bytes);
             let spare = spare_file_name(number);
             let outcome =
                 if keeps { self.directory.rename(&name, &spare).await } else { self.directory.remove(&name).await };

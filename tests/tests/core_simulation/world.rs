@@ -44,7 +44,7 @@ use tailwater_tests::simulation::{encode, rules, span};
 use tempfile::TempDir;
 
 const DECISION_WAIT_MS: u64 = 500;
-const SEGMENT_BYTES: u64 = 64 << 10;
+const SEGMENT_BYTES: u64 = 128 << 10;
 /// As in the program.
 const SPARES_MAX: usize = 2;
 /// Simulated time after which a run that does not end is called stuck.
@@ -89,7 +89,7 @@ impl Scenario {
                 sync: seed.is_multiple_of(3).then(|| random.u64(1..200)),
                 write: seed.is_multiple_of(5).then(|| random.u64(1..60)),
                 directory: (seed % 4 == 1).then(|| random.u64(1..20)),
-                bytes_max: [2 << 20, 64 << 20][random.usize(0..2)],
+                bytes_max: [4 << 20, 64 << 20][random.usize(0..2)],
             },
         }
     }
@@ -362,6 +362,7 @@ impl World {
                 first_number: survey.next_number,
                 nonce_seed,
                 segment_bytes: SEGMENT_BYTES,
+                begins_small: spares.is_empty(),
                 requests_bytes_max: self.scenario.segments_max * SEGMENT_BYTES,
                 journal_segment_bytes: SEGMENT_BYTES,
                 journal_segments_max: 8,
