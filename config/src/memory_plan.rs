@@ -52,6 +52,9 @@ pub const RANKED_KEYS_BYTES: u64 = 12 * MIB;
 /// Bytes of the expressions that take user agents apart, once for each rule set that does: what they were measured to take,
 /// with what searching in them adds.
 pub const USER_AGENT_BYTES: u64 = 48 * MIB;
+/// Bytes of what a shard's log says of several exporters that are done with a span that waits for others: a bit for each
+/// exporter and span.
+pub const PARTLY_DONE_BYTES: u64 = 8 * MIB;
 /// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes, inflated,
 /// and what is made of it. One that takes more is refused.
 const LARGE_REQUEST_TIMES: u64 = 3;
@@ -147,6 +150,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
             if config.needs_wal() { config.wal.buffer_bytes_max } else { 0 },
             "wal.buffer_bytes_max: records that wait for the disk".to_string(),
         ),
+        partly_done_row(config, shards),
         row(
             "connections",
             connections.saturating_mul(CONNECTION_BYTES),
@@ -167,6 +171,21 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
     rows.extend(export_rows(config, shards));
     rows.extend(rules_rows(config, shards));
     rows
+}
+
+/// Which exporters are done with what, where there are several and a log.
+fn partly_done_row(config: &Config, shards: u64) -> MemoryRow {
+    let exporters = config.exporters.otlp.len() + usize::from(config.exporters.file.is_some());
+    let has_any = config.needs_wal() && exporters > 1;
+    let logs = shards.saturating_mul(u64::try_from(config.ways()).unwrap_or(u64::MAX));
+    MemoryRow {
+        name: "partly delivered",
+        bytes: if has_any { logs.saturating_mul(PARTLY_DONE_BYTES) } else { 0 },
+        reason: format!(
+            "which of several exporters are done with what waits in the log: {} a log",
+            show_bytes(PARTLY_DONE_BYTES)
+        ),
+    }
 }
 
 /// What waits to leave, and what is on its way.

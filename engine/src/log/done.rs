@@ -11,6 +11,8 @@ pub const EXPORTERS_MAX: usize = 16;
 /// Bytes of a core's sets in memory: a bit for each of 64 million spans that wait. Past it what is parked is noted as done
 /// by nobody.
 pub const DONE_BYTES_MAX: usize = 8 << 20;
+// The memory plan has a row for it.
+const _: () = assert!(DONE_BYTES_MAX as u64 == tailwater_config::memory_plan::PARTLY_DONE_BYTES);
 /// Bytes of an exporter's name in the log; one with a longer name is noted as done with nothing.
 pub const EXPORTER_NAME_BYTES_MAX: usize = 1024;
 
