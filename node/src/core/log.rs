@@ -460,6 +460,7 @@ impl CoreLog {
                 ("recovered_units", self.counters.recovered.get()),
                 ("verdicts", counts.verdicts),
                 ("verdicts_lost", counts.verdicts_lost),
+                ("verdicts_bared", counts.verdicts_bared),
                 ("done_units_forgotten", lane.segments.done_forgotten),
             ],
         }

@@ -17,7 +17,7 @@ use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader,
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
-use tailwater_engine::vocabulary::{Annotations, KeptUnit, Nanos, Origin, RandomnessKind, SegmentHandle, ShardIndex};
+use tailwater_engine::vocabulary::{KeptUnit, Nanos, Origin, SegmentHandle, ShardIndex};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
@@ -195,9 +195,9 @@ impl Core {
                 entry.is_kept.then_some(KeptBy {
                     policy: entry.policy,
                     threshold: entry.threshold,
-                    randomness: RandomnessKind::of_id(entry.is_hashed),
-                    given: None,
-                    annotations: Annotations::NONE,
+                    randomness: entry.randomness(),
+                    given: entry.given,
+                    annotations: entry.annotations,
                 }),
             );
         }

@@ -167,8 +167,10 @@ fn misplaced(kind: SegmentKind, record: &Record<'_>, next_unit: &mut u32) -> Opt
             *next_unit = request.first_unit.saturating_add(request.units);
             (!is_above).then_some("the units of a request are those of one before it")
         }
-        (SegmentKind::Journal, Record::Verdicts(_) | Record::Resolved(_) | Record::Names(_) | Record::Done(_)) => None,
-        _ => Some("a record of the other kind of segment"),
+        (SegmentKind::Requests, _) | (SegmentKind::Journal, Record::Request(_)) => {
+            Some("a record of the other kind of segment")
+        }
+        (SegmentKind::Journal, _) => None,
     }
 }
 
