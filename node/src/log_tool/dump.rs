@@ -3,6 +3,7 @@
 use super::meanings::{Attributes, Meanings, attributes, shown as shown_attributes};
 use super::moment::rfc3339;
 use super::{EXIT_NO_INPUT, list_log, logs_of, read, shown, unreadable, within};
+use crate::progress::Progress;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
@@ -32,23 +33,30 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
     } else {
         paths.push((String::new(), path.to_path_buf()));
     }
+    let mut progress = Progress::beside_output(path);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = ExitCode::SUCCESS;
-    for (within, path) in paths {
+    for (segments, (within, path)) in (1..).zip(paths) {
         match read(&path) {
-            // A closed pipe is no failure.
-            Ok(file) => match dump(&mut out, &format!("{within}{}", shown(&path)), &file, json) {
-                Ok(true) => {}
-                Ok(false) => code = ExitCode::FAILURE,
-                Err(_) => return code,
-            },
+            Ok(file) => {
+                match dump(&mut out, &format!("{within}{}", shown(&path)), &file, json) {
+                    Ok(true) => {}
+                    Ok(false) => code = ExitCode::FAILURE,
+                    // A closed pipe is no failure.
+                    Err(_) => break,
+                }
+                progress.add(file.len() as u64);
+                progress.tell(|| format!("{segments} segments"));
+            }
             Err(error) => {
+                progress.end();
                 unreadable(&path, &error);
                 code = ExitCode::from(EXIT_NO_INPUT);
             }
         }
     }
     _ = out.flush();
+    progress.end();
     code
 }
 
