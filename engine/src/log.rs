@@ -17,6 +17,8 @@ pub mod segments;
 
 pub mod stream;
 
+pub mod told;
+
 pub mod journal;
 
 pub mod lane;

@@ -204,6 +204,18 @@ impl Annotations {
         Self { places }
     }
 
+    /// The same by other numbers, without those that have none.
+    #[must_use]
+    pub fn renumbered(self, number_of: impl Fn(u16) -> Option<u16>) -> Self {
+        let mut numbers = [0; ANNOTATIONS_MAX];
+        let mut count = 0;
+        for number in self.numbers().filter_map(number_of) {
+            numbers[count] = number;
+            count += 1;
+        }
+        Self::of(&numbers[..count])
+    }
+
     /// Their numbers.
     pub fn numbers(self) -> impl Iterator<Item = u16> {
         self.places.into_iter().filter_map(|place| place.checked_sub(1))
@@ -304,7 +316,7 @@ impl RandomnessKind {
     const GIVEN: u64 = 1 << 59;
     const THRESHOLD: u64 = (1 << 56) - 1;
 
-    /// Of the id, or of a hash of it: what the log knows of a verdict.
+    /// Of the id, or of a hash of it.
     #[must_use]
     pub const fn of_id(is_hashed: bool) -> Self {
         if is_hashed { Self::Hashed } else { Self::Id }
@@ -461,6 +473,10 @@ pub struct Judged {
     pub threshold: u64,
     /// Where the trace's randomness comes from.
     pub randomness: RandomnessKind,
+    /// The randomness, where it came with a span.
+    pub given: Option<u64>,
+    /// What the spans of the trace get besides, those that come late too.
+    pub annotations: Annotations,
     /// Spans it had.
     pub spans: u32,
     /// The generation of the rules that it was judged under.

@@ -147,7 +147,7 @@ fn boot(loaded: &Loaded, source: (ConfigurationSource, Option<Stamp>), repair: b
     let mut surveys = take_over(config, &blueprint, repair)?;
     for (pipeline, survey) in blueprint.pipelines.iter_mut().zip(&mut surveys) {
         // Nobody else has them yet.
-        Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt_policies(rules));
+        Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt(rules));
     }
     forward_what_waits(config, &mut blueprint, &surveys);
     let file = config.exporters.file.as_ref().map(|file| FileWriter::open(file, clock::unix_nanos)).transpose();

@@ -129,6 +129,8 @@ pub struct LogSnapshot {
     pub is_recalling: bool,
     /// Whether the disk gives no segment to write to.
     pub is_failing: bool,
+    /// Bytes of the last run's segments that are still to be read.
+    pub replay_left_bytes: u64,
     /// Its counters by name.
     pub counters: Vec<(&'static str, u64)>,
 }

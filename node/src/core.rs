@@ -487,7 +487,8 @@ impl Core {
             yield_now().await;
         }
         if let Some(log) = &self.log {
-            log.lane.borrow_mut().journal().set_names(change.rules.policy_names().map(String::from));
+            let names = change.rules.policy_names().map(String::from);
+            log.lane.borrow_mut().journal().set_told(names, change.rules.all_annotations());
         }
         self.limit_demands.borrow_mut().clear();
         self.blocks_on_overflow.set(change.blocks_on_overflow);

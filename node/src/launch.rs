@@ -283,7 +283,7 @@ impl Seat {
         if let Some(log) = &log {
             let names = shard.rules().policy_names().map(String::from);
             let mut lane = log.lane.borrow_mut();
-            lane.journal().set_names(names);
+            lane.journal().set_told(names, shard.rules().all_annotations());
             lane.segments.set_exporters(outbox.exporter_names());
         }
         let core = Core::new(self.index, shard, outbox, self.mesh, log, (self.origin, Rc::clone(memory)), settings);

@@ -2,6 +2,7 @@
 //! in memory at a time.
 
 mod dump;
+mod meanings;
 pub mod moment;
 mod verify;
 

@@ -16,6 +16,7 @@ mod metrics;
 mod outbox;
 mod plan;
 mod port_holder;
+mod progress;
 mod reload;
 mod sockets;
 mod source;

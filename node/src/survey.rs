@@ -14,6 +14,7 @@ use tailwater_engine::log::format::{
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
+use tailwater_engine::log::told::Told;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::vocabulary::UNKNOWN_POLICY;
 use tailwater_proto::otlp::Signal;
@@ -55,8 +56,8 @@ pub struct Survey {
     pub segments: Vec<OldSegment>,
     /// The last verdict on each trace, oldest first.
     pub verdicts: Vec<VerdictEntry>,
-    /// Names of policies: the verdicts' policies are places among them, or unknown.
-    pub names: Vec<String>,
+    /// What journals told of policies and annotations: those of the verdicts are places in it, or unknown.
+    pub told: Told,
     /// Names of journal segments: to be removed once their content was said again.
     pub journals: Vec<String>,
     /// Files to be recycled.
@@ -277,7 +278,13 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
         );
     }
     found.verdicts = recovered.verdicts;
-    found.names = recovered.names;
+    if recovered.told.annotations_forgotten > 0 {
+        tracing::warn!(
+            annotations = recovered.told.annotations_forgotten,
+            "more annotations are told than a start takes up: late spans of their traces leave without"
+        );
+    }
+    found.told = recovered.told;
     found.latest_unix_nano = recovered.latest_unix_nano;
     Ok(found)
 }
@@ -377,26 +384,51 @@ fn file_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Which of the things that journals told are needed, in the order in which they were found to be.
+struct Needed<'a, T> {
+    told: &'a [T],
+    /// By the places in `told`: those in `needed`.
+    places: Vec<Option<usize>>,
+    needed: Vec<T>,
+}
+
+impl<'a, T: Clone> Needed<'a, T> {
+    fn of(told: &'a [T]) -> Self {
+        Self { told, places: vec![None; told.len()], needed: Vec::new() }
+    }
+
+    fn need(&mut self, place: u16) {
+        let place = usize::from(place);
+        let Some(told) = self.told.get(place) else { return };
+        self.places[place].get_or_insert_with(|| {
+            self.needed.push(told.clone());
+            self.needed.len() - 1
+        });
+    }
+
+    fn place(&self, place: u16) -> Option<usize> {
+        self.places.get(usize::from(place)).copied().flatten()
+    }
+}
+
 impl Survey {
-    /// From now on the verdicts' policies are the numbers that `rules` give to them. Names that none of the verdicts needs
-    /// are forgotten.
-    pub fn adopt_policies(&mut self, rules: &mut Rules) {
-        let is_needed = |entry: &&mut VerdictEntry| entry.is_kept && usize::from(entry.policy) < self.names.len();
-        let mut places: Vec<Option<usize>> = vec![None; self.names.len()];
-        let mut needed = Vec::new();
-        for entry in self.verdicts.iter_mut().filter(is_needed) {
-            let place = usize::from(entry.policy);
-            places[place].get_or_insert_with(|| {
-                needed.push(self.names[place].clone());
-                needed.len() - 1
-            });
+    /// From now on the verdicts' policies and annotations are the numbers that `rules` give to them. Those that none of the
+    /// verdicts needs are forgotten.
+    pub fn adopt(&mut self, rules: &mut Rules) {
+        let told = std::mem::take(&mut self.told);
+        let (mut names, mut annotations) = (Needed::of(&told.names), Needed::of(&told.annotations));
+        for entry in self.verdicts.iter().filter(|entry| entry.is_kept) {
+            names.need(entry.policy);
+            entry.annotations.numbers().for_each(|place| annotations.need(place));
         }
-        let numbers = rules.take_over(&needed);
+        let policy_numbers = rules.take_over(&names.needed);
+        let annotation_numbers = rules.take_over_annotations(&annotations.needed);
         for entry in &mut self.verdicts {
-            let place = places.get(usize::from(entry.policy)).copied().flatten();
-            entry.policy = place.and_then(|place| numbers.get(place)).copied().unwrap_or(UNKNOWN_POLICY);
+            let number = names.place(entry.policy).and_then(|place| policy_numbers.get(place));
+            entry.policy = number.copied().unwrap_or(UNKNOWN_POLICY);
+            let number = |place| annotation_numbers.get(annotations.place(place)?).copied().flatten();
+            entry.annotations = entry.annotations.renumbered(number);
         }
-        self.names = Vec::new();
     }
 
     /// The segments for each of `cores` cores, spread by size.

@@ -3,7 +3,6 @@
 
 mod capture;
 mod json;
-mod progress;
 mod report;
 
 use crate::cli::{EXIT_CONFIGURATION, print, say};

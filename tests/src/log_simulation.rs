@@ -2,18 +2,21 @@
 //! senders that try again, an exporter that gives up at times. A seed decides what happens next, crashes included.
 //!
 //! What must hold: what was acknowledged is delivered, or its trace was judged and dropped; a durable verdict is never
-//! judged again; the books balance at every step; at the end every segment is free.
+//! judged again, and what it says is said by every run after it, whatever its rules; the books balance at every step; at the end every segment is free.
 
+mod ruled;
+
+use self::ruled::{Ruled, adopted, kept_by, rules_of};
 use crate::disk::{Disk, Faults, FileKey};
 use crate::shard_plan::roomy;
-use crate::simulation::{encode, rules, span};
+use crate::simulation::{encode, span};
 use bytes::Bytes;
 use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tailwater_engine::decide::KeptBy;
+use std::sync::Arc;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::intake::Scanned;
@@ -25,10 +28,9 @@ use tailwater_engine::log::lane::{Lane, LanePlan, NewRequest};
 use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::log::stream::Operation;
 use tailwater_engine::route::Route;
+use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{
-    Annotations, Destinations, Judged, KeptUnit, Nanos, Origin, RandomnessKind, SpanBatch, Unit, Verdict,
-};
+use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit};
 use tailwater_proto::otlp::Signal;
 
 /// What one run may vary.
@@ -122,8 +124,8 @@ struct Payload {
     is_synced: bool,
 }
 
-/// A verdict: the trace, and whether it is kept.
-type Noted = (Vec<u8>, bool);
+/// A trace and its verdict.
+type Noted = (Vec<u8>, Ruled);
 
 struct Core {
     shard: Shard,
@@ -161,8 +163,10 @@ pub struct LogWorld {
     settled: BTreeSet<Vec<u8>>,
     /// Spans that their senders sent more than once, as nobody had answered: the node may know them twice.
     sent_again: BTreeSet<Vec<u8>>,
-    verdicts: BTreeMap<Vec<u8>, bool>,
-    durable: BTreeMap<Vec<u8>, bool>,
+    verdicts: BTreeMap<Vec<u8>, Ruled>,
+    durable: BTreeMap<Vec<u8>, Ruled>,
+    rules: Arc<Rules>,
+    runs: u32,
     crashes_left: u32,
     is_calm: bool,
 }
@@ -217,7 +221,10 @@ impl LogWorld {
             for number in 0..count {
                 let late = if random.u8(0..10) == 0 { 3 * DECISION_WAIT_MS } else { 0 };
                 let send_at = begin + random.u64(0..DECISION_WAIT_MS / 2) + late;
-                let span = span(&mut random, trace, number, marked && number + 1 == count);
+                let mut span = span(&mut random, trace, number, marked && number + 1 == count);
+                if number == 0 && trace.is_multiple_of(3) {
+                    span.trace_state = format!("ot=rv:{:014x}", random.u64(..) >> 8);
+                }
                 unsent.push(Sent { trace, span, service: random.usize(0..4), send_at });
             }
         }
@@ -244,6 +251,8 @@ impl LogWorld {
             sent_again: BTreeSet::new(),
             verdicts: BTreeMap::new(),
             durable: BTreeMap::new(),
+            rules: Arc::new(rules_of(0)),
+            runs: 0,
             is_calm: false,
         };
         world.start();
@@ -370,10 +379,10 @@ impl LogWorld {
     fn gather(&mut self, number: usize) {
         let core = &mut self.cores[number];
         for judged in core.outbox.judged.drain(..) {
-            let (trace, is_kept) = (judged.trace_id.to_vec(), judged.verdict != Verdict::Drop);
+            let (trace, ruled) = (judged.trace_id.to_vec(), Ruled::judged(&judged, &self.rules));
             assert_eq!(self.durable.get(&trace), None, "a durable verdict is not judged again");
-            core.noted.push((trace.clone(), is_kept));
-            self.verdicts.insert(trace, is_kept);
+            core.noted.push((trace.clone(), ruled.clone()));
+            self.verdicts.insert(trace, ruled);
             core.lane.journal().judged(&judged);
         }
         core.outbox.resolved.drain(..).for_each(|unit| core.lane.journal().resolve(unit));
@@ -508,6 +517,9 @@ impl LogWorld {
         for span in scopes.flat_map(|scope| scope.spans) {
             let is_again = self.settled.contains(&span.span_id) && !self.sent_again.contains(&span.span_id);
             assert!(!is_again, "what the log knows as delivered is not delivered again");
+            // Late ones too, under a verdict of this run or a former one.
+            let ruled = &self.verdicts[&span.trace_id];
+            assert!(ruled.is_kept && span.attributes.ends_with(&ruled.attributes), "{ruled:?} {:?}", span.attributes);
             self.delivered.insert(span.span_id.clone());
             *self.exported.entry(span.span_id).or_default() += 1;
         }
@@ -590,20 +602,6 @@ impl LogWorld {
         let keys = self.disk.keys();
         let first_number = keys.iter().map(|(_, number)| number + 1).max().unwrap_or(1);
         let nonce_seed = self.random.u64(..);
-        self.cores = (0..count)
-            .map(|core| Core {
-                shard: Shard::new(shard_plan(&self.scenario, core, count, self.seed), rules()),
-                lane: Lane::new(lane_plan(core, count, first_number, nonce_seed)),
-                outbox: Outbox::default(),
-                data: [None, None],
-                opening: [None, None],
-                noted: Vec::new(),
-                flushed: VecDeque::new(),
-            })
-            .collect();
-        for core in &mut self.cores {
-            core.lane.journal().set_names(rules().policy_names().map(String::from));
-        }
         self.recovered = Recovered::default();
         self.old_journals = keys.iter().copied().filter(|(kind, _)| *kind == SegmentKind::Journal).collect();
         for key in &self.old_journals {
@@ -615,39 +613,45 @@ impl LogWorld {
                 }
             }
         }
-        self.restore();
+        let mut rules = rules_of(self.runs);
+        self.runs += 1;
+        let adopted = adopted(&self.recovered, &mut rules);
+        self.rules = Arc::new(rules);
+        self.cores = (0..count)
+            .map(|core| Core {
+                shard: Shard::new(shard_plan(&self.scenario, core, count, self.seed), self.rules.clone()),
+                lane: Lane::new(lane_plan(core, count, first_number, nonce_seed)),
+                outbox: Outbox::default(),
+                data: [None, None],
+                opening: [None, None],
+                noted: Vec::new(),
+                flushed: VecDeque::new(),
+            })
+            .collect();
+        for core in &mut self.cores {
+            core.lane.journal().set_told(self.rules.policy_names().map(String::from), self.rules.all_annotations());
+        }
+        self.restore(&adopted);
         self.to_replay = keys.into_iter().filter(|(kind, _)| *kind == SegmentKind::Requests).collect();
     }
 
-    fn restore(&mut self) {
+    fn restore(&mut self, adopted: &[VerdictEntry]) {
         let recovered = &self.recovered;
-        let named = |entry: &VerdictEntry| recovered.names.get(usize::from(entry.policy));
-        let is_named = recovered.verdicts.iter().all(|entry| !entry.is_kept || named(entry).is_some());
-        assert!(is_named, "a journal's segment tells the names of the policies before the first verdict");
         let route = Route::new([self.seed, 2, 3, 4], u16::try_from(self.cores.len()).unwrap());
-        let known: BTreeMap<_, _> =
-            recovered.verdicts.iter().map(|entry| (entry.trace_id.to_vec(), entry.is_kept)).collect();
-        for (trace, is_kept) in &self.durable {
-            assert_eq!(known.get(trace), Some(is_kept), "a durable verdict is in the log");
+        let ruled = |entry: &VerdictEntry| (entry.trace_id.to_vec(), Ruled::recovered(entry, recovered));
+        let known: BTreeMap<_, _> = recovered.verdicts.iter().map(ruled).collect();
+        for (trace, ruled) in &self.durable {
+            assert_eq!(known.get(trace), Some(ruled), "a durable verdict is in the log");
         }
-        for (trace, is_kept) in &known {
-            self.durable.insert(trace.clone(), *is_kept);
-            self.verdicts.insert(trace.clone(), *is_kept);
+        for (trace, ruled) in &known {
+            self.durable.insert(trace.clone(), ruled.clone());
+            self.verdicts.insert(trace.clone(), ruled.clone());
         }
-        for entry in &recovered.verdicts {
+        for entry in adopted {
             let core = &mut self.cores[usize::from(route.shard(route.hash(&entry.trace_id)).0)];
-            core.shard.restore(
-                &entry.trace_id,
-                entry.is_kept.then_some(KeptBy {
-                    policy: entry.policy,
-                    threshold: entry.threshold,
-                    randomness: RandomnessKind::of_id(entry.is_hashed),
-                    given: None,
-                    annotations: Annotations::NONE,
-                }),
-            );
+            core.shard.restore(&entry.trace_id, kept_by(entry));
             core.lane.journal().note(*entry);
-            core.noted.push((entry.trace_id.to_vec(), entry.is_kept));
+            core.noted.push((entry.trace_id.to_vec(), known[&entry.trace_id.to_vec()].clone()));
         }
     }
 
@@ -684,7 +688,7 @@ impl LogWorld {
     fn check_outcome(&self) -> u64 {
         for sent in &self.acknowledged {
             let (id, trace) = (&sent.span.span_id, &sent.span.trace_id);
-            let is_dropped = self.verdicts.get(trace) == Some(&false);
+            let is_dropped = self.verdicts.get(trace).is_some_and(|ruled| !ruled.is_kept);
             let is_there = self.exported.contains_key(id) || is_dropped || self.forgivable.contains(id);
             assert!(is_there, "span {id:?} of trace {} was acknowledged and is gone", sent.trace);
         }

@@ -248,7 +248,7 @@ fn what_ended_a_wait_early_is_told() {
     assert_eq!(judged_by(|shard, host| _ = shard.drain(Nanos(2), host)), Occasion::Drain);
 }
 
-/// Leans on `Journal::append_names` and `Survey::adopt_policies`: a number in the log means what its segment says.
+/// Leans on `Journal::append_told` and `Survey::adopt`: a number in the log means what its segment says.
 #[test]
 fn a_policy_keeps_its_name_after_a_restart_with_others() {
     let with = |policies: &'static str| {

@@ -8,10 +8,11 @@
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::format::{
     BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader, SegmentKind, VERSION, VerdictEntry,
-    pad_to_block, put_done, put_names, put_request, put_resolved, put_verdicts,
+    pad_to_block, put_annotations, put_done, put_names, put_request, put_resolved, put_verdicts,
 };
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
+use tailwater_engine::vocabulary::Annotations;
 use tailwater_proto::otlp::Signal;
 
 const NANOS: u64 = 1_790_000_000_000_000_000;
@@ -74,6 +75,8 @@ const VERDICTS: [VerdictEntry; 2] = [
         policy: 2,
         is_kept: true,
         is_hashed: false,
+        given: None,
+        annotations: Annotations::NONE,
         reason: 0,
         occasion: 1,
         spans: 17,
@@ -84,11 +87,27 @@ const VERDICTS: [VerdictEntry; 2] = [
         policy: 0xffff,
         is_kept: false,
         is_hashed: false,
+        given: None,
+        annotations: Annotations::NONE,
         reason: 4,
         occasion: 2,
         spans: 1,
     },
 ];
+
+/// A trace whose spans get attributes and whose randomness came with one of them.
+fn annotated() -> VerdictEntry {
+    VerdictEntry {
+        trace_id: *b"the third of all",
+        given: Some(0x00d0_0000_0000_0001),
+        annotations: Annotations::of(&[5, 0]),
+        ..VERDICTS[0]
+    }
+}
+
+/// Annotations with their numbers: fields 9 of a span, `{"team": "a"}` and `{"tier": "b"}`.
+const ANNOTATIONS: [(u16, &[u8]); 2] =
+    [(0, b"\x4a\x0b\x0a\x04team\x12\x03\x0a\x01a"), (5, b"\x4a\x0b\x0a\x04tier\x12\x03\x0a\x01b")];
 
 const RESOLVED: [(u32, [u8; 64]); 2] = [(0, [0xff; 64]), (9, [0x81; 64])];
 
@@ -123,9 +142,10 @@ fn journal_segment() -> Vec<u8> {
     let mut file = JOURNAL_HEADER.encode().into_vec();
     let mut flush = Vec::new();
     put_names(&mut flush, nonce, 70, NANOS + 19, &NAMES.map(String::from));
-    put_verdicts(&mut flush, nonce, 71, NANOS + 20, &VERDICTS);
-    put_resolved(&mut flush, nonce, 72, NANOS + 21, 0x2a, &RESOLVED);
-    put_done(&mut flush, nonce, 73, NANOS + 22, (0x2a, EXPORTER), &DONE);
+    put_annotations(&mut flush, nonce, 71, NANOS + 19, &ANNOTATIONS);
+    put_verdicts(&mut flush, nonce, 72, NANOS + 20, &[&VERDICTS[..], &[annotated()]].concat());
+    put_resolved(&mut flush, nonce, 73, NANOS + 21, 0x2a, &RESOLVED);
+    put_done(&mut flush, nonce, 74, NANOS + 22, (0x2a, EXPORTER), &DONE);
     pad_to_block(&mut flush);
     file.append(&mut flush);
     file.resize(3 * BLOCK_BYTES, 0);
@@ -239,6 +259,53 @@ fn a_journal_of_version_3_tells_which_exporters_are_done_with_what() {
 }
 
 #[test]
+fn a_journal_of_version_4_tells_annotations_and_randomness() {
+    let file = fixture("journal", 4);
+    let (header, records) = Records::open(&file).unwrap();
+    assert_eq!(header, JOURNAL_HEADER);
+    let found: Vec<_> = records.collect();
+    assert_eq!(found.len(), 5);
+    let Found::Record { sequence: 71, record: Record::Annotations(told), .. } = &found[1] else {
+        unreachable!("annotations come before the verdicts that name them")
+    };
+    assert_eq!(told.recorded_unix_nano, NANOS + 19);
+    assert_eq!(told.entries.clone().collect::<Vec<_>>(), ANNOTATIONS);
+    let Found::Record { sequence: 72, record: Record::Verdicts(verdicts), .. } = &found[2] else {
+        unreachable!("the verdicts come next")
+    };
+    assert_eq!(verdicts.entries.clone().collect::<Vec<_>>(), [VERDICTS[0], VERDICTS[1], annotated()]);
+}
+
+/// Leans on `Told::placed` and on what `Told::begin_segment` forgets.
+#[test]
+fn what_the_numbers_of_annotations_mean_is_told_in_each_segment() {
+    let file = fixture("journal", 4);
+    let mut recovered = Recovered::default();
+    let take = |recovered: &mut Recovered, wanted: fn(&Record<'_>) -> bool| {
+        for found in Records::open(&file).unwrap().1 {
+            if let Found::Record { record, .. } = found
+                && wanted(&record)
+            {
+                recovered.take(&record);
+            }
+        }
+    };
+    let verdicts_only: fn(&Record<'_>) -> bool = |record| matches!(record, Record::Verdicts(_));
+    take(&mut recovered, |_| true);
+    take(&mut recovered, verdicts_only);
+    recovered.begin_segment();
+    take(&mut recovered, verdicts_only);
+    let annotated = recovered.verdicts.iter().filter(|entry| entry.given.is_some());
+    let annotations = annotated.map(|entry| {
+        let told = |place: u16| recovered.told.annotations[usize::from(place)].as_slice();
+        entry.annotations.numbers().map(told).collect::<Vec<_>>()
+    });
+    let both = vec![ANNOTATIONS[1].1, ANNOTATIONS[0].1];
+    assert_eq!(annotations.collect::<Vec<_>>(), [both.clone(), both, vec![]]);
+    assert_eq!(recovered.told.annotations.len(), 2, "each is taken up once");
+}
+
+#[test]
 fn what_the_numbers_of_policies_mean_is_told_in_each_segment() {
     let policies = |files: &[Vec<u8>]| {
         let mut recovered = Recovered::default();
@@ -251,7 +318,7 @@ fn what_the_numbers_of_policies_mean_is_told_in_each_segment() {
             }
         }
         let names = recovered.verdicts.iter().filter(|entry| entry.is_kept);
-        names.map(|entry| recovered.names.get(usize::from(entry.policy)).cloned()).collect::<Vec<_>>()
+        names.map(|entry| recovered.told.names.get(usize::from(entry.policy)).cloned()).collect::<Vec<_>>()
     };
     let (first, second) = (fixture("journal", 1), fixture("journal", 2));
     let named = Some("errors".to_string());

@@ -7,14 +7,15 @@
 use super::bitmap::Bitmap;
 use super::done::{DONE_BYTES_MAX, EXPORTERS_MAX};
 use super::format::{
-    Done, Record, VerdictEntry, done_bytes, names_bytes, put_done, put_names, put_resolved, put_verdicts,
-    resolved_bytes, verdicts_bytes,
+    Done, Record, VerdictEntry, done_bytes, names_bytes, put_annotations, put_done, put_names, put_resolved,
+    put_verdicts, resolved_bytes, verdicts_bytes,
 };
 use super::segments::{Change, Segments};
 use super::stream::{AppendError, Stream, StreamPlan};
-use crate::vocabulary::{Judged, RandomnessKind, UNKNOWN_POLICY, Unit, Verdict};
-use hashbrown::HashMap;
+use super::told::{Telling, Told};
+use crate::vocabulary::{Judged, RandomnessKind, Unit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 /// Verdicts in one record.
 const VERDICTS_PER_RECORD: usize = 8192;
@@ -25,9 +26,6 @@ const BLOCKS_PER_RECORD: usize = 2048;
 const TIME_TOLD_EVERY: u64 = 1_000_000_000;
 /// Verdicts that may wait for the disk besides those restated after a start.
 const VERDICTS_WAITING_MAX: usize = 1 << 18;
-
-/// Bytes of the names of policies, which each segment begins with; at most an eighth of it. Names past that are left out.
-const NAMES_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of what a start takes up of which exporters were done with what: all that many cores of a former run may have said.
 /// Past it new sets are passed over, and what they tell of is sent to all exporters.
@@ -41,6 +39,9 @@ pub struct JournalCounts {
     /// Verdicts that are not in the log: the disk failed, or had no room for too long. Late spans of their traces begin
     /// them anew after a restart.
     pub verdicts_lost: u64,
+    /// Verdicts that were logged without some of their annotations: more than a segment tells. Late spans of their traces
+    /// leave without those after a restart.
+    pub verdicts_bared: u64,
 }
 
 /// What is on its way to the disk, up to a position.
@@ -67,11 +68,8 @@ pub struct Journal {
     verdicts_max: usize,
     segments_max: usize,
     verdicts: Vec<VerdictEntry>,
-    /// What policies are called, by their numbers.
-    names: Vec<String>,
-    names_bytes_max: usize,
-    /// The segment in which they were told.
-    named: Option<u64>,
+    /// What the numbers in verdicts mean.
+    telling: Telling,
     /// Units that follow from verdicts not yet appended.
     gated: Vec<Unit>,
     /// Verdicts of the flush being put together that are appended already.
@@ -96,11 +94,8 @@ impl Journal {
     /// An empty journal of at most `segments_max` segments, at least two.
     #[must_use]
     pub fn new(plan: StreamPlan, segments_max: usize, verdicts_max: usize) -> Self {
-        let part = usize::try_from(plan.segment_bytes / 8).unwrap_or(usize::MAX);
         Self {
-            names: Vec::new(),
-            names_bytes_max: NAMES_BYTES_MAX.min(part),
-            named: None,
+            telling: Telling::new(plan.segment_bytes),
             stream: Stream::new(plan),
             verdicts_max,
             segments_max: segments_max.max(2),
@@ -124,15 +119,11 @@ impl Journal {
         &mut self.stream
     }
 
-    /// From now on policies are called by these names, each at the place of its number.
-    pub fn set_names(&mut self, names: impl Iterator<Item = String>) {
-        let mut room = self.names_bytes_max;
-        let fitting = names.map_while(|name| {
-            room = room.checked_sub(names_bytes(std::slice::from_ref(&name)))?;
-            Some(name)
-        });
-        self.names = fitting.collect();
-        self.named = None;
+    /// From now on policies are called by these names, each at the place of its number, and verdicts name these annotations,
+    /// attributes as fields of a span. Annotations that were there before have the numbers that they had.
+    pub fn set_told(&mut self, names: impl Iterator<Item = String>, annotations: &[Vec<u8>]) {
+        self.telling.set_names(names);
+        self.telling.set_annotations(annotations);
     }
 
     /// Notes a verdict.
@@ -147,6 +138,8 @@ impl Journal {
             policy,
             is_kept,
             is_hashed: judged.randomness == RandomnessKind::Hashed,
+            given: judged.given,
+            annotations: judged.annotations,
             reason: judged.drop_reason,
             occasion: judged.occasion as u8,
             spans: judged.spans,
@@ -219,7 +212,7 @@ impl Journal {
             return;
         }
         let put = |out: &mut Vec<u8>, nonce, sequence| put_verdicts(out, nonce, sequence, unix_nano, &[]);
-        if let Ok(appended) = self.stream.append(verdicts_bytes(0), true, put) {
+        if let Ok(appended) = self.stream.append(verdicts_bytes(&[]), true, put) {
             self.count(appended.number, 0);
         }
     }
@@ -229,16 +222,17 @@ impl Journal {
         let mut outcome = Ok(());
         while done < self.verdicts.len() {
             let end = self.verdicts.len().min(done + VERDICTS_PER_RECORD);
-            let bytes = verdicts_bytes(end - done);
-            if let Err(error) = self.append_names(unix_nano, bytes) {
+            if let Err(error) = self.append_told(unix_nano, done..end) {
                 outcome = Err(error);
                 break;
             }
             let entries = &self.verdicts[done..end];
             let put = |out: &mut Vec<u8>, nonce, sequence| put_verdicts(out, nonce, sequence, unix_nano, entries);
-            match self.stream.append(bytes, true, put) {
+            match self.stream.append(verdicts_bytes(entries), true, put) {
                 Ok(appended) => {
                     let count = entries.len();
+                    let bared = entries.iter().filter(|entry| !self.telling.is_told(entry)).count();
+                    self.counts.verdicts_bared += bared as u64;
                     self.counts.verdicts += count as u64;
                     done += count;
                     self.count(appended.number, count);
@@ -253,18 +247,24 @@ impl Journal {
         outcome
     }
 
-    /// Tells the names in the segment that a record of so many bytes will go to, if they were not told there.
-    fn append_names(&mut self, unix_nano: u64, bytes: usize) -> Result<(), AppendError> {
-        // Once more where there was room for the names and not for the record behind them.
-        for _ in 0..2 {
-            let number = self.stream.segment_to_take(bytes)?;
-            if self.names.is_empty() || self.named == Some(number) {
-                break;
-            }
-            let names = &self.names;
+    /// Tells what the numbers of these verdicts mean in the segment that they will go to, as far as it does not tell yet.
+    fn append_told(&mut self, unix_nano: u64, verdicts: Range<usize>) -> Result<(), AppendError> {
+        self.telling.take_segment(&mut self.stream, &self.verdicts[verdicts])?;
+        let names = self.telling.names_to_tell();
+        if !names.is_empty() {
             let put = |out: &mut Vec<u8>, nonce, sequence| put_names(out, nonce, sequence, unix_nano, names);
             let appended = self.stream.append(names_bytes(names), true, put)?;
-            self.named = Some(appended.number);
+            self.telling.names_told();
+            self.count(appended.number, 0);
+        }
+        let annotations = self.telling.annotations_to_tell();
+        if !annotations.is_empty() {
+            let bytes = self.telling.annotations_to_tell_bytes();
+            let put = |out: &mut Vec<u8>, nonce, sequence| {
+                put_annotations(out, nonce, sequence, unix_nano, &annotations);
+            };
+            let appended = self.stream.append(bytes, true, put)?;
+            self.telling.annotations_told();
             self.count(appended.number, 0);
         }
         Ok(())
@@ -358,15 +358,12 @@ impl Journal {
 }
 
 /// What journals say, read at a start: the last verdict on each trace in order, and the resolved units by segment.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recovered {
-    /// Verdicts in the order in which they were read. Their policies are places in `names`, or `UNKNOWN_POLICY`.
+    /// Verdicts in the order in which they were read. Their policies and annotations are places in `told`.
     pub verdicts: Vec<VerdictEntry>,
-    /// Names of policies, each once.
-    pub names: Vec<String>,
-    places: HashMap<String, u16, ahash::RandomState>,
-    /// By the numbers of the segment that is read: places in `names`.
-    told: Vec<u16>,
+    /// Names of policies and annotations.
+    pub told: Told,
     /// Bytes of what is in `done`.
     done_bytes: usize,
     /// Resolved units by the number of their segment.
@@ -379,44 +376,11 @@ pub struct Recovered {
     pub latest_unix_nano: u64,
 }
 
-impl Default for Recovered {
-    fn default() -> Self {
-        Self {
-            verdicts: Vec::new(),
-            names: Vec::new(),
-            places: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
-            told: Vec::new(),
-            done_bytes: 0,
-            resolved: BTreeMap::new(),
-            done: BTreeMap::new(),
-            done_forgotten: 0,
-            latest_unix_nano: 0,
-        }
-    }
-}
-
 impl Recovered {
-    /// The records that are taken in next are those of another segment: what the numbers of policies mean is not known
+    /// The records that are taken in next are those of another segment: what the numbers in verdicts mean is not known
     /// before it says so.
     pub fn begin_segment(&mut self) {
-        self.told.clear();
-    }
-
-    /// The place of a name; `UNKNOWN_POLICY` where it was left out, or where there are more than have numbers.
-    fn place(&mut self, name: &[u8]) -> u16 {
-        let name = String::from_utf8_lossy(name);
-        if name.is_empty() {
-            return UNKNOWN_POLICY;
-        }
-        if let Some(place) = self.places.get(&*name) {
-            return *place;
-        }
-        let place = u16::try_from(self.names.len()).unwrap_or(UNKNOWN_POLICY);
-        if place != UNKNOWN_POLICY {
-            self.names.push(name.to_string());
-            self.places.insert(name.into_owned(), place);
-        }
-        place
+        self.told.begin_segment();
     }
 
     /// Takes in a record of a journal; requests are none of its business.
@@ -424,10 +388,7 @@ impl Recovered {
         match record {
             Record::Verdicts(verdicts) => {
                 self.latest_unix_nano = self.latest_unix_nano.max(verdicts.decided_unix_nano);
-                let told = &self.told;
-                let policy = |number: u16| told.get(usize::from(number)).copied().unwrap_or(UNKNOWN_POLICY);
-                let entries = verdicts.entries.clone();
-                self.verdicts.extend(entries.map(|entry| VerdictEntry { policy: policy(entry.policy), ..entry }));
+                self.verdicts.extend(verdicts.entries.clone().map(|entry| self.told.placed(entry)));
             }
             Record::Resolved(resolved) => {
                 self.latest_unix_nano = self.latest_unix_nano.max(resolved.recorded_unix_nano);
@@ -438,12 +399,15 @@ impl Recovered {
             }
             Record::Names(names) => {
                 self.latest_unix_nano = self.latest_unix_nano.max(names.recorded_unix_nano);
-                let told = names.entries.clone().map(|name| self.place(name)).collect();
-                self.told = told;
+                self.told.take_names(names.entries.clone());
             }
             Record::Done(done) => {
                 self.latest_unix_nano = self.latest_unix_nano.max(done.recorded_unix_nano);
                 self.take_done(done);
+            }
+            Record::Annotations(told) => {
+                self.latest_unix_nano = self.latest_unix_nano.max(told.recorded_unix_nano);
+                self.told.take_annotations(told.entries.clone());
             }
             Record::Request(_) => {}
         }
@@ -475,6 +439,7 @@ mod tests {
     use super::super::format::{BLOCK_BYTES, SegmentKind};
     use super::super::stream::Operation;
     use super::*;
+    use crate::vocabulary::Annotations;
 
     /// Does what the disk is asked for, at once.
     fn write_all(journal: &mut Journal) {
@@ -516,6 +481,8 @@ mod tests {
                     policy: 0,
                     is_kept: true,
                     is_hashed: false,
+                    given: None,
+                    annotations: Annotations::NONE,
                     reason: 0,
                     occasion: 0,
                     spans: 1,

@@ -62,6 +62,22 @@ impl Rules {
         names.iter().map(number_of).collect()
     }
 
+    /// Gives numbers to annotations of a former run of the node, so that late spans get what was ruled then: those that have
+    /// one where they are the same, else numbers of their own. Returns them in the order of `annotations`; `None` where there
+    /// are no more.
+    pub fn take_over_annotations(&mut self, annotations: &[Vec<u8>]) -> Vec<Option<u16>> {
+        let number_of = |encoded: &Vec<u8>| {
+            let known = self.annotations.iter().position(|known| known == encoded);
+            let place = known.unwrap_or(self.annotations.len());
+            let number = u16::try_from(place).ok().filter(|number| *number < u16::MAX);
+            if known.is_none() && number.is_some() {
+                self.annotations.push(encoded.clone());
+            }
+            number
+        };
+        annotations.iter().map(number_of).collect()
+    }
+
     /// Whether the policy of that number has not been in force since the start: only verdicts of a former run know it.
     #[must_use]
     pub fn is_named_only(&self, policy: u16) -> bool {

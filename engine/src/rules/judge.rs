@@ -266,6 +266,12 @@ impl Rules {
         numbers
     }
 
+    /// All annotations, each at the place of its number: encoded `Span.attributes` fields.
+    #[must_use]
+    pub fn all_annotations(&self) -> &[Vec<u8>] {
+        &self.annotations
+    }
+
     /// Annotations by their numbers, which are the same in all generations: encoded `Span.attributes` fields.
     pub fn encoded_annotations(&self, numbers: impl Iterator<Item = u16>) -> Vec<u8> {
         let encoded = numbers.filter_map(|number| self.annotations.get(usize::from(number)));

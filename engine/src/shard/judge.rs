@@ -348,7 +348,7 @@ impl Shard {
         let is_changed = !mark.is_plain() || !annotations.is_empty() || self.buffer.head(entry).is_some();
         let is_marked = is_by_randomness && is_changed;
         // The verdict is in the log before anything that follows from it.
-        self.note(entry, ballot, randomness.kind, occasion, host);
+        self.note(entry, ballot, Some(kept), occasion, host);
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
         let mut recalled = 0;
@@ -386,7 +386,7 @@ impl Shard {
     }
 
     pub(super) fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
-        self.note(entry, ballot, RandomnessKind::Id, occasion, host);
+        self.note(entry, ballot, None, occasion, host);
         let trace = self.buffer.traces.get(entry);
         let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
         self.ledger.spans.buffered -= spans;
@@ -398,7 +398,7 @@ impl Shard {
         self.remember(entry, hash, remembered, Place::Dropped);
     }
 
-    fn note(&self, entry: u32, ballot: Ballot, randomness: RandomnessKind, occasion: Occasion, host: &mut impl Host) {
+    fn note(&self, entry: u32, ballot: Ballot, kept: Option<KeptBy>, occasion: Occasion, host: &mut impl Host) {
         let trace = self.buffer.traces.get(entry);
         host.judged(&Judged {
             trace_id: trace.id,
@@ -406,7 +406,9 @@ impl Shard {
             drop_reason: ballot.drop_reason as u8,
             occasion,
             threshold: ballot.threshold,
-            randomness,
+            randomness: kept.map_or(RandomnessKind::Id, |kept| kept.randomness),
+            given: kept.and_then(|kept| kept.given),
+            annotations: kept.map_or(Annotations::NONE, |kept| kept.annotations),
             spans: trace.seen.spans,
             generation: trace.generation,
         });

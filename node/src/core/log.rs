@@ -72,6 +72,8 @@ pub struct LogCounters {
     pub recalled: Cell<u64>,
     /// Units taken from the log at the start.
     pub recovered: Cell<u64>,
+    /// Bytes of the last run's segments that this core has still to read.
+    pub replay_left_bytes: Cell<u64>,
 }
 
 /// Adds to a counter of this core.
@@ -451,6 +453,7 @@ impl CoreLog {
             parked_since_unix_nano: oldest,
             is_failing: self.is_failing.get(),
             is_recalling: false,
+            replay_left_bytes: self.counters.replay_left_bytes.get(),
             counters: vec![
                 ("requests", self.counters.requests.get()),
                 ("body_bytes", self.counters.body_bytes.get()),
@@ -464,6 +467,7 @@ impl CoreLog {
                 ("recovered_units", self.counters.recovered.get()),
                 ("verdicts", counts.verdicts),
                 ("verdicts_lost", counts.verdicts_lost),
+                ("verdicts_bared", counts.verdicts_bared),
                 ("done_units_forgotten", lane.segments.done_forgotten),
             ],
         }

@@ -2,6 +2,9 @@
 //! had just come, with the time it came at. Nothing is judged before all cores have read their share; then the engine's
 //! clock goes on where the former run's stopped, so that undecided traces have the wait that they had left.
 
+pub mod reading;
+
+use self::reading::Reading;
 use super::log::{CoreLog, Payload, count};
 use super::{Core, HISTORY};
 use crate::survey::{OldSegment, Survey};
@@ -17,14 +20,12 @@ use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader,
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
-use tailwater_engine::vocabulary::{Annotations, KeptUnit, Nanos, Origin, RandomnessKind, SegmentHandle, ShardIndex};
+use tailwater_engine::vocabulary::{KeptUnit, Nanos, Origin, SegmentHandle, ShardIndex};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
 /// Requests replayed before other tasks run.
 const REQUESTS_IN_A_ROW: usize = 64;
-/// How often a line tells how far it is.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause before the journal is tried again on a disk that fails.
 const RESTATE_RETRY: Duration = Duration::from_secs(1);
 /// How often a full queue is tried again.
@@ -35,10 +36,8 @@ const RECHECK: Duration = Duration::from_millis(1);
 pub struct Common {
     /// The last verdicts, oldest first.
     pub verdicts: Vec<VerdictEntry>,
-    /// Bytes of all segments.
-    pub bytes: u64,
-    /// Bytes read.
-    read: AtomicU64,
+    /// How far all of them are.
+    pub reading: Reading,
     /// Wall time at engine time zero, nanoseconds since 1970.
     wall_origin: u64,
     /// The latest engine time at which anything came, zero before anything is known.
@@ -60,8 +59,7 @@ impl Common {
         };
         Arc::new(Self {
             verdicts: std::mem::take(&mut survey.verdicts),
-            bytes: survey.segments.iter().map(|segment| segment.bytes).sum(),
-            read: AtomicU64::new(0),
+            reading: Reading::of(&survey.segments),
             wall_origin,
             latest: AtomicU64::new(latest),
             pause: OnceLock::new(),
@@ -127,8 +125,7 @@ impl Core {
         let Some(log) = self.log.clone() else { return };
         let Share { common, segments, read, restated, journals, .. } = share;
         let mut reader = BodyReader::new(self.settings.request_bytes_max);
-        let begun = std::time::Instant::now();
-        let mut told = begun;
+        log.counters.replay_left_bytes.set(segments.iter().map(|segment| segment.bytes).sum());
         for segment in segments {
             if self.is_closed.get() {
                 // Told to stop: what is not read stays for the next start.
@@ -139,12 +136,8 @@ impl Core {
                 tracing::error!(why, "a segment of the log was not replayed");
                 common.needs_journals.store(true, Ordering::Relaxed);
             }
-            if told.elapsed() >= PROGRESS_INTERVAL {
-                told = std::time::Instant::now();
-                let (read, of) = (common.read.load(Ordering::Relaxed) >> 20, common.bytes >> 20);
-                tracing::info!(read_mib = read, of_mib = of, "reading the log of the last run");
-            }
         }
+        log.counters.replay_left_bytes.set(0);
         read.pass().await;
         let latest = common.latest.load(Ordering::Relaxed);
         if latest > 0 {
@@ -153,10 +146,8 @@ impl Core {
         }
         // A node that stops judges nothing: it may have read a part of each trace only.
         self.is_replaying.set(self.is_closed.get());
-        if common.bytes > 0 && self.index == 0 {
-            let (mib, seconds) = (common.bytes >> 20, begun.elapsed().as_secs_f64());
-            let verdicts = common.verdicts.len();
-            tracing::info!(mib, seconds, verdicts, "the log of the last run is taken over");
+        if common.reading.bytes > 0 && self.index == 0 {
+            common.reading.end(common.verdicts.len());
         }
         spawn(self.clone().restate(log, common, restated, journals));
     }
@@ -195,9 +186,9 @@ impl Core {
                 entry.is_kept.then_some(KeptBy {
                     policy: entry.policy,
                     threshold: entry.threshold,
-                    randomness: RandomnessKind::of_id(entry.is_hashed),
-                    given: None,
-                    annotations: Annotations::NONE,
+                    randomness: entry.randomness(),
+                    given: entry.given,
+                    annotations: entry.annotations,
                 }),
             );
         }
@@ -235,7 +226,15 @@ impl Core {
         }
         // A segment is as large as it is configured to be; what is in memory of it is not.
         let (mut cursor, mut pieces) = (Cursor::new(&header, length, PIECE_BYTES), Pieces::default());
-        let mut in_a_row = 0;
+        let (mut in_a_row, mut reached) = (0, 0);
+        let mut reach = |place: u64| {
+            let more = place.saturating_sub(reached);
+            reached += more;
+            common.reading.add_bytes(more);
+            let left = &log.counters.replay_left_bytes;
+            left.set(left.get().saturating_sub(more));
+            common.reading.tell();
+        };
         loop {
             match cursor.next(pieces.window()) {
                 Err(wanted) => {
@@ -246,6 +245,7 @@ impl Core {
                     }
                 }
                 Ok(Some(Found::Record { offset, record: Record::Request(request), .. })) => {
+                    reach(offset);
                     self.replay_request(log, common, reader, handle, offset, &request).await;
                 }
                 Ok(Some(Found::Record { .. })) => {}
@@ -260,7 +260,8 @@ impl Core {
             }
         }
         tracing::debug!(file = name, end = cursor.end(), "replayed");
-        common.read.fetch_add(bytes, Ordering::Relaxed);
+        reach(bytes);
+        common.reading.add_segment();
         log.lane.borrow_mut().segments.close(old.number);
         Ok(())
     }
@@ -289,6 +290,7 @@ impl Core {
             return;
         }
         count(&log.counters.recovered, wanted as u64);
+        common.reading.add_request(wanted as u64);
         // Waits for what was read before to be taken by the shards: a log read as fast as a disk can would else be in memory
         // inflated, in their queues.
         let body = self.logged_body(reader, request).await;

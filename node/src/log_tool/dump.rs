@@ -1,7 +1,9 @@
 //! `tailwater log dump`: a segment's header and records, as text or as one JSON object a line.
 
+use super::meanings::{Attributes, Meanings, attributes, shown as shown_attributes};
 use super::moment::rfc3339;
 use super::{EXIT_NO_INPUT, list_log, logs_of, read, shown, unreadable, within};
+use crate::progress::Progress;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
@@ -31,52 +33,36 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
     } else {
         paths.push((String::new(), path.to_path_buf()));
     }
+    let mut progress = Progress::beside_output(path);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = ExitCode::SUCCESS;
-    for (within, path) in paths {
+    for (segments, (within, path)) in (1..).zip(paths) {
         match read(&path) {
-            // A closed pipe is no failure.
-            Ok(file) => match dump(&mut out, &format!("{within}{}", shown(&path)), &file, json) {
-                Ok(true) => {}
-                Ok(false) => code = ExitCode::FAILURE,
-                Err(_) => return code,
-            },
+            Ok(file) => {
+                match dump(&mut out, &format!("{within}{}", shown(&path)), &file, json) {
+                    Ok(true) => {}
+                    Ok(false) => code = ExitCode::FAILURE,
+                    // A closed pipe is no failure.
+                    Err(_) => break,
+                }
+                progress.add(file.len() as u64);
+                progress.tell(|| format!("{segments} segments"));
+            }
             Err(error) => {
+                progress.end();
                 unreadable(&path, &error);
                 code = ExitCode::from(EXIT_NO_INPUT);
             }
         }
     }
     _ = out.flush();
+    progress.end();
     code
 }
 
 fn segments(files: Vec<super::Listed>) -> Vec<PathBuf> {
     let is_segment = |file: &super::Listed| matches!(file.name, FileName::Segment { .. });
     files.into_iter().filter(is_segment).map(|file| file.path).collect()
-}
-
-/// What the numbers of policies mean in the segment that is read, as far as it has told.
-#[derive(Debug, Default)]
-struct Policies(Vec<String>);
-
-impl Policies {
-    /// Takes in what says something about them. Where records are missing the policies may have become others.
-    fn read(&mut self, found: &Found<'_>) {
-        match found {
-            Found::Record { record: Record::Names(names), .. } => {
-                self.0 = names.entries.clone().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-            }
-            Found::Skipped { sequences, .. } if *sequences > 0 => self.0.clear(),
-            _ => {}
-        }
-    }
-
-    /// The policy that kept a trace, where that is known.
-    fn kept_by(&self, entry: &VerdictEntry) -> Option<&str> {
-        let name = self.0.get(usize::from(entry.policy)).filter(|name| !name.is_empty())?;
-        entry.is_kept.then_some(name)
-    }
 }
 
 /// The names that a record tells, with their numbers; some may have been left out.
@@ -112,10 +98,10 @@ fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result
     let version = SegmentHeader::version(file).unwrap_or_default();
     let line = if json { header_json(name, version, &header).to_string() } else { header_text(name, version, &header) };
     writeln!(out, "{line}")?;
-    let mut policies = Policies::default();
+    let mut meanings = Meanings::default();
     for found in records.by_ref() {
-        policies.read(&found);
-        let line = if json { found_json(name, found, &policies).to_string() } else { found_text(found, &policies) };
+        meanings.read(&found);
+        let line = if json { found_json(name, found, &meanings).to_string() } else { found_text(found, &meanings) };
         writeln!(out, "{line}")?;
     }
     let tail = records.tail();
@@ -150,10 +136,10 @@ fn header_json(name: &str, version: u8, header: &SegmentHeader) -> Value {
     })
 }
 
-fn found_text(found: Found<'_>, policies: &Policies) -> String {
+fn found_text(found: Found<'_>, meanings: &Meanings) -> String {
     match found {
         Found::Record { offset, sequence, record } => {
-            format!("{offset:>10} {sequence:>10}  {}", record_text(record, policies))
+            format!("{offset:>10} {sequence:>10}  {}", record_text(record, meanings))
         }
         Found::Skipped { offset, bytes, sequences } => {
             format!("{offset:>10} {:>10}  skipped   {bytes} bytes, {sequences} records missing", "-")
@@ -161,7 +147,7 @@ fn found_text(found: Found<'_>, policies: &Policies) -> String {
     }
 }
 
-fn record_text(record: Record<'_>, policies: &Policies) -> String {
+fn record_text(record: Record<'_>, meanings: &Meanings) -> String {
     match record {
         Record::Request(request) => format!(
             "request   {} {} {} {}, {} units from {}, {} bytes",
@@ -177,23 +163,21 @@ fn record_text(record: Record<'_>, policies: &Policies) -> String {
             let count = verdicts.entries.len();
             let kept = verdicts.entries.clone().filter(|entry| entry.is_kept).count();
             let mut text = format!("verdicts  {} {count} traces, {kept} kept", rfc3339(verdicts.decided_unix_nano));
-            for entry in verdicts.entries {
-                // Writing to a string does not fail.
-                _ = write!(text, "\n{:>33} ", hex(&entry.trace_id));
-                _ = match (reason(&entry), policies.kept_by(&entry)) {
-                    (Some(reason), _) => write!(text, "dropped reason {reason}"),
-                    (None, Some(name)) => write!(text, "kept    policy {name:?}"),
-                    (None, None) => write!(text, "kept    policy unknown"),
-                };
-                _ = write!(text, ", threshold {:014x}", entry.threshold);
-                _ = write!(text, ", occasion {}, {} spans", occasion(&entry), entry.spans);
-            }
+            verdicts.entries.for_each(|entry| text.push_str(&verdict_text(&entry, meanings)));
             text
         }
         Record::Names(names) => {
             let mut text = format!("names     {}", rfc3339(names.recorded_unix_nano));
             for (number, name) in told(&names) {
                 _ = write!(text, "\n{:>33} {:?}", format!("policy {number}"), String::from_utf8_lossy(name));
+            }
+            text
+        }
+        Record::Annotations(told) => {
+            let mut text = format!("annotations {}", rfc3339(told.recorded_unix_nano));
+            for (number, fields) in told.entries {
+                let attributes = shown_attributes(&attributes(fields));
+                _ = write!(text, "\n{:>33}{attributes}", format!("annotation {number}"));
             }
             text
         }
@@ -219,7 +203,26 @@ fn record_text(record: Record<'_>, policies: &Policies) -> String {
     }
 }
 
-fn found_json(name: &str, found: Found<'_>, policies: &Policies) -> Value {
+fn verdict_text(entry: &VerdictEntry, meanings: &Meanings) -> String {
+    let mut text = format!("\n{:>33} ", hex(&entry.trace_id));
+    // Writing to a string does not fail.
+    _ = match (reason(entry), meanings.kept_by(entry)) {
+        (Some(reason), _) => write!(text, "dropped reason {reason}"),
+        (None, Some(name)) => write!(text, "kept    policy {name:?}"),
+        (None, None) => write!(text, "kept    policy unknown"),
+    };
+    _ = write!(text, ", threshold {:014x}", entry.threshold);
+    _ = write!(text, ", occasion {}, {} spans", occasion(entry), entry.spans);
+    if let Some(given) = entry.given {
+        _ = write!(text, ", rv {given:014x}");
+    }
+    for (number, _) in meanings.annotations(entry) {
+        _ = write!(text, ", annotation {number}");
+    }
+    text
+}
+
+fn found_json(name: &str, found: Found<'_>, meanings: &Meanings) -> Value {
     let (offset, sequence, record) = match found {
         Found::Record { offset, sequence, record } => (offset, sequence, record),
         Found::Skipped { offset, bytes, sequences } => {
@@ -242,13 +245,20 @@ fn found_json(name: &str, found: Found<'_>, policies: &Policies) -> Value {
         Record::Verdicts(verdicts) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "verdicts",
             "decided": rfc3339(verdicts.decided_unix_nano),
-            "verdicts": verdicts.entries.map(|entry| verdict_json(&entry, policies)).collect::<Vec<_>>(),
+            "verdicts": verdicts.entries.map(|entry| verdict_json(&entry, meanings)).collect::<Vec<_>>(),
         }),
         Record::Names(names) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "names",
             "recorded": rfc3339(names.recorded_unix_nano),
             "names": told(&names)
                 .map(|(number, name)| json!({ "number": number, "name": String::from_utf8_lossy(name) }))
+                .collect::<Vec<_>>(),
+        }),
+        Record::Annotations(told) => json!({
+            "file": name, "offset": offset, "sequence": sequence, "kind": "annotations",
+            "recorded": rfc3339(told.recorded_unix_nano),
+            "annotations": told.entries
+                .map(|(number, fields)| annotation_json(number, Some(&attributes(fields))))
                 .collect::<Vec<_>>(),
         }),
         Record::Resolved(resolved) => json!({
@@ -269,16 +279,26 @@ fn found_json(name: &str, found: Found<'_>, policies: &Policies) -> Value {
     }
 }
 
-fn verdict_json(entry: &VerdictEntry, policies: &Policies) -> Value {
+fn verdict_json(entry: &VerdictEntry, meanings: &Meanings) -> Value {
     json!({
         "trace_id": hex(&entry.trace_id),
         "kept": entry.is_kept,
         "threshold": format!("{:014x}", entry.threshold),
-        "policy": policies.kept_by(entry),
+        "policy": meanings.kept_by(entry),
         "reason": reason(entry),
         "occasion": occasion(entry),
         "spans": entry.spans,
+        "rv": entry.given.map(|given| format!("{given:014x}")),
+        "annotations": meanings.annotations(entry)
+            .map(|(number, attributes)| annotation_json(number, attributes))
+            .collect::<Vec<_>>(),
     })
+}
+
+fn annotation_json(number: u16, attributes: Option<&Attributes>) -> Value {
+    let object =
+        |pairs: &Attributes| Value::Object(pairs.iter().map(|(key, text)| (key.clone(), json!(text))).collect());
+    json!({ "number": number, "attributes": attributes.map(object) })
 }
 
 fn tail_text(tail: &Tail) -> String {
@@ -337,11 +357,13 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use tailwater_engine::log::format::{BLOCK_BYTES, SegmentKind, pad_to_block, put_names, put_verdicts};
+    use tailwater_engine::vocabulary::Annotations;
 
     /// The fixtures that the format's own tests check.
     const REQUESTS: &[u8] = include_bytes!("../../../tests/fixtures/log/requests-v1.log");
     const JOURNAL: &[u8] = include_bytes!("../../../tests/fixtures/log/journal-v1.log");
     const JOURNAL_2: &[u8] = include_bytes!("../../../tests/fixtures/log/journal-v2.log");
+    const JOURNAL_4: &[u8] = include_bytes!("../../../tests/fixtures/log/journal-v4.log");
 
     fn text(file: &[u8], json: bool) -> String {
         let mut out = Vec::new();
@@ -374,6 +396,24 @@ name: version 1, requests of lane 3, number 42, begun 2026-09-21T14:13:20.000000
         assert!(shown.contains("dropped reason "), "{shown}");
     }
 
+    /// Without the arms of `Record::Annotations`, or what `Meanings::read` takes of them, it is not told what they are.
+    #[test]
+    fn annotations_and_randomness_are_shown() {
+        let shown = text(JOURNAL_4, false);
+        assert!(shown.contains("annotation 0 team=\"a\"\n") && shown.contains("annotation 5 tier=\"b\"\n"), "{shown}");
+        let verdict = "17 spans, rv d0000000000001, annotation 5, annotation 0\n";
+        assert!(shown.contains(verdict) && shown.contains("17 spans\n"), "{shown}");
+        let lines: Vec<Value> = text(JOURNAL_4, true).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told = json!([
+            { "number": 0, "attributes": { "team": "a" } },
+            { "number": 5, "attributes": { "tier": "b" } },
+        ]);
+        assert_eq!((&lines[2]["kind"], &lines[2]["annotations"]), (&json!("annotations"), &told));
+        let verdicts = &lines[3]["verdicts"];
+        assert_eq!((&verdicts[0]["rv"], &verdicts[0]["annotations"]), (&Value::Null, &json!([])));
+        assert_eq!((&verdicts[2]["rv"], &verdicts[2]["annotations"][0]), (&json!("d0000000000001"), &told[1]));
+    }
+
     /// The records of a journal in which these flushes stand, each of names or of a kept trace's verdict.
     fn journal(flushes: &[Result<&[&str], u16>]) -> Vec<u8> {
         let header = SegmentHeader {
@@ -401,6 +441,8 @@ name: version 1, requests of lane 3, number 42, begun 2026-09-21T14:13:20.000000
                         policy: *policy,
                         is_kept: true,
                         is_hashed: false,
+                        given: None,
+                        annotations: Annotations::NONE,
                         reason: 0,
                         occasion: 5,
                         spans: 1,

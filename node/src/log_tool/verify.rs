@@ -3,6 +3,7 @@
 
 use super::{EXIT_NO_INPUT, list_log, logs_of, read, shown, unreadable, within};
 use crate::cli::print;
+use crate::progress::Progress;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,20 +88,29 @@ fn confirm(segments: &mut [Segment], again: &[Segment]) {
 /// Goes through a directory once.
 fn pass(directory: &Path) -> Result<(Vec<Segment>, usize), (PathBuf, io::Error)> {
     let files = list_log(directory).map_err(|error| (directory.to_path_buf(), error))?;
-    let mut segments = Vec::new();
+    let mut segments: Vec<Segment> = Vec::new();
     let mut spares = 0;
+    let mut progress = Progress::for_people(directory);
     for file in files {
         let FileName::Segment { kind, number } = file.name else {
             spares += 1;
             continue;
         };
         match read(&file.path) {
-            Ok(content) => segments.push(examine(shown(&file.path), kind, number, &content)),
+            Ok(content) => {
+                segments.push(examine(shown(&file.path), kind, number, &content));
+                progress.add(content.len() as u64);
+                progress.tell(|| format!("{} segments, {} records", segments.len(), records_of(&segments)));
+            }
             // Retired since the directory was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err((file.path, error)),
+            Err(error) => {
+                progress.end();
+                return Err((file.path, error));
+            }
         }
     }
+    progress.end();
     compare(&mut segments);
     Ok((segments, spares))
 }
@@ -167,8 +177,10 @@ fn misplaced(kind: SegmentKind, record: &Record<'_>, next_unit: &mut u32) -> Opt
             *next_unit = request.first_unit.saturating_add(request.units);
             (!is_above).then_some("the units of a request are those of one before it")
         }
-        (SegmentKind::Journal, Record::Verdicts(_) | Record::Resolved(_) | Record::Names(_) | Record::Done(_)) => None,
-        _ => Some("a record of the other kind of segment"),
+        (SegmentKind::Requests, _) | (SegmentKind::Journal, Record::Request(_)) => {
+            Some("a record of the other kind of segment")
+        }
+        (SegmentKind::Journal, _) => None,
     }
 }
 
@@ -239,8 +251,7 @@ fn report(segments: &[Segment], spares: usize) -> String {
             text.push_str(&format!("{:>10}{}\n{:>13}{}\n", "", fault.text, "-> ", fault.remedy));
         }
     }
-    let records: u64 =
-        segments.iter().filter_map(|segment| segment.content.as_ref()).map(|content| content.records).sum();
+    let records = records_of(segments);
     let faults = segments.iter().filter(|segment| !segment.faults.is_empty()).count();
     text.push_str(&format!(
         "{} segments, {records} records, {spares} spare files; {}\n",
@@ -248,6 +259,10 @@ fn report(segments: &[Segment], spares: usize) -> String {
         if faults == 0 { "nothing accepted is missing".into() } else { format!("{faults} segments are not sound") },
     ));
     text
+}
+
+fn records_of(segments: &[Segment]) -> u64 {
+    segments.iter().filter_map(|segment| segment.content.as_ref()).map(|content| content.records).sum()
 }
 
 fn summary(segment: &Segment) -> String {

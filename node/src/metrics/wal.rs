@@ -9,7 +9,7 @@ const NANOS_PER_SECOND: f64 = 1e9;
 /// A gauge, its help, and how to read it off one core's log.
 type Gauge = (&'static str, &'static str, fn(&LogSnapshot) -> u64);
 
-const GAUGES: [Gauge; 8] = [
+const GAUGES: [Gauge; 9] = [
     ("tailwater_wal_segments", "Segments of requests in use.", |log| log.segments),
     ("tailwater_wal_segment_bytes", "Bytes of their files.", |log| log.segment_bytes),
     ("tailwater_wal_segment_limit_bytes", "Bound of tailwater_wal_segment_bytes.", |log| log.segment_bytes_max),
@@ -24,6 +24,11 @@ const GAUGES: [Gauge; 8] = [
         "tailwater_wal_parked_units",
         "Logged spans and requests that are kept and wait in the log only: the backlog of the exporters.",
         |log| log.parked,
+    ),
+    (
+        "tailwater_wal_replay_left_bytes",
+        "Bytes of the last run's segments that a start has still to read; 0 once they are taken over.",
+        |log| log.replay_left_bytes,
     ),
     (
         "tailwater_wal_partly_done_units",

@@ -2,9 +2,9 @@
 //! from files and standard input; and the logs of a data directory.
 
 use super::json::{self, Piece};
-use super::progress::Progress;
 use crate::core::logged_body;
 use crate::log_tool::segments_of;
+use crate::progress::Progress;
 use crate::survey::{Unreadable, read_segment};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -114,7 +114,8 @@ impl Capture {
                 self.fault(place, &error);
             }
         }
-        self.progress.tell(self.requests, self.spans);
+        let Self { requests, spans, progress, .. } = self;
+        progress.tell(|| format!("{requests} requests, {spans} spans"));
     }
 
     /// What a file or pipe holds, whose beginning says what it is.

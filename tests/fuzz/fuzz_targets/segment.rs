@@ -36,6 +36,7 @@ fn go_through(file: &[u8], header: &SegmentHeader, mut records: Records<'_>) {
                 match record {
                     Record::Request(request) => assert!(request.first_unit.checked_add(request.units).is_some()),
                     Record::Verdicts(verdicts) => assert_eq!(verdicts.entries.len(), verdicts.entries.count()),
+                    Record::Annotations(told) => assert!(told.entries.count() <= framed.bytes),
                     Record::Names(names) => assert!(names.entries.count() <= framed.bytes),
                     Record::Done(done) => assert_eq!(done.blocks.len(), done.blocks.count()),
                     Record::Resolved(resolved) => assert_eq!(resolved.blocks.len(), resolved.blocks.count()),

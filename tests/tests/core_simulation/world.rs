@@ -317,7 +317,7 @@ impl World {
         let mut survey = survey::survey(self.directory.path(), false).unwrap();
         assert!(survey.unreadable.is_empty(), "{:?}", survey.unreadable);
         let mut rules = rules();
-        survey.adopt_policies(Arc::get_mut(&mut rules).unwrap());
+        survey.adopt(Arc::get_mut(&mut rules).unwrap());
         let count = random(|random| random.u16(1..4));
         let (channels, controls): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(64)).unzip();
         let (jobs, waiting) = bounded(64);
@@ -396,7 +396,8 @@ impl World {
         let index = usize::from(number);
         let shard = Shard::new(shard_plan(&self.scenario, number, count, self.seed), rules.clone());
         let log = CoreLog::new(Lane::new(plan.clone()), Directory, spares.clone(), SPARES_MAX);
-        log.lane.borrow_mut().journal().set_names(rules.policy_names().map(String::from));
+        let names = rules.policy_names().map(String::from);
+        log.lane.borrow_mut().journal().set_told(names, rules.all_annotations());
         let signals = Signals { traces: true, metrics: true, logs: true };
         let file = FileQueue::new(way.clone(), index, signals);
         let outbox = Outbox::new(Vec::new(), Some(file), true, DebugVerbosity::None);

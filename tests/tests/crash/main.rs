@@ -9,6 +9,7 @@
 
 mod fan_out;
 mod kills;
+mod late;
 mod load;
 mod long_traces;
 mod outage;

@@ -111,7 +111,16 @@ fn undecided_traces_stay_in_the_log_over_a_stop() {
     assert!(begin.elapsed() < PATIENCE / 4);
     assert!(kept(&directory.path().join("kept.jsonl")).is_empty(), "nothing was judged");
     let node = Tailwater::start_in(directory, &arguments("auto", "10m", &["--shards", "3"]));
-    assert_eq!(node.metrics()["tailwater_traces_pending"], TRACES as f64);
+    let metrics = node.metrics();
+    assert_eq!(metrics["tailwater_traces_pending"], TRACES as f64);
+    // Breaks without `add_request`, `add_segment` or `end` of `Reading`, and without the last `set` in `Core::replay`.
+    let said = node.said_at_start();
+    let line = said.lines().find(|line| line.contains("the log of the last run is taken over"));
+    let line = line.unwrap_or_else(|| panic!("it is told: {said}"));
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["requests"], &line["units"]), (&1.into(), &TRACES.into()), "{line}");
+    assert!(line["segments"] == line["of_segments"] && line["segments"] != 0, "{line}");
+    assert_eq!(sum(&metrics, "tailwater_wal_replay_left_bytes", ""), 0.0);
     // The other half of each trace comes after the restart.
     send(node.http, (1..=TRACES).map(|trace| span(trace, 1, false)).collect());
     let directory = stop(node);

@@ -2,14 +2,15 @@
 //! and its checksum computed over the copy, which is still in the cache.
 
 use super::record::{
-    DONE_FIELDS_BYTES, FLAG_FLUSH_START, FLAG_HASHED, FLAG_KEPT, KIND_DONE, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED,
-    KIND_VERDICTS, NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES,
-    RESOLVED_FIELDS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes,
-    signal_byte,
+    ANNOTATION_FIELDS_BYTES, ANNOTATIONS_FIELDS_BYTES, DONE_FIELDS_BYTES, FLAG_ANNOTATED, FLAG_FLUSH_START, FLAG_GIVEN,
+    FLAG_HASHED, FLAG_KEPT, KIND_ANNOTATIONS, KIND_DONE, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS,
+    NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES,
+    THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICT_PART_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes, signal_byte,
 };
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
 };
+use crate::vocabulary::Annotations;
 
 /// Bytes that a request with a body of `body_bytes` takes in a segment.
 #[must_use]
@@ -17,10 +18,29 @@ pub const fn request_bytes(body_bytes: usize) -> usize {
     framed_bytes(REQUEST_FIELDS_BYTES + body_bytes)
 }
 
-/// Bytes that a record of `count` verdicts takes in a segment.
+/// Bytes that a record of these verdicts takes in a segment.
 #[must_use]
-pub const fn verdicts_bytes(count: usize) -> usize {
-    framed_bytes(VERDICTS_FIELDS_BYTES + count * VERDICT_BYTES)
+pub fn verdicts_bytes(entries: &[VerdictEntry]) -> usize {
+    framed_bytes(verdicts_payload_bytes(entries))
+}
+
+fn verdicts_payload_bytes(entries: &[VerdictEntry]) -> usize {
+    let parts =
+        |entry: &VerdictEntry| usize::from(entry.annotations != Annotations::NONE) + usize::from(entry.given.is_some());
+    let more: usize = entries.iter().map(parts).sum();
+    VERDICTS_FIELDS_BYTES + entries.len() * VERDICT_BYTES + more * VERDICT_PART_BYTES
+}
+
+/// Bytes that a record of annotations with so many bytes of attributes each takes in a segment.
+#[must_use]
+pub fn annotations_bytes(attributes: impl Iterator<Item = usize>) -> usize {
+    framed_bytes(ANNOTATIONS_FIELDS_BYTES + attributes.map(annotation_bytes).sum::<usize>())
+}
+
+/// Bytes of an annotation with so many bytes of attributes in its record.
+#[must_use]
+pub const fn annotation_bytes(attributes: usize) -> usize {
+    ANNOTATION_FIELDS_BYTES + attributes
 }
 
 /// Bytes that a record of `count` blocks of a bitmap takes in a segment.
@@ -65,6 +85,29 @@ pub fn put_names(out: &mut Vec<u8>, nonce: u64, sequence: u64, recorded_unix_nan
     finish(out, start, nonce);
 }
 
+/// Appends annotations: the number of each and its attributes as fields of a span, at most 65,535 bytes. `out` holds the
+/// flush so far, and nothing before it.
+///
+/// # Panics
+/// If they take more than [`PAYLOAD_BYTES_MAX`].
+pub fn put_annotations(
+    out: &mut Vec<u8>,
+    nonce: u64,
+    sequence: u64,
+    recorded_unix_nano: u64,
+    annotations: &[(u16, &[u8])],
+) {
+    let attributes: usize = annotations.iter().map(|(_, attributes)| annotation_bytes(attributes.len())).sum();
+    let start = begin(out, sequence, KIND_ANNOTATIONS, ANNOTATIONS_FIELDS_BYTES + attributes);
+    out.extend_from_slice(&recorded_unix_nano.to_le_bytes());
+    for (number, attributes) in annotations {
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&u16::try_from(attributes.len()).unwrap_or(u16::MAX).to_le_bytes());
+        out.extend_from_slice(attributes);
+    }
+    finish(out, start, nonce);
+}
+
 /// Appends a request. `out` holds the flush so far, and nothing before it.
 ///
 /// # Panics
@@ -86,17 +129,30 @@ pub fn put_request(out: &mut Vec<u8>, nonce: u64, sequence: u64, request: &Reque
 /// # Panics
 /// If they take more than [`PAYLOAD_BYTES_MAX`].
 pub fn put_verdicts(out: &mut Vec<u8>, nonce: u64, sequence: u64, decided_unix_nano: u64, entries: &[VerdictEntry]) {
-    let start = begin(out, sequence, KIND_VERDICTS, VERDICTS_FIELDS_BYTES + entries.len() * VERDICT_BYTES);
+    let start = begin(out, sequence, KIND_VERDICTS, verdicts_payload_bytes(entries));
     out.extend_from_slice(&decided_unix_nano.to_le_bytes());
     for entry in entries {
-        let hashed = if entry.is_hashed { FLAG_HASHED } else { 0 };
-        let flags = hashed | if entry.is_kept { FLAG_KEPT } else { 0 };
+        let is_annotated = entry.annotations != Annotations::NONE;
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = flag(entry.is_kept, FLAG_KEPT)
+            | flag(entry.is_hashed && entry.given.is_none(), FLAG_HASHED)
+            | flag(is_annotated, FLAG_ANNOTATED)
+            | flag(entry.given.is_some(), FLAG_GIVEN);
         let packed = entry.threshold.min(THRESHOLD_MAX) | flags << THRESHOLD_BITS;
         out.extend_from_slice(&entry.trace_id);
         out.extend_from_slice(&packed.to_le_bytes());
         out.extend_from_slice(&entry.spans.to_le_bytes());
         out.extend_from_slice(&entry.policy.to_le_bytes());
         out.extend_from_slice(&[entry.reason, entry.occasion]);
+        if is_annotated {
+            let start = out.len();
+            let places = entry.annotations.numbers().map(|number| number.saturating_add(1).to_le_bytes());
+            out.extend(places.flatten());
+            out.resize(start + VERDICT_PART_BYTES, 0);
+        }
+        if let Some(given) = entry.given {
+            out.extend_from_slice(&given.min(THRESHOLD_MAX).to_le_bytes());
+        }
     }
     finish(out, start, nonce);
 }

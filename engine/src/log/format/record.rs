@@ -4,6 +4,7 @@
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, array, u16_at, u32_at, u64_at,
 };
+use crate::vocabulary::{Annotations, RandomnessKind};
 use tailwater_proto::otlp::Signal;
 
 pub(super) const KIND_REQUEST: u8 = 1;
@@ -11,6 +12,7 @@ pub(super) const KIND_VERDICTS: u8 = 2;
 pub(super) const KIND_RESOLVED: u8 = 3;
 pub(super) const KIND_NAMES: u8 = 4;
 pub(super) const KIND_DONE: u8 = 5;
+pub(super) const KIND_ANNOTATIONS: u8 = 6;
 
 /// In a record's flags: it is the first of its flush. That it is there at all shows that every flush before it was
 /// made durable, so that what is wrong with those is damage and no interrupted write.
@@ -19,13 +21,17 @@ pub(super) const FLAG_FLUSH_START: u8 = 1;
 /// Bytes of a names record's payload before the names, and of each name's length.
 pub(super) const NAMES_FIELDS_BYTES: usize = 8;
 pub(super) const NAME_LENGTH_BYTES: usize = 2;
+/// Bytes of an annotations record's payload before the annotations, and of each before its attributes.
+pub(super) const ANNOTATIONS_FIELDS_BYTES: usize = 8;
+pub(super) const ANNOTATION_FIELDS_BYTES: usize = 4;
 
 /// Bytes of a request record's payload before the body.
 pub(super) const REQUEST_FIELDS_BYTES: usize = 24;
 /// Bytes of a verdicts record's payload before its entries.
 pub(super) const VERDICTS_FIELDS_BYTES: usize = 8;
-/// Bytes of one verdict.
+/// Bytes of one verdict without annotations and randomness, and of each of these.
 pub(super) const VERDICT_BYTES: usize = 32;
+pub(super) const VERDICT_PART_BYTES: usize = 8;
 /// Bytes of a resolved record's payload before its blocks.
 pub(super) const RESOLVED_FIELDS_BYTES: usize = 16;
 /// Bytes of a done record's payload before the exporter's name.
@@ -40,6 +46,11 @@ pub(super) const THRESHOLD_BITS: u32 = 56;
 pub(super) const FLAG_KEPT: u64 = 1;
 /// In that byte: the trace's randomness is a hash of its id.
 pub(super) const FLAG_HASHED: u64 = 2;
+/// In that byte: the trace's annotations follow.
+pub(super) const FLAG_ANNOTATED: u64 = 4;
+/// In that byte: the trace's randomness follows, which came with a span.
+pub(super) const FLAG_GIVEN: u64 = 8;
+const FLAGS: u64 = FLAG_KEPT | FLAG_HASHED | FLAG_ANNOTATED | FLAG_GIVEN;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,6 +147,8 @@ pub enum Record<'a> {
     Names(Names<'a>),
     /// Which units of a request segment one exporter is done with, while others are not.
     Done(Done<'a>),
+    /// What the annotations are that the verdicts behind it name by number.
+    Annotations(ToldAnnotations<'a>),
 }
 
 /// A request as it was received. Its units are numbered from `first_unit` within the segment: one for each span of a
@@ -172,12 +185,28 @@ pub struct VerdictEntry {
     pub is_kept: bool,
     /// Whether its randomness is a hash of its id.
     pub is_hashed: bool,
+    /// Its randomness where that came with a span, 56 bits; not with `is_hashed`.
+    pub given: Option<u64>,
+    /// What the spans of the trace get besides: numbers among the annotations that were told.
+    pub annotations: Annotations,
     /// Why it was not, by the writer's numbering.
     pub reason: u8,
     /// What brought the decision about, by the writer's numbering.
     pub occasion: u8,
     /// Spans that the trace had when it was decided.
     pub spans: u32,
+}
+
+impl VerdictEntry {
+    /// Where the trace's randomness comes from.
+    #[must_use]
+    pub const fn randomness(&self) -> RandomnessKind {
+        match (self.given, self.is_hashed) {
+            (Some(_), _) => RandomnessKind::Given,
+            (None, true) => RandomnessKind::Hashed,
+            (None, false) => RandomnessKind::Id,
+        }
+    }
 }
 
 /// The names of policies, by their numbers.
@@ -206,6 +235,32 @@ impl<'a> Iterator for NameEntries<'a> {
     }
 }
 
+/// Annotations with their numbers. Those that were told before in the segment still hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldAnnotations<'a> {
+    /// When it was recorded, nanoseconds since 1970.
+    pub recorded_unix_nano: u64,
+    /// Numbers and what they mean.
+    pub entries: AnnotationEntries<'a>,
+}
+
+/// The entries of an annotations record: a number, and attributes as fields of a span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnotationEntries<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for AnnotationEntries<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<(u16, &'a [u8])> {
+        let (fields, rest) = self.bytes.split_at_checked(ANNOTATION_FIELDS_BYTES)?;
+        let (attributes, rest) = rest.split_at_checked(usize::from(u16_at(fields, 2)?))?;
+        self.bytes = rest;
+        Some((u16_at(fields, 0)?, attributes))
+    }
+}
+
 /// Verdicts on traces, decided together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdicts<'a> {
@@ -219,30 +274,34 @@ pub struct Verdicts<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictEntries<'a> {
     bytes: &'a [u8],
+    /// How many there are in `bytes`.
+    left: usize,
+}
+
+impl<'a> VerdictEntries<'a> {
+    /// The entries in `bytes`; `None` if it is not made of whole ones.
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        let (mut rest, mut left) = (bytes, 0);
+        while !rest.is_empty() {
+            rest = verdict(rest)?.1;
+            left += 1;
+        }
+        Some(Self { bytes, left })
+    }
 }
 
 impl Iterator for VerdictEntries<'_> {
     type Item = VerdictEntry;
 
     fn next(&mut self) -> Option<VerdictEntry> {
-        let (entry, rest) = self.bytes.split_at_checked(VERDICT_BYTES)?;
+        let (entry, rest) = verdict(self.bytes)?;
         self.bytes = rest;
-        let packed = u64_at(entry, 16)?;
-        Some(VerdictEntry {
-            trace_id: array(entry, 0)?,
-            threshold: packed & THRESHOLD_MAX,
-            is_kept: packed >> THRESHOLD_BITS & FLAG_KEPT != 0,
-            is_hashed: packed >> THRESHOLD_BITS & FLAG_HASHED != 0,
-            spans: u32_at(entry, 24)?,
-            policy: u16_at(entry, 28)?,
-            reason: entry[30],
-            occasion: entry[31],
-        })
+        self.left = self.left.saturating_sub(1);
+        Some(entry)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let count = self.bytes.len() / VERDICT_BYTES;
-        (count, Some(count))
+        (self.left, Some(self.left))
     }
 }
 
@@ -327,7 +386,7 @@ impl Head {
     pub(in crate::log) fn read_start(bytes: &[u8]) -> Option<Self> {
         let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
         let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
-        let is_possible = matches!(kind, KIND_REQUEST..=KIND_DONE)
+        let is_possible = matches!(kind, KIND_REQUEST..=KIND_ANNOTATIONS)
             && flags & !FLAG_FLUSH_START == 0
             && reserved.iter().all(|byte| *byte == 0)
             && (1..=PAYLOAD_BYTES_MAX).contains(&payload_bytes);
@@ -350,6 +409,7 @@ impl Head {
             KIND_RESOLVED => resolved(payload).map(Record::Resolved),
             KIND_NAMES => names(payload).map(Record::Names),
             KIND_DONE => done(payload).map(Record::Done),
+            KIND_ANNOTATIONS => annotations(payload).map(Record::Annotations),
             _ => None,
         }
     }
@@ -375,10 +435,42 @@ fn request(payload: &[u8]) -> Option<Request<'_>> {
 
 fn verdicts(payload: &[u8]) -> Option<Verdicts<'_>> {
     let (fields, bytes) = payload.split_at_checked(VERDICTS_FIELDS_BYTES)?;
-    // Flags that version 1 does not know would be lost if they were let through.
-    let is_known = |entry: &[u8]| entry[23] <= 3;
-    (bytes.len().is_multiple_of(VERDICT_BYTES) && bytes.chunks_exact(VERDICT_BYTES).all(is_known)).then_some(())?;
-    Some(Verdicts { decided_unix_nano: u64_at(fields, 0)?, entries: VerdictEntries { bytes } })
+    Some(Verdicts { decided_unix_nano: u64_at(fields, 0)?, entries: VerdictEntries::of(bytes)? })
+}
+
+/// The verdict that `bytes` begin with, and what is behind it. Flags that this version does not know would be lost if they
+/// were let through.
+fn verdict(bytes: &[u8]) -> Option<(VerdictEntry, &[u8])> {
+    let (entry, rest) = bytes.split_at_checked(VERDICT_BYTES)?;
+    let packed = u64_at(entry, 16)?;
+    let flags = packed >> THRESHOLD_BITS;
+    let has = |flag| flags & flag != 0;
+    (flags & !FLAGS == 0 && !(has(FLAG_HASHED) && has(FLAG_GIVEN))).then_some(())?;
+    let (numbers, rest) = rest.split_at_checked(if has(FLAG_ANNOTATED) { VERDICT_PART_BYTES } else { 0 })?;
+    let (given, rest) = rest.split_at_checked(if has(FLAG_GIVEN) { VERDICT_PART_BYTES } else { 0 })?;
+    let entry = VerdictEntry {
+        trace_id: array(entry, 0)?,
+        threshold: packed & THRESHOLD_MAX,
+        is_kept: has(FLAG_KEPT),
+        is_hashed: has(FLAG_HASHED),
+        given: if given.is_empty() { None } else { Some(u64_at(given, 0).filter(|value| *value <= THRESHOLD_MAX)?) },
+        annotations: if numbers.is_empty() { Annotations::NONE } else { numbered(numbers)? },
+        spans: u32_at(entry, 24)?,
+        policy: u16_at(entry, 28)?,
+        reason: entry[30],
+        occasion: entry[31],
+    };
+    Some((entry, rest))
+}
+
+/// Numbers of annotations as they stand behind a verdict: each one higher, 0 for none, and none only at the end.
+fn numbered(bytes: &[u8]) -> Option<Annotations> {
+    let places: [u16; VERDICT_PART_BYTES / 2] = std::array::from_fn(|at| u16_at(bytes, 2 * at).unwrap_or_default());
+    let count = places.iter().take_while(|place| **place > 0).count();
+    let numbers = places.map(|place| place.saturating_sub(1));
+    let annotations = Annotations::of(&numbers[..count]);
+    let is_whole = places[count..].iter().all(|place| *place == 0) && annotations.numbers().count() == count;
+    (is_whole && count > 0).then_some(annotations)
 }
 
 fn resolved(payload: &[u8]) -> Option<Resolved<'_>> {
@@ -409,4 +501,12 @@ fn names(payload: &[u8]) -> Option<Names<'_>> {
     while entries.next().is_some() {}
     entries.bytes.is_empty().then_some(())?;
     Some(Names { recorded_unix_nano: u64_at(fields, 0)?, entries: NameEntries { bytes } })
+}
+
+fn annotations(payload: &[u8]) -> Option<ToldAnnotations<'_>> {
+    let (fields, bytes) = payload.split_at_checked(ANNOTATIONS_FIELDS_BYTES)?;
+    let mut entries = AnnotationEntries { bytes };
+    while entries.next().is_some() {}
+    entries.bytes.is_empty().then_some(())?;
+    Some(ToldAnnotations { recorded_unix_nano: u64_at(fields, 0)?, entries: AnnotationEntries { bytes } })
 }

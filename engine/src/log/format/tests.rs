@@ -1,6 +1,7 @@
 //! What is written is read back, byte for byte; what cannot be meant is refused.
 
 use super::*;
+use crate::vocabulary::Annotations;
 use tailwater_proto::otlp::Signal;
 
 fn header() -> SegmentHeader {
@@ -45,7 +46,7 @@ fn a_header_is_read_back() {
 #[test]
 fn a_header_has_its_fields_where_they_are_drawn() {
     let block = header().encode();
-    assert_eq!(block[..8], *b"TWLOG\0\x03\x02");
+    assert_eq!(block[..8], *b"TWLOG\0\x04\x02");
     assert_eq!(block[12..16], [2, 1, 0, 0]);
     for (at, high) in [(16, 0x10), (24, 0x20), (32, 0x30), (40, 0x40), (48, 0x50)] {
         let expected: Vec<u8> = (1..=8).rev().map(|low| high + low).collect();
@@ -121,7 +122,7 @@ fn framed_sizes_are_what_is_written() {
         assert_eq!(Head::read(&out).unwrap().framed_bytes(), out.len());
         out.clear();
         put_verdicts(&mut out, 1, 2, 3, &vec![verdict(); count]);
-        assert_eq!(out.len(), verdicts_bytes(count));
+        assert_eq!(out.len(), verdicts_bytes(&vec![verdict(); count]));
         out.clear();
         put_resolved(&mut out, 1, 2, 3, 4, &vec![(5, [6; 64]); count]);
         assert_eq!(out.len(), resolved_bytes(count));
@@ -145,6 +146,8 @@ fn verdict() -> VerdictEntry {
         policy: 0x0102,
         is_kept: true,
         is_hashed: true,
+        given: None,
+        annotations: Annotations::NONE,
         reason: 3,
         occasion: 4,
         spans: 0x0506_0708,
@@ -163,6 +166,60 @@ fn verdicts_are_read_back() {
     assert_eq!(verdicts.entries.collect::<Vec<_>>(), [verdict(), dropped, saturated]);
     assert_eq!(out[32..48], *b"0123456789abcdef");
     assert_eq!(out[48..64], [0x11, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 3, 8, 7, 6, 5, 2, 1, 3, 4]);
+}
+
+/// Without one of the parts in `put_verdicts` late spans leave with less after a restart.
+#[test]
+fn annotations_and_randomness_stand_behind_a_verdict_that_has_them() {
+    let plain = VerdictEntry { is_hashed: false, ..verdict() };
+    let annotated = VerdictEntry { annotations: Annotations::of(&[0, 0x0102]), ..plain };
+    let given = VerdictEntry { given: Some(0x00d1_d2d3_d4d5_d6d7), ..plain };
+    let both = VerdictEntry { given: Some(u64::MAX), annotations: Annotations::of(&[7, 8, 9]), ..plain };
+    let entries = [annotated, plain, given, both, verdict()];
+    let mut out = Vec::new();
+    put_verdicts(&mut out, 1, 2, 3, &entries);
+    assert_eq!(out.len(), verdicts_bytes(&entries));
+    assert_eq!(out.len(), 24 + 8 + 5 * 32 + 4 * 8);
+    let (_, Record::Verdicts(verdicts)) = read(&out) else { unreachable!() };
+    assert_eq!(verdicts.entries.len(), 5);
+    let saturated = VerdictEntry { given: Some((1 << 56) - 1), ..both };
+    assert_eq!(verdicts.entries.collect::<Vec<_>>(), [annotated, plain, given, saturated, verdict()]);
+    assert_eq!((out[55], out[64..72].to_vec()), (5, vec![1, 0, 3, 1, 0, 0, 0, 0]));
+    assert_eq!((out[95 + 32], out[136..144].to_vec()), (9, vec![0xd7, 0xd6, 0xd5, 0xd4, 0xd3, 0xd2, 0xd1, 0]));
+    // No flag that is known; a hash that came with a span; annotations of which there are none, after which there are some,
+    // and of which there are too many; a randomness of more than 56 bits; what the flags announce is not there.
+    let refused: [&[(usize, u8)]; 7] = [
+        &[(55, 0x15)],
+        &[(127, 11)],
+        &[(64, 0), (66, 0), (67, 0)],
+        &[(64, 0)],
+        &[(68, 1), (70, 1)],
+        &[(143, 1)],
+        &[(127, 1)],
+    ];
+    for changes in refused {
+        let mut changed = out.clone();
+        changes.iter().for_each(|(at, byte)| changed[*at] = *byte);
+        assert!(Head::read(&changed).unwrap().record(&changed).is_none(), "{changes:?}");
+    }
+}
+
+#[test]
+fn told_annotations_are_read_back_and_cut_ones_refused() {
+    let annotations: [(u16, &[u8]); 3] = [(7, b"J\x02ab"), (0x0102, b""), (0, &[9; 300])];
+    let mut out = Vec::new();
+    put_annotations(&mut out, 1, 2, 33, &annotations);
+    assert_eq!(out.len(), annotations_bytes([4, 0, 300].into_iter()));
+    let (_, record) = read(&out);
+    let Record::Annotations(told) = record else { panic!("{record:?}") };
+    assert_eq!(told.recorded_unix_nano, 33);
+    assert_eq!(told.entries.collect::<Vec<_>>(), annotations);
+    // One that goes on behind the payload, and one whose number is cut.
+    for (at, byte) in [(35, 200), (4, 22)] {
+        let mut changed = out.clone();
+        changed[at] = byte;
+        assert!(Head::read(&changed).unwrap().record(&changed).is_none(), "byte {at}");
+    }
 }
 
 #[test]
@@ -190,7 +247,7 @@ fn payloads_that_no_version_can_have_written_are_refused() {
         assert!(head.record(&changed).is_none(), "byte {at}");
     }
     // Length, kind and the reserved bytes of the record's header.
-    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 6), (17, 2), (18, 1), (23, 1)] {
+    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 7), (17, 2), (18, 1), (23, 1)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).is_none(), "byte {at}");
@@ -206,7 +263,7 @@ fn payloads_that_no_version_can_have_written_are_refused() {
     }
     out.clear();
     put_verdicts(&mut out, 1, 2, 3, &[verdict()]);
-    for (at, byte) in [(4, 39), (55, 4)] {
+    for (at, byte) in [(4, 39), (55, 16)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).unwrap().record(&changed).is_none(), "byte {at}");

@@ -6,6 +6,7 @@ use super::*;
 use crate::log::format::{
     BodyEncoding, BodyFormat, Request, SegmentKind, VerdictEntry, pad_to_block, put_request, put_resolved, put_verdicts,
 };
+use crate::vocabulary::Annotations;
 use std::ops::Range;
 use tailwater_proto::otlp::Signal;
 
@@ -95,6 +96,8 @@ fn put(out: &mut Vec<u8>, kind: usize, random: &mut Random, nonce: u64, sequence
                 policy: random.next() as u16,
                 is_kept: random.below(2) == 0,
                 is_hashed: false,
+                given: (random.below(3) == 0).then(|| random.next() >> 8),
+                annotations: Annotations::of(&[1, 2, 3][..random.below(4)]),
                 reason: 0,
                 occasion: 1,
                 spans: random.next() as u32,

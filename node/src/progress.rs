@@ -1,4 +1,4 @@
-//! How far the reading of a large capture is, told on standard error: every few seconds, on a terminal in one line that is
+//! How far the reading of large files is, told on standard error: every few seconds, on a terminal in one line that is
 //! written over.
 
 use std::cell::Cell;
@@ -21,6 +21,8 @@ pub struct Progress {
     begun: Instant,
     told: Duration,
     is_terminal: bool,
+    /// Nothing is told where no terminal is.
+    needs_terminal: bool,
     /// A line on the terminal has no end yet.
     is_open: bool,
 }
@@ -35,8 +37,20 @@ impl Progress {
             begun: Instant::now(),
             told: Duration::ZERO,
             is_terminal: io::stderr().is_terminal(),
+            needs_terminal: false,
             is_open: false,
         }
+    }
+
+    /// As `of`, and only people are told: what scripts read of standard error are faults.
+    pub fn for_people(path: &Path) -> Self {
+        Self { needs_terminal: true, ..Self::of(&[path]) }
+    }
+
+    /// As `for_people`, of a tool whose output is what people see where it goes to a terminal: then nothing is told.
+    pub fn beside_output(path: &Path) -> Self {
+        let progress = Self::for_people(path);
+        Self { is_terminal: progress.is_terminal && !io::stdout().is_terminal(), ..progress }
     }
 
     /// A reader whose bytes are counted.
@@ -49,9 +63,9 @@ impl Progress {
         self.read.set(self.read.get() + bytes);
     }
 
-    /// Tells it, if it is time.
-    pub fn tell(&mut self, requests: u64, spans: u64) {
-        let Some(line) = self.line(self.begun.elapsed(), requests, spans) else { return };
+    /// Tells it, with what was found so far, if it is time.
+    pub fn tell(&mut self, found: impl FnOnce() -> String) {
+        let Some(line) = self.line(self.begun.elapsed(), found) else { return };
         // A closed terminal is no failure.
         if self.is_terminal {
             _ = write!(io::stderr(), "\r{line}\x1b[K");
@@ -69,7 +83,10 @@ impl Progress {
     }
 
     /// What is to be told at `now` from the beginning on.
-    fn line(&mut self, now: Duration, requests: u64, spans: u64) -> Option<String> {
+    fn line(&mut self, now: Duration, found: impl FnOnce() -> String) -> Option<String> {
+        if self.needs_terminal && !self.is_terminal {
+            return None;
+        }
         let interval = if self.is_terminal { INTERVAL_ON_TERMINAL } else { INTERVAL };
         if now.saturating_sub(self.told) < interval {
             return None;
@@ -83,7 +100,7 @@ impl Progress {
             }
             None => mebibytes(read),
         };
-        Some(format!("read {part}: {requests} requests, {spans} spans"))
+        Some(format!("read {part}: {}", found()))
     }
 }
 
@@ -124,10 +141,22 @@ mod tests {
         let mut progress = Progress { is_terminal: false, ..Progress::of(&["-"]) };
         progress.add(3 << 20);
         let second = Duration::from_secs(1);
-        assert_eq!(progress.line(second, 1, 2), None, "small captures need none");
-        assert_eq!(progress.line(2 * second, 1, 2).unwrap(), "read 3 MiB: 1 requests, 2 spans");
-        assert_eq!(progress.line(3 * second, 1, 2), None);
+        let found = |number: u64| move || format!("{number} spans");
+        assert_eq!(progress.line(second, found(2)), None, "small captures need none");
+        assert_eq!(progress.line(2 * second, found(2)).unwrap(), "read 3 MiB: 2 spans");
+        assert_eq!(progress.line(3 * second, found(2)), None);
         progress.total = Some(12 << 20);
-        assert_eq!(progress.line(4 * second, 5, 6).unwrap(), "read 3 MiB of 12 MiB (25 %): 5 requests, 6 spans");
+        assert_eq!(progress.line(4 * second, found(6)).unwrap(), "read 3 MiB of 12 MiB (25 %): 6 spans");
+    }
+
+    /// Without the look at `needs_terminal` a script finds lines in standard error that are no faults.
+    #[test]
+    fn tools_of_the_log_tell_people_only() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let mut progress = Progress { is_terminal: true, ..Progress::for_people(&path) };
+        let minute = Duration::from_secs(60);
+        assert_eq!(progress.line(minute, || "1 records".into()).unwrap(), "read 0 MiB of 0 MiB (0 %): 1 records");
+        progress.is_terminal = false;
+        assert_eq!(progress.line(2 * minute, || "2 records".into()), None);
     }
 }
