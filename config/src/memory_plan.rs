@@ -148,7 +148,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         row(
             "log buffers",
             if config.needs_wal() { config.wal.buffer_bytes_max } else { 0 },
-            "wal.buffer_bytes_max: records that wait for the disk".to_string(),
+            "wal.buffer_bytes_max: records and verdicts that wait for the disk".to_string(),
         ),
         partly_done_row(config, shards),
         row(

@@ -12,7 +12,7 @@ pub const EXPORTERS_MAX: usize = 16;
 /// by nobody.
 pub const DONE_BYTES_MAX: usize = 8 << 20;
 // The memory plan has a row for it.
-const _: () = assert!(DONE_BYTES_MAX as u64 == tailwater_config::memory_plan::PARTLY_DONE_BYTES);
+const _: () = assert!(DONE_BYTES_MAX as u64 == tailwater_config::PARTLY_DONE_BYTES);
 /// Bytes of an exporter's name in the log; one with a longer name is noted as done with nothing.
 pub const EXPORTER_NAME_BYTES_MAX: usize = 1024;
 

@@ -24,8 +24,6 @@ const BLOCKS_PER_RECORD: usize = 2048;
 /// While anything is unresolved the time is told this often, nanoseconds: after a crash undecided traces have the wait that
 /// they had left, however little happened before it.
 const TIME_TOLD_EVERY: u64 = 1_000_000_000;
-/// Verdicts that may wait for the disk besides those restated after a start.
-const VERDICTS_WAITING_MAX: usize = 1 << 18;
 
 /// Bytes of what a start takes up of which exporters were done with what: all that many cores of a former run may have said.
 /// Past it new sets are passed over, and what they tell of is sent to all exporters.
@@ -66,6 +64,8 @@ pub struct Journal {
     stream: Stream,
     /// Most verdicts that are remembered over a restart.
     verdicts_max: usize,
+    /// Verdicts that may wait for the disk besides those restated after a start.
+    waiting_max: usize,
     segments_max: usize,
     verdicts: Vec<VerdictEntry>,
     /// What the numbers in verdicts mean.
@@ -91,13 +91,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty journal of at most `segments_max` segments, at least two.
+    /// An empty journal of at most `segments_max` segments, at least two. Verdicts that wait for the disk take at most
+    /// `waiting_bytes_max`.
     #[must_use]
-    pub fn new(plan: StreamPlan, segments_max: usize, verdicts_max: usize) -> Self {
+    pub fn new(plan: StreamPlan, segments_max: usize, verdicts_max: usize, waiting_bytes_max: usize) -> Self {
         Self {
             telling: Telling::new(plan.segment_bytes),
             stream: Stream::new(plan),
             verdicts_max,
+            waiting_max: waiting_bytes_max / size_of::<VerdictEntry>(),
             segments_max: segments_max.max(2),
             verdicts: Vec::new(),
             gated: Vec::new(),
@@ -148,7 +150,7 @@ impl Journal {
 
     /// Notes a verdict as it is logged.
     pub fn note(&mut self, entry: VerdictEntry) {
-        if self.verdicts.len() >= self.verdicts_max + VERDICTS_WAITING_MAX {
+        if self.verdicts.len() >= self.verdicts_max + self.waiting_max {
             // The disk has had no room for long. The verdicts stand; only a restart would not know them.
             self.counts.verdicts_lost += self.verdicts.len() as u64;
             self.verdicts.clear();
@@ -469,7 +471,7 @@ mod tests {
             nonce_seed: 7,
         };
         let segments_max = 6;
-        let mut journal = Journal::new(plan, segments_max, 100);
+        let mut journal = Journal::new(plan, segments_max, 100, 1 << 20);
         let mut segments = Segments::new(0);
         let (mut retired, mut noted) = (0, 0);
         for _ in 0..1000 {

@@ -31,7 +31,7 @@ pub struct LanePlan {
     pub journal_segment_bytes: u64,
     /// Most journal segments.
     pub journal_segments_max: usize,
-    /// Most bytes that wait for the disk, requests and journal alike.
+    /// Most bytes that wait for the disk, requests, verdicts and the journal's records alike.
     pub buffer_bytes_max: usize,
     /// Verdicts remembered over a restart.
     pub verdicts_max: usize,
@@ -117,14 +117,16 @@ impl<P> Lane<P> {
             number_stride: streams,
             nonce_seed: plan.nonce_seed,
         };
-        let requests = stream(SegmentKind::Requests, plan.segment_bytes, 0, plan.buffer_bytes_max / 4 * 3);
-        let journal = stream(SegmentKind::Journal, plan.journal_segment_bytes, 1, plan.buffer_bytes_max / 4);
+        // Five parts are for requests, one for the journal's records, two for verdicts that are not yet such.
+        let part = plan.buffer_bytes_max / 8;
+        let requests = stream(SegmentKind::Requests, plan.segment_bytes, 0, part * 5);
+        let journal = stream(SegmentKind::Journal, plan.journal_segment_bytes, 1, part);
         let mut segments = Segments::new(plan.core);
         // All of it is said again in each segment of the journal, beside what is resolved.
         segments.bound_done(usize::try_from(plan.journal_segment_bytes / 4).unwrap_or(usize::MAX));
         Self {
             requests: Stream::new(requests),
-            journal: Journal::new(journal, plan.journal_segments_max, plan.verdicts_max),
+            journal: Journal::new(journal, plan.journal_segments_max, plan.verdicts_max, part * 2),
             segments,
             staged: VecDeque::new(),
             lost_up_to: 0,

@@ -11,6 +11,7 @@ fn stream() -> Stream {
         kind: SegmentKind::Journal,
         lane: 0,
         segment_bytes: SEGMENT_BYTES,
+        begins_small: false,
         buffer_bytes_max: 1 << 20,
         first_number: 1,
         number_stride: 1,
