@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::draft::{Draft, ReceiverDraft};
+use crate::draft::{Draft, ReceiverDraft, Which};
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
 use crate::settings::{ListenAddress, OtlpExporter, Pipeline};
@@ -146,13 +146,6 @@ pub struct Knob {
     pub default: String,
     /// What it does, in a sentence or two of Markdown.
     pub effect: &'static str,
-}
-
-/// Which receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
-    Grpc,
-    Http,
 }
 
 /// A knob and what it is a knob of.

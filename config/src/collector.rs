@@ -10,7 +10,7 @@ mod walk;
 use std::collections::BTreeSet;
 
 use crate::catalogue;
-use crate::load::Layers;
+use crate::layers::Layers;
 use crate::problem::{Fault, Source};
 use crate::sampling::{Policy, Rule};
 use crate::settings::{ExportProtocol, FILE_EXPORTER, NO_EXPORTER, OtlpExporter, Retry, Signals};

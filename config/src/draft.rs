@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::catalogue::Which;
 use crate::sampling::Sampling;
 use crate::settings::{Ack, Config, FileExporter, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Wal};
+
+/// Which receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Grpc,
+    Http,
+}
 
 /// A receiver and whether it listens.
 #[derive(Debug, Clone, PartialEq)]

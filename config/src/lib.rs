@@ -18,6 +18,7 @@ mod effective;
 mod explain;
 mod finish;
 mod foreign;
+mod layers;
 mod load;
 mod memory_plan;
 mod native;

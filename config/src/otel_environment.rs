@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::assign::check_header;
-use crate::load::Layers;
+use crate::layers::Layers;
 use crate::problem::{Fault, Source, shown};
 use crate::settings::{ClientTls, Compression, ExportProtocol, OtlpExporter, Signals};
 

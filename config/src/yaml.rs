@@ -2,6 +2,7 @@
 //! against. Strict where YAML is loose: one document, no duplicate keys, bounded depth and size after aliases are
 //! expanded. Scalars keep their text; they get a type where a key asks for one, by the rules of yaml.v3.
 
+mod fault;
 mod mend;
 mod read;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod admission;
 pub mod body;
 pub mod exporter;
+pub mod port;
 pub mod receiver;
 pub mod response;
 mod service;

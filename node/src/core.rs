@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
-use tailwater_connectors::otlp::receiver::PortError;
+use tailwater_connectors::otlp::port::PortError;
 use tailwater_engine::host::{ExportFate, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::shard::{Shard, TICK};

@@ -1,70 +1,16 @@
 //! Walks a component by its table and puts each key where it belongs.
 
 use super::Importer;
-use super::tables::{self, Act, Row};
+use super::tables::{self, Act, Convert, Row};
 use crate::assign::{self, Place};
-use crate::catalogue::{Target, Which};
+use crate::catalogue::Target;
+use crate::draft::Which;
 use crate::finish::further_section;
 use crate::problem::{Fault, shown};
 use crate::sampling::Strategy;
 use crate::settings::{Compression, MIB};
 use crate::suggest;
 use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
-
-/// A key whose value has another form here.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Convert {
-    /// `tcp` and nothing else.
-    TransportTcp,
-    /// A server's certificate, which is not supported; without one there is no TLS.
-    ServerTls,
-    /// Origins of browsers, which are not supported; without them nothing else there has an effect.
-    Cors,
-    /// A knob that has another value where zero is written there.
-    ZeroIs(&'static str, &'static str),
-    /// Streams of a connection, zero for no bound.
-    Streams,
-    /// Factor between waits, which may be below 1 there.
-    Multiplier,
-    /// A whole number of mebibytes.
-    RequestMebibytes,
-    /// A whole number of bytes, zero for the default.
-    RequestBytes,
-    /// The path that OTLP prescribes and no other.
-    UrlPath(&'static str),
-    /// `trace-complete` or `span-ingest`.
-    SamplingStrategy,
-    /// A whole number that is not too large there, and has no meaning here.
-    Shards,
-    /// false, or the remedy.
-    NotTrue(&'static str),
-    /// `host:port` of gRPC.
-    GrpcEndpoint,
-    /// A base URL.
-    HttpEndpoint,
-    /// A mapping, or a list of name and value.
-    Headers,
-    /// An algorithm's name.
-    Compression,
-    /// `proto` and nothing else matters.
-    EncodingProto,
-    /// The embedded exporter's file.
-    FilePath,
-    /// Whether the file is rotated at all.
-    RotationEnabled,
-    /// Mebibytes of a file before it is rotated; zero for the default.
-    RotationMebibytes,
-    /// Days that a backup is kept; zero for ever.
-    RotationDays,
-    /// Whether backups are named by local time.
-    RotationLocalTime,
-    /// `json` and nothing else.
-    FormatJson,
-    /// zap's levels.
-    LogLevel,
-    /// `console` or `json`.
-    LogFormat,
-}
 
 /// Where a component's knobs are.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@
 use granit_parser::{ErrorKind, ScanError};
 
 use super::YamlError;
-use super::read::{error, line_of, too_deep};
+use super::fault::{error, line_of, too_deep};
 
 /// Bytes read again in all, over all mends of a text: a file in which every line needs one stays cheap.
 const REREAD_BYTES_MAX: usize = 64 * 1024 * 1024;

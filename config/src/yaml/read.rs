@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
+use super::fault::{DEPTH_MAX, error, line_of, too_deep};
 use super::{Entry, Node, Scalar, Style, Value, YamlError, mend};
 
-/// Deepest nesting. The deepest legal configuration has about ten levels.
-const DEPTH_MAX: usize = 64;
 /// Most nodes after aliases are expanded: stops an alias bomb. A policy has about ten nodes.
 const NODES_MAX: usize = 50_000;
 /// Largest file.
@@ -130,18 +129,6 @@ fn read_once(text: &str) -> Result<Document, Failure> {
         }
     }
     Ok(Document { root: loader.root.unwrap_or_else(|| Node::null(1)), next: loader.next })
-}
-
-pub(super) fn line_of(line: usize) -> u32 {
-    u32::try_from(line).unwrap_or(u32::MAX).max(1)
-}
-
-pub(super) fn error(line: u32, cause: impl Into<String>, remedy: impl Into<String>) -> YamlError {
-    YamlError { line, cause: cause.into(), remedy: remedy.into() }
-}
-
-pub(super) fn too_deep(line: u32) -> YamlError {
-    error(line, format!("nested deeper than {DEPTH_MAX} levels"), "write it flatter")
 }
 
 impl Loader {

@@ -10,10 +10,11 @@
 //! room until the last reference to it is gone: in a queue to another core, or while it waits for the disk.
 
 use super::body::JsonBody;
-use super::receiver::{Format, OtlpReceiver, Port, Refusal};
+use super::port::{Format, Port, Refusal};
 use bytes::Bytes;
+use std::cell::RefCell;
 use tailwater_net::compression::{
-    Encoding, InflateError, SLICED_BYTES, SLICED_FROM_BYTES, inflate_in_slices, inflated_bytes_max,
+    Encoding, InflateError, Inflater, SLICED_BYTES, SLICED_FROM_BYTES, inflate_in_slices, inflated_bytes_max,
 };
 use tailwater_net::server::{RequestMemory, Room};
 use tailwater_proto::otlp::Signal;
@@ -43,17 +44,37 @@ struct Need {
     made: usize,
 }
 
-impl<P: Port> OtlpReceiver<P> {
+/// What one core's receiver reads bodies with.
+pub(super) struct Admission {
+    /// Of one body, once inflated.
+    request_bytes_max: usize,
+    /// Of all that is made of one request.
+    memory_bytes_max: usize,
+    inflater: RefCell<Inflater>,
+}
+
+impl Admission {
+    /// For bodies of at most `request_bytes_max` once inflated, of which each takes at most `memory_bytes_max`.
+    pub(super) fn new(request_bytes_max: usize, memory_bytes_max: usize) -> Self {
+        Self { request_bytes_max, memory_bytes_max, inflater: RefCell::default() }
+    }
+
     /// The body as uncompressed protobuf.
     ///
     /// # Errors
     /// `Refusal::TooLarge` or `Refusal::Invalid`.
-    pub(super) async fn read(&self, form: Form, raw: &Bytes, memory: &RequestMemory) -> Result<ReadBody, Refusal> {
-        let limit = self.request_bytes_max();
+    pub(super) async fn read(
+        &self,
+        port: &impl Port,
+        form: Form,
+        raw: &Bytes,
+        memory: &RequestMemory,
+    ) -> Result<ReadBody, Refusal> {
+        let limit = self.request_bytes_max;
         let most = inflated_bytes_max(form.encoding, raw, limit).map_err(|error| refusal(&error))?;
         let is_plain = form.encoding == Encoding::Identity;
         let mut need = if is_plain {
-            Need { inflated: 0, made: self.made_bytes(form, raw) }
+            Need { inflated: 0, made: made_bytes(port, form, raw) }
         } else {
             // As much again for what is made of it, until that is known.
             Need { inflated: most, made: most }
@@ -70,7 +91,7 @@ impl<P: Port> OtlpReceiver<P> {
                 }
                 inflated => inflated.map_err(|error| refusal(&error))?,
             };
-            let made = self.made_bytes(form, &inflated);
+            let made = made_bytes(port, form, &inflated);
             if made > need.made {
                 need = Need { inflated: inflated.len(), made };
                 continue;
@@ -83,28 +104,8 @@ impl<P: Port> OtlpReceiver<P> {
             if form.format == Format::Protobuf {
                 return Ok(ReadBody { protobuf: room.hold(inflated), json: json::Read::default() });
             }
-            return self.read_json(form.signal, inflated, room, memory).await;
+            return read_json(port, form.signal, inflated, room, memory).await;
         }
-    }
-
-    /// Reads a text, large ones in slices.
-    async fn read_json(
-        &self,
-        signal: Signal,
-        text: Bytes,
-        mut room: Room,
-        memory: &RequestMemory,
-    ) -> Result<ReadBody, Refusal> {
-        let mut reading = JsonBody::new(signal, text);
-        let (protobuf, json) = loop {
-            if let Some(read) = reading.read_on()? {
-                break read;
-            }
-            self.port().pause().await;
-        };
-        // Known only now, and small beside the text unless somebody makes it otherwise: it does not wait.
-        room.join(memory.charge(self.port().weight(signal, &protobuf)));
-        Ok(ReadBody { protobuf: room.hold(protobuf), json })
     }
 
     async fn inflate(&self, encoding: Encoding, raw: &Bytes, output_bytes_max: usize) -> Result<Bytes, InflateError> {
@@ -114,20 +115,12 @@ impl<P: Port> OtlpReceiver<P> {
         if output_bytes_max > SLICED_FROM_BYTES {
             return inflate_in_slices(encoding, raw, output_bytes_max).await;
         }
-        self.reader().borrow_mut().inflate(encoding, raw, output_bytes_max)
-    }
-
-    /// What is made of an inflated body before it is logged and handed over.
-    fn made_bytes(&self, form: Form, inflated: &Bytes) -> usize {
-        match form.format {
-            Format::Protobuf => self.port().weight(form.signal, inflated),
-            Format::Json => protobuf_bytes_max(inflated),
-        }
+        self.inflater.borrow_mut().inflate(encoding, raw, output_bytes_max)
     }
 
     /// A request that takes more than what the memory plan has for the largest would break the plan.
     fn check(&self, bytes: usize) -> Result<(), Refusal> {
-        let most = self.memory_bytes_max();
+        let most = self.memory_bytes_max;
         if bytes <= most {
             return Ok(());
         }
@@ -136,6 +129,34 @@ impl<P: Port> OtlpReceiver<P> {
              raise memory.bytes_max"
         );
         Err(Refusal::TooLarge(told))
+    }
+}
+
+/// Reads a text, large ones in slices.
+async fn read_json(
+    port: &impl Port,
+    signal: Signal,
+    text: Bytes,
+    mut room: Room,
+    memory: &RequestMemory,
+) -> Result<ReadBody, Refusal> {
+    let mut reading = JsonBody::new(signal, text);
+    let (protobuf, json) = loop {
+        if let Some(read) = reading.read_on()? {
+            break read;
+        }
+        port.pause().await;
+    };
+    // Known only now, and small beside the text unless somebody makes it otherwise: it does not wait.
+    room.join(memory.charge(port.weight(signal, &protobuf)));
+    Ok(ReadBody { protobuf: room.hold(protobuf), json })
+}
+
+/// What is made of an inflated body before it is logged and handed over.
+fn made_bytes(port: &impl Port, form: Form, inflated: &Bytes) -> usize {
+    match form.format {
+        Format::Protobuf => port.weight(form.signal, inflated),
+        Format::Json => protobuf_bytes_max(inflated),
     }
 }
 

@@ -2,7 +2,7 @@
 //! metrics or logs once what no next hop would accept is taken out. All of it follows from the body alone, so that a
 //! request that is read from the log again comes to the same.
 
-use super::receiver::{Format, Refusal};
+use super::port::{Format, Refusal};
 use bytes::Bytes;
 use tailwater_net::compression::{Encoding, InflateError, Inflater};
 use tailwater_proto::otlp::json::{JsonError, JsonReading, Read, protobuf_bytes_max};

@@ -1,7 +1,8 @@
 //! The receiver as a service of `net`'s server: heads are judged before a body is read, outcomes become gRPC statuses
 //! and HTTP answers.
 
-use super::receiver::{Answer, Format, OtlpReceiver, Port, Refusal};
+use super::port::{Format, Port, Refusal};
+use super::receiver::{Answer, OtlpReceiver};
 use super::response::PartialSuccess;
 use super::{SIGNALS, grpc_path, http_path};
 use http::header::CONTENT_TYPE;

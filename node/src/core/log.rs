@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
-use tailwater_connectors::otlp::receiver::{Format, PortError, Received};
+use tailwater_connectors::otlp::port::{Format, PortError, Received};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::log::format::{BodyEncoding, BodyFormat, SegmentKind, file_name, spare_file_name};
 use tailwater_engine::log::lane::{Committed, Lane, NewRequest, Retired};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tailwater_config::Ack;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_connectors::otlp::exporter::Environment;
-use tailwater_connectors::otlp::receiver::{Accepted, LeftOut, Port, PortError, Received};
+use tailwater_connectors::otlp::port::{Accepted, LeftOut, Port, PortError, Received};
 use tailwater_engine::vocabulary::{Nanos, Origin};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::otlp::body::{BodyReader, forwarded, items};
-use tailwater_connectors::otlp::receiver::{Format, Refusal};
+use tailwater_connectors::otlp::port::{Format, Refusal};
 use tailwater_engine::host::ExportRequest;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};

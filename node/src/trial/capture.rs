@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use tailwater_connectors::otlp::body::BodyReader;
-use tailwater_connectors::otlp::receiver::Format;
+use tailwater_connectors::otlp::port::Format;
 use tailwater_engine::intake::IntakeError;
 use tailwater_engine::log::format::{HeaderError, Record, Request, parse_file_name};
 use tailwater_engine::log::read::Found;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tailwater_config::{Ack, DebugVerbosity, Signals};
-use tailwater_connectors::otlp::receiver::{Format, Port, Received};
+use tailwater_connectors::otlp::port::{Format, Port, Received};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Account;
