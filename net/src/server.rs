@@ -21,6 +21,7 @@ mod limits;
 mod memory;
 mod meter;
 mod plain;
+mod sending;
 mod stats;
 mod stranger;
 mod watchdog;

@@ -1,10 +1,10 @@
 //! `tailwater run`: from a checked configuration to running cores, in the order in which things can be refused.
 
-use crate::cli::{EXIT_CONFIGURATION, say};
+use crate::blueprint::{Blueprint, blueprint, problem};
 use crate::doctor::Unfit;
 use crate::launch::launch;
+use crate::listening::{listening, why_taken};
 use crate::logging;
-use crate::port_holder::port_holder;
 use crate::sockets::resolve;
 use crate::source::{ConfigurationSource, Stamp};
 use crate::summary;
@@ -12,19 +12,15 @@ use crate::supervise::supervise;
 use crate::survey::{
     Survey, SurveyError, claim, holds_forwarded, holds_segments, log_directories, log_directory, survey,
 };
+use crate::terminal::{EXIT_CONFIGURATION, say};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tailwater_config::{
-    Config, ListenAddress, Loaded, MemoryPlan, Problem, Source, WalPlan, further_section, memory_plan, wal_plan,
-};
+use tailwater_config::{Config, Loaded, Problem};
 use tailwater_connectors::file::FileWriter;
-use tailwater_connectors::otlp::exporter::Endpoints;
-use tailwater_engine::rules::Rules;
-use tailwater_runtime::affinity::{self, Placement};
 use tailwater_runtime::file_system::inspect;
 use tailwater_runtime::lock::DataDirectoryLock;
-use tailwater_runtime::net::{PortTaken, exclusive_port_probe};
+use tailwater_runtime::net::exclusive_port_probe;
 use tailwater_runtime::{clock, limits, probe};
 use thiserror::Error;
 
@@ -62,70 +58,6 @@ pub fn run(loaded: &Loaded, source: ConfigurationSource, known: Option<Stamp>, r
             ExitCode::from(error.exit_code())
         }
     }
-}
-
-/// What the cores are made of, checked.
-pub struct Blueprint {
-    /// Where shards run.
-    pub placement: Placement,
-    /// Bounds.
-    pub memory: MemoryPlan,
-    /// The bounds of each log, where there is one.
-    pub wal: Option<WalPlan>,
-    /// Each way of traces, in the order of the configuration.
-    pub pipelines: Vec<Pipeline>,
-}
-
-/// One way of traces.
-#[derive(Clone)]
-pub struct Pipeline {
-    /// Its name; none when it is the only one.
-    pub name: String,
-    /// The configuration as it has it.
-    pub config: Arc<Config>,
-    /// Memory for its pending traces on the node, bytes.
-    pub pending_bytes: u64,
-    /// Compiled policies.
-    pub rules: Arc<Rules>,
-}
-
-/// Checks all that can be checked without touching the machine: used by `run` and `check`.
-pub fn blueprint(config: &Config) -> Result<Blueprint, Box<Problem>> {
-    blueprint_after(config, |_| None)
-}
-
-/// As `blueprint`, with rules that follow those that the pipeline of a name had.
-pub fn blueprint_after(
-    config: &Config,
-    former: impl Fn(&str) -> Option<Arc<Rules>>,
-) -> Result<Blueprint, Box<Problem>> {
-    let node = &config.node;
-    let placement = affinity::plan(node.shards, node.cores.as_deref(), node.gossip_core)
-        .map_err(|error| problem("cores", error.to_string(), ""))?;
-    if u16::try_from(placement.cores.len()).is_err() {
-        return Err(problem("shards", "more than 65535 shards", "one for each core is enough"));
-    }
-    let memory = memory_plan(config, placement.cores.len())?;
-    let wal = if config.needs_wal() { Some(wal_plan(config, placement.cores.len())?) } else { None };
-    for exporter in &config.exporters.otlp {
-        Endpoints::new(exporter).map_err(|error| problem(&error.key(), error.cause(), ""))?;
-    }
-    let mut pipelines = Vec::new();
-    for ((name, config), pending_bytes) in config.by_pipeline().into_iter().zip(&memory.pending_bytes_by_pipeline) {
-        let rules = match former(&name) {
-            Some(former) => Rules::compile_after(&config.sampling, &former),
-            None => Rules::compile(&config.sampling),
-        };
-        let within = if name.is_empty() { "sampling".to_string() } else { format!("pipelines.{name}") };
-        let rules = Arc::new(rules.map_err(|error| problem(&within, error.to_string(), ""))?);
-        pipelines.push(Pipeline { name, config: Arc::new(config), pending_bytes: *pending_bytes, rules });
-    }
-    Ok(Blueprint { placement, memory, wal, pipelines })
-}
-
-fn problem(key: &str, cause: impl Into<String>, remedy: &str) -> Box<Problem> {
-    let (key, cause, remedy) = (key.to_string(), cause.into(), remedy.to_string());
-    Box::new(Problem { source: Source::Default, key, value: None, cause, remedy })
 }
 
 fn boot(loaded: &Loaded, source: (ConfigurationSource, Option<Stamp>), repair: bool) -> Result<ExitCode, BootError> {
@@ -284,30 +216,6 @@ fn probe_ports(loaded: &Loaded) -> Result<(), BootError> {
         }
     }
     Ok(())
-}
-
-/// Every endpoint to listen on, with its key.
-pub fn listening(config: &Config) -> Vec<(String, &ListenAddress)> {
-    let sections = std::iter::once("otlp".to_string()).chain((0..).map(further_section));
-    let mut all = Vec::new();
-    for (section, receivers) in sections.zip(config.all_receivers()) {
-        for (protocol, receiver) in [("grpc", &receivers.grpc), ("http", &receivers.http)] {
-            all.extend(
-                receiver.as_ref().map(|receiver| (format!("{section}.{protocol}.endpoint"), &receiver.endpoint)),
-            );
-        }
-    }
-    all.extend(config.admin.endpoint.as_ref().map(|endpoint| ("admin.endpoint".to_string(), endpoint)));
-    all
-}
-
-/// What stands in the way of listening, with the process that has the port where that can be seen.
-pub fn why_taken(error: &PortTaken) -> String {
-    let holder = error.is_in_use().then(|| port_holder(error.address)).flatten();
-    match holder {
-        Some(holder) => format!("{} is taken by {holder}", error.address),
-        None => format!("cannot listen on {}: {}", error.address, error.source),
-    }
 }
 
 /// A process on io_uring gives its sockets back some milliseconds after its end; a restart at once finds them taken.

@@ -1,7 +1,7 @@
 //! `tailwater check`: what would run, and what was not understood.
 
-use crate::boot::blueprint;
-use crate::cli::{EXIT_CONFIGURATION, print, say};
+use crate::blueprint::blueprint;
+use crate::terminal::{EXIT_CONFIGURATION, print, say};
 use std::process::ExitCode;
 use tailwater_config::{Loaded, effective, explain};
 

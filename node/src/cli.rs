@@ -1,19 +1,14 @@
 //! The command line. Every knob of the catalogue is a flag of `run` and `check`; nothing about a knob is written here.
 
 use crate::source::{ConfigurationSource, Stamp};
+use crate::terminal::{EXIT_CONFIGURATION, VERSION, say};
 use crate::{boot, check, doctor, explain, log_tool, trial};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tailwater_config::{Kind, Knob, Loaded, knobs};
 
-/// The version and the commit that it was built from.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TAILWATER_COMMIT"), ")");
-
-/// The configuration is wrong: `EX_CONFIG` of sysexits.h.
-pub const EXIT_CONFIGURATION: u8 = 78;
 /// The command line is wrong: `EX_USAGE`.
 const EXIT_USAGE: u8 = 64;
 
@@ -213,16 +208,6 @@ fn closing_line(problems: usize) -> String {
         1 => "1 problem in the configuration; nothing was started".into(),
         count => format!("{count} problems in the configuration; nothing was started"),
     }
-}
-
-/// A line to the person at the terminal, before logging is set up. A closed terminal is no failure.
-pub fn say(line: &str) {
-    _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// Text asked for, to standard output. A closed pipe is no failure.
-pub fn print(text: &str) {
-    _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@ pub mod log;
 mod owners;
 mod port;
 mod recall;
+mod receivers;
 pub mod replay;
 
 pub use port::CorePort;
 pub use recall::protobuf as logged_body;
+pub use receivers::OpenReceiver;
 
 use self::owners::{ForOwners, slot};
 use crate::control::{Change, Control, Explained, ExporterSnapshot, LogSnapshot, Snapshot};
 use crate::outbox::Outbox;
-use crate::sockets::OpenReceiver;
 use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use log::{CoreLog, Payload};

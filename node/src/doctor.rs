@@ -5,10 +5,11 @@ mod disk;
 
 pub use disk::Unfit;
 
-use crate::boot::{blueprint, listening, why_taken};
-use crate::cli::print;
+use crate::blueprint::blueprint;
+use crate::listening::{listening, why_taken};
 use crate::machine;
 use crate::sockets::resolve;
+use crate::terminal::print;
 use std::process::ExitCode;
 use tailwater_config::{Config, Loaded, RuntimeChoice};
 use tailwater_runtime::net::exclusive_port_probe;

@@ -1,7 +1,7 @@
 //! From a blueprint to running cores: on each executor one core a pipeline, all fed by the same receivers; beside them the
 //! embedded file's thread.
 
-use crate::boot::{Blueprint, Pipeline};
+use crate::blueprint::{Blueprint, Pipeline};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::log::CoreLog;
 use crate::core::replay::{Barrier, Common, Share};
@@ -9,7 +9,6 @@ use crate::core::{Core, CorePort, HISTORY, Message, Settings};
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::plan;
 use crate::sockets::{Addresses, CoreListeners};
-use crate::supervise::Node;
 use crate::survey::{OldSegment, Spare, Survey, log_directory};
 use async_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
@@ -30,6 +29,7 @@ use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
 use tailwater_runtime::files::Directory;
 use tailwater_runtime::mesh::{Mesh, MeshPort};
+use tailwater_runtime::net::PortHold;
 use tailwater_runtime::{Backend, clock};
 
 /// Requests waiting for the embedded file's thread, whatever their size: bounds the queue's own memory. Bytes are bounded by
@@ -301,6 +301,24 @@ fn settings(config: &Config, pipeline: usize) -> Settings {
         retention: config.wal.retention,
         request_bytes_max: usize::try_from(largest.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
     }
+}
+
+/// Everything that runs.
+pub struct Node {
+    /// Ways to ask the cores.
+    pub cores: Cores,
+    /// Their threads.
+    pub handles: Vec<CoreHandle>,
+    /// The rules of each pipeline at the start, by its name.
+    pub rules: Vec<(String, Arc<Rules>)>,
+    /// What the cores run on.
+    pub backend: Backend,
+    /// Where the side thread runs.
+    pub gossip_core: Option<usize>,
+    /// Where the node listens.
+    pub addresses: Addresses,
+    /// Those ports, held as long as the node runs.
+    pub ports: Vec<PortHold>,
 }
 
 /// A core's thread.

@@ -9,8 +9,8 @@ mod verify;
 pub use dump::run as dump;
 pub use verify::run as verify;
 
-use crate::cli::say;
 use crate::survey::{ASIDE_DIRECTORY, LOG_DIRECTORY, PIPELINE_LOG_PREFIX, log_directories};
+use crate::terminal::say;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

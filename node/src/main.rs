@@ -1,6 +1,7 @@
 //! The program: `tailwater run | check | doctor | explain | try | log`.
 
 mod admin;
+mod blueprint;
 mod boot;
 mod check;
 mod cli;
@@ -9,6 +10,7 @@ mod core;
 mod doctor;
 mod explain;
 mod launch;
+mod listening;
 mod log_tool;
 mod logging;
 mod machine;
@@ -23,6 +25,7 @@ mod source;
 mod summary;
 mod supervise;
 mod survey;
+mod terminal;
 mod trial;
 
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 //! is asked to. It is read, checked and compiled on a thread of its own; each core swaps its rules between two verdicts.
 //! What is wrong leaves everything as it was.
 
-use crate::boot::{Pipeline, blueprint, blueprint_after};
+use crate::blueprint::{Pipeline, blueprint, blueprint_after};
 use crate::control::{Change, Control, Cores};
 use crate::explain::Names;
 use crate::logging::ONCE;

@@ -1,8 +1,7 @@
 //! The receivers' sockets: addresses settled once for all cores, one listener a core and protocol, limits in the
 //! server's terms.
 
-use crate::control::ReceiverSnapshot;
-use crate::core::CorePort;
+use crate::core::{CorePort, OpenReceiver};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,32 +12,6 @@ use tailwater_net::acceptor::Acceptor;
 use tailwater_net::server::{Limits, ListenerKind, ReceiveMemory, Server};
 use tailwater_runtime::executor::spawn;
 use tailwater_runtime::net::{PortHold, SharedPort, TcpListener};
-
-/// One receiver of one core.
-pub struct OpenReceiver {
-    /// `grpc` or `http`.
-    protocol: &'static str,
-    server: Rc<Server<OtlpReceiver<CorePort>>>,
-}
-
-impl OpenReceiver {
-    /// Asks all connections to go away; no new ones are accepted.
-    pub fn drain(&self) {
-        self.server.drain();
-    }
-
-    /// Waits until no connection is open.
-    pub async fn drained(&self) {
-        self.server.drained().await;
-    }
-
-    /// Its connections and counters.
-    pub fn snapshot(&self) -> ReceiverSnapshot {
-        let counts = self.server.stats().counts();
-        let counters = counts.named().into_iter().filter(|(name, _)| *name != "open");
-        ReceiverSnapshot { protocol: self.protocol, connections: counts.open, counters: counters.collect() }
-    }
-}
 
 /// Where the node listens, the same for all cores: each receiver's addresses, in the order of the configuration.
 #[derive(Debug, Clone, Default)]

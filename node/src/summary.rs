@@ -1,10 +1,10 @@
 //! What a start says of itself, in a few lines: which program with which configuration, what is kept, where it goes, and
 //! where the log is.
 
-use crate::boot::Blueprint;
-use crate::cli::VERSION;
+use crate::blueprint::Blueprint;
 use crate::logging::ONCE;
 use crate::source::ConfigurationSource;
+use crate::terminal::VERSION;
 use tailwater_config::{Config, Form, Loaded, NO_EXPORTER, Pipeline, sampling::Sampling, type_of};
 
 /// Policies or rules of a pipeline that are named; the rest are counted.

@@ -4,7 +4,7 @@
 use crate::admin;
 
 use crate::control::{Control, Cores, Snapshot};
-use crate::launch::CoreHandle;
+use crate::launch::{CoreHandle, Node};
 use crate::reload::{Reloader, Trigger};
 use crate::sockets::Addresses;
 use crate::source::{ConfigurationSource, Stamp};
@@ -17,10 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tailwater_config::Config;
 use tailwater_engine::ledger::Ledger;
-use tailwater_engine::rules::Rules;
 use tailwater_runtime::Backend;
 use tailwater_runtime::executor::{ExecutorOptions, sleep, spawn, start, timeout};
-use tailwater_runtime::net::PortHold;
 use tailwater_runtime::signal::{Signal, Signals};
 
 /// Accepted data was lost at the end: not a clean stop.
@@ -31,24 +29,6 @@ const SECOND_SIGNAL_GRACE: Duration = Duration::from_millis(500);
 const LOG_CLOSING_MIN: Duration = Duration::from_secs(2);
 /// A core died, or the side thread could not do its work: `EX_SOFTWARE`.
 const EXIT_SOFTWARE: u8 = 70;
-
-/// Everything that runs.
-pub struct Node {
-    /// Ways to ask the cores.
-    pub cores: Cores,
-    /// Their threads.
-    pub handles: Vec<CoreHandle>,
-    /// The rules of each pipeline at the start, by its name.
-    pub rules: Vec<(String, Arc<Rules>)>,
-    /// What the cores run on.
-    pub backend: Backend,
-    /// Where the side thread runs.
-    pub gossip_core: Option<usize>,
-    /// Where the node listens.
-    pub addresses: Addresses,
-    /// Those ports, held as long as the node runs.
-    pub ports: Vec<PortHold>,
-}
 
 /// Runs the side thread to the end of the process. `source` is what the configuration was read from, with the state of
 /// its file then.

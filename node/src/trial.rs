@@ -5,8 +5,8 @@ mod capture;
 mod json;
 mod report;
 
-use crate::cli::{EXIT_CONFIGURATION, print, say};
 use crate::source::ConfigurationSource;
+use crate::terminal::{EXIT_CONFIGURATION, print, say};
 use capture::{Capture, STANDARD_INPUT};
 use report::{Comparison, Report};
 use serde_json::Value;

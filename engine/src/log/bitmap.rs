@@ -10,6 +10,9 @@ pub const BLOCK_UNITS: u32 = 512;
 /// what a damaged journal could make of a bitmap.
 pub const UNITS_MAX: u32 = 1 << 28;
 
+/// A block of a bitmap: its index and its bytes.
+pub type Block = (u32, [u8; BITMAP_BLOCK_BYTES]);
+
 /// The set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bitmap {

@@ -2,8 +2,7 @@
 //! A unit that every exporter is done with is resolved and needs none of this. Units are only ever added, and what is not
 //! said here is sent again: to know less costs duplicates, never loss.
 
-use super::bitmap::{BLOCK_UNITS, Bitmap, LoggedBitmap};
-use super::segments::Block;
+use super::bitmap::{BLOCK_UNITS, Bitmap, Block, LoggedBitmap};
 use crate::vocabulary::Destinations;
 
 /// Exporters of which it is noted: those that are configured first. Few nodes have more than three.

@@ -1,18 +1,14 @@
 //! The segments of requests that one core owns, and what is left to do with their units. A segment is freed when no more
 //! records come and every unit is resolved: exported and accepted, or dropped.
 
-use super::bitmap::{Bitmap, LoggedBitmap, UNITS_MAX};
+use super::bitmap::{Bitmap, Block, LoggedBitmap, UNITS_MAX};
 use super::done::{DONE_BYTES_MAX, DoneSets, EXPORTER_NAME_BYTES_MAX, EXPORTERS_MAX};
-use super::format::BITMAP_BLOCK_BYTES;
 use crate::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark, Unit};
 
 /// Bytes of log from one entry of a segment's index to the next: reading one unit again costs about as much.
 const INDEX_STEP_BYTES: u64 = 64 << 10;
 /// Slots of a core's table: what a `SegmentHandle` can name, less one so that no handle is `NONE`.
 const SLOTS_MAX: usize = u16::MAX as usize;
-
-/// A block of a bitmap: its index and its bytes.
-pub type Block = (u32, [u8; BITMAP_BLOCK_BYTES]);
 
 /// Items that wait in a segment for the same exporters.
 #[derive(Debug, Clone)]

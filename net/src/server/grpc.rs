@@ -16,9 +16,9 @@ use tailwater_runtime::executor::timeout;
 
 use super::body::{self, BodyError, StreamBody, Terms};
 use super::health::{self, ServingStatus};
-use super::http2::send_body;
 use super::memory::RequestMemory;
 use super::plain::{NO_ROOM, OVERLOAD_RETRY, TOO_SLOW};
+use super::sending::send_body;
 use super::stats::count;
 use super::{Protocol, Reply, Request, Server, Service, TurnedAway, head};
 use crate::compression::Encoding;

@@ -3,12 +3,12 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
-use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::request::Parts;
 use tailwater_runtime::executor::{spawn, timeout};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +18,7 @@ use super::broadcast::Subscription;
 use super::head;
 use super::memory::{Holdings, RequestMemory};
 use super::meter::{Activity, ControlBudget, Meter};
+use super::sending::send_body;
 use super::stats::count;
 use super::watchdog::{Due, Requests, UnderWay, Watchdog};
 use super::{Ending, Protocol, Server, Service, grpc, plain};
@@ -282,41 +283,6 @@ async fn serve_plain<S: Service>(
     };
     if sending.await.is_err() {
         count(&server.stats.replies_undelivered);
-    }
-}
-
-/// Sends a body as fast as the peer's flow control lets it, and gives up on a peer that does not for too long.
-pub(super) async fn send_body(
-    stream: &mut SendStream<Bytes>,
-    mut body: Bytes,
-    end: bool,
-    limit: Duration,
-) -> Result<(), h2::Error> {
-    while !body.is_empty() {
-        stream.reserve_capacity(body.len());
-        let room = match timeout(limit, poll_fn(|context| poll_room(stream, context))).await {
-            Ok(room) => room?,
-            Err(_elapsed) => {
-                stream.send_reset(Reason::CANCEL);
-                return Err(Reason::CANCEL.into());
-            }
-        };
-        let part = body.split_to(room.min(body.len()));
-        stream.send_data(part, end && body.is_empty())?;
-    }
-    Ok(())
-}
-
-fn poll_room(stream: &mut SendStream<Bytes>, context: &mut Context<'_>) -> Poll<Result<usize, h2::Error>> {
-    loop {
-        if stream.capacity() > 0 {
-            return Poll::Ready(Ok(stream.capacity()));
-        }
-        match ready!(stream.poll_capacity(context)) {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Poll::Ready(Err(error)),
-            None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `tailwater explain`: asks a running node why a trace was kept or dropped, and prints it for a person.
 
 use super::{lasting, trace_id};
-use crate::cli::{print, say};
+use crate::terminal::{print, say};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{Read, Write};

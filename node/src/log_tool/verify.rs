@@ -2,8 +2,8 @@
 //! accepted is missing, 1 when something is or a segment cannot be read, 66 when there is no log to read.
 
 use super::{EXIT_NO_INPUT, list_log, logs_of, read, shown, unreadable, within};
-use crate::cli::print;
 use crate::progress::Progress;
+use crate::terminal::print;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -52,23 +52,6 @@ pub mod net {
     }
 }
 
-/// What a core knows of its receivers: the senders here call its port.
-mod sockets {
-    use crate::control::ReceiverSnapshot;
-
-    pub struct OpenReceiver;
-
-    impl OpenReceiver {
-        pub fn drain(&self) {}
-
-        pub async fn drained(&self) {}
-
-        pub fn snapshot(&self) -> ReceiverSnapshot {
-            ReceiverSnapshot::default()
-        }
-    }
-}
-
 use world::{Scenario, World};
 
 /// Seeds of one run.
