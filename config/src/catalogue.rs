@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::choices::Choice;
 use crate::draft::{Draft, ReceiverDraft, Which};
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
@@ -68,14 +69,6 @@ pub enum Kind {
     Policies,
     /// Our own sampling rules; on the command line as YAML in one line.
     Rules,
-}
-
-/// A value that is one of a few words.
-pub(crate) trait Choice {
-    /// Takes the value written as `text`; false when there is none.
-    fn choose(&mut self, text: &str) -> bool;
-    /// The word of the value.
-    fn chosen(&self) -> &'static str;
 }
 
 /// The place a key's value goes to.

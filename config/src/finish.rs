@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use crate::draft::{Draft, ReceiverDraft};
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::provenance;
-use crate::settings::{Ack, Config, FILE_EXPORTER, MIB, NO_EXPORTER, OtlpExporter, Wal};
+use crate::settings::{Ack, Config, FILE_EXPORTER, NO_EXPORTER, OtlpExporter, Wal};
 use crate::suggest;
+use crate::value::MIB;
 
 /// Share of the machine's memory taken when nothing is written, percent. The rest is the kernel's, for sockets and the
 /// page cache under the log.
@@ -16,7 +17,7 @@ const MEMORY_PERCENT: u64 = 60;
 /// Part of the memory for request bodies in flight when nothing is written.
 const RECEIVE_SHARE: u64 = 8;
 /// As much at least.
-const RECEIVE_BYTES_DEFAULT_MIN: u64 = 16 * crate::settings::MIB;
+const RECEIVE_BYTES_DEFAULT_MIN: u64 = 16 * MIB;
 /// Of the memory: the queue of the file of kept items, where nothing is written. It has room for a request at least; the
 /// smallest machines have no more to spare.
 const FILE_QUEUE_SHARE: u64 = 16;

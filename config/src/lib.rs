@@ -12,6 +12,7 @@
 mod assign;
 mod catalogue;
 mod changed;
+mod choices;
 mod collector;
 mod draft;
 mod effective;
@@ -52,4 +53,5 @@ pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;
 pub use settings::*;
 pub use substitution::ReadFile;
+pub use value::{GIB, KIB, MIB};
 pub use wal_plan::{WalPlan, wal_plan};

@@ -3,8 +3,8 @@
 
 use crate::problem::{Problem, Source};
 use crate::sampling::{Sampling, Tables};
-use crate::settings::{Config, KIB, MIB};
-use crate::value::show_bytes;
+use crate::settings::Config;
+use crate::value::{KIB, MIB, show_bytes};
 
 /// A bounded part of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 pub mod native;
 
-use crate::settings::choices::choices;
+use crate::choices::choices;
 use std::time::Duration;
 
 /// How traces are held and judged.

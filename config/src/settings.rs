@@ -3,8 +3,6 @@
 
 mod address;
 mod exporter;
-#[macro_use]
-pub(crate) mod choices;
 mod pipeline;
 mod wal;
 
@@ -12,19 +10,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::choices::choices;
 use crate::sampling::Sampling;
+use crate::value::{GIB, KIB, MIB};
 
 pub use address::ListenAddress;
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
 pub use wal::{Wal, WalFull};
-
-/// Bytes in a kibibyte.
-pub const KIB: u64 = 1024;
-/// Bytes in a mebibyte.
-pub const MIB: u64 = 1024 * KIB;
-/// Bytes in a gibibyte.
-pub const GIB: u64 = 1024 * MIB;
 
 /// Everything the program is told, checked and complete.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -3,8 +3,14 @@
 use std::time::Duration;
 
 use crate::problem::Fault;
-use crate::settings::{GIB, KIB, MIB};
 use crate::yaml;
+
+/// Bytes in a kibibyte.
+pub const KIB: u64 = 1024;
+/// Bytes in a mebibyte.
+pub const MIB: u64 = 1024 * KIB;
+/// Bytes in a gibibyte.
+pub const GIB: u64 = 1024 * MIB;
 
 /// Units of a Go duration in nanoseconds, longest first.
 const DURATION_UNITS: &[(&str, u64)] = &[

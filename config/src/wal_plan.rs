@@ -2,8 +2,8 @@
 //! request and still turn its segments over is refused at start, not when the disk is found full.
 
 use crate::problem::{Problem, Source};
-use crate::settings::{Ack, Config, KIB, MIB};
-use crate::value::show_bytes;
+use crate::settings::{Ack, Config};
+use crate::value::{KIB, MIB, show_bytes};
 
 /// One shard's part of the log. Bytes are multiples of a disk block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,6 @@ mod generation;
 mod held;
 mod judge;
 pub mod limit;
-mod native;
 pub mod ottl;
 pub mod quantile;
 mod shadow;

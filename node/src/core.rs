@@ -182,7 +182,7 @@ impl Core {
             self.book(&mut shard, &mut outbox, settlement);
         }
         if let Some(log) = &self.log {
-            outbox.log_into(log);
+            outbox.log_into(log.lane.borrow_mut().journal());
         }
         let recalled = outbox.take_recalled();
         drop((shard, outbox));

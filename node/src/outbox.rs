@@ -2,7 +2,6 @@
 //! seam to the world.
 
 use crate::control::FileSnapshot;
-use crate::core::log::CoreLog;
 use async_channel::Sender;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -17,6 +16,7 @@ use tailwater_connectors::file::{FileCounters, FileGate};
 use tailwater_connectors::otlp::SIGNALS;
 use tailwater_connectors::otlp::exporter::{BreakerState, Exporter};
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
+use tailwater_engine::log::journal::Journal;
 use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Unit};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
@@ -239,12 +239,7 @@ impl Outbox {
     }
 
     /// Gives what was gathered for the log to its journal.
-    pub fn log_into(&mut self, log: &CoreLog) {
-        if self.judged.is_empty() && self.resolved.is_empty() {
-            return;
-        }
-        let mut lane = log.lane.borrow_mut();
-        let journal = lane.journal();
+    pub fn log_into(&mut self, journal: &mut Journal) {
         self.judged.drain(..).for_each(|judged| journal.judged(&judged));
         self.resolved.drain(..).for_each(|unit| journal.resolve(unit));
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::node::BUFFER_BYTES_MAX;
 use super::{Key, Kind, Slot};
-use crate::settings::{Compression, ExportProtocol, GIB, KIB, OtlpExporter};
+use crate::settings::{Compression, ExportProtocol, OtlpExporter};
+use crate::value::{GIB, KIB};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MILLISECOND: Duration = Duration::from_millis(1);

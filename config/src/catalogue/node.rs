@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
-use crate::settings::{Ack, DebugVerbosity, GIB, LogFormat, LogLevel, MIB, RuntimeChoice};
+use crate::settings::{Ack, DebugVerbosity, LogFormat, LogLevel, RuntimeChoice};
+use crate::value::{GIB, MIB};
 
 /// The receivers' knobs stand after this many keys on the reference page.
 pub(super) const KEYS_BEFORE_RECEIVERS: usize = 15;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::node::BUFFER_BYTES_MAX;
 use super::{Key, Kind, Slot};
 use crate::draft::ReceiverDraft;
-use crate::settings::{Ack, KIB};
+use crate::settings::Ack;
+use crate::value::KIB;
 
 /// HTTP/2 windows are 31-bit numbers (RFC 9113, 6.9.1).
 const WINDOW_BYTES_MAX: u64 = (1 << 31) - 1;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::node::{DAY, ENTRIES, ENTRIES_MAX, from_to, up_to};
 use super::{Key, Kind, Slot};
 use crate::sampling::{RandomnessSource, Sampling, Strategy, Thresholds};
-use crate::settings::{GIB, Pipeline};
+use crate::settings::Pipeline;
+use crate::value::GIB;
 
 /// Longest life of a trace that anyone can mean.
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
-use crate::settings::{GIB, MIB, WalFull};
+use crate::settings::WalFull;
+use crate::value::{GIB, MIB};
 
 /// Longest time that what no exporter took can be kept.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -8,8 +8,9 @@ use crate::draft::Which;
 use crate::finish::further_section;
 use crate::problem::{Fault, shown};
 use crate::sampling::Strategy;
-use crate::settings::{Compression, MIB};
+use crate::settings::Compression;
 use crate::suggest;
+use crate::value::MIB;
 use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
 
 /// Where a component's knobs are.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Compression, ExportProtocol, KIB, MIB, Signals};
+use super::{Compression, ExportProtocol, Signals};
+use crate::value::{KIB, MIB};
 
 /// What stands for no limit where a timer needs a number: longer than any process runs, and far from overflow.
 pub const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

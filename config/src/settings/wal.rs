@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::{GIB, MIB};
+use crate::choices::choices;
+use crate::value::{GIB, MIB};
 
 /// The log of what has been taken over and is not yet dropped or delivered. There is one on a node where a receiver
 /// promises more than `received`.

@@ -1,11 +1,13 @@
 //! From configured policies to leaves and trees.
 
+mod native;
+
 use super::attribute::{AttributeRules, Test};
 use super::limit::{Cost, Limit};
 use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
 use super::quantile::RelativeLeaf;
 use super::tree::{Class, FNV_BASIS, Group, LimitNumber, Node, fnv_1a};
-use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf, native};
+use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf};
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
 use tailwater_config::{conditions_of_policy, pattern};
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod arrows;
+mod circles;
 mod code;
 mod limits;
 mod rules;
@@ -42,6 +43,18 @@ fn stages_of_the_engine_are_strangers() {
     let files = tree::files();
     check("stages are strangers", &files, |file| strangers::stage_of(&file.path).is_some(), strangers::check);
     assert_eq!(strangers::stale_exceptions(&files), [""; 0], "exceptions that are no longer needed");
+}
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let files = tree::files();
+    let found: Vec<String> = circles::circles(&files)
+        .into_iter()
+        .filter(|circle| !circles::is_accepted(circle))
+        .map(|c| c.join(" "))
+        .collect();
+    assert!(found.is_empty(), "circles:\n  {}", found.join("\n  "));
+    assert_eq!(circles::stale_exceptions(&files), [""; 0], "exceptions that are no longer needed");
 }
 
 #[test]

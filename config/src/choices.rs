@@ -1,5 +1,13 @@
 //! Enumerations whose values are written as words.
 
+/// A value that is one of a few words.
+pub(crate) trait Choice {
+    /// Takes the value written as `text`; false when there is none.
+    fn choose(&mut self, text: &str) -> bool;
+    /// The word of the value.
+    fn chosen(&self) -> &'static str;
+}
+
 /// Defines an enumeration whose values have one written form each, listed once.
 macro_rules! choices {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -24,7 +32,7 @@ macro_rules! choices {
             }
         }
 
-        impl $crate::catalogue::Choice for $name {
+        impl $crate::choices::Choice for $name {
             fn choose(&mut self, text: &str) -> bool {
                 Self::from_text(text).map(|value| *self = value).is_some()
             }
@@ -34,7 +42,7 @@ macro_rules! choices {
             }
         }
 
-        impl $crate::catalogue::Choice for Option<$name> {
+        impl $crate::choices::Choice for Option<$name> {
             fn choose(&mut self, text: &str) -> bool {
                 $name::from_text(text).map(|value| *self = Some(value)).is_some()
             }

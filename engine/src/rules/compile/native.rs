@@ -1,10 +1,10 @@
 //! Our own rules to nodes: each rule is a policy with a condition, of which the first that holds decides.
 
-use super::compile::{Compiler, passed_by};
-use super::limit::{Cost, Limit};
-use super::quantile::RelativeLeaf;
-use super::tree::{Group, LimitNumber, Node};
-use super::{CompiledPolicy, RulesError};
+use super::{Compiler, passed_by};
+use crate::rules::limit::{Cost, Limit};
+use crate::rules::quantile::RelativeLeaf;
+use crate::rules::tree::{Group, LimitNumber, Node};
+use crate::rules::{CompiledPolicy, RulesError};
 use tailwater_config::conditions_of_rule;
 use tailwater_config::sampling::native::{Amount, LimitTerms, NativeRule, Sampler};
 use tailwater_config::sampling::{Policy, Rule, Sampling};
