@@ -8,7 +8,7 @@ use crate::draft::{Draft, ReceiverDraft};
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::provenance;
 use crate::settings::{Ack, Config, FILE_EXPORTER, MIB, NO_EXPORTER, OtlpExporter, Wal};
-use crate::suggest;
+use tailwater_ottl::suggest;
 
 /// Share of the machine's memory taken when nothing is written, percent. The rest is the kernel's, for sockets and the
 /// page cache under the log.

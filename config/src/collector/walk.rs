@@ -8,8 +8,8 @@ use crate::finish::further_section;
 use crate::problem::{Fault, shown};
 use crate::sampling::Strategy;
 use crate::settings::{Compression, MIB};
-use crate::suggest;
 use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
+use tailwater_ottl::suggest;
 
 /// A key whose value has another form here.
 #[derive(Debug, Clone, Copy)]

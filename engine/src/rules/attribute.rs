@@ -7,7 +7,7 @@ mod gate;
 pub use gate::Need;
 
 use gate::{Gate, Probe};
-use tailwater_config::pattern::Pattern;
+use tailwater_ottl::pattern::Pattern;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
 /// Where an attribute stands. The reference treats an empty string differently on the two.

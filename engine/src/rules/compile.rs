@@ -6,8 +6,9 @@ use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
 use super::quantile::RelativeLeaf;
 use super::tree::{Class, FNV_BASIS, Group, LimitNumber, Node, fnv_1a};
 use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf, native};
+use tailwater_config::conditions_of_policy;
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
-use tailwater_config::{conditions_of_policy, pattern};
+use tailwater_ottl::pattern;
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};
 use thiserror::Error;
 

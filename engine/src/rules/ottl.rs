@@ -24,8 +24,8 @@ use super::attribute::{AttributeRules, Memory};
 use need::Needs;
 use prepare::Shared;
 use program::{Builder, Check, ProgramError};
-use tailwater_config::ottl::{Context, OttlError, parse};
 use tailwater_config::sampling::ErrorMode;
+use tailwater_ottl::{Context, OttlError, parse};
 use thiserror::Error;
 use value::Fields;
 

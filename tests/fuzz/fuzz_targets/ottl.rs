@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tailwater_config::ottl::{Context, parse};
+use tailwater_ottl::{Context, parse};
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling};
 use tailwater_engine::intake::Intake;
 use tailwater_engine::route::Route;

@@ -151,7 +151,7 @@ mod tests {
             Test::IntegerWithin(5, 1),
             Test::BooleanIs(true),
             Test::BooleanIs(false),
-            pattern.pattern(tailwater_config::pattern::compile("^$|T").unwrap()),
+            pattern.pattern(tailwater_ottl::pattern::compile("^$|T").unwrap()),
         ];
         let (mut passed_over, mut satisfied) = (0, 0);
         for (number, test) in tests.iter().enumerate() {

@@ -3,7 +3,7 @@
 
 use super::scalar::{Scalar, compare_scalars, holds};
 use super::value::{List, ListKind, Map, Value};
-use tailwater_config::ottl::Comparison;
+use tailwater_ottl::Comparison;
 
 /// Whether `left comparison right` holds.
 #[must_use]

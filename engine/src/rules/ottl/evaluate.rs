@@ -9,7 +9,7 @@ use super::target::{Target, enumerated};
 use super::value::{ListKind, Value};
 use crate::rules::attribute::Note;
 use std::borrow::Cow;
-use tailwater_config::ottl::{Comparison, Field};
+use tailwater_ottl::{Comparison, Field};
 
 /// Whether a condition holds. The simple ones are evaluated where they stand, without a call.
 #[inline(always)]

@@ -30,8 +30,8 @@ use super::scalar::{Scalar, scalar};
 use super::target::Target;
 use super::value::{Chars, Entry, List, Map, Value};
 use std::borrow::Cow;
-use tailwater_config::ottl::Function;
-use tailwater_config::pattern::Pattern;
+use tailwater_ottl::Function;
+use tailwater_ottl::pattern::Pattern;
 
 /// What a converter was called with.
 struct Arguments<'a, 't> {

@@ -6,7 +6,7 @@ use super::evaluate;
 use super::program::{Call, Check, Given, Node, Step, is_of_its_arguments};
 use super::target::Target;
 use crate::rules::attribute::{AttributeRules, Need, Site};
-use tailwater_config::ottl::Comparison;
+use tailwater_ottl::Comparison;
 
 /// While this is not met by a span, evaluating the condition on it comes to false, and to no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use super::program::{Node, ProgramError};
 use super::target::Target;
 use super::value::Value;
 use std::sync::Arc;
-use tailwater_config::ottl::grok::Grok;
-use tailwater_config::ottl::locale::{self, Locale};
-use tailwater_config::ottl::xpath::{self, Plan};
-use tailwater_config::ottl::{Argument, Expression, Function, grok_of, time_format};
-use tailwater_config::pattern::{self, Pattern};
+use tailwater_ottl::grok::Grok;
+use tailwater_ottl::locale::{self, Locale};
+use tailwater_ottl::pattern::{self, Pattern};
+use tailwater_ottl::xpath::{self, Plan};
+use tailwater_ottl::{Argument, Expression, Function, grok_of, time_format};
 
 /// What the conditions of all policies share.
 #[derive(Debug, Default)]

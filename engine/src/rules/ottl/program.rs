@@ -8,7 +8,7 @@ use super::target::Target;
 use super::value::{List, ListKind, Map, Value};
 use crate::rules::attribute::{AttributeRules, Site};
 use std::borrow::Cow;
-use tailwater_config::ottl::{Argument, Comparison, Expression, Field, Function, Key, Operator, Predicate};
+use tailwater_ottl::{Argument, Comparison, Expression, Field, Function, Key, Operator, Predicate};
 
 /// A condition or a part of one.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::program::Node;
 use super::target::Target;
 use super::value::Value;
 use std::cmp::Ordering;
-use tailwater_config::ottl::{Comparison, Operator};
+use tailwater_ottl::{Comparison, Operator};
 
 /// A value that is copied.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use super::tracestate::{Member, member};
 use super::value::{Map, Messages, Value, any_value, fields, last};
 use crate::rules::attribute::{Memory, Note, Site};
 use std::cell::Cell;
-use tailwater_config::ottl::Field;
+use tailwater_ottl::Field;
 use tailwater_proto::otlp::scan::SpanFacts;
 use tailwater_proto::otlp::wire::Value as Wire;
 

@@ -8,7 +8,7 @@ use crate::rules::ottl::evaluate;
 use crate::rules::ottl::value::{Chars, Entry, List, ListKind, Map, Value};
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use tailwater_config::ottl::{Comparison, Function};
+use tailwater_ottl::{Comparison, Function};
 
 pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     Ok(match arguments.function() {

@@ -8,7 +8,7 @@ use crate::rules::tree::{FNV_BASIS, fnv_1a};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
-use tailwater_config::ottl::Function;
+use tailwater_ottl::Function;
 use twox_hash::{XxHash3_64, XxHash3_128};
 
 pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {

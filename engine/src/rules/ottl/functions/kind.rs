@@ -6,7 +6,7 @@ use crate::rules::ottl::convert::{boolean_like, bytes_like, double_like, integer
 use crate::rules::ottl::evaluate;
 use crate::rules::ottl::target::hexadecimal;
 use crate::rules::ottl::value::Value;
-use tailwater_config::ottl::Function;
+use tailwater_ottl::Function;
 
 pub(super) fn is(arguments: &Arguments<'_, '_>) -> Result<bool, Failure> {
     let function = arguments.function();

@@ -5,8 +5,8 @@ use crate::rules::ottl::Failure;
 use crate::rules::ottl::convert::{boolean_like, double_like, integer_like};
 use crate::rules::ottl::value::{Entry, List, ListKind, Map, Value};
 use std::borrow::Cow;
-use tailwater_config::ottl::Function;
-use tailwater_config::ottl::grok::{Grok, Hint};
+use tailwater_ottl::Function;
+use tailwater_ottl::grok::{Grok, Hint};
 
 pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     let function = arguments.function();

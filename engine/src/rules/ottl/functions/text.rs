@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use tailwater_config::ottl::Function;
+use tailwater_ottl::Function;
 
 pub(super) fn is(arguments: &Arguments<'_, '_>) -> Result<bool, Failure> {
     Ok(match arguments.function() {

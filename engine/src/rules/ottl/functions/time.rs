@@ -4,7 +4,7 @@ use super::Arguments;
 use super::zone::Zone;
 use crate::rules::ottl::Failure;
 use crate::rules::ottl::value::Value;
-use tailwater_config::ottl::Function;
+use tailwater_ottl::Function;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const NANOS_PER_DAY: i128 = 86_400 * 1_000_000_000;

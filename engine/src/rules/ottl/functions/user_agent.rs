@@ -9,7 +9,7 @@ use crate::rules::ottl::value::{Entry, Map, Value};
 use regex::Captures;
 use regex_filtered::{Builder, Regexes};
 use std::borrow::Cow;
-use tailwater_config::pattern;
+use tailwater_ottl::pattern;
 
 const EXPRESSIONS: &str = include_str!("../data/user-agents.txt");
 

@@ -12,8 +12,8 @@ use crate::rules::ottl::value::{Entry, List, ListKind, Map, Value};
 use read::{Attribute, Reader, Token};
 use select::{Place, Query, Walk};
 use std::borrow::Cow;
-use tailwater_config::ottl::Function;
-use tailwater_config::ottl::xpath::Plan;
+use tailwater_ottl::Function;
+use tailwater_ottl::xpath::Plan;
 use tree::{Document, Id, Kind, Node};
 
 /// The nodes that an expression finds.

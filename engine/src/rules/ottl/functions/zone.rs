@@ -1,6 +1,6 @@
 //! Time zones: what is in force at a point in time, by the rules of Go's `time.Location` over the IANA database.
 
-use tailwater_config::ottl::time_format::{self, Location};
+use tailwater_ottl::time_format::{self, Location};
 
 /// Where a time is; an instant has the same order whatever its zone.
 #[derive(Debug, Clone, Copy)]

@@ -3,8 +3,8 @@
 use super::{Intake, Route, Rules, fixture};
 use crate::rules::ottl::need::Needs;
 use bytes::Bytes;
-use tailwater_config::ottl::{Context, parse};
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling};
+use tailwater_ottl::{Context, parse};
 
 /// The conditions on spans of the table that are read, and some that the table has no need of.
 fn conditions() -> Vec<String> {

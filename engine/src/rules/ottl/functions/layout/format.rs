@@ -7,8 +7,8 @@ use super::{Mismatch, civil, formatted, read, translated};
 use crate::rules::ottl::Failure;
 use crate::rules::ottl::value::Value;
 use std::cell::Cell;
-use tailwater_config::ottl::locale::Locale;
-use tailwater_config::ottl::time_format::{self, Piece, element, pieces};
+use tailwater_ottl::locale::Locale;
+use tailwater_ottl::time_format::{self, Piece, element, pieces};
 
 /// The forms of a directive when it is read, where they are others than when it is written: each in elements that may have
 /// spaces before them.

@@ -2,7 +2,7 @@
 //! for one where the layout has no name, as the reference's `elastic/lunes` does it.
 
 use super::{DAYS, MONTHS, Mismatch};
-use tailwater_config::ottl::locale::Locale;
+use tailwater_ottl::locale::Locale;
 
 /// The English text.
 ///

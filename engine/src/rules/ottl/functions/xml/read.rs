@@ -3,7 +3,7 @@
 
 use crate::rules::ottl::Failure;
 use std::collections::BTreeMap;
-use tailwater_config::ottl::xpath::names::is_name;
+use tailwater_ottl::xpath::names::is_name;
 
 /// Deepest nesting of elements. The reference reads ten thousand levels; here values of that depth would take a stack that
 /// an evaluation does not have, and no telemetry nests so deep.

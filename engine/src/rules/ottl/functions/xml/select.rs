@@ -6,7 +6,7 @@ use super::value::{Value, call, compare, compute, number_of};
 use crate::rules::ottl::Failure;
 use crate::rules::ottl::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
-use tailwater_config::ottl::xpath::{Axis, Plan, Test, Type};
+use tailwater_ottl::xpath::{Axis, Plan, Test, Type};
 
 /// A place in a document: a node, or one of its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::select::{Query, Walk, all, truth};
 use crate::rules::ottl::Failure;
-use tailwater_config::ottl::xpath::{Compare, Compute, Function, Plan};
+use tailwater_ottl::xpath::{Compare, Compute, Function, Plan};
 
 /// What an expression comes to. Texts may be cut between the bytes of a character.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,8 @@
 //! The nearest known name to a misspelt one.
 
 /// The known name nearest to `name`, when it is near enough to be what was meant.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let best = known.map(|candidate| (distance(name, candidate), candidate)).min()?;
     // One slip in three characters is a slip, more is another word.
     (best.0 <= (name.len() / 3).max(1)).then_some(best.1)

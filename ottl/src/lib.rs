@@ -8,12 +8,19 @@
 //! text -> token -> syntax (no meaning yet) -> check (paths, converters, types) -> tree
 //! ```
 
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::float_cmp)
+)]
+
 mod check;
 mod error;
 mod field;
 mod function;
 pub mod grok;
 pub mod locale;
+pub mod pattern;
+pub mod suggest;
 mod syntax;
 pub mod time_format;
 mod token;

@@ -187,7 +187,7 @@ fn garbage_is_refused_and_never_a_panic() {
 
 #[test]
 fn the_page_names_every_converter_and_the_bounds() {
-    let page = include_str!("../../../docs/conditions.md");
+    let page = include_str!("../../docs/conditions.md");
     let (known, refused) = page.split_once("## What differs").unwrap();
     for name in function::names() {
         assert!(known.contains(&format!("`{name}`")) && !refused.contains(&format!("`{name}`")), "{name}");
