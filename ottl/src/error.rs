@@ -1,4 +1,4 @@
-//! What is wrong with a condition, and where.
+//! What is wrong with a condition, and where; why it has no outcome for a span.
 
 use thiserror::Error;
 
@@ -57,4 +57,51 @@ impl OttlError {
 /// Control characters would move what comes behind them.
 fn printable(character: char) -> char {
     if character.is_control() { ' ' } else { character }
+}
+
+/// Why the conditions of a policy can't be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CompileError {
+    /// A condition is none.
+    #[error("invalid condition {text:?}: {error}")]
+    Condition {
+        /// The condition as configured.
+        text: String,
+        /// What is wrong with it.
+        error: OttlError,
+    },
+    /// An expression in a condition is too large.
+    #[error("invalid regular expression {pattern:?}: {reason}")]
+    Pattern {
+        /// The expression as configured.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The conditions ask for more attributes than can be told apart.
+    #[error("the conditions of all policies look up too many attributes")]
+    TooManyKeys,
+}
+
+/// Why a condition has no outcome for a span. Nothing was changed; the policy's error mode says what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// A value of a type that the operation does not take.
+    #[error("a value has a type that does not fit")]
+    Type,
+    /// A value that the operation does not take.
+    #[error("a value does not fit")]
+    Value,
+    /// An index or key that the value does not have.
+    #[error("an index or key does not fit the value")]
+    Index,
+    /// A division by zero, a logarithm of nothing.
+    #[error("a calculation has no result")]
+    Math,
+    /// Something that is not known where traces are judged.
+    #[error("a field is not known here")]
+    Missing,
+    /// More than `WORK_BYTES` and `WORK_BYTES_PER_BYTE` allow.
+    #[error("the evaluation reads and builds too much for one span")]
+    Work,
 }

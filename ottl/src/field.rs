@@ -6,7 +6,6 @@ use super::syntax::Segment;
 
 /// What a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is the field of its name in OTLP's trace.proto")]
 pub enum Field {
     TraceId,
     TraceIdText,

@@ -4,7 +4,6 @@ use super::Context;
 
 /// What a parameter takes. "Like" kinds convert what they get; the others fail on another type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each takes the type of its name")]
 pub enum ParameterKind {
     /// A value of any type.
     Any,
@@ -70,7 +69,6 @@ macro_rules! functions {
     ($($function:ident($($how:ident $parameter:ident $kind:ident),*);)*) => {
         /// The converters that are evaluated.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "each is the converter of its name in the Collector's ottlfuncs")]
         pub enum Function {
             $($function,)*
         }

@@ -14,24 +14,44 @@
 )]
 
 mod check;
+mod compare;
+mod conditions;
+mod convert;
 mod error;
+mod evaluate;
 mod field;
 mod function;
-pub mod grok;
-pub mod locale;
+mod functions;
+mod grok;
+mod locale;
+mod need;
+mod note;
 pub mod pattern;
+mod prepare;
+mod program;
+mod scalar;
 pub mod suggest;
 mod syntax;
-pub mod time_format;
+mod target;
+mod time_format;
 mod token;
+mod tracestate;
 mod tree;
-pub mod xpath;
+mod value;
+mod xpath;
 
-pub use check::grok as grok_of;
-pub use error::OttlError;
-pub use field::Field;
-pub use function::{Function, Parameter, ParameterKind, Signature};
-pub use tree::{Argument, Comparison, Condition, Expression, Key, Operator, Predicate};
+pub use conditions::{Conditions, Outcome};
+pub use error::{CompileError, Failure, OttlError};
+pub use need::Needs;
+pub use note::{Attributes, Need, Note, Noted, Notes, Site};
+pub use prepare::Shared;
+pub use target::{Scope, Target, WORK_BYTES, WORK_BYTES_PER_BYTE};
+pub use tree::Condition;
+
+use check::grok as grok_of;
+use field::Field;
+use function::Function;
+use tree::{Argument, Comparison, Expression, Key, Operator, Predicate};
 
 /// Longest condition, bytes. Far above any written by hand; it bounds the tree and all work on it.
 pub const CONDITION_BYTES_MAX: usize = 16 * 1024;

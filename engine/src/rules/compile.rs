@@ -2,13 +2,13 @@
 
 use super::attribute::{AttributeRules, Test};
 use super::limit::{Cost, Limit};
-use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
+use super::ottl::{OttlLeaves, OttlRules};
 use super::quantile::RelativeLeaf;
 use super::tree::{Class, FNV_BASIS, Group, LimitNumber, Node, fnv_1a};
 use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf, native};
 use tailwater_config::conditions_of_policy;
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
-use tailwater_ottl::pattern;
+use tailwater_ottl::{CompileError, pattern};
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};
 use thiserror::Error;
 
@@ -35,7 +35,7 @@ pub enum RulesError {
         /// The policy's name.
         policy: String,
         /// What is wrong with it.
-        cause: OttlRulesError,
+        cause: CompileError,
     },
     /// More policies or leaves than their numbers can name.
     #[error("more than {0} policies or conditions; split the set over several nodes or simplify it")]

@@ -6,7 +6,6 @@ use crate::pattern::{self, Pattern};
 
 /// What an expression is evaluated by.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the parts are named by what they are")]
 pub enum Plan {
     /// The node that the evaluation is at.
     Context,
@@ -56,7 +55,6 @@ pub enum Plan {
 
 /// An axis. `Below` is the one that the reference takes below another of its kind: it leaves out no node twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the axis of its name")]
 pub enum Axis {
     Ancestor { and_self: bool },
     Attribute,
@@ -82,7 +80,6 @@ pub struct Test {
 
 /// Kinds of nodes that steps tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the kind of its name")]
 pub enum Type {
     Any,
     Root,
@@ -94,7 +91,6 @@ pub enum Type {
 
 /// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the comparison of its name")]
 pub enum Compare {
     Equal,
     NotEqual,
@@ -106,7 +102,6 @@ pub enum Compare {
 
 /// A calculation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the calculation of its name")]
 pub enum Compute {
     Add,
     Subtract,
@@ -117,7 +112,6 @@ pub enum Compute {
 
 /// A function that takes values and gives one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the function of its name")]
 pub enum Function {
     Boolean,
     Ceiling,
