@@ -1,17 +1,13 @@
 //! From syntax to a resolved tree: paths, enums, converters, and whatever of the types is known without a span.
 
-use super::Context;
 use super::error::OttlError;
-use super::field::{self, Field};
-use super::function::{self, Function, ParameterKind, Signature};
-use super::grok::{self, Grok};
-use super::locale;
+use super::field::{Context, Field};
+use super::function::{Function, ParameterKind, Written};
+use super::functions;
+use super::path;
 use super::syntax::{self, Node, NodeKind};
-use super::time_format;
 use super::tree::{Argument, Condition, Expression, Key, Predicate};
-use super::xpath;
 use crate::pattern;
-use std::net::IpAddr;
 
 /// Resolves a whole condition.
 pub(super) fn condition(text: &str, context: Context, node: &Node) -> Result<Condition, OttlError> {
@@ -127,7 +123,7 @@ impl Checker {
     }
 
     fn path(&self, segments: &[syntax::Segment]) -> Result<Expression, OttlError> {
-        let (mut field, path) = field::resolve(segments, self.context)?;
+        let (mut field, path) = path::resolve(segments, self.context)?;
         let Some((last, before)) = path.split_last() else { return Err(OttlError::new(0, "an empty path")) };
         if let Some(indexed) = before.iter().find(|segment| !segment.keys.is_empty()) {
             return Err(OttlError::new(indexed.offset, format!("{} takes no keys here", indexed.name)));
@@ -165,15 +161,15 @@ impl Checker {
         arguments: &[syntax::Argument],
         keys: &[Node],
     ) -> Result<Expression, OttlError> {
-        let Some(signature) = function::find(name, self.context) else {
-            return Err(match function::refused(name) {
+        let Some(function) = functions::find(name, self.context) else {
+            return Err(match functions::refused(name) {
                 Some(reason) => OttlError::new(offset, format!("{name} {reason}")),
                 None => {
-                    OttlError::new(offset, format!("there is no converter {name}")).nearest(name, function::names())
+                    OttlError::new(offset, format!("there is no converter {name}")).nearest(name, functions::names())
                 }
             });
         };
-        let mut values: Vec<Option<Argument>> = vec![None; signature.parameters.len()];
+        let mut values: Vec<Option<Argument>> = vec![None; function.parameters.len()];
         let mut are_named = false;
         for (position, argument) in arguments.iter().enumerate() {
             let position = match &argument.name {
@@ -184,11 +180,11 @@ impl Checker {
                 None => position,
                 Some(name) => {
                     are_named = true;
-                    parameter(signature, name, argument.value.offset)?
+                    parameter(function, name, argument.value.offset)?
                 }
             };
-            let (Some(parameter), Some(value)) = (signature.parameters.get(position), values.get_mut(position)) else {
-                return Err(OttlError::new(argument.value.offset, takes(signature, arguments.len())));
+            let (Some(parameter), Some(value)) = (function.parameters.get(position), values.get_mut(position)) else {
+                return Err(OttlError::new(argument.value.offset, takes(function, arguments.len())));
             };
             if value.is_some() {
                 let message = format!("the argument {} is given twice", parameter.name);
@@ -196,14 +192,15 @@ impl Checker {
             }
             *value = Some(self.argument(parameter.kind, &argument.value)?);
         }
-        for (parameter, value) in signature.parameters.iter().zip(&values) {
+        for (parameter, value) in function.parameters.iter().zip(&values) {
             if value.is_none() && !parameter.is_optional {
-                return Err(OttlError::new(offset, takes(signature, arguments.len())));
+                return Err(OttlError::new(offset, takes(function, arguments.len())));
             }
         }
-        check_values(offset, signature, &values)?;
+        let written = Written { function, arguments: &values };
+        (function.check)(&written).map_err(|reason| OttlError::new(offset, reason))?;
         let keys = keys.iter().map(|key| self.key(key)).collect::<Result<_, _>>()?;
-        Ok(Expression::Call { function: signature.function, arguments: values, keys })
+        Ok(Expression::Call { function, arguments: values, keys })
     }
 
     fn argument(&self, kind: ParameterKind, node: &Node) -> Result<Argument, OttlError> {
@@ -263,21 +260,21 @@ fn enumerated(offset: usize, name: &str) -> Result<Expression, OttlError> {
 }
 
 /// The place of the parameter called `name`; underscores and capitals don't count, as in the reference.
-fn parameter(signature: &Signature, name: &str, offset: usize) -> Result<usize, OttlError> {
+fn parameter(function: &Function, name: &str, offset: usize) -> Result<usize, OttlError> {
     let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
-    let names = || signature.parameters.iter().map(|parameter| parameter.name);
+    let names = || function.parameters.iter().map(|parameter| parameter.name);
     names().position(|known| plain(known) == plain(name)).ok_or_else(|| {
-        OttlError::new(offset, format!("{} has no parameter {name}", signature.name)).nearest(name, names())
+        OttlError::new(offset, format!("{} has no parameter {name}", function.name)).nearest(name, names())
     })
 }
 
-fn takes(signature: &Signature, given: usize) -> String {
-    let names: Vec<String> = signature
+fn takes(function: &Function, given: usize) -> String {
+    let names: Vec<String> = function
         .parameters
         .iter()
         .map(|parameter| if parameter.is_optional { format!("[{}]", parameter.name) } else { parameter.name.into() })
         .collect();
-    format!("{}({}) can't take {given} arguments", signature.name, names.join(", "))
+    format!("{}({}) can't take {given} arguments", function.name, names.join(", "))
 }
 
 /// A literal of a type that the parameter can never take is refused, as in the reference.
@@ -330,142 +327,3 @@ fn converts(kind: ParameterKind, text: &str) -> bool {
         _ => ["1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"].contains(&text),
     }
 }
-
-/// Whether a literal is an id of `length` bytes: as bytes, or as twice as many hexadecimal digits.
-fn is_id(value: &Expression, length: usize) -> bool {
-    let bytes = match value {
-        Expression::Text(text) => text.as_bytes(),
-        Expression::Bytes(bytes) => bytes,
-        Expression::Integer(_) | Expression::Double(_) => return length == 8,
-        _ => return false,
-    };
-    bytes.len() == length || bytes.len() == 2 * length && bytes.iter().all(u8::is_ascii_hexdigit)
-}
-
-/// Whether a text is a network, as in `10.0.0.0/8`.
-fn is_network(text: &str) -> bool {
-    let Some((base, bits)) = text.split_once('/') else { return false };
-    let bits_max = match base.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|bits| bits <= bits_max)
-}
-
-/// What the reference's converters check of their literal arguments when they are made.
-fn check_values(offset: usize, signature: &Signature, values: &[Option<Argument>]) -> Result<(), OttlError> {
-    let text = |name: &str| {
-        let position = signature.parameters.iter().position(|parameter| parameter.name == name)?;
-        match values.get(position) {
-            Some(Some(Argument::One(Expression::Text(text)))) => Some(text.as_str()),
-            _ => None,
-        }
-    };
-    let one_of = |value: Option<&str>, known: &[&str]| match value {
-        Some(value) if !known.contains(&value) => {
-            let message = format!("{}: {value:?} is none of {}", signature.name, known.join(", "));
-            Err(OttlError::new(offset, message))
-        }
-        _ => Ok(()),
-    };
-    let id = |length: usize| match values {
-        [Some(Argument::One(value))] if value.is_literal() && !is_id(value, length) => {
-            Err(OttlError::new(offset, format!("{} takes {length} bytes, or twice as many digits", signature.name)))
-        }
-        _ => Ok(()),
-    };
-    match signature.function {
-        Function::TraceID | Function::ProfileID => id(16),
-        Function::SpanID => id(8),
-        Function::IsInCIDR => match values {
-            [_, Some(Argument::Many(networks))] => match networks.iter().find_map(|network| match network {
-                Expression::Text(text) if !is_network(text) => Some(text),
-                _ => None,
-            }) {
-                Some(text) => Err(OttlError::new(offset, format!("{text:?} is no network, as in 10.0.0.0/8"))),
-                None => Ok(()),
-            },
-            _ => Ok(()),
-        },
-        Function::ConvertCase => one_of(text("to_case"), &["lower", "upper", "snake", "camel"]),
-        Function::Sort => one_of(text("order"), &["asc", "desc"]),
-        Function::Decode => one_of(text("encoding"), DECODINGS),
-        Function::Base64Encode => one_of(text("variant"), &DECODINGS[..4]),
-        Function::ParseCSV => {
-            one_of(text("mode"), &["strict", "lazyQuotes", "ignoreQuotes"])?;
-            match ["delimiter", "header_delimiter"]
-                .into_iter()
-                .find(|name| text(name).is_some_and(|t| t.chars().count() != 1))
-            {
-                Some(name) => Err(OttlError::new(offset, format!("ParseCSV: {name} must be one character"))),
-                None => Ok(()),
-            }
-        }
-        Function::ExtractGrokPatterns => match grok(values) {
-            Ok(_) => Ok(()),
-            Err(reason) => Err(OttlError::new(offset, format!("ExtractGrokPatterns: {reason}"))),
-        },
-        Function::ConvertAttributesToElementsXML
-        | Function::ConvertTextToElementsXML
-        | Function::GetXML
-        | Function::InsertXML
-        | Function::RemoveXML => match (text("xpath"), signature.function) {
-            // Left out or empty, two of them take an expression of their own.
-            (None | Some(""), Function::ConvertAttributesToElementsXML | Function::ConvertTextToElementsXML) => Ok(()),
-            (path, _) => match xpath::compile(path.unwrap_or_default()) {
-                Ok(_) => Ok(()),
-                Err(reason) => Err(OttlError::new(offset, format!("{}: invalid xpath: {reason}", signature.name))),
-            },
-        },
-        Function::FormatTime | Function::Time => {
-            let named = |reason: String| OttlError::new(offset, format!("{}: {reason}", signature.name));
-            time_format::check(text("format").unwrap_or_default()).map_err(named)?;
-            match (text("location"), text("locale")) {
-                (Some(name), _) if time_format::location(name).is_none() => {
-                    Err(named(format!("there is no time zone {name:?}")))
-                }
-                (_, Some(tag)) if locale::locale(tag).is_none() => Err(named(format!("there is no locale {tag:?}"))),
-                _ => Ok(()),
-            }
-        }
-        Function::Coalesce if matches!(values, [Some(Argument::Many(list))] if list.is_empty()) => {
-            Err(OttlError::new(offset, "Coalesce needs one value at least"))
-        }
-        Function::ParseKeyValue | Function::ToKeyValueString => {
-            let (delimiter, pairs) = (text("delimiter").unwrap_or("="), text("pair_delimiter").unwrap_or(" "));
-            if delimiter.is_empty() || pairs.is_empty() || delimiter == pairs {
-                return Err(OttlError::new(offset, "the two delimiters must differ and not be empty"));
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The pattern that the arguments of `ExtractGrokPatterns` are about.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn grok(arguments: &[Option<Argument>]) -> Result<Grok, String> {
-    let pattern = match arguments.get(1) {
-        Some(Some(Argument::One(Expression::Text(pattern)))) => pattern,
-        _ => return Err("a pattern in double quotes is needed".to_string()),
-    };
-    let named_only = matches!(arguments.get(2), Some(Some(Argument::One(Expression::Boolean(true)))));
-    let definitions: Vec<&str> = match arguments.get(3) {
-        Some(Some(Argument::Many(definitions))) => definitions
-            .iter()
-            .filter_map(|definition| match definition {
-                Expression::Text(definition) => Some(definition.as_str()),
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
-    grok::compile(pattern, named_only, &definitions)
-}
-
-/// What `Decode` reads: the four alphabets of base64, and the texts that need no table.
-const DECODINGS: &[&str] =
-    &["base64", "base64-raw", "base64-url", "base64-raw-url", "utf-8", "utf8", "us-ascii", "ascii"];

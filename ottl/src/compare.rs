@@ -1,9 +1,9 @@
 //! Comparison by the reference's rules (its `compare.go`): different types are unequal and have no order, integers and
 //! doubles compare as doubles, nil equals nil only.
 
+use super::operator::Comparison;
 use super::scalar::{Scalar, compare_scalars, holds};
 use super::value::{List, ListKind, Map, Value};
-use crate::Comparison;
 
 /// Whether `left comparison right` holds.
 #[must_use]

@@ -1,12 +1,14 @@
 //! The conditions of a policy, compiled: what a span, and each of its events in turn, comes to under them.
 
-use super::Context;
+use super::compile::Builder;
 use super::error::{CompileError, Failure};
 use super::evaluate;
+use super::field::Context;
+use super::function::Shared;
 use super::need::Needs;
 use super::note::Attributes;
-use super::prepare::Shared;
-use super::program::{Builder, Check};
+use super::parse::parse;
+use super::program::Check;
 use super::target::Target;
 
 /// The conditions of a policy. They are asked in order up to the first that matches: those on the span, then those on its
@@ -116,7 +118,6 @@ impl Conditions {
 }
 
 fn compiled(builder: &mut Builder<'_>, text: &str, context: Context) -> Result<Check, CompileError> {
-    let parsed =
-        super::parse(text, context).map_err(|error| CompileError::Condition { text: text.to_string(), error })?;
+    let parsed = parse(text, context).map_err(|error| CompileError::Condition { text: text.to_string(), error })?;
     builder.check(&parsed.predicate).map(|(check, _)| check)
 }

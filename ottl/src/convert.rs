@@ -1,7 +1,7 @@
 //! Values made into other types, as the reference's "like" getters make them.
 
 use super::error::Failure;
-use super::value::{Chars, List, ListKind, Map, Value};
+use super::value::{Chars, List, ListKind, Map, Value, is_plain};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ pub fn text_like<'a>(value: Value<'a>) -> Result<Option<Chars<'a>>, Failure> {
     Ok(Some(match value {
         Value::Nil => return Ok(None),
         Value::Text(text) => text,
-        Value::Bytes(bytes) => Cow::Owned(super::target::hexadecimal(&bytes)),
+        Value::Bytes(bytes) => Cow::Owned(hexadecimal(&bytes)),
         other => {
             let mut out = Vec::new();
             json(&other, true, &mut out)?;
@@ -161,7 +161,7 @@ fn json(value: &Value<'_>, escapes_html: bool, out: &mut Vec<u8>) -> Result<(), 
         Value::TraceId(id) | Value::ProfileId(id) => numbers(id, out),
         Value::SpanId(id) => numbers(id, out),
         Value::Time(time, zone) => {
-            let text = super::functions::rfc3339(*time, *zone).ok_or(Failure::Type)?;
+            let text = super::layout::rfc3339(*time, *zone).ok_or(Failure::Type)?;
             quoted(text.as_bytes(), escapes_html, out);
         }
         Value::List(list) => json_list(list, escapes_html, out)?,
@@ -243,10 +243,17 @@ pub fn slice(list: List<'_>) -> Result<List<'_>, Failure> {
     let is_foreign = |value: &Value<'_>| match value {
         Value::Map(_) => true,
         Value::List(list) => list.kind() != ListKind::Plain,
-        other => !super::evaluate::is_plain(other),
+        other => !is_plain(other),
     };
     if list.kind() == ListKind::Plain && list.iter().any(|value| is_foreign(&value)) {
         return Err(Failure::Type);
     }
     Ok(list)
+}
+
+/// Lower-case hexadecimal digits.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }

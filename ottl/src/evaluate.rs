@@ -2,13 +2,15 @@
 
 use super::compare::compare;
 use super::error::Failure;
-use super::functions;
+use super::field::Field;
+use super::function::{Arguments, Form, Prepared};
 use super::note::Note;
-use super::program::{Check, Node, Step, list, map};
-use super::scalar::{Scalar, calculate, compare_scalars, holds, scalar};
+use super::operator::{Comparison, Operator};
+use super::program::{Call, Check, Given, Node, Step};
+use super::scalar::{Scalar, calculate, compare_scalars, holds};
 use super::target::{Target, enumerated};
-use super::value::{ListKind, Value};
-use crate::{Comparison, Field};
+use super::tree::Expression;
+use super::value::{List, ListKind, Map, Value, fits_map, size};
 use std::borrow::Cow;
 
 /// Whether a condition holds. The simple ones are evaluated where they stand, without a call.
@@ -139,7 +141,7 @@ pub(super) fn value<'a>(node: &'a Node, target: &Target<'a>) -> Result<Value<'a>
         }
         Node::Member(key) => Ok(target.member(key)),
         Node::Call(call) => {
-            let result = functions::call(call, target)?;
+            let result = (call.function.evaluate)(&Arguments { call, target })?;
             target.spend(size(&result))?;
             index(result, &call.keys, target)
         }
@@ -159,7 +161,7 @@ pub(super) fn value<'a>(node: &'a Node, target: &Target<'a>) -> Result<Value<'a>
         Node::List(nodes) => {
             let values = nodes.iter().map(|node| value(node, target)).collect::<Result<Vec<_>, _>>()?;
             target.spend(values.len())?;
-            Ok(list(values))
+            Ok(Value::List(List::Owned(values, ListKind::Plain)))
         }
         Node::Entries(entries) => {
             let entries = entries.iter().map(|(key, node)| match value(node, target)? {
@@ -171,42 +173,70 @@ pub(super) fn value<'a>(node: &'a Node, target: &Target<'a>) -> Result<Value<'a>
             if entries.iter().any(|(_, value)| !fits_map(value)) {
                 return Err(Failure::Type);
             }
-            Ok(map(entries))
+            Ok(Value::Map(Map::Owned(entries)))
         }
     }
 }
 
-/// Whether a value is one that telemetry can hold.
-pub(super) fn is_plain(value: &Value<'_>) -> bool {
-    !matches!(
-        value,
-        Value::TraceId(_)
-            | Value::SpanId(_)
-            | Value::ProfileId(_)
-            | Value::Time(..)
-            | Value::Duration(_)
-            | Value::Port(_)
-            | Value::Messages(..)
-            | Value::Status
-    )
+/// The value of an expression, or `Other` where it takes more to evaluate it.
+#[inline]
+fn scalar<'a>(node: &'a Node, target: &Target<'a>) -> Result<Scalar<'a>, Failure> {
+    Ok(match node {
+        Node::SpanAttribute(number, steps) if steps.is_empty() => target.noted_scalar(&target.span_notes, *number),
+        Node::ResourceAttribute(number, steps) if steps.is_empty() => {
+            target.noted_scalar(&target.resource_notes, *number)
+        }
+        Node::Constant(value) => Scalar::of(value),
+        Node::Field(field) => target.field_scalar(*field),
+        Node::Arithmetic(first, rest) => return arithmetic(first, rest, target),
+        Node::Call(call) => match quick(call, target)? {
+            Some(truth) => Scalar::Boolean(truth),
+            None => Scalar::Other,
+        },
+        _ => Scalar::Other,
+    })
 }
 
-fn fits_map(value: &Value<'_>) -> bool {
-    match value {
-        Value::List(list) if list.kind() == ListKind::Plain => list.iter().all(|value| fits_map(&value)),
-        Value::List(_) => false,
-        other => is_plain(other),
+fn arithmetic<'a>(first: &'a Node, rest: &'a [(Operator, Node)], target: &Target<'a>) -> Result<Scalar<'a>, Failure> {
+    let mut result = scalar(first, target)?;
+    for (operator, operand) in rest {
+        let operand = scalar(operand, target)?;
+        if matches!(result, Scalar::Other) || matches!(operand, Scalar::Other) {
+            return Ok(Scalar::Other);
+        }
+        result = calculate(*operator, result, operand)?;
     }
+    Ok(result)
 }
 
-/// What a value costs to make and read again, roughly in bytes.
-pub(super) fn size(value: &Value<'_>) -> usize {
-    match value {
-        Value::Text(text) | Value::Bytes(text) => text.len(),
-        Value::Map(map) => map.iter().map(|(key, value)| 16 + key.len() + size(&value)).sum(),
-        Value::List(list) => list.iter().map(|value| 16 + size(&value)).sum(),
-        _ => 0,
-    }
+/// The commonest questions, where what they are about is simple; none where it takes more.
+#[inline]
+fn quick<'a>(call: &'a Call, target: &Target<'a>) -> Result<Option<bool>, Failure> {
+    let text = |index: usize| match call.arguments.get(index) {
+        Some(Some(Given::One(node))) => scalar(node, target),
+        _ => Ok(Scalar::Other),
+    };
+    Ok(match call.function.form {
+        _ if !call.keys.is_empty() => None,
+        Form::IsRoot => target.facts.map(|facts| facts.is_root),
+        Form::HasPrefix | Form::HasSuffix => match (text(0)?, text(1)?) {
+            (Scalar::Text(text), Scalar::Text(end)) => {
+                target.spend(end.len())?;
+                let is_prefix = call.function.form == Form::HasPrefix;
+                Some(if is_prefix { text.starts_with(end) } else { text.ends_with(end) })
+            }
+            _ => None,
+        },
+        Form::IsMatch => match (text(0)?, &call.prepared) {
+            (Scalar::Text(text), Prepared::Pattern(pattern)) => {
+                target.spend(text.len())?;
+                Some(pattern.is_match(text))
+            }
+            (Scalar::Nil, _) => Some(false),
+            _ => None,
+        },
+        Form::Call => None,
+    })
 }
 
 fn key<'a>(step: &'a Step, target: &Target<'a>) -> Result<Value<'a>, Failure> {
@@ -243,4 +273,27 @@ fn index<'a>(start: Value<'a>, steps: &'a [Step], target: &Target<'a>) -> Result
         .ok_or(Failure::Index)?;
     }
     Ok(at)
+}
+
+/// The value of an expression that is written out.
+pub(super) fn constant(expression: &Expression) -> Result<Value<'static>, Failure> {
+    let node = plain(expression).ok_or(Failure::Value)?;
+    value(&node, &Target::none()).map(Value::into_owned)
+}
+
+fn plain(expression: &Expression) -> Option<Node> {
+    Some(match expression {
+        Expression::Nil => Node::Constant(Value::Nil),
+        Expression::Boolean(value) => Node::Constant(Value::Boolean(*value)),
+        Expression::Integer(value) => Node::Constant(Value::Integer(*value)),
+        Expression::Double(value) => Node::Constant(Value::Double(*value)),
+        Expression::Text(text) => Node::Constant(Value::built(text.as_bytes())),
+        Expression::Bytes(bytes) => Node::Constant(Value::Bytes(bytes.clone().into())),
+        Expression::List(elements) => Node::List(elements.iter().map(plain).collect::<Option<_>>()?),
+        Expression::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| Some((key.as_bytes().into(), plain(value)?)));
+            Node::Entries(entries.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
 }

@@ -4,9 +4,9 @@
 
 use super::evaluate;
 use super::note::{Attributes, Need, Site};
-use super::program::{Call, Check, Given, Node, Step, is_of_its_arguments};
+use super::operator::Comparison;
+use super::program::{Call, Check, Given, Node, Step};
 use super::target::Target;
-use crate::Comparison;
 
 /// While this is not met by a span, evaluating the condition on it comes to false, and to no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ fn node_keys(node: &Node, keys: &mut Vec<(Site, usize)>) -> bool {
 }
 
 fn call_keys(call: &Call, keys: &mut Vec<(Site, usize)>) -> bool {
-    is_of_its_arguments(call.function)
+    call.function.depends_on_span.is_none()
         && step_keys(&call.keys, keys)
         && call.arguments.iter().flatten().all(|given| match given {
             Given::One(node) => node_keys(node, keys),

@@ -1,11 +1,9 @@
 //! Values of one word or two, which most conditions are about: evaluated and compared without anything to give back.
 
 use super::error::Failure;
-use super::functions::{self, Zone};
-use super::program::Node;
-use super::target::Target;
+use super::operator::{Comparison, Operator};
 use super::value::Value;
-use crate::{Comparison, Operator};
+use super::zone::Zone;
 use std::cmp::Ordering;
 
 /// A value that is copied.
@@ -49,37 +47,6 @@ impl<'a> Scalar<'a> {
             Self::Duration(duration) => Value::Duration(duration),
         }
     }
-}
-
-/// The value of an expression, or `Other` where it takes more to evaluate it.
-#[inline]
-pub(super) fn scalar<'a>(node: &'a Node, target: &Target<'a>) -> Result<Scalar<'a>, Failure> {
-    Ok(match node {
-        Node::SpanAttribute(number, steps) if steps.is_empty() => target.noted_scalar(&target.span_notes, *number),
-        Node::ResourceAttribute(number, steps) if steps.is_empty() => {
-            target.noted_scalar(&target.resource_notes, *number)
-        }
-        Node::Constant(value) => Scalar::of(value),
-        Node::Field(field) => target.field_scalar(*field),
-        Node::Arithmetic(first, rest) => return arithmetic(first, rest, target),
-        Node::Call(call) => match functions::quick(call, target)? {
-            Some(truth) => Scalar::Boolean(truth),
-            None => Scalar::Other,
-        },
-        _ => Scalar::Other,
-    })
-}
-
-fn arithmetic<'a>(first: &'a Node, rest: &'a [(Operator, Node)], target: &Target<'a>) -> Result<Scalar<'a>, Failure> {
-    let mut result = scalar(first, target)?;
-    for (operator, operand) in rest {
-        let operand = scalar(operand, target)?;
-        if matches!(result, Scalar::Other) || matches!(operand, Scalar::Other) {
-            return Ok(Scalar::Other);
-        }
-        result = calculate(*operator, result, operand)?;
-    }
-    Ok(result)
 }
 
 /// One operation, by the reference's rules: integers wrap, an integer beside a double is a double, times and durations

@@ -10,9 +10,14 @@
 //! ```
 
 use super::error::OttlError;
+use super::operator::{Comparison, Operator};
 use super::token::{Kind, Token};
-use super::tree::{Comparison, Operator};
-use super::{ELEMENTS_MAX, NESTING_MAX};
+
+/// Deepest nesting of parentheses, calls, lists and maps: what recursion over a tree costs in stack.
+pub const NESTING_MAX: usize = 48;
+
+/// Most elements of a list or map, and most arguments of a call.
+pub const ELEMENTS_MAX: usize = 1024;
 
 /// A part of a condition and where it begins.
 #[derive(Debug, Clone, PartialEq)]

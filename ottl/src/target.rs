@@ -1,12 +1,13 @@
 //! What a condition looks at: a span, the event of it if it is about one, its scope and resource, all as wire bytes.
 
+use super::convert::hexadecimal;
 use super::error::Failure;
-use super::functions::Zone;
+use super::field::Field;
 use super::note::{Note, Notes, Site};
 use super::scalar::Scalar;
 use super::tracestate::{Member, member};
 use super::value::{Fields, Map, Messages, Value, any_value, fields, last};
-use crate::Field;
+use super::zone::Zone;
 use std::cell::Cell;
 use tailwater_proto::otlp::scan::SpanFacts;
 use tailwater_proto::otlp::wire::Value as Wire;
@@ -339,11 +340,4 @@ const KIND_SYMBOLS: [&str; 6] = [
 fn kind_name(kind: u64, names: [&'static str; 6]) -> &'static [u8] {
     let index = usize::try_from(enumerated(kind)).unwrap_or(usize::MAX);
     names.get(index).copied().unwrap_or_default().as_bytes()
-}
-
-/// Lower-case hexadecimal digits.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }

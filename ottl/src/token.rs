@@ -1,7 +1,7 @@
 //! The tokens of a condition, by the rules of the Collector's lexer, in their order: the first rule that fits wins.
 
 use super::error::OttlError;
-use super::tree::{Comparison, Operator};
+use super::operator::{Comparison, Operator};
 use winnow::combinator::{alt, opt};
 use winnow::prelude::*;
 use winnow::token::{any, literal, one_of, take_while};

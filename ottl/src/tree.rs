@@ -1,6 +1,8 @@
 //! A condition, resolved: every name has its meaning, every literal its value.
 
-use super::{Context, Field, Function};
+use super::field::{Context, Field};
+use super::function::Function;
+use super::operator::{Comparison, Operator};
 
 /// A condition that passed all checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,36 +39,6 @@ pub enum Predicate {
     Holds(Expression),
 }
 
-/// `== != < <= > >=`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
-    /// `==`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `<`
-    Less,
-    /// `<=`
-    LessOrEqual,
-    /// `>`
-    Greater,
-    /// `>=`
-    GreaterOrEqual,
-}
-
-/// `+ - * /`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
-    /// `+`
-    Add,
-    /// `-`
-    Subtract,
-    /// `*`
-    Multiply,
-    /// `/`
-    Divide,
-}
-
 /// What has a value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expression {
@@ -91,7 +63,7 @@ pub enum Expression {
     /// A converter's value, with the keys behind it. The arguments stand in the order of the signature.
     Call {
         /// Which converter.
-        function: Function,
+        function: &'static Function,
         /// One for each parameter; none for an optional one that is left out.
         arguments: Vec<Option<Argument>>,
         /// The keys behind the call.

@@ -1,7 +1,7 @@
 //! Values while a condition is evaluated. They borrow from the span's bytes and from the program; only what a
 //! converter builds is owned. Maps and lists of the telemetry stay wire bytes and are read as they are walked.
 
-use super::functions::Zone;
+use super::zone::Zone;
 use std::borrow::Cow;
 use tailwater_proto::otlp::wire::{Field, Reader, Value as Wire};
 
@@ -346,4 +346,46 @@ pub fn any_value(message: &[u8]) -> Value<'_> {
         };
     }
     value
+}
+
+/// Whether a value is one that telemetry can hold.
+pub(super) fn is_plain(value: &Value<'_>) -> bool {
+    !matches!(
+        value,
+        Value::TraceId(_)
+            | Value::SpanId(_)
+            | Value::ProfileId(_)
+            | Value::Time(..)
+            | Value::Duration(_)
+            | Value::Port(_)
+            | Value::Messages(..)
+            | Value::Status
+    )
+}
+
+/// Whether a map of the telemetry can hold a value.
+pub(super) fn fits_map(value: &Value<'_>) -> bool {
+    match value {
+        Value::List(list) if list.kind() == ListKind::Plain => list.iter().all(|value| fits_map(&value)),
+        Value::List(_) => false,
+        other => is_plain(other),
+    }
+}
+
+/// What a value costs to make and read again, roughly in bytes.
+pub(super) fn size(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) | Value::Bytes(text) => text.len(),
+        Value::Map(map) => map.iter().map(|(key, value)| 16 + key.len() + size(&value)).sum(),
+        Value::List(list) => list.iter().map(|value| 16 + size(&value)).sum(),
+        _ => 0,
+    }
+}
+
+/// Sets a key: the last value of a key counts, in the place of its first.
+pub(super) fn put<'a>(entries: &mut Vec<Entry<'a>>, key: &[u8], value: Value<'a>) {
+    match entries.iter_mut().find(|(known, _)| **known == *key) {
+        Some((_, known)) => *known = value,
+        None => entries.push((Cow::Owned(key.to_vec()), value)),
+    }
 }

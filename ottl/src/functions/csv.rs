@@ -1,16 +1,38 @@
 //! `ParseCSV`: one row of fields under the names of a header. Rules of quotes are those of Go's `encoding/csv`, several
 //! lines are one row as in the reference.
 
-use super::{Arguments, put};
 use crate::error::Failure;
-use crate::value::{Entry, Map, Value};
+use crate::function::{Arguments, Function, ParameterKind as Kind, Written, needed, optional};
+use crate::value::{Entry, Map, Value, put};
+
+pub(super) static PARSE_CSV: Function = Function::new(
+    "ParseCSV",
+    &[
+        needed("target", Kind::Text),
+        needed("header", Kind::Text),
+        optional("delimiter", Kind::LiteralText),
+        optional("header_delimiter", Kind::LiteralText),
+        optional("mode", Kind::LiteralText),
+    ],
+    map,
+)
+.checked(check);
+
+fn check(written: &Written<'_>) -> Result<(), String> {
+    written.one_of("mode", &["strict", "lazyQuotes", "ignoreQuotes"])?;
+    let is_wrong = |name: &&str| written.text(name).is_some_and(|text| text.chars().count() != 1);
+    match ["delimiter", "header_delimiter"].into_iter().find(is_wrong) {
+        Some(name) => Err(written.named(format_args!("{name} must be one character"))),
+        None => Ok(()),
+    }
+}
 
 /// A field, the separators behind it and its list take no more than so many bytes for each byte of text.
 const BUILT_PER_READ: usize = 32;
 
-pub(super) fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     let (target, header) = (arguments.text(0)?, arguments.text(1)?);
-    arguments.target.spend(target.len().saturating_add(header.len()).saturating_mul(BUILT_PER_READ))?;
+    arguments.spend(target.len().saturating_add(header.len()).saturating_mul(BUILT_PER_READ))?;
     let delimiter = arguments.text_or(2, b",")?;
     let header_delimiter = if arguments.is_given(3) { arguments.text(3)? } else { delimiter.clone() };
     if header.is_empty() {
@@ -26,7 +48,7 @@ pub(super) fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failur
     }
     let mut entries: Vec<Entry<'a>> = Vec::with_capacity(names.len());
     for (name, field) in names.into_iter().zip(fields) {
-        arguments.target.spend(entries.len())?;
+        arguments.spend(entries.len())?;
         put(&mut entries, name, Value::built(field));
     }
     Ok(Value::Map(Map::Owned(entries)))

@@ -1,37 +1,29 @@
 //! `Format`: Go's `fmt.Sprintf` over the values of a condition, its words for what does not fit included.
 
+mod flags;
 mod number;
 mod quote;
 
-use super::Arguments;
+use crate::convert::hexadecimal;
 use crate::error::Failure;
-use crate::evaluate;
-use crate::target::{Target, hexadecimal};
+use crate::function::{Arguments, Function, ParameterKind as Kind, needed};
+use crate::layout;
+use crate::target::Target;
 use crate::value::{ListKind, Value};
+use flags::Flags;
 use number::{double, hexadecimal_text, integer};
 use quote::{quoted, quoted_character};
 use std::ops::ControlFlow;
 
+pub(super) static FORMAT: Function =
+    Function::new("Format", &[needed("format", Kind::LiteralText), needed("vals", Kind::ManyAny)], text);
+
 /// Largest width, precision or index of an argument: Go's own bound.
 const NUMBER_MAX: usize = 1_000_000;
 
-/// What a verb is given besides its value.
-#[derive(Debug, Clone, Copy, Default)]
-struct Flags {
-    width: Option<usize>,
-    precision: Option<usize>,
-    sharp: bool,
-    zero: bool,
-    plus: bool,
-    minus: bool,
-    space: bool,
-    /// `%#v`
-    is_source: bool,
-}
-
-pub(super) fn text<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+fn text<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     let format = arguments.text(0)?;
-    let values = arguments.many(1).unwrap_or_default().iter().map(|node| evaluate::value(node, arguments.target));
+    let values = arguments.many(1).unwrap_or_default().iter().map(|node| arguments.value(node));
     let values: Vec<Value<'a>> = values.collect::<Result<_, _>>()?;
     let mut printer = Printer { target: arguments.target, out: Vec::with_capacity(format.len() + 32) };
     Directives { format: &format, at: 0, values: &values, next: 0, is_reordered: false, is_good: true }
@@ -287,7 +279,7 @@ impl Printer<'_, '_> {
                 false => self.integer(*number, verb, value, flags),
             },
             (Value::Time(time, zone), _) if own_words(verb, flags, place) => {
-                let text = super::layout::formatted("2006-01-02 15:04:05.999999999 -0700 MST", *time, *zone);
+                let text = layout::formatted("2006-01-02 15:04:05.999999999 -0700 MST", *time, *zone);
                 self.text(text.as_bytes(), verb, value, flags)
             }
             (Value::TraceId(id) | Value::ProfileId(id), _) => self.id(id, verb, value, flags, place),

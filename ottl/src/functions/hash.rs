@@ -1,32 +1,58 @@
 //! Hashes of texts, in lower-case hexadecimal digits; FNV is an integer.
 
-use super::Arguments;
-use crate::Function;
+use crate::convert::hexadecimal;
 use crate::error::Failure;
-use crate::target::hexadecimal;
+use crate::function::{Arguments, Function, Parameter, ParameterKind as Kind, needed};
 use crate::value::Value;
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use twox_hash::{XxHash3_64, XxHash3_128};
 
-pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+const TARGET: Parameter = needed("target", Kind::Text);
+
+pub(super) static FNV: Function =
+    Function::new("FNV", &[TARGET], |arguments| hashed(arguments, |text| Value::Integer(fnv_1a(text).cast_signed())));
+
+pub(super) static MD5: Function =
+    Function::new("MD5", &[TARGET], |arguments| hashed(arguments, |text| digits(&Md5::digest(text))));
+
+pub(super) static SHA1: Function =
+    Function::new("SHA1", &[TARGET], |arguments| hashed(arguments, |text| digits(&Sha1::digest(text))));
+
+pub(super) static SHA256: Function =
+    Function::new("SHA256", &[TARGET], |arguments| hashed(arguments, |text| digits(&Sha256::digest(text))));
+
+pub(super) static SHA512: Function =
+    Function::new("SHA512", &[TARGET], |arguments| hashed(arguments, |text| digits(&Sha512::digest(text))));
+
+pub(super) static XXH3: Function = Function::new("XXH3", &[TARGET], |arguments| {
+    hashed(arguments, |text| digits(&XxHash3_64::oneshot(text).to_be_bytes()))
+});
+
+pub(super) static XXH128: Function = Function::new("XXH128", &[TARGET], |arguments| {
+    hashed(arguments, |text| digits(&XxHash3_128::oneshot(text).to_be_bytes()))
+});
+
+pub(super) static MURMUR3_HASH: Function = Function::new("Murmur3Hash", &[TARGET], |arguments| {
+    hashed(arguments, |text| digits(&murmur3_32(text).to_le_bytes()))
+});
+
+pub(super) static MURMUR3_HASH_128: Function = Function::new("Murmur3Hash128", &[TARGET], |arguments| {
+    hashed(arguments, |text| {
+        let (low, high) = murmur3_128(text);
+        digits(&[low.to_le_bytes(), high.to_le_bytes()].concat())
+    })
+});
+
+fn hashed<'a>(arguments: &Arguments<'a, '_>, hash: impl Fn(&[u8]) -> Value<'a>) -> Result<Value<'a>, Failure> {
     let text = arguments.text(0)?;
     arguments.read(&text)?;
-    Ok(Value::built(match arguments.function() {
-        Function::FNV => return Ok(Value::Integer(fnv_1a(&text).cast_signed())),
-        Function::MD5 => hexadecimal(&Md5::digest(&text)),
-        Function::SHA1 => hexadecimal(&Sha1::digest(&text)),
-        Function::SHA256 => hexadecimal(&Sha256::digest(&text)),
-        Function::SHA512 => hexadecimal(&Sha512::digest(&text)),
-        Function::XXH3 => hexadecimal(&XxHash3_64::oneshot(&text).to_be_bytes()),
-        Function::XXH128 => hexadecimal(&XxHash3_128::oneshot(&text).to_be_bytes()),
-        Function::Murmur3Hash => hexadecimal(&murmur3_32(&text).to_le_bytes()),
-        _ => {
-            let (low, high) = murmur3_128(&text);
-            hexadecimal(&[low.to_le_bytes(), high.to_le_bytes()].concat())
-        }
-    }))
+    Ok(hash(&text))
+}
+
+fn digits<'a>(hash: &[u8]) -> Value<'a> {
+    Value::built(hexadecimal(hash))
 }
 
 /// FNV-1a, 64 bits.

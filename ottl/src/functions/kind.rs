@@ -1,79 +1,120 @@
-//! Converters that ask for a type, or make one type of another.
+//! Functions that ask for a type, or make one type of another.
 
-use super::Arguments;
-use crate::Function;
-use crate::convert::{boolean_like, bytes_like, double_like, integer_like};
+use crate::convert::{boolean_like, bytes_like, double_like, hexadecimal, integer_like};
 use crate::error::Failure;
-use crate::evaluate;
-use crate::target::hexadecimal;
+use crate::function::{Arguments, Form, Function, ParameterKind as Kind, Written, needed};
+use crate::tree::{Argument, Expression};
 use crate::value::Value;
 
-pub(super) fn is(arguments: &Arguments<'_, '_>) -> Result<bool, Failure> {
-    let function = arguments.function();
-    if function == Function::IsRootSpan {
-        return arguments.target.facts.map(|facts| facts.is_root).ok_or(Failure::Missing);
-    }
-    let value = arguments.any(0)?;
-    Ok(match function {
-        Function::IsBool => matches!(value, Value::Boolean(_)),
-        Function::IsDouble => matches!(value, Value::Double(_)),
-        Function::IsInt => matches!(value, Value::Integer(_)),
-        Function::IsList => matches!(value, Value::List(_) | Value::Messages(..)),
-        Function::IsMap => matches!(value, Value::Map(_)),
-        Function::IsString => matches!(value, Value::Text(_)),
-        _ => is_empty(&value),
-    })
-}
+pub(super) static BOOL: Function = Function::new("Bool", &[needed("target", Kind::BooleanLike)], |arguments| {
+    Ok(boolean_like(&arguments.any(0)?)?.map_or(Value::Nil, Value::Boolean))
+});
 
-/// Nothing, no elements, or the zero of its type.
-fn is_empty(value: &Value<'_>) -> bool {
-    match value {
-        Value::Nil => true,
-        Value::Boolean(value) => !value,
-        Value::Integer(value) | Value::Duration(value) => *value == 0,
-        Value::Double(value) => value.to_bits() == 0,
-        Value::Text(text) | Value::Bytes(text) => text.is_empty(),
-        Value::TraceId(id) | Value::ProfileId(id) => *id == [0; 16],
-        Value::SpanId(id) => *id == [0; 8],
-        Value::Map(map) => map.is_empty(),
-        Value::List(list) => list.is_empty(),
-        Value::Port(_) | Value::Time(..) | Value::Messages(..) | Value::Status => false,
-    }
-}
+pub(super) static DOUBLE: Function = Function::new("Double", &[needed("target", Kind::DoubleLike)], |arguments| {
+    Ok(double_like(&arguments.any(0)?)?.map_or(Value::Nil, Value::Double))
+});
 
-pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
-    Ok(match arguments.function() {
-        Function::Bool => boolean_like(&arguments.any(0)?)?.map_or(Value::Nil, Value::Boolean),
-        Function::Double => double_like(&arguments.any(0)?)?.map_or(Value::Nil, Value::Double),
-        Function::Int => integer_like(&arguments.any(0)?)?.map_or(Value::Nil, Value::Integer),
-        Function::String => arguments.text_like(0)?.map_or(Value::Nil, Value::Text),
-        Function::Hex => Value::built(hexadecimal(&bytes_like(arguments.any(0)?)?.unwrap_or_default())),
-        Function::Len => Value::Integer(length(&arguments.any(0)?)?),
-        Function::TraceID => Value::TraceId(id(arguments)?),
-        Function::ProfileID => Value::ProfileId(id(arguments)?),
-        Function::SpanID => Value::SpanId(id(arguments)?),
-        // Coalesce
-        _ => {
-            for node in arguments.many(0).unwrap_or_default() {
-                match evaluate::value(node, arguments.target)? {
-                    Value::Nil => {}
-                    value => return Ok(value),
-                }
-            }
-            Value::Nil
+pub(super) static INT: Function = Function::new("Int", &[needed("target", Kind::IntegerLike)], |arguments| {
+    Ok(integer_like(&arguments.any(0)?)?.map_or(Value::Nil, Value::Integer))
+});
+
+pub(super) static STRING: Function = Function::new("String", &[needed("target", Kind::TextLike)], |arguments| {
+    Ok(arguments.text_like(0)?.map_or(Value::Nil, Value::Text))
+});
+
+pub(super) static HEX: Function = Function::new("Hex", &[needed("target", Kind::BytesLike)], |arguments| {
+    Ok(Value::built(hexadecimal(&bytes_like(arguments.any(0)?)?.unwrap_or_default())))
+});
+
+pub(super) static LEN: Function =
+    Function::new("Len", &[needed("target", Kind::Any)], |arguments| Ok(Value::Integer(length(&arguments.any(0)?)?)));
+
+pub(super) static COALESCE: Function =
+    Function::new("Coalesce", &[needed("values", Kind::ManyAny)], coalesce).checked(|written| {
+        match written.many("values") {
+            Some([]) => Err("Coalesce needs one value at least".to_string()),
+            _ => Ok(()),
         }
-    })
+    });
+
+fn coalesce<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+    for node in arguments.many(0).unwrap_or_default() {
+        match arguments.value(node)? {
+            Value::Nil => {}
+            value => return Ok(value),
+        }
+    }
+    Ok(Value::Nil)
 }
 
-fn length(value: &Value<'_>) -> Result<i64, Failure> {
-    let length = match value {
-        Value::Text(text) | Value::Bytes(text) => text.len(),
-        Value::Map(map) => map.len(),
-        Value::List(list) => list.len(),
-        Value::Messages(_, count) => *count,
-        _ => return Err(Failure::Type),
+pub(super) static IS_BOOL: Function = Function::new("IsBool", &[needed("target", Kind::Boolean)], |arguments| {
+    Ok(Value::Boolean(matches!(arguments.any(0)?, Value::Boolean(_))))
+});
+
+pub(super) static IS_DOUBLE: Function = Function::new("IsDouble", &[needed("target", Kind::Double)], |arguments| {
+    Ok(Value::Boolean(matches!(arguments.any(0)?, Value::Double(_))))
+});
+
+pub(super) static IS_INT: Function = Function::new("IsInt", &[needed("target", Kind::Integer)], |arguments| {
+    Ok(Value::Boolean(matches!(arguments.any(0)?, Value::Integer(_))))
+});
+
+pub(super) static IS_LIST: Function = Function::new("IsList", &[needed("target", Kind::Any)], |arguments| {
+    Ok(Value::Boolean(matches!(arguments.any(0)?, Value::List(_) | Value::Messages(..))))
+});
+
+pub(super) static IS_MAP: Function = Function::new("IsMap", &[needed("target", Kind::Map)], |arguments| {
+    Ok(Value::Boolean(matches!(arguments.any(0)?, Value::Map(_))))
+});
+
+pub(super) static IS_STRING: Function = Function::new("IsString", &[needed("target", Kind::Text)], |arguments| {
+    Ok(Value::Boolean(matches!(arguments.any(0)?, Value::Text(_))))
+});
+
+pub(super) static IS_EMPTY: Function = Function::new("IsEmpty", &[needed("target", Kind::Any)], |arguments| {
+    Ok(Value::Boolean(is_empty(&arguments.any(0)?)))
+});
+
+pub(super) static IS_ROOT_SPAN: Function = Function::new("IsRootSpan", &[], |arguments| {
+    let facts = arguments.target.facts.ok_or(Failure::Missing)?;
+    Ok(Value::Boolean(facts.is_root))
+})
+.formed(Form::IsRoot)
+.of_spans()
+.depending_on_span(|_| true);
+
+pub(super) static TRACE_ID: Function =
+    Function::new("TraceID", &[needed("target", Kind::BytesLike)], |arguments| Ok(Value::TraceId(id(arguments)?)))
+        .checked(|written| check_id(written, 16));
+
+pub(super) static PROFILE_ID: Function =
+    Function::new("ProfileID", &[needed("target", Kind::BytesLike)], |arguments| Ok(Value::ProfileId(id(arguments)?)))
+        .checked(|written| check_id(written, 16));
+
+pub(super) static SPAN_ID: Function =
+    Function::new("SpanID", &[needed("target", Kind::BytesLike)], |arguments| Ok(Value::SpanId(id(arguments)?)))
+        .checked(|written| check_id(written, 8));
+
+/// A literal that is to be an id is one of `length` bytes: as bytes, or as twice as many hexadecimal digits.
+fn check_id(written: &Written<'_>, length: usize) -> Result<(), String> {
+    let is_id = match written.arguments {
+        [Some(Argument::One(value))] if value.is_literal() => is_id(value, length),
+        _ => true,
     };
-    i64::try_from(length).map_err(|_| Failure::Value)
+    match is_id {
+        true => Ok(()),
+        false => Err(format!("{} takes {length} bytes, or twice as many digits", written.function.name)),
+    }
+}
+
+fn is_id(value: &Expression, length: usize) -> bool {
+    let bytes = match value {
+        Expression::Text(text) => text.as_bytes(),
+        Expression::Bytes(bytes) => bytes,
+        Expression::Integer(_) | Expression::Double(_) => return length == 8,
+        _ => return false,
+    };
+    bytes.len() == length || bytes.len() == 2 * length && bytes.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// An id of its bytes, or of twice as many hexadecimal digits.
@@ -95,4 +136,31 @@ fn id<const N: usize>(arguments: &Arguments<'_, '_>) -> Result<[u8; N], Failure>
         };
     }
     Ok(id)
+}
+
+/// Nothing, no elements, or the zero of its type.
+fn is_empty(value: &Value<'_>) -> bool {
+    match value {
+        Value::Nil => true,
+        Value::Boolean(value) => !value,
+        Value::Integer(value) | Value::Duration(value) => *value == 0,
+        Value::Double(value) => value.to_bits() == 0,
+        Value::Text(text) | Value::Bytes(text) => text.is_empty(),
+        Value::TraceId(id) | Value::ProfileId(id) => *id == [0; 16],
+        Value::SpanId(id) => *id == [0; 8],
+        Value::Map(map) => map.is_empty(),
+        Value::List(list) => list.is_empty(),
+        Value::Port(_) | Value::Time(..) | Value::Messages(..) | Value::Status => false,
+    }
+}
+
+fn length(value: &Value<'_>) -> Result<i64, Failure> {
+    let length = match value {
+        Value::Text(text) | Value::Bytes(text) => text.len(),
+        Value::Map(map) => map.len(),
+        Value::List(list) => list.len(),
+        Value::Messages(_, count) => *count,
+        _ => return Err(Failure::Type),
+    };
+    i64::try_from(length).map_err(|_| Failure::Value)
 }

@@ -1,65 +1,59 @@
-//! Converters that read texts: numbers, JSON, key-value pairs, named groups of expressions; and the logarithm.
+//! Functions that read texts: numbers, JSON, key-value pairs, named groups of expressions; and the logarithm.
 
-use super::{Arguments, put, text};
-use crate::Function;
-use crate::convert::{boolean_like, double_like, integer_like};
+use super::collection::check_delimiters;
+use super::text::{find, pattern_of};
+use crate::convert::double_like;
 use crate::error::Failure;
-use crate::grok::{Grok, Hint};
-use crate::value::{Entry, List, ListKind, Map, Value};
+use crate::function::{Arguments, Function, Parameter, ParameterKind as Kind, needed, optional};
+use crate::value::{Chars, Entry, List, ListKind, Map, Value, put};
 use std::borrow::Cow;
 
-pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
-    let function = arguments.function();
-    if function == Function::Log {
-        let number = double_like(&arguments.any(0)?)?.ok_or(Failure::Type)?;
-        return if number <= 0.0 { Err(Failure::Math) } else { Ok(Value::Double(number.ln())) };
-    }
+const TARGET: Parameter = needed("target", Kind::Text);
+
+pub(super) static LOG: Function = Function::new("Log", &[needed("target", Kind::DoubleLike)], |arguments| {
+    let number = double_like(&arguments.any(0)?)?.ok_or(Failure::Type)?;
+    if number <= 0.0 { Err(Failure::Math) } else { Ok(Value::Double(number.ln())) }
+});
+
+pub(super) static PARSE_INT: Function =
+    Function::new("ParseInt", &[TARGET, needed("base", Kind::Integer)], |arguments| {
+        let source = source(arguments)?;
+        Ok(Value::Integer(integer(&source, arguments.integer(1)?)?))
+    });
+
+pub(super) static PARSE_JSON: Function = Function::new("ParseJSON", &[TARGET], |arguments| json(&source(arguments)?));
+
+pub(super) static PARSE_KEY_VALUE: Function = Function::new(
+    "ParseKeyValue",
+    &[TARGET, optional("delimiter", Kind::LiteralText), optional("pair_delimiter", Kind::LiteralText)],
+    pairs,
+)
+.checked(check_delimiters);
+
+pub(super) static EXTRACT_PATTERNS: Function =
+    Function::new("ExtractPatterns", &[TARGET, needed("pattern", Kind::Pattern)], groups)
+        .prepared(|written, _| pattern_of(written));
+
+/// The text that is read, and paid for what may be built of it.
+fn source<'a>(arguments: &Arguments<'a, '_>) -> Result<Chars<'a>, Failure> {
     let source = arguments.text(0)?;
     // What is built takes a multiple of what is read.
-    arguments.target.spend(source.len().saturating_mul(BUILT_PER_READ))?;
-    Ok(match function {
-        Function::ParseInt => Value::Integer(integer(&source, arguments.integer(1)?)?),
-        Function::ParseJSON => json(&source)?,
-        Function::ParseKeyValue => pairs(&source, arguments)?,
-        // ExtractPatterns
-        _ => {
-            let pattern = arguments.pattern()?;
-            if pattern.names().next().is_none() {
-                return Err(Failure::Value);
-            }
-            let mut entries: Vec<Entry<'a>> = Vec::new();
-            if let Some(captures) = pattern.captures(&source) {
-                for name in pattern.names() {
-                    let matched = captures.name(name).map_or(&[][..], |group| group.as_bytes());
-                    put(&mut entries, name.as_bytes(), Value::built(matched));
-                }
-            }
-            Value::Map(Map::Owned(entries))
-        }
-    })
+    arguments.spend(source.len().saturating_mul(BUILT_PER_READ))?;
+    Ok(source)
 }
 
-/// The groups of a pattern that have matched something, as what their types say.
-pub(super) fn grok<'a>(arguments: &Arguments<'a, '_>, grok: &'a Grok) -> Result<Value<'a>, Failure> {
-    let source = arguments.text(0)?;
-    arguments.target.spend(source.len().saturating_mul(BUILT_PER_READ))?;
+fn groups<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+    let source = source(arguments)?;
+    let pattern = arguments.pattern()?;
+    if pattern.names().next().is_none() {
+        return Err(Failure::Value);
+    }
     let mut entries: Vec<Entry<'a>> = Vec::new();
-    let Some(captures) = grok.pattern.captures(&source) else { return Ok(Value::Map(Map::Owned(entries))) };
-    for group in &grok.groups {
-        let text = captures.get(group.number).map_or(&[][..], |found| found.as_bytes());
-        if text.is_empty() {
-            continue;
+    if let Some(captures) = pattern.captures(&source) {
+        for name in pattern.names() {
+            let matched = captures.name(name).map_or(&[][..], |group| group.as_bytes());
+            put(&mut entries, name.as_bytes(), Value::built(matched));
         }
-        arguments.target.spend(text.len().saturating_add(entries.len()))?;
-        let value = Value::text(text);
-        let value = match group.hint {
-            Hint::Text => Value::built(text),
-            Hint::Double => Value::Double(double_like(&value)?.ok_or(Failure::Value)?),
-            Hint::Integer => Value::Integer(integer_like(&value)?.ok_or(Failure::Value)?),
-            Hint::Boolean => Value::Boolean(boolean_like(&value)?.ok_or(Failure::Value)?),
-            Hint::Unknown => return Err(Failure::Value),
-        };
-        put(&mut entries, group.key.as_bytes(), value);
     }
     Ok(Value::Map(Map::Owned(entries)))
 }
@@ -121,16 +115,17 @@ fn of_json<'a>(value: serde_json::Value) -> Value<'a> {
     }
 }
 
-fn pairs<'a>(source: &[u8], arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+fn pairs<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+    let source = source(arguments)?;
     let (delimiter, between) = (arguments.text_or(1, b"=")?, arguments.text_or(2, b" ")?);
     if source.is_empty() {
         return Err(Failure::Value);
     }
     let mut entries: Vec<Entry<'a>> = Vec::new();
-    for pair in split_quoted(source, &between)? {
-        let at = text::find(&pair, &delimiter).ok_or(Failure::Value)?;
+    for pair in split_quoted(&source, &between)? {
+        let at = find(&pair, &delimiter).ok_or(Failure::Value)?;
         let (key, value) = (pair[..at].trim_ascii(), pair[at + delimiter.len()..].trim_ascii());
-        arguments.target.spend(entries.len())?;
+        arguments.spend(entries.len())?;
         put(&mut entries, key, Value::built(value));
     }
     Ok(Value::Map(Map::Owned(entries)))

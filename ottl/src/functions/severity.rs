@@ -1,13 +1,23 @@
 //! `ParseSeverity`: the level whose criteria a text or number meets.
 
-use super::Arguments;
 use crate::error::Failure;
+use crate::evaluate;
+use crate::function::{Arguments, Function, ParameterKind as Kind, Prepared, needed};
 use crate::value::{List, Map, Value};
 use std::ops::RangeInclusive;
 
+pub(super) static PARSE_SEVERITY: Function =
+    Function::new("ParseSeverity", &[needed("target", Kind::Any), needed("mapping", Kind::Map)], level).prepared(
+        |written, _| {
+            // A mapping with anything of a span in it is none, as in the reference.
+            let mapping = written.literal("mapping").ok_or(Failure::Value);
+            Ok(Prepared::own(mapping.and_then(evaluate::constant).and_then(|mapping| Levels::of(&mapping))))
+        },
+    );
+
 /// The levels in the order they are written in; the reference takes any of several that match.
 #[derive(Debug)]
-pub(crate) struct Levels(Vec<(Vec<u8>, Vec<Criterion>)>);
+struct Levels(Vec<(Vec<u8>, Vec<Criterion>)>);
 
 #[derive(Debug)]
 struct Criterion {
@@ -20,7 +30,7 @@ impl Levels {
     ///
     /// # Errors
     /// `Value` when it is none; the reference says so for each span.
-    pub(crate) fn of(mapping: &Value<'_>) -> Result<Self, Failure> {
+    fn of(mapping: &Value<'_>) -> Result<Self, Failure> {
         let Value::Map(mapping) = mapping else { return Err(Failure::Type) };
         let levels = mapping.iter().map(|(level, criteria)| {
             let Value::List(criteria) = criteria else { return Err(Failure::Value) };
@@ -68,7 +78,9 @@ fn texts_of(texts: &List<'_>) -> Result<Vec<Vec<u8>>, Failure> {
     texts.collect()
 }
 
-pub(super) fn level<'a>(arguments: &Arguments<'a, '_>, levels: &'a Levels) -> Result<Value<'a>, Failure> {
+fn level<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+    let levels: &Result<Levels, Failure> = arguments.prepared()?;
+    let levels = levels.as_ref().map_err(|failure| *failure)?;
     let value = arguments.any(0)?;
     let meets = |criterion: &Criterion| match &value {
         Value::Text(text) => criterion.texts.iter().any(|known| known[..] == **text),

@@ -1,34 +1,120 @@
-//! Converters about times and durations.
+//! Functions about times and durations.
 
-use super::Arguments;
-use super::zone::Zone;
-use crate::Function;
 use crate::error::Failure;
+use crate::function::{Arguments, Function, Parameter, ParameterKind as Kind, needed, optional};
 use crate::value::Value;
+use crate::zone::{Zone, civil};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
-const NANOS_PER_DAY: i128 = 86_400 * 1_000_000_000;
+const SECOND: i128 = 1_000_000_000;
+const NANOS_PER_DAY: i128 = 86_400 * SECOND;
 
-pub(super) fn make<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
-    Ok(match arguments.function() {
-        Function::Duration => Value::Duration(duration(&arguments.text(0)?)?),
-        Function::Hours => Value::Double(in_units(arguments.duration(0)?, 3600 * NANOS_PER_SECOND)),
-        Function::Minutes => Value::Double(in_units(arguments.duration(0)?, 60 * NANOS_PER_SECOND)),
-        Function::Seconds => Value::Double(in_units(arguments.duration(0)?, NANOS_PER_SECOND)),
-        Function::Milliseconds => Value::Integer(arguments.duration(0)? / 1_000_000),
-        Function::Microseconds => Value::Integer(arguments.duration(0)? / 1_000),
-        Function::Nanoseconds => Value::Integer(arguments.duration(0)?),
-        Function::TruncateTime => {
-            let ((time, zone), unit) = (arguments.time(0)?, i128::from(arguments.duration(1)?));
-            Value::Time(if unit <= 0 { time } else { time - (time + YEAR_ONE).rem_euclid(unit) }, zone)
-        }
-        // Unix
-        _ => {
-            let seconds = i128::from(arguments.integer(0)?) * i128::from(NANOS_PER_SECOND);
-            let nanos = if arguments.is_given(1) { arguments.integer(1)? } else { 0 };
-            Value::Time(seconds + i128::from(nanos), Zone::Utc)
-        }
-    })
+const TIME: Parameter = needed("time", Kind::Time);
+const DURATION: Parameter = needed("duration", Kind::Duration);
+
+pub(super) static YEAR: Function =
+    Function::new("Year", &[TIME], |arguments| Parts::of(arguments).map(|parts| integer(parts.date.0)));
+
+pub(super) static MONTH: Function =
+    Function::new("Month", &[TIME], |arguments| Parts::of(arguments).map(|parts| integer(parts.date.1)));
+
+pub(super) static DAY: Function =
+    Function::new("Day", &[TIME], |arguments| Parts::of(arguments).map(|parts| integer(parts.date.2)));
+
+// The first of January 1970 was a Thursday.
+pub(super) static WEEKDAY: Function = Function::new("Weekday", &[TIME], |arguments| {
+    Parts::of(arguments).map(|parts| integer((parts.days + 4).rem_euclid(7)))
+});
+
+pub(super) static HOUR: Function = Function::new("Hour", &[TIME], |arguments| {
+    Parts::of(arguments).map(|parts| integer(parts.nanos / (3600 * SECOND)))
+});
+
+pub(super) static MINUTE: Function = Function::new("Minute", &[TIME], |arguments| {
+    Parts::of(arguments).map(|parts| integer(parts.nanos / (60 * SECOND) % 60))
+});
+
+pub(super) static SECOND_OF_MINUTE: Function =
+    Function::new("Second", &[TIME], |arguments| Parts::of(arguments).map(|parts| integer(parts.nanos / SECOND % 60)));
+
+pub(super) static NANOSECOND: Function =
+    Function::new("Nanosecond", &[TIME], |arguments| Parts::of(arguments).map(|parts| integer(parts.nanos % SECOND)));
+
+pub(super) static UNIX_SECONDS: Function = Function::new("UnixSeconds", &[TIME], |arguments| {
+    arguments.time(0).map(|(time, _)| integer(time.div_euclid(SECOND)))
+});
+
+pub(super) static UNIX_MILLI: Function = Function::new("UnixMilli", &[TIME], |arguments| {
+    arguments.time(0).map(|(time, _)| integer(time.div_euclid(1_000_000)))
+});
+
+pub(super) static UNIX_MICRO: Function =
+    Function::new("UnixMicro", &[TIME], |arguments| arguments.time(0).map(|(time, _)| integer(time.div_euclid(1_000))));
+
+pub(super) static UNIX_NANO: Function =
+    Function::new("UnixNano", &[TIME], |arguments| arguments.time(0).map(|(time, _)| integer(time)));
+
+pub(super) static UNIX: Function =
+    Function::new("Unix", &[needed("seconds", Kind::Integer), optional("nanoseconds", Kind::Integer)], |arguments| {
+        let seconds = i128::from(arguments.integer(0)?) * SECOND;
+        let nanos = if arguments.is_given(1) { arguments.integer(1)? } else { 0 };
+        Ok(Value::Time(seconds + i128::from(nanos), Zone::Utc))
+    });
+
+pub(super) static TRUNCATE_TIME: Function = Function::new("TruncateTime", &[TIME, DURATION], |arguments| {
+    let ((time, zone), unit) = (arguments.time(0)?, i128::from(arguments.duration(1)?));
+    Ok(Value::Time(if unit <= 0 { time } else { time - (time + YEAR_ONE).rem_euclid(unit) }, zone))
+});
+
+pub(super) static PARSED_DURATION: Function =
+    Function::new("Duration", &[needed("duration", Kind::Text)], |arguments| {
+        duration(&arguments.text(0)?).map(Value::Duration)
+    });
+
+pub(super) static HOURS: Function = Function::new("Hours", &[DURATION], |arguments| {
+    arguments.duration(0).map(|duration| Value::Double(in_units(duration, 3600 * NANOS_PER_SECOND)))
+});
+
+pub(super) static MINUTES: Function = Function::new("Minutes", &[DURATION], |arguments| {
+    arguments.duration(0).map(|duration| Value::Double(in_units(duration, 60 * NANOS_PER_SECOND)))
+});
+
+pub(super) static SECONDS: Function = Function::new("Seconds", &[DURATION], |arguments| {
+    arguments.duration(0).map(|duration| Value::Double(in_units(duration, NANOS_PER_SECOND)))
+});
+
+pub(super) static MILLISECONDS: Function = Function::new("Milliseconds", &[DURATION], |arguments| {
+    arguments.duration(0).map(|duration| Value::Integer(duration / 1_000_000))
+});
+
+pub(super) static MICROSECONDS: Function = Function::new("Microseconds", &[DURATION], |arguments| {
+    arguments.duration(0).map(|duration| Value::Integer(duration / 1_000))
+});
+
+pub(super) static NANOSECONDS: Function =
+    Function::new("Nanoseconds", &[DURATION], |arguments| arguments.duration(0).map(Value::Integer));
+
+/// A time as its zone tells it.
+struct Parts {
+    /// Year, month and day.
+    date: (i128, i128, i128),
+    /// Since 1970.
+    days: i128,
+    /// Since the day began.
+    nanos: i128,
+}
+
+impl Parts {
+    fn of(arguments: &Arguments<'_, '_>) -> Result<Self, Failure> {
+        let (time, zone) = arguments.time(0)?;
+        let local = time + i128::from(zone.offset(time)) * SECOND;
+        let days = local.div_euclid(NANOS_PER_DAY);
+        Ok(Self { date: civil(days), days, nanos: local.rem_euclid(NANOS_PER_DAY) })
+    }
+}
+
+fn integer<'a>(number: i128) -> Value<'a> {
+    Value::Integer(wrapped(number))
 }
 
 /// From the first of January of the year 1 to that of 1970, nanoseconds: where the reference begins to count.
@@ -40,55 +126,10 @@ fn in_units(duration: i64, unit: i64) -> f64 {
     (duration / unit) as f64 + (duration % unit) as f64 / unit as f64
 }
 
-pub(super) fn part(arguments: &Arguments<'_, '_>) -> Result<i64, Failure> {
-    let (time, zone) = arguments.time(0)?;
-    let local = time + i128::from(zone.offset(time)) * i128::from(NANOS_PER_SECOND);
-    let (days, nanos) = (local.div_euclid(NANOS_PER_DAY), local.rem_euclid(NANOS_PER_DAY));
-    let (year, month, day) = civil(days);
-    let second = i128::from(NANOS_PER_SECOND);
-    Ok(wrapped(match arguments.function() {
-        Function::Year => year,
-        Function::Month => month,
-        Function::Day => day,
-        // The first of January 1970 was a Thursday.
-        Function::Weekday => (days + 4).rem_euclid(7),
-        Function::Hour => nanos / (3600 * second),
-        Function::Minute => nanos / (60 * second) % 60,
-        Function::Second => nanos / second % 60,
-        Function::Nanosecond => nanos % second,
-        Function::UnixSeconds => time.div_euclid(second),
-        Function::UnixMilli => time.div_euclid(1_000_000),
-        Function::UnixMicro => time.div_euclid(1_000),
-        // UnixNano
-        _ => time,
-    }))
-}
-
 /// The low 64 bits.
 fn wrapped(number: i128) -> i64 {
     let [a, b, c, d, e, f, g, h, ..] = number.to_le_bytes();
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// Year, month and day of a day counted from 1970. Source: Hinnant, chrono-compatible low-level date algorithms.
-pub(super) fn civil(days: i128) -> (i128, i128, i128) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i128::from(month <= 2), month, day)
-}
-
-/// A time as RFC 3339 has it, with as many digits of the second as it needs; none of a year with more than four digits or
-/// an offset of a day.
-pub fn rfc3339(time: i128, zone: Zone) -> Option<String> {
-    let text = super::layout::formatted("2006-01-02T15:04:05.999999999Z07:00", time, zone);
-    let has_year = text.as_bytes().get(4) == Some(&b'-') && !text.starts_with('-');
-    (has_year && zone.offset(time).abs() < 86_400).then_some(text)
 }
 
 /// Go's `time.ParseDuration`: signed decimal numbers with units, such as `1h15m30.918s`.

@@ -1,10 +1,12 @@
 //! `URL`: the parts of a URL or of a query, as Go's `net/url` takes them apart and writes them again.
 
-use super::Arguments;
 use crate::error::Failure;
+use crate::function::{Arguments, Function, ParameterKind as Kind, needed};
 use crate::value::{Entry, List, ListKind, Map, Value};
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
+
+pub(super) static URL: Function = Function::new("URL", &[needed("uri", Kind::Text)], map);
 
 /// The parts take no more than so many bytes for each byte of the URL: it is written again, and a query's parameters are
 /// lists of their own.
@@ -13,9 +15,9 @@ const BUILT_PER_READ: usize = 64;
 /// Most parameters of a query that begins with a question mark: Go's own bound.
 const PARAMETERS_MAX: usize = 10_000;
 
-pub(super) fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     let text = arguments.text(0)?;
-    arguments.target.spend(text.len().saturating_mul(BUILT_PER_READ))?;
+    arguments.spend(text.len().saturating_mul(BUILT_PER_READ))?;
     let entries = match text.strip_prefix(b"?") {
         _ if text.is_empty() => return Err(Failure::Value),
         Some(query) => parameters(query, arguments)?,
@@ -366,7 +368,7 @@ fn parameters<'a>(query: &[u8], arguments: &Arguments<'a, '_>) -> Result<Vec<Ent
         let (name, value) = cut(pair, b'=');
         let name = unescaped(name, Part::Query).ok_or(Failure::Value)?;
         let value = unescaped(value.unwrap_or_default(), Part::Query).ok_or(Failure::Value)?;
-        arguments.target.spend(known.len())?;
+        arguments.spend(known.len())?;
         match known.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => values.push(Value::built(value)),
             None => known.push((name, vec![Value::built(value)])),

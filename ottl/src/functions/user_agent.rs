@@ -3,13 +3,23 @@
 //! The expressions are compiled once for all rules, and only when a condition calls the converter: several hundred of them
 //! take some tens of mebibytes of memory and a good part of a second.
 
-use super::Arguments;
-use crate::error::Failure;
+use crate::error::{CompileError, Failure};
+use crate::function::{Arguments, Function, ParameterKind as Kind, Prepared, needed};
 use crate::pattern;
 use crate::value::{Entry, Map, Value};
 use regex::Captures;
 use regex_filtered::{Builder, Regexes};
 use std::borrow::Cow;
+use std::sync::Arc;
+
+pub(super) static USER_AGENT: Function =
+    Function::new("UserAgent", &[needed("user_agent", Kind::Text)], map).prepared(|_, shared| {
+        let known = shared.once(|| {
+            let failed = |reason| CompileError::Pattern { pattern: "UserAgent".to_string(), reason };
+            UserAgents::compile().map_err(failed)
+        });
+        known.map(Prepared::own)
+    });
 
 const EXPRESSIONS: &str = include_str!("../data/user-agents.txt");
 
@@ -24,7 +34,7 @@ struct Table {
 }
 
 /// All expressions, compiled.
-pub(crate) struct UserAgents {
+struct UserAgents {
     agents: Table,
     systems: Table,
 }
@@ -41,7 +51,7 @@ impl UserAgents {
     ///
     /// # Errors
     /// The compiler's words; a test knows that there are none.
-    pub(crate) fn compile() -> Result<Self, String> {
+    fn compile() -> Result<Self, String> {
         Ok(Self { agents: Table::of("agent")?, systems: Table::of("system")? })
     }
 }
@@ -103,9 +113,10 @@ fn expanded(template: &str, groups: &Captures<'_>) -> String {
     out
 }
 
-pub(super) fn map<'a>(arguments: &Arguments<'a, '_>, known: &UserAgents) -> Result<Value<'a>, Failure> {
+fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+    let known: &Arc<UserAgents> = arguments.prepared()?;
     let source = arguments.text(0)?;
-    arguments.target.spend(source.len().saturating_mul(READS))?;
+    arguments.spend(source.len().saturating_mul(READS))?;
     let text = String::from_utf8_lossy(&source);
     let (name, version) = known.agents.find(&text);
     let (system, system_version) = known.systems.find(&text);

@@ -1,20 +1,113 @@
-//! Converters that read and change XML.
+//! Functions that read and change XML.
 
 mod read;
 mod select;
 mod tree;
 mod value;
+mod xpath;
 
-use super::{Arguments, put};
-use crate::Function;
-use crate::error::Failure;
+use crate::error::{CompileError, Failure};
+use crate::function::{Arguments, Function, Parameter, ParameterKind, Prepared, Written, needed, optional};
 use crate::target::Target;
-use crate::value::{Entry, List, ListKind, Map, Value};
-use crate::xpath::Plan;
+use crate::value::{Entry, List, ListKind, Map, Value, put};
 use read::{Attribute, Reader, Token};
 use select::{Place, Query, Walk};
 use std::borrow::Cow;
 use tree::{Document, Id, Kind, Node};
+use xpath::Plan;
+
+const TARGET: Parameter = needed("target", ParameterKind::Text);
+const XPATH: Parameter = needed("xpath", ParameterKind::LiteralText);
+const XPATH_OR_ALL: Parameter = optional("xpath", ParameterKind::LiteralText);
+
+pub(super) static PARSE_XML: Function = Function::new("ParseXML", &[TARGET], map);
+
+pub(super) static PARSE_SIMPLIFIED_XML: Function = Function::new("ParseSimplifiedXML", &[TARGET], simplified);
+
+pub(super) static GET_XML: Function = Function::new("GetXML", &[TARGET, XPATH], |arguments| {
+    let source = arguments.text(0)?;
+    if source.is_empty() {
+        return Ok(Value::text(&[]));
+    }
+    let mut document = Document::parse(&source, arguments.target)?;
+    get(&mut document, arguments.prepared()?, arguments.target)
+})
+.checked(|written| check_path(written, ""))
+.prepared(|written, _| path(written, ""));
+
+pub(super) static REMOVE_XML: Function = Function::new("RemoveXML", &[TARGET, XPATH], |arguments| {
+    let source = arguments.text(0)?;
+    if source.is_empty() {
+        return Ok(Value::text(&[]));
+    }
+    changed(Document::parse(&source, arguments.target)?, arguments, |document| {
+        remove(document, arguments.prepared()?, arguments.target)
+    })
+})
+.checked(|written| check_path(written, ""))
+.prepared(|written, _| path(written, ""));
+
+pub(super) static INSERT_XML: Function =
+    Function::new("InsertXML", &[TARGET, XPATH, needed("sub_document", ParameterKind::Text)], |arguments| {
+        let source = arguments.text(0)?;
+        let document = match source.is_empty() {
+            true => Document::of(Kind::Element),
+            false => Document::parse(&source, arguments.target)?,
+        };
+        changed(document, arguments, |document| {
+            let inserted = Document::parse(&arguments.text(2)?, arguments.target)?;
+            insert(document, arguments.prepared()?, &inserted, arguments.target)
+        })
+    })
+    .checked(|written| check_path(written, ""))
+    .prepared(|written, _| path(written, ""));
+
+pub(super) static CONVERT_ATTRIBUTES_TO_ELEMENTS_XML: Function =
+    Function::new("ConvertAttributesToElementsXML", &[TARGET, XPATH_OR_ALL], |arguments| {
+        changed(Document::parse(&arguments.text(0)?, arguments.target)?, arguments, |document| {
+            attributes_to_elements(document, arguments.prepared()?, arguments.target)
+        })
+    })
+    .checked(|written| check_path(written, "//@*"))
+    .prepared(|written, _| path(written, "//@*"));
+
+pub(super) static CONVERT_TEXT_TO_ELEMENTS_XML: Function = Function::new(
+    "ConvertTextToElementsXML",
+    &[TARGET, XPATH_OR_ALL, optional("element_name", ParameterKind::LiteralText)],
+    |arguments| {
+        changed(Document::parse(&arguments.text(0)?, arguments.target)?, arguments, |document| {
+            texts_to_elements(document, arguments)
+        })
+    },
+)
+.checked(|written| check_path(written, "/"))
+.prepared(|written, _| path(written, "/"));
+
+/// The expression of a call, or `default` where it is left out or empty.
+fn path_text<'c>(written: &Written<'c>, default: &'static str) -> &'c str {
+    written.text("xpath").filter(|path| !path.is_empty()).unwrap_or(default)
+}
+
+fn check_path(written: &Written<'_>, default: &'static str) -> Result<(), String> {
+    let checked = xpath::compile(path_text(written, default)).map(drop);
+    checked.map_err(|reason| written.named(format_args!("invalid xpath: {reason}")))
+}
+
+fn path(written: &Written<'_>, default: &'static str) -> Result<Prepared, CompileError> {
+    let text = path_text(written, default);
+    let compiled = xpath::compile(text).map(Prepared::own);
+    compiled.map_err(|reason| CompileError::Pattern { pattern: text.to_string(), reason })
+}
+
+/// A document as it is written once it has been changed.
+fn changed<'a>(
+    mut document: Document,
+    arguments: &Arguments<'a, '_>,
+    change: impl FnOnce(&mut Document) -> Result<(), Failure>,
+) -> Result<Value<'a>, Failure> {
+    change(&mut document)?;
+    document.written(Document::ROOT, arguments.target).map(Value::built)
+}
 
 /// The nodes that an expression finds.
 fn found(document: &Document, plan: &Plan, target: &Target<'_>) -> Result<Vec<Place>, Failure> {
@@ -26,41 +119,6 @@ fn found(document: &Document, plan: &Plan, target: &Target<'_>) -> Result<Vec<Pl
         places.push(place);
     }
     Ok(places)
-}
-
-/// A converter that looks for nodes.
-pub(super) fn by_path<'a>(arguments: &Arguments<'a, '_>, path: &Plan) -> Result<Value<'a>, Failure> {
-    let target = arguments.target;
-    let source = arguments.text(0)?;
-    let function = arguments.function();
-    if source.is_empty() && matches!(function, Function::GetXML | Function::RemoveXML) {
-        return Ok(Value::text(&[]));
-    }
-    let mut document = match source.is_empty() && function == Function::InsertXML {
-        true => Document::of(Kind::Element),
-        false => Document::parse(&source, target)?,
-    };
-    match function {
-        Function::GetXML => return get(&mut document, path, target),
-        Function::InsertXML => {
-            let inserted = Document::parse(&arguments.text(2)?, target)?;
-            insert(&mut document, path, &inserted, target)?;
-        }
-        Function::RemoveXML => remove(&mut document, path, target)?,
-        Function::ConvertAttributesToElementsXML => attributes_to_elements(&mut document, path, target)?,
-        // ConvertTextToElementsXML
-        _ => {
-            let name = arguments.text_or(2, b"")?;
-            let name = std::str::from_utf8(&name).map_err(|_| Failure::Value)?;
-            let name = if name.is_empty() { "value" } else { name };
-            for place in found(&document, path, target)? {
-                if place.attribute.is_none() {
-                    text_to_elements(&mut document, place.node, name, target)?;
-                }
-            }
-        }
-    }
-    document.written(Document::ROOT, target).map(Value::built)
 }
 
 fn attribute_at(document: &Document, place: Place) -> Option<(String, String)> {
@@ -152,6 +210,18 @@ fn attributes_to_elements(document: &mut Document, path: &Plan, target: &Target<
     Ok(())
 }
 
+fn texts_to_elements(document: &mut Document, arguments: &Arguments<'_, '_>) -> Result<(), Failure> {
+    let name = arguments.text_or(2, b"")?;
+    let name = std::str::from_utf8(&name).map_err(|_| Failure::Value)?;
+    let name = if name.is_empty() { "value" } else { name };
+    for place in found(document, arguments.prepared()?, arguments.target)? {
+        if place.attribute.is_none() {
+            text_to_elements(document, place.node, name, arguments.target)?;
+        }
+    }
+    Ok(())
+}
+
 /// Wraps the texts of a node that has more children than one text, and of all below it. As deep as a document nests.
 fn text_to_elements(document: &mut Document, id: Id, name: &str, target: &Target<'_>) -> Result<(), Failure> {
     if !matches!(document.nodes[id].kind, Kind::Element | Kind::Document) {
@@ -186,7 +256,7 @@ fn text_to_elements(document: &mut Document, id: Id, name: &str, target: &Target
 }
 
 /// `ParseSimplifiedXML`
-pub(super) fn simplified<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+fn simplified<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     let document = Document::parse(&arguments.text(0)?, arguments.target)?;
     simple_map(&document, Document::ROOT, arguments.target).map(|entries| Value::Map(Map::Owned(entries)))
 }
@@ -235,7 +305,7 @@ fn leaf_text(document: &Document, id: Id) -> Option<&str> {
 }
 
 /// `ParseXML`: the root element as a map of its tag, text, attributes and children. Nothing may stand behind it.
-pub(super) fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+fn map<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
     let source = arguments.text(0)?;
     arguments.target.spend(source.len().saturating_mul(BUILT_PER_READ))?;
     let mut reader = Reader::new(&source);

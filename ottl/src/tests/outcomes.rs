@@ -2,7 +2,7 @@
 
 use super::fixture;
 use super::scan::outcome;
-use crate::target::hexadecimal;
+use crate::convert::hexadecimal;
 
 /// Conditions with their outcomes in the reference, and the same for converters that read or write a format of their own.
 const TABLE: &str = concat!(include_str!("conditions.txt"), include_str!("converters.txt"));

@@ -1,6 +1,11 @@
 //! What is read and what is refused, and with which words.
 
-use crate::*;
+use crate::error::OttlError;
+use crate::field::{Context, Field};
+use crate::functions;
+use crate::parse::{CONDITION_BYTES_MAX, parse};
+use crate::syntax::{ELEMENTS_MAX, NESTING_MAX};
+use crate::tree::*;
 
 fn read(text: &str) -> Condition {
     parse(text, Context::Span).unwrap_or_else(|error| panic!("{}", error.render(text)))
@@ -189,10 +194,10 @@ fn garbage_is_refused_and_never_a_panic() {
 fn the_page_names_every_converter_and_the_bounds() {
     let page = include_str!("../../../docs/conditions.md");
     let (known, refused) = page.split_once("## What differs").unwrap();
-    for name in function::names() {
+    for name in functions::names() {
         assert!(known.contains(&format!("`{name}`")) && !refused.contains(&format!("`{name}`")), "{name}");
     }
-    for name in function::refused_names() {
+    for name in functions::refused_names() {
         assert!(refused.contains(&format!("`{name}`")) && !known.contains(&format!("`{name}`")), "{name}");
     }
     let bounds = format!("{} KiB a condition, {NESTING_MAX} levels", CONDITION_BYTES_MAX / 1024);

@@ -1,6 +1,6 @@
 //! Numbers as Go's `fmt` writes them.
 
-use super::Flags;
+use super::flags::Flags;
 use super::quote::code_point;
 use crate::error::Failure;
 use crate::target::Target;

@@ -1,6 +1,6 @@
 //! Texts and characters in quotes, as Go's source has them.
 
-use super::Flags;
+use super::flags::Flags;
 
 /// Whether Go calls a character printable: letters, marks, numbers, punctuation, symbols and the space.
 fn is_printable(character: char) -> bool {

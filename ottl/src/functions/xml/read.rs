@@ -1,8 +1,8 @@
 //! Tokens of XML, as Go's `encoding/xml` reads them in its strict mode: what is in force of the specification is what it
 //! checks, and no entity is known but the five.
 
+use super::xpath::names::is_name;
 use crate::error::Failure;
-use crate::xpath::names::is_name;
 use std::collections::BTreeMap;
 
 /// Deepest nesting of elements. The reference reads ten thousand levels; here values of that depth would take a stack that

@@ -3,9 +3,9 @@
 
 use super::tree::{Document, Id, Kind};
 use super::value::{Value, call, compare, compute, number_of};
+use super::xpath::{Axis, Plan, Test, Type};
 use crate::error::Failure;
 use crate::target::Target;
-use crate::xpath::{Axis, Plan, Test, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A place in a document: a node, or one of its attributes.

@@ -1,8 +1,8 @@
 //! Values of XPath expressions, and the functions that give them.
 
 use super::select::{Query, Walk, all, truth};
+use super::xpath::{Compare, Compute, Function, Plan};
 use crate::error::Failure;
-use crate::xpath::{Compare, Compute, Function, Plan};
 
 /// What an expression comes to. Texts may be cut between the bytes of a character.
 #[derive(Debug, Clone, PartialEq)]
@@ -251,7 +251,7 @@ fn of_one(function: Function, mut argument: Argument<'_>, walk: &mut Walk<'_, '_
             let whole = number.floor();
             Value::Number(if number - whole >= 0.5 { whole + 1.0 } else { whole })
         }
-        F::LowerCase => Value::Text(super::super::text::lower(&argument.text(walk)?).into_bytes()),
+        F::LowerCase => Value::Text(super::super::case::lower(&argument.text(walk)?).into_bytes()),
         F::NormalizeSpace => match argument.lenient_text(walk)? {
             Some(text) => Value::Text(normalized(&text)),
             None => Value::Text(Vec::new()),

@@ -1,8 +1,11 @@
 //! The tokens and the grammar of XPath expressions. What is behind the end of an expression is not looked at, as in the
 //! reference.
 
-use super::DEPTH_MAX;
 use super::names;
+
+/// Deepest nesting of an expression: far above any written by hand, and far below what the stack holds. The reference has
+/// bounds of 200 and 1,024.
+const DEPTH_MAX: usize = 100;
 
 /// A token.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,15 +4,11 @@
 //! text -> syntax (tokens and grammar) -> plan (what is walked, and in which order)
 //! ```
 
-pub mod names;
+pub(super) mod names;
 mod plan;
 mod syntax;
 
 pub use plan::{Axis, Compare, Compute, Function, Plan, Test, Type};
-
-/// Deepest nesting of an expression: far above any written by hand, and far below what the stack holds. The reference has
-/// bounds of 200 and 1,024.
-const DEPTH_MAX: usize = 100;
 
 /// Reads an expression.
 ///

@@ -1,6 +1,6 @@
 //! Names of days, months and halves of the day in other languages.
 
-const LOCALES: &str = include_str!("data/locales.txt");
+const LOCALES: &str = include_str!("../data/locales.txt");
 
 /// The names of one language; lists are empty where it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]

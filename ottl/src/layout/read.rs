@@ -1,13 +1,13 @@
 //! A time read by a layout.
 
-use super::super::zone::{Zone, day_of};
-use super::{DAYS, Element, MONTHS, Offset, next_element};
+use super::element::{DAYS, Element, MONTHS, Offset, next_element};
+use crate::zone::{Zone, civil, day_of};
 
 /// A text that does not match: the element of the layout it does not match, if it is one, and what of the text was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Mismatch {
-    pub(in super::super) element: String,
-    pub(in super::super) rest: String,
+pub(crate) struct Mismatch {
+    pub(crate) element: String,
+    pub(crate) rest: String,
 }
 
 impl Mismatch {
@@ -44,7 +44,7 @@ struct Time {
 ///
 /// # Errors
 /// `Mismatch`.
-pub(in super::super) fn read(layout: &str, text: &str, zone: Zone) -> Result<(i128, Zone, i64), Mismatch> {
+pub(crate) fn read(layout: &str, text: &str, zone: Zone) -> Result<(i128, Zone, i64), Mismatch> {
     let mut time = Time::default();
     let (mut layout, mut rest) = (layout, text);
     loop {
@@ -286,7 +286,7 @@ impl Time {
         if !(1..=days).contains(&year_day) {
             return None;
         }
-        let (_, month, day) = super::civil((start + year_day - 1).into());
+        let (_, month, day) = civil((start + year_day - 1).into());
         let (month, day) = (i64::try_from(month).ok()?, i64::try_from(day).ok()?);
         let agrees = self.month.is_none_or(|seen| seen == month) && self.day.is_none_or(|seen| seen == day);
         agrees.then_some((month, day))

