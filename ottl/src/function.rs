@@ -1,5 +1,7 @@
 //! What a function of the language is: its name and parameters, what is wrong with arguments that are written out, what is
 //! made of them once, and its value for a span. Each family of functions in `functions/` fills this in for its own.
+//!
+//! All are converters, as the language calls functions that change nothing, and as what is said to people calls them.
 
 use super::convert;
 use super::error::{CompileError, Failure};

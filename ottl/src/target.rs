@@ -97,6 +97,7 @@ pub const WORK_BYTES_PER_BYTE: usize = 64;
 
 impl<'a> Target<'a> {
     /// Nothing: what constants are evaluated on.
+    #[inline]
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -233,6 +234,7 @@ impl<'a> Target<'a> {
         Fields::new(self.span(), 11)
     }
 
+    #[inline]
     fn span(&self) -> &'a [u8] {
         self.facts.map_or(&[], |facts| facts.bytes)
     }

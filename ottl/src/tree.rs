@@ -60,9 +60,9 @@ pub enum Expression {
     Map(Vec<(String, Expression)>),
     /// A path into the telemetry, with the keys behind it.
     Path(Field, Vec<Key>),
-    /// A converter's value, with the keys behind it. The arguments stand in the order of the signature.
+    /// A function's value, with the keys behind it. The arguments stand in the order of its parameters.
     Call {
-        /// Which converter.
+        /// Which function.
         function: &'static Function,
         /// One for each parameter; none for an optional one that is left out.
         arguments: Vec<Option<Argument>>,
