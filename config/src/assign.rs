@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::catalogue::{Kind, Slot};
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::settings::ListenAddress;
-use crate::suggest;
 use crate::value;
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
 use crate::{native, policies};
+use tailwater_ottl::suggest;
 
 /// Where a value is assigned from, for what is said about it.
 pub(crate) struct Place<'a> {

@@ -15,8 +15,8 @@ use crate::problem::{Fault, Source};
 use crate::sampling::{Policy, Rule};
 use crate::settings::{ExportProtocol, FILE_EXPORTER, NO_EXPORTER, OtlpExporter, Retry, Signals};
 use crate::substitution::Surroundings;
-use crate::suggest;
 use crate::yaml::{Entry, Node, Value};
+use tailwater_ottl::suggest;
 
 use pipelines::{Part, Pipeline, Signal};
 

@@ -8,8 +8,8 @@ use crate::draft::{Draft, ReceiverDraft};
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::provenance;
 use crate::settings::{Ack, Config, FILE_EXPORTER, NO_EXPORTER, OtlpExporter, Wal};
-use crate::suggest;
 use crate::value::MIB;
+use tailwater_ottl::suggest;
 
 /// Share of the machine's memory taken when nothing is written, percent. The rest is the kernel's, for sockets and the
 /// page cache under the log.

@@ -13,8 +13,8 @@ use crate::problem::{Fault, Note, Problem, Source};
 use crate::provenance;
 use crate::settings::Config;
 use crate::substitution::{ReadFile, Surroundings};
-use crate::suggest;
 use crate::yaml::{self, Node, Value};
+use tailwater_ottl::suggest;
 
 /// The section of the native file for several ways of traces.
 const PIPELINES: &str = "pipelines";

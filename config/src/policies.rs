@@ -13,8 +13,8 @@ pub(crate) use budgets::percent_of;
 
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::sampling::{Policy, Rule};
-use crate::suggest;
 use crate::yaml::{Node, Value};
+use tailwater_ottl::suggest;
 
 /// The types of policy.
 const TYPES: &[&str] = &[

@@ -6,7 +6,6 @@ pub mod weight;
 
 use crate::route::Route;
 use crate::rules::attribute::Memory;
-use crate::rules::ottl::{Scope, Target};
 use crate::rules::{Rules, Site, status_bit};
 use crate::vocabulary::{
     Envelopes, Nanos, Origin, ScopeEnvelope, ShardIndex, SpanBatch, SpanHead, SpanRecord, TraceId,
@@ -14,6 +13,7 @@ use crate::vocabulary::{
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
+use tailwater_ottl::{Scope, Target};
 use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::check::{Fault, KeyValue};
 use tailwater_proto::otlp::mend::mended;
@@ -349,8 +349,8 @@ impl Walk<'_> {
             facts: Some(facts),
             resource: self.envelopes.slice(&self.resource),
             scope: self.scope,
-            span_notes: Some(&intake.span_memory),
-            resource_notes: Some(&intake.resource_memory),
+            span_notes: intake.span_memory.notes(),
+            resource_notes: intake.resource_memory.notes(),
             ..Target::none()
         };
         self.condition_failures += self.rules.ottl().evaluate(&target, facts.has_events, &mut intake.span_leaves);

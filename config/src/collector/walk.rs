@@ -9,9 +9,9 @@ use crate::finish::further_section;
 use crate::problem::{Fault, shown};
 use crate::sampling::Strategy;
 use crate::settings::Compression;
-use crate::suggest;
 use crate::value::MIB;
 use crate::yaml::{Entry, Node, Resolved, Scalar, Style, Value};
+use tailwater_ottl::suggest;
 
 /// Where a component's knobs are.
 #[derive(Debug, Clone, Copy)]

@@ -6,8 +6,8 @@ use crate::policies::fields::Fields;
 use crate::policies::{Reader, items, rules};
 use crate::problem::{Fault, shown};
 use crate::sampling::{Policy, Rule};
-use crate::suggest;
 use crate::yaml::{Entry, Node, Value};
+use tailwater_ottl::suggest;
 
 /// Types of policy that are conditions.
 const POLICY_TYPES: &[&str] = &[

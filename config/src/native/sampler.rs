@@ -6,8 +6,8 @@ use crate::policies::fields::Fields;
 use crate::policies::{Reader, items};
 use crate::problem::{Fault, shown};
 use crate::sampling::native::{Amount, LimitTerms, Sampler};
-use crate::suggest;
 use crate::yaml::{Node, Value};
+use tailwater_ottl::suggest;
 
 const KINDS: &[&str] = &[
     "always_on",

@@ -2,8 +2,8 @@
 
 use super::Reader;
 use crate::problem::{Fault, shown};
-use crate::suggest;
 use crate::yaml::{Entry, Node, Resolved, Scalar, Value};
+use tailwater_ottl::suggest;
 
 /// A block whose keys are being read.
 pub(crate) struct Fields<'a, 'r, 'f> {

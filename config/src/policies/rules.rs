@@ -2,11 +2,11 @@
 
 use super::fields::Fields;
 use super::{Level, Reader, budgets, read_list, read_policy};
-use crate::ottl::{self, Context, OttlError};
-use crate::pattern;
 use crate::problem::{Fault, shown};
 use crate::sampling::{ErrorMode, Policy, Rule};
 use crate::yaml::{Node, Value};
+use tailwater_ottl::pattern;
+use tailwater_ottl::{self as ottl, Context, OttlError};
 
 /// Above so many bytes of key and value together the Collector takes no notice of a value of tracestate.
 const TRACE_STATE_MEMBER_BYTES_MAX: usize = 255;

@@ -4,20 +4,12 @@
 
 mod gate;
 
-pub use gate::Need;
+pub use tailwater_ottl::{Need, Note, Site};
 
 use gate::{Gate, Probe};
-use tailwater_config::pattern::Pattern;
+use tailwater_ottl::Notes;
+use tailwater_ottl::pattern::Pattern;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
-
-/// Where an attribute stands. The reference treats an empty string differently on the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Site {
-    /// On the resource around the span.
-    Resource,
-    /// On the span itself.
-    Span,
-}
 
 /// What a leaf asks of a value.
 #[derive(Debug, Clone)]
@@ -134,75 +126,19 @@ pub struct Memory {
     notes: Vec<Note>,
 }
 
-/// A value that was seen. What lies in the request is an address and a length: a memory outlives requests.
-#[derive(Debug, Clone, Copy)]
-pub enum Note {
-    /// A text: its bytes.
-    Text(usize, usize),
-    /// An integer.
-    Integer(i64),
-    /// A truth value.
-    Boolean(bool),
-    /// Another: the whole `AnyValue`.
-    Message(usize, usize),
-}
-
-/// A noted value as what a key is made of: its type and its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Noted<'a> {
-    /// A text, or the message of a value of another type.
-    Bytes(&'a [u8]),
-    /// An integer.
-    Integer(i64),
-    /// A truth value.
-    Boolean(bool),
-}
-
-impl Note {
-    /// The value, whose bytes lie in `request`.
-    #[must_use]
-    pub fn noted<'a>(&self, request: &'a [u8]) -> Noted<'a> {
-        match *self {
-            Self::Text(address, length) | Self::Message(address, length) => {
-                let start = address.wrapping_sub(request.as_ptr().addr());
-                Noted::Bytes(request.get(start..start.wrapping_add(length)).unwrap_or_default())
-            }
-            Self::Integer(value) => Noted::Integer(value),
-            Self::Boolean(value) => Noted::Boolean(value),
-        }
-    }
-
-    #[inline]
-    fn of(attribute: &KeyValue<'_>) -> Self {
-        match attribute.value {
-            AnyValue::Text(text) => Self::Text(text.as_ptr().addr(), text.len()),
-            AnyValue::Integer(value) => Self::Integer(value),
-            AnyValue::Boolean(value) => Self::Boolean(value),
-            AnyValue::Other(message) => Self::Message(message.as_ptr().addr(), message.len()),
-        }
-    }
-}
-
 impl Memory {
+    /// What conditions see of it.
+    #[inline]
+    #[must_use]
+    pub fn notes(&self) -> Notes<'_> {
+        Notes { seen: self.seen, seen_more: &self.seen_more, values: &self.notes, met: self.met }
+    }
+
     /// The value of the key of this number, when it was seen.
     #[inline]
     #[must_use]
     pub fn note(&self, key: usize) -> Option<&Note> {
-        let word = match key / 64 {
-            0 => self.seen,
-            more => *self.seen_more.get(more - 1)?,
-        };
-        if word >> (key % 64) & 1 == 0 {
-            return None;
-        }
-        self.notes.get(key)
-    }
-
-    /// The bits of those needs of conditions that were met, see `AttributeRules::need`.
-    #[inline]
-    #[must_use]
-    pub fn met(&self) -> u64 {
-        self.met
+        self.notes().note(key)
     }
 
     /// Forgets the keys; ready for the next span.
@@ -321,7 +257,7 @@ impl AttributeRules {
         self.keys.len() - 1
     }
 
-    /// Has the value of `key` noted; returns the number by which `Memory::note` knows it. None when there are too many.
+    /// Has the value of `key` noted; returns the number by which `Notes::note` knows it. None when there are too many.
     pub(super) fn noted(&mut self, key: &str) -> Option<usize> {
         let position = self.key(key);
         (self.keys[position].is_noted, self.keys[position].is_plain) = (true, false);
@@ -330,7 +266,7 @@ impl AttributeRules {
     }
 
     /// Adds what a condition needs of the key of that number, or finds an equal need; returns its bit among those that
-    /// `Memory::met` has. None when there are too many.
+    /// `Notes::met` has. None when there are too many.
     pub(super) fn need(&mut self, key: usize, site: Site, need: Need) -> Option<u64> {
         let key = self.keys.get_mut(key)?;
         let presence = &mut key.presence[site as usize];

@@ -4,12 +4,13 @@ mod native;
 
 use super::attribute::{AttributeRules, Test};
 use super::limit::{Cost, Limit};
-use super::ottl::{OttlLeaves, OttlRules, OttlRulesError};
+use super::ottl::{OttlLeaves, OttlRules};
 use super::quantile::RelativeLeaf;
 use super::tree::{Class, FNV_BASIS, Group, LimitNumber, Node, fnv_1a};
 use super::{CompiledPolicy, LatencyLeaf, Rules, TraceStateLeaf};
+use tailwater_config::conditions_of_policy;
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
-use tailwater_config::{conditions_of_policy, pattern};
+use tailwater_ottl::{CompileError, pattern};
 use tailwater_proto::consistent::{NEVER, PRECISION_DEFAULT, threshold_of};
 use thiserror::Error;
 
@@ -36,7 +37,7 @@ pub enum RulesError {
         /// The policy's name.
         policy: String,
         /// What is wrong with it.
-        cause: OttlRulesError,
+        cause: CompileError,
     },
     /// More policies or leaves than their numbers can name.
     #[error("more than {0} policies or conditions; split the set over several nodes or simplify it")]

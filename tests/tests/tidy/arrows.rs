@@ -6,14 +6,15 @@ use crate::tree::File;
 /// A crate by its directory, with the crates it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("proto", &[]),
-    ("config", &[]),
+    ("ottl", &["proto"]),
+    ("config", &["ottl"]),
     ("runtime", &[]),
     ("net", &["runtime"]),
-    ("engine", &["proto", "config"]),
+    ("engine", &["proto", "ottl", "config"]),
     ("connectors", &["engine", "proto", "config", "net"]),
     ("node", &["connectors", "engine", "net", "runtime", "proto", "config"]),
     ("bench", &["engine", "proto", "config", "net", "runtime"]),
-    ("tests", &["proto", "config", "runtime", "net", "engine", "connectors", "node", "bench"]),
+    ("tests", &["proto", "ottl", "config", "runtime", "net", "engine", "connectors", "node", "bench"]),
 ];
 
 /// Crates from outside that only one of ours may name, with the reason.

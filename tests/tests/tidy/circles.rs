@@ -5,10 +5,17 @@ use crate::code::masked;
 use crate::tree::File;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Circles that are accepted, by a part of the path that all of their files share, and why.
-const ACCEPTED: &[(&str, &str)] = &[
-    ("engine/src/rules/ottl", "values of OTTL are what its functions make, and functions take values"),
-    ("bench/src/corpus/", "what is planned is as long as its encoding"),
+/// Circles that are accepted, and why. ARCHITECTURE.md names those that a newcomer meets.
+const ACCEPTED: &[(&[&str], &str)] = &[
+    (
+        &["ottl/src/evaluate.rs", "ottl/src/function.rs", "ottl/src/program.rs", "ottl/src/tree.rs"],
+        "a tree has functions, of which each checks trees and is a part of programs that evaluate it",
+    ),
+    (
+        &["ottl/src/functions/xml/select.rs", "ottl/src/functions/xml/value.rs"],
+        "a path of XPath has conditions, whose values are what paths select",
+    ),
+    (&["bench/src/corpus/plan.rs", "bench/src/corpus/protobuf.rs"], "what is planned is as long as its encoding"),
 ];
 
 type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
@@ -29,14 +36,14 @@ pub fn circles(files: &[File]) -> Vec<Vec<&str>> {
 
 /// Whether the circle is one of those that are accepted.
 pub fn is_accepted(circle: &[&str]) -> bool {
-    ACCEPTED.iter().any(|(place, _)| circle.iter().all(|file| file.contains(place)))
+    ACCEPTED.iter().any(|(accepted, _)| *accepted == circle)
 }
 
-/// Accepted places in which there is no circle.
-pub fn stale_exceptions(files: &[File]) -> Vec<&'static str> {
+/// Accepted circles that are gone.
+pub fn stale_exceptions(files: &[File]) -> Vec<String> {
     let circles = circles(files);
-    let has = |place: &str| circles.iter().any(|circle| circle.iter().all(|file| file.contains(place)));
-    ACCEPTED.iter().map(|(place, _)| *place).filter(|place| !has(place)).collect()
+    let stale = ACCEPTED.iter().filter(|(accepted, _)| !circles.iter().any(|circle| circle == accepted));
+    stale.map(|(accepted, _)| accepted.join(" ")).collect()
 }
 
 fn reached<'a>(imports: &Imports<'a>, from: &str) -> BTreeSet<&'a str> {

@@ -1,7 +1,7 @@
 //! What is known of a key's leaves before any of them is asked: which values may satisfy one at all. Nearly every value
 //! of nearly every span satisfies none, and is passed over after one test here.
 
-use super::{Site, Test};
+use super::{Need, Site, Test};
 use tailwater_proto::otlp::check::AnyValue;
 
 /// The values that may satisfy some leaf or probe of a key. Those that it does not admit satisfy none.
@@ -72,18 +72,6 @@ fn length_bit(text: &[u8]) -> u64 {
     1 << (text.len() % 64)
 }
 
-/// What a condition needs of an attribute to hold: while no value has satisfied it, the condition does not. A value may
-/// satisfy it and the condition not hold for all that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Need {
-    /// The attribute is there.
-    Present,
-    /// It is this text.
-    Text(Box<[u8]>),
-    /// It is an integer within bounds, inclusive, or no text, integer or truth value.
-    IntegerWithin(i64, i64),
-}
-
 /// A need under its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Probe {
@@ -151,7 +139,7 @@ mod tests {
             Test::IntegerWithin(5, 1),
             Test::BooleanIs(true),
             Test::BooleanIs(false),
-            pattern.pattern(tailwater_config::pattern::compile("^$|T").unwrap()),
+            pattern.pattern(tailwater_ottl::pattern::compile("^$|T").unwrap()),
         ];
         let (mut passed_over, mut satisfied) = (0, 0);
         for (number, test) in tests.iter().enumerate() {

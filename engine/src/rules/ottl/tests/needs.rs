@@ -1,14 +1,15 @@
 //! Policies that are passed over because a span has not what they need come to what they would have come to.
 
 use super::{Intake, Route, Rules, fixture};
-use crate::rules::ottl::need::Needs;
 use bytes::Bytes;
-use tailwater_config::ottl::{Context, parse};
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling};
+use tailwater_ottl::{Context, Needs, parse};
 
 /// The conditions on spans of the table that are read, and some that the table has no need of.
 fn conditions() -> Vec<String> {
-    let lines = include_str!("conditions.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let lines = include_str!("../../../../../ottl/src/tests/conditions.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
     let more = [
         r#"attributes["absent"] == "x""#,
         r#"attributes["absent"] > 7"#,
