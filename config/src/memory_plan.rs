@@ -1,6 +1,8 @@
 //! Where the memory goes: one row for each bounded part, and pending traces in what is left. Printed at boot; a plan
 //! that does not fit is refused.
 
+use tailwater_ottl::pattern::{Expressions, SEARCH_BYTES_MAX};
+
 use crate::problem::{Problem, Source};
 use crate::sampling::{Sampling, Tables};
 use crate::settings::Config;
@@ -55,6 +57,9 @@ pub const USER_AGENT_BYTES: u64 = 48 * MIB;
 /// Bytes of what a shard's log says of several exporters that are done with a span that waits for others: a bit for each
 /// exporter and span.
 pub const PARTLY_DONE_BYTES: u64 = 8 * MIB;
+/// Bytes of what a shard finds out of one regular expression: states of its search, and its latest answers.
+const SEARCH_BYTES: u64 = 136 * KIB;
+const _: () = assert!(SEARCH_BYTES == SEARCH_BYTES_MAX as u64 + 8 * KIB);
 /// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes, inflated,
 /// and what is made of it. One that takes more is refused.
 const LARGE_REQUEST_TIMES: u64 = 3;
@@ -75,11 +80,19 @@ const PROCESS_BYTES: u64 = 32 * MIB;
 /// Least that is worth starting with: a second of a few thousand spans.
 const PENDING_BYTES_MIN: u64 = 16 * MIB;
 
-/// Plans the memory for that many shards.
+/// Plans the memory for that many shards, whose rules have no expressions.
 ///
 /// # Errors
 /// When the bounds leave no room for pending traces: which they are and what to lower or raise.
 pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Problem>> {
+    memory_plan_with(config, shards, Expressions::default())
+}
+
+/// As `memory_plan`, where the rules of all pipelines have these expressions.
+///
+/// # Errors
+/// As `memory_plan`.
+pub fn memory_plan_with(config: &Config, shards: usize, expressions: Expressions) -> Result<MemoryPlan, Box<Problem>> {
     let shards = u64::try_from(shards).unwrap_or(u64::MAX).max(1);
     let receive_bytes_min = RECEIVE_BYTES_MIN.saturating_mul(shards);
     if config.memory.receive_bytes_max < receive_bytes_min {
@@ -92,6 +105,7 @@ pub fn memory_plan(config: &Config, shards: usize) -> Result<MemoryPlan, Box<Pro
         }));
     }
     let mut rows = fixed_rows(config, shards);
+    rows.extend(expressions_row(expressions, shards));
     let fixed = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.bytes));
     let total = config.memory.bytes_max;
     let pending_bytes = total.saturating_sub(fixed);
@@ -265,6 +279,23 @@ fn verdicts_row(config: &Config) -> MemoryRow {
              {DROPPED_VERDICT_BYTES} B (sampling.decision_cache)"
         ),
     }
+}
+
+/// Regular expressions in policies and conditions: programs, which the shards share, and what each shard finds out of them.
+fn expressions_row(expressions: Expressions, shards: u64) -> Option<MemoryRow> {
+    let Expressions { count, program_bytes } = expressions;
+    // A search that walks the program itself notes as much as the program is long.
+    let searches = count.saturating_mul(SEARCH_BYTES).saturating_add(program_bytes).saturating_mul(shards);
+    (count > 0).then(|| MemoryRow {
+        name: "expressions",
+        bytes: program_bytes.saturating_add(searches),
+        reason: format!(
+            "{count} regular expressions in policies and conditions: programs of {}, and as much and {} for each on each of \
+             {shards} shards",
+            show_mebibytes(program_bytes),
+            show_bytes(SEARCH_BYTES)
+        ),
+    })
 }
 
 /// What the rules remember from trace to trace; nothing for those that remember nothing.

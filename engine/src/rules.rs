@@ -25,6 +25,7 @@ use crate::vocabulary::StatusMask;
 use limit::Limit;
 use ottl::OttlRules;
 use quantile::RelativeLeaf;
+use tailwater_ottl::pattern::Expressions;
 use tailwater_proto::tracestate::collector_member;
 use tree::{LimitNumber, Node};
 
@@ -117,6 +118,14 @@ impl LatencyLeaf {
 }
 
 impl Rules {
+    /// How much memory the expressions of all policies take.
+    #[must_use]
+    pub fn expressions(&self) -> Expressions {
+        let mut all = self.attributes.expressions();
+        all.merge(self.ottl.expressions());
+        all
+    }
+
     /// Keys that a span and a trace have: words behind the first of the leaves.
     #[inline]
     #[must_use]

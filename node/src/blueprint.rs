@@ -1,9 +1,10 @@
 //! What the cores are made of, checked as far as that goes without touching the machine.
 
 use std::sync::Arc;
-use tailwater_config::{Config, MemoryPlan, Problem, Source, WalPlan, memory_plan, wal_plan};
+use tailwater_config::{Config, MemoryPlan, Problem, Source, WalPlan, memory_plan_with, wal_plan};
 use tailwater_connectors::otlp::exporter::Endpoints;
 use tailwater_engine::rules::Rules;
+use tailwater_ottl::pattern::Expressions;
 use tailwater_runtime::affinity::{self, Placement};
 
 /// What the cores are made of, checked.
@@ -47,20 +48,24 @@ pub fn blueprint_after(
     if u16::try_from(placement.cores.len()).is_err() {
         return Err(problem("shards", "more than 65535 shards", "one for each core is enough"));
     }
-    let memory = memory_plan(config, placement.cores.len())?;
     let wal = if config.needs_wal() { Some(wal_plan(config, placement.cores.len())?) } else { None };
     for exporter in &config.exporters.otlp {
         Endpoints::new(exporter).map_err(|error| problem(&error.key(), error.cause(), ""))?;
     }
-    let mut pipelines = Vec::new();
-    for ((name, config), pending_bytes) in config.by_pipeline().into_iter().zip(&memory.pending_bytes_by_pipeline) {
+    let (mut pipelines, mut expressions) = (Vec::new(), Expressions::default());
+    for (name, config) in config.by_pipeline() {
         let rules = match former(&name) {
             Some(former) => Rules::compile_after(&config.sampling, &former),
             None => Rules::compile(&config.sampling),
         };
         let within = if name.is_empty() { "sampling".to_string() } else { format!("pipelines.{name}") };
         let rules = Arc::new(rules.map_err(|error| problem(&within, error.to_string(), ""))?);
-        pipelines.push(Pipeline { name, config: Arc::new(config), pending_bytes: *pending_bytes, rules });
+        expressions.merge(rules.expressions());
+        pipelines.push(Pipeline { name, config: Arc::new(config), pending_bytes: 0, rules });
+    }
+    let memory = memory_plan_with(config, placement.cores.len(), expressions)?;
+    for (pipeline, pending_bytes) in pipelines.iter_mut().zip(&memory.pending_bytes_by_pipeline) {
+        pipeline.pending_bytes = *pending_bytes;
     }
     Ok(Blueprint { placement, memory, wal, pipelines })
 }

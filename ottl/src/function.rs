@@ -11,7 +11,7 @@ use super::target::Target;
 use super::tree::{Argument, Expression};
 use super::value::{Chars, Entry, List, Map, Value};
 use super::zone::Zone;
-use crate::pattern::Pattern;
+use crate::pattern::{Expressions, Pattern};
 use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -242,9 +242,21 @@ impl Prepared {
 #[derive(Debug, Default)]
 pub struct Shared {
     made: Vec<Arc<dyn Any + Send + Sync>>,
+    expressions: Expressions,
 }
 
 impl Shared {
+    /// How much memory the expressions of all calls take, but for those that are shared.
+    #[must_use]
+    pub fn expressions(&self) -> Expressions {
+        self.expressions
+    }
+
+    /// Takes an expression's memory in.
+    pub(super) fn count(&mut self, pattern: &Pattern) {
+        self.expressions.add(pattern);
+    }
+
     /// What is of this type, made when it is asked for first.
     pub(super) fn once<T: Any + Send + Sync>(
         &mut self,

@@ -8,6 +8,8 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex_automata::meta;
+use regex_automata::util::syntax;
 
 /// Bytes a compiled expression may take: ten times `regex`'s lazy cache, far above any expression written by hand.
 const COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
@@ -15,10 +17,41 @@ const COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Bytes that an expression with named groups of any number may take: patterns of grok are built of dozens of others.
 const NESTED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Bytes that searching for one expression fills on each thread for each of its two directions: what was found out about its
+/// states. Past it that is found out again.
+const STATES_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that searching for one expression takes at most on each thread.
+pub const SEARCH_BYTES_MAX: usize = 2 * STATES_BYTES_MAX;
+
+/// How much memory expressions take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expressions {
+    /// How many they are: each takes `SEARCH_BYTES_MAX` on each thread that searches.
+    pub count: u64,
+    /// Bytes of their programs, which all threads share.
+    pub program_bytes: u64,
+}
+
+impl Expressions {
+    /// Takes in one more.
+    pub fn add(&mut self, pattern: &Pattern) {
+        self.merge(Self { count: 1, program_bytes: u64::try_from(pattern.program_bytes).unwrap_or(u64::MAX) });
+    }
+
+    /// Takes in others.
+    pub fn merge(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.program_bytes = self.program_bytes.saturating_add(other.program_bytes);
+    }
+}
+
 /// An expression over texts as they lie in telemetry: bytes, nearly always UTF-8. It is unanchored.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     regex: Regex,
+    /// Bytes of its program.
+    program_bytes: usize,
     /// Whether it may match the nothing between two bytes of one character, which is no place for Go.
     may_split: bool,
 }
@@ -89,13 +122,22 @@ pub fn translate(pattern: &str) -> Result<String, String> {
 }
 
 fn build(translation: Translation, bytes_max: usize) -> Result<(Pattern, Vec<(usize, String)>), String> {
-    let built = RegexBuilder::new(&translation.out).size_limit(bytes_max).build();
+    let built = RegexBuilder::new(&translation.out).size_limit(bytes_max).dfa_size_limit(STATES_BYTES_MAX).build();
     let regex = built.map_err(|error| match error {
         // The full text draws the expression over several lines; its last line is the cause.
         regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string(),
         other => other.to_string(),
     })?;
-    Ok((Pattern { regex, may_split: translation.has_inside }, translation.groups))
+    let program_bytes = program_bytes(&translation.out).unwrap_or(bytes_max);
+    Ok((Pattern { regex, program_bytes, may_split: translation.has_inside }, translation.groups))
+}
+
+/// What the expression's program takes, which `regex` makes in the same way and does not tell.
+fn program_bytes(expression: &str) -> Option<usize> {
+    let configuration = meta::Config::new().utf8_empty(false).hybrid_cache_capacity(STATES_BYTES_MAX);
+    let syntax = syntax::Config::new().utf8(false);
+    let program = meta::Builder::new().configure(configuration).syntax(syntax).build(expression).ok()?;
+    Some(program.memory_usage())
 }
 
 fn is_word(name: &str) -> bool {
@@ -311,6 +353,33 @@ fn named_class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without `dfa_size_limit` a search would fill four megabytes.
+    #[test]
+    fn a_search_takes_no_more_than_it_is_said_to() {
+        for expression in ["^/api/v[0-9]+/(users|orders)/.*$", r"(?i)\p{L}+\s\p{L}{3,20}x", r"[a-q][^u-z]{13}x", "a|b"]
+        {
+            let pattern = compile(expression).unwrap();
+            let configuration = meta::Config::new().utf8_empty(false).hybrid_cache_capacity(STATES_BYTES_MAX);
+            let syntax = syntax::Config::new().utf8(false);
+            let built = meta::Builder::new().configure(configuration).syntax(syntax).build(pattern.as_str()).unwrap();
+            let mut cache = built.create_cache();
+            let mut state = 1_u64;
+            for _ in 0..300 {
+                let text: Vec<u8> = (0..200)
+                    .map(|_| {
+                        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        b"abcdefghijklmnopqrstuvwxyz /0189ABCX"[usize::try_from(state >> 33).unwrap() % 36]
+                    })
+                    .collect();
+                _ = built.search_with(&mut cache, &(&text).into());
+                assert_eq!(built.is_match(&text), pattern.is_match(&text));
+            }
+            let (taken, said) = (cache.memory_usage(), SEARCH_BYTES_MAX + pattern.program_bytes);
+            assert!(taken <= said, "{expression}: {taken} of {said} bytes");
+            assert!(pattern.program_bytes > 0 || expression == "a|b", "two texts need no program");
+        }
+    }
 
     fn matches(pattern: &str, text: &str) -> bool {
         compile(pattern).unwrap().is_match(text.as_bytes())

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::support::{again, loaded};
-use tailwater_config::{Inputs, MIB, effective, knobs, load, memory_plan, reference_page};
+use tailwater_config::{GIB, Inputs, KIB, MIB, effective, knobs, load, memory_plan, memory_plan_with, reference_page};
+use tailwater_ottl::pattern::Expressions;
 
 /// Set to write the page in place of comparing it.
 const WRITE: &str = "TAILWATER_WRITE_REFERENCE";
@@ -161,6 +162,19 @@ fn the_smallest_machine_with_the_defaults_is_512_mib() {
     let plan = |bytes| memory_plan(&load(&inputs(bytes)).unwrap().config, 2);
     assert!(plan(512 * MIB).is_ok(), "{}", plan(512 * MIB).unwrap_err());
     assert!(plan(384 * MIB).is_err());
+}
+
+#[test]
+fn expressions_are_in_the_memory_plan() {
+    let config = loaded("memory: {bytes_max: 4GiB}\n", &[], &[]).config;
+    let row = |count, program_bytes| {
+        let plan = memory_plan_with(&config, 4, Expressions { count, program_bytes }).unwrap();
+        plan.rows.iter().find(|row| row.name == "expressions").map_or(0, |row| row.bytes)
+    };
+    assert_eq!(row(0, 0), 0);
+    assert_eq!(row(10, MIB), 5 * MIB + 10 * 4 * 136 * KIB);
+    let many = Expressions { count: 100_000, program_bytes: GIB };
+    assert!(memory_plan_with(&config, 4, many).unwrap_err().to_string().contains("100000 regular expressions"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub use tailwater_ottl::{Need, Note, Site};
 
 use gate::{Gate, Probe};
 use tailwater_ottl::Notes;
-use tailwater_ottl::pattern::Pattern;
+use tailwater_ottl::pattern::{Expressions, Pattern};
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
 /// What a leaf asks of a value.
@@ -97,6 +97,8 @@ pub struct AttributeRules {
     filter: u64,
     /// How many expressions there are.
     patterns: u16,
+    /// How much memory they take.
+    expressions: Expressions,
     /// How many needs of conditions there are.
     needs: u32,
     /// Some key's value is noted.
@@ -213,7 +215,15 @@ impl Answers {
 
 impl Default for AttributeRules {
     fn default() -> Self {
-        Self { keys: Vec::new(), buckets: [0; BUCKETS], filter: 0, patterns: 0, needs: 0, are_noted: false }
+        Self {
+            keys: Vec::new(),
+            buckets: [0; BUCKETS],
+            filter: 0,
+            patterns: 0,
+            expressions: Expressions::default(),
+            needs: 0,
+            are_noted: false,
+        }
     }
 }
 
@@ -291,9 +301,16 @@ impl AttributeRules {
 
     /// The test for an expression, under the next number.
     pub(super) fn pattern(&mut self, pattern: Pattern) -> Test {
+        self.expressions.add(&pattern);
         let number = self.patterns;
         self.patterns = number.saturating_add(1);
         Test::TextMatches(pattern, number)
+    }
+
+    /// How much memory the expressions take.
+    #[must_use]
+    pub fn expressions(&self) -> Expressions {
+        self.expressions
     }
 
     /// An empty memory of the right size.

@@ -6,6 +6,7 @@
 
 use super::attribute::AttributeRules;
 use tailwater_config::sampling::ErrorMode;
+use tailwater_ottl::pattern::Expressions;
 use tailwater_ottl::{Attributes, CompileError, Conditions, Need, Needs, Outcome, Shared, Site, Target};
 
 impl Attributes for AttributeRules {
@@ -48,6 +49,11 @@ pub struct OttlRules {
 }
 
 impl OttlRules {
+    /// How much memory the expressions in conditions take.
+    pub(super) fn expressions(&self) -> Expressions {
+        self.shared.expressions()
+    }
+
     /// Adds a policy whose outcome sets `leaves`.
     pub(super) fn add(
         &mut self,

@@ -20,9 +20,10 @@ pub(super) static EXTRACT_GROK_PATTERNS: Function = Function::new(
     groups,
 )
 .checked(|written| grok(written).map(drop).map_err(|reason| written.named(reason)))
-.prepared(|written, _| {
+.prepared(|written, shared| {
     let Some(text) = written.text("pattern") else { return Ok(Prepared::Nothing) };
     let grok = grok(written).map_err(|reason| CompileError::Pattern { pattern: text.to_string(), reason })?;
+    shared.count(&grok.pattern);
     Ok(Prepared::own(grok))
 });
 

@@ -31,8 +31,7 @@ pub(super) static PARSE_KEY_VALUE: Function = Function::new(
 .checked(check_delimiters);
 
 pub(super) static EXTRACT_PATTERNS: Function =
-    Function::new("ExtractPatterns", &[TARGET, needed("pattern", Kind::Pattern)], groups)
-        .prepared(|written, _| pattern_of(written));
+    Function::new("ExtractPatterns", &[TARGET, needed("pattern", Kind::Pattern)], groups).prepared(pattern_of);
 
 /// The text that is read, and paid for what may be built of it.
 fn source<'a>(arguments: &Arguments<'a, '_>) -> Result<Chars<'a>, Failure> {

@@ -3,7 +3,7 @@
 use crate::convert::{element_text, text_like};
 use crate::error::{CompileError, Failure};
 use crate::function::{
-    Arguments, Form, Function, Parameter, ParameterKind as Kind, Prepared, Written, needed, optional,
+    Arguments, Form, Function, Parameter, ParameterKind as Kind, Prepared, Shared, Written, needed, optional,
 };
 use crate::pattern;
 use crate::value::{Chars, List, ListKind, Value};
@@ -39,7 +39,7 @@ pub(super) static IS_MATCH: Function =
         }))
     })
     .formed(Form::IsMatch)
-    .prepared(|written, _| pattern_of(written));
+    .prepared(pattern_of);
 
 pub(super) static IS_VALID_LUHN: Function =
     Function::new("IsValidLuhn", &[needed("target", Kind::TextLike)], |arguments| {
@@ -82,10 +82,12 @@ pub(super) static TRIM_SUFFIX: Function =
     });
 
 /// The expression that a call is about, compiled.
-pub(super) fn pattern_of(written: &Written<'_>) -> Result<Prepared, CompileError> {
+pub(super) fn pattern_of(written: &Written<'_>, shared: &mut Shared) -> Result<Prepared, CompileError> {
     let Some(text) = written.text("pattern") else { return Ok(Prepared::Nothing) };
     let compiled = pattern::compile(text);
-    compiled.map(Prepared::Pattern).map_err(|reason| CompileError::Pattern { pattern: text.to_string(), reason })
+    let compiled = compiled.map_err(|reason| CompileError::Pattern { pattern: text.to_string(), reason })?;
+    shared.count(&compiled);
+    Ok(Prepared::Pattern(compiled))
 }
 
 /// The text that a function is about; reading it is paid for.

@@ -7,7 +7,7 @@ mod value;
 mod xpath;
 
 use crate::error::{CompileError, Failure};
-use crate::function::{Arguments, Function, Parameter, ParameterKind, Prepared, Written, needed, optional};
+use crate::function::{Arguments, Function, Parameter, ParameterKind, Prepared, Shared, Written, needed, optional};
 use crate::target::Target;
 use crate::value::{Entry, List, ListKind, Map, Value, put};
 use read::{Attribute, Reader, Token};
@@ -33,7 +33,7 @@ pub(super) static GET_XML: Function = Function::new("GetXML", &[TARGET, XPATH], 
     get(&mut document, arguments.prepared()?, arguments.target)
 })
 .checked(|written| check_path(written, ""))
-.prepared(|written, _| path(written, ""));
+.prepared(|written, shared| path(written, shared, ""));
 
 pub(super) static REMOVE_XML: Function = Function::new("RemoveXML", &[TARGET, XPATH], |arguments| {
     let source = arguments.text(0)?;
@@ -45,7 +45,7 @@ pub(super) static REMOVE_XML: Function = Function::new("RemoveXML", &[TARGET, XP
     })
 })
 .checked(|written| check_path(written, ""))
-.prepared(|written, _| path(written, ""));
+.prepared(|written, shared| path(written, shared, ""));
 
 pub(super) static INSERT_XML: Function =
     Function::new("InsertXML", &[TARGET, XPATH, needed("sub_document", ParameterKind::Text)], |arguments| {
@@ -60,7 +60,7 @@ pub(super) static INSERT_XML: Function =
         })
     })
     .checked(|written| check_path(written, ""))
-    .prepared(|written, _| path(written, ""));
+    .prepared(|written, shared| path(written, shared, ""));
 
 pub(super) static CONVERT_ATTRIBUTES_TO_ELEMENTS_XML: Function =
     Function::new("ConvertAttributesToElementsXML", &[TARGET, XPATH_OR_ALL], |arguments| {
@@ -69,7 +69,7 @@ pub(super) static CONVERT_ATTRIBUTES_TO_ELEMENTS_XML: Function =
         })
     })
     .checked(|written| check_path(written, "//@*"))
-    .prepared(|written, _| path(written, "//@*"));
+    .prepared(|written, shared| path(written, shared, "//@*"));
 
 pub(super) static CONVERT_TEXT_TO_ELEMENTS_XML: Function = Function::new(
     "ConvertTextToElementsXML",
@@ -81,7 +81,7 @@ pub(super) static CONVERT_TEXT_TO_ELEMENTS_XML: Function = Function::new(
     },
 )
 .checked(|written| check_path(written, "/"))
-.prepared(|written, _| path(written, "/"));
+.prepared(|written, shared| path(written, shared, "/"));
 
 /// The expression of a call, or `default` where it is left out or empty.
 fn path_text<'c>(written: &Written<'c>, default: &'static str) -> &'c str {
@@ -93,10 +93,12 @@ fn check_path(written: &Written<'_>, default: &'static str) -> Result<(), String
     checked.map_err(|reason| written.named(format_args!("invalid xpath: {reason}")))
 }
 
-fn path(written: &Written<'_>, default: &'static str) -> Result<Prepared, CompileError> {
+fn path(written: &Written<'_>, shared: &mut Shared, default: &'static str) -> Result<Prepared, CompileError> {
     let text = path_text(written, default);
-    let compiled = xpath::compile(text).map(Prepared::own);
-    compiled.map_err(|reason| CompileError::Pattern { pattern: text.to_string(), reason })
+    let compiled = xpath::compile(text);
+    let compiled = compiled.map_err(|reason| CompileError::Pattern { pattern: text.to_string(), reason })?;
+    compiled.count_expressions(shared);
+    Ok(Prepared::own(compiled))
 }
 
 /// A document as it is written once it has been changed.

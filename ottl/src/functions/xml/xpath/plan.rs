@@ -2,6 +2,7 @@
 //! finds first and in what positions count.
 
 use super::syntax::{Node, NodeTest};
+use crate::function::Shared;
 use crate::pattern::{self, Pattern};
 
 /// What an expression is evaluated by.
@@ -410,6 +411,33 @@ fn axis(name: &str, is_below: bool) -> Result<Axis, String> {
         "namespace" => return Err("the axis namespace is not supported".to_string()),
         _ => return Err(format!("there is no axis {name}")),
     })
+}
+
+impl Plan {
+    /// Takes in the expressions of `matches()`. As deep as the text is nested, which its parser bounds.
+    pub fn count_expressions(&self, all: &mut Shared) {
+        match self {
+            Self::Matches(text, pattern) => {
+                all.count(pattern);
+                text.count_expressions(all);
+            }
+            Self::Filter { input: left, condition: right }
+            | Self::Merge { input: left, child: right }
+            | Self::Union(left, right)
+            | Self::Boolean { left, right, .. }
+            | Self::Compare(_, left, right)
+            | Self::Compute(_, left, right) => {
+                left.count_expressions(all);
+                right.count_expressions(all);
+            }
+            Self::Group(inner) | Self::Count(inner) | Self::Total(inner) | Self::Reverse(inner) => {
+                inner.count_expressions(all);
+            }
+            Self::Axis { input, .. } => input.count_expressions(all),
+            Self::Call(_, arguments) => arguments.iter().for_each(|argument| argument.count_expressions(all)),
+            Self::Root | Self::Context | Self::Text(_) | Self::Number(_) | Self::Position(_) | Self::Last(_) => {}
+        }
+    }
 }
 
 /// Whether a predicate may be a position.
