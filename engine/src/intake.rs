@@ -419,7 +419,9 @@ impl TraceVisitor for Walk<'_> {
     #[inline(always)]
     fn span(&mut self, facts: &SpanFacts<'_>) {
         if !self.rules.ottl().is_empty() {
-            self.evaluate_conditions(facts);
+            // A copy, so that the facts of others need not be in memory at all.
+            let facts = *facts;
+            self.evaluate_conditions(&facts);
         }
         if self.rules.key_count() > 0 {
             self.note_keys();

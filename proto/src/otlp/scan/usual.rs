@@ -1,0 +1,314 @@
+//! The usual span, taken in straight lines: fields in the order of their numbers, tags and lengths in their shortest form,
+//! attributes of a key and then one value. Nearly every span of nearly every sender is of this shape from end to end.
+//!
+//! ```text
+//! 0a 10 trace_id  12 08 span_id  [1a n trace_state]  [22 08 parent]  [2a n name]  [30 kind]  [39 start  41 end]
+//! 4a n ( 0a n key  12 n ( 0a n text | 10 bool | 18 integer | 21 double | 2a n list | 32 n map | 3a n bytes ) )*
+//! [50 count]  [60 count]  [70 count]  [7a 00 | 7a 02 18 code]  [85 01 flags]
+//! ```
+//! Nothing is refused here. A field that is of another shape, or not sound, is left where it is: `any_field` takes it, or
+//! says what is wrong with it. What is taken here `any_field` would have taken as the same.
+
+use super::{Ids, SpanFacts, TraceVisitor};
+use crate::otlp::check::{AnyValue, KeyValue, is_ascii};
+use crate::otlp::wire::{Reader, part};
+
+/// Tags of a span's fields, of one byte: field number, wire type.
+const TRACE_ID: u8 = 1 << 3 | 2;
+const SPAN_ID: u8 = 2 << 3 | 2;
+const TRACE_STATE: u8 = 3 << 3 | 2;
+const PARENT_SPAN_ID: u8 = 4 << 3 | 2;
+const NAME: u8 = 5 << 3 | 2;
+const KIND: u8 = 6 << 3;
+const START: u8 = 7 << 3 | 1;
+const END: u8 = 8 << 3 | 1;
+const ATTRIBUTE: u8 = 9 << 3 | 2;
+const ATTRIBUTES_DROPPED: u8 = 10 << 3;
+const EVENTS_DROPPED: u8 = 12 << 3;
+const LINKS_DROPPED: u8 = 14 << 3;
+const STATUS: u8 = 15 << 3 | 2;
+/// The tag of field 16 has two.
+const FLAGS: [u8; 2] = [0x80 | 5, 1];
+/// Of a `Status`.
+const CODE: u8 = 3 << 3;
+/// Of a `KeyValue`.
+const KEY: u8 = 1 << 3 | 2;
+const VALUE: u8 = 2 << 3 | 2;
+/// Of an `AnyValue`.
+const TEXT: u8 = 1 << 3 | 2;
+const BOOLEAN: u8 = 2 << 3;
+const INTEGER: u8 = 3 << 3;
+const DOUBLE: u8 = 4 << 3 | 1;
+const LIST: u8 = 5 << 3 | 2;
+const MAP: u8 = 6 << 3 | 2;
+const BYTES: u8 = 7 << 3 | 2;
+/// Of an `ArrayValue` and of a `KeyValueList`.
+const ITEM: u8 = 1 << 3 | 2;
+
+/// Takes what stands before the attributes; returns what is left.
+#[inline(always)]
+pub(super) fn start<'a>(bytes: &'a [u8], ids: &mut Ids<'a>, facts: &mut SpanFacts<'a>) -> &'a [u8] {
+    let Some((both, mut rest)) = bytes.split_first_chunk::<28>() else { return bytes };
+    if [both[0], both[1], both[18], both[19]] != [TRACE_ID, 16, SPAN_ID, 8] {
+        return bytes;
+    }
+    (ids.trace, ids.span) = (&both[2..18], &both[20..28]);
+    if let [TRACE_STATE, length @ 0..0x80, after @ ..] = rest {
+        match after.split_at_checked(usize::from(*length)) {
+            Some((state, after)) if is_ascii(state) => (facts.trace_state, rest) = (state, after),
+            _ => return rest,
+        }
+    }
+    if let Some(([PARENT_SPAN_ID, 8, parent @ ..], after)) = rest.split_first_chunk::<10>() {
+        (ids.parent, rest) = (parent, after);
+    }
+    if let [NAME, length @ 0..0x80, after @ ..] = rest {
+        match after.split_at_checked(usize::from(*length)) {
+            Some((name, after)) if is_ascii(name) => (facts.name, rest) = (name, after),
+            _ => return rest,
+        }
+    }
+    if let [KIND, kind @ 0..0x80, after @ ..] = rest {
+        (facts.kind, rest) = (u64::from(*kind), after);
+    }
+    if let Some(([START, start @ .., _, _, _, _, _, _, _, _, _], _)) = rest.split_first_chunk::<18>()
+        && let Some(([_, _, _, _, _, _, _, _, _, END, end @ ..], after)) = rest.split_first_chunk::<18>()
+    {
+        (facts.start_unix_nano, facts.end_unix_nano) = (u64::from_le_bytes(*start), u64::from_le_bytes(*end));
+        rest = after;
+    }
+    rest
+}
+
+/// Takes what stands behind the attributes; returns what is left.
+#[inline(always)]
+pub(super) fn end<'a>(mut rest: &'a [u8], facts: &mut SpanFacts<'a>) -> &'a [u8] {
+    loop {
+        if let Some(([first, second, flags @ ..], after)) = rest.split_first_chunk::<6>()
+            && [*first, *second] == FLAGS
+        {
+            (facts.flags, rest) = (u32::from_le_bytes(*flags), after);
+            continue;
+        }
+        rest = match rest {
+            [STATUS, 0, after @ ..] => after,
+            [STATUS, 2, CODE, code @ 0..0x80, after @ ..] => {
+                facts.status_code = u64::from(*code);
+                after
+            }
+            [ATTRIBUTES_DROPPED | EVENTS_DROPPED | LINKS_DROPPED, 0..0x80, after @ ..] => after,
+            _ => return rest,
+        };
+    }
+}
+
+/// How far a span is known to be ASCII: found once for all texts up to the next byte that is not.
+#[derive(Debug)]
+pub(super) struct Ascii {
+    /// What is left of the span from that byte on. What was left of it when it was looked for was more.
+    left: usize,
+}
+
+impl Ascii {
+    /// Nothing is known.
+    pub(super) fn unknown() -> Self {
+        Self { left: usize::MAX }
+    }
+
+    /// Whether all of `rest` is ASCII but for its last `after` bytes, which are not looked at. `rest` must end where the
+    /// span does.
+    #[inline(always)]
+    fn is_up_to(&mut self, rest: &[u8], after: usize) -> bool {
+        if after < self.left && rest.len() < self.left {
+            self.left = left_from_high(rest);
+        }
+        after >= self.left
+    }
+}
+
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// What is left of `bytes` from the first on that is not ASCII.
+#[inline(never)]
+fn left_from_high(bytes: &[u8]) -> usize {
+    let high = |word: &[u8; 8]| u64::from_le_bytes(*word) & HIGH;
+    let mut rest = bytes;
+    while let Some((block, after)) = rest.split_first_chunk::<32>() {
+        let (words, _) = block.as_chunks::<8>();
+        if words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word)) & HIGH != 0 {
+            break;
+        }
+        rest = after;
+    }
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        if high(word) != 0 {
+            return rest.len() - (high(word).trailing_zeros() / 8) as usize;
+        }
+        rest = after;
+    }
+    rest.iter().position(|byte| !byte.is_ascii()).map_or(0, |at| rest.len() - at)
+}
+
+/// Takes attributes until one is not as usual; returns what is left.
+#[inline(always)]
+pub(super) fn attributes<'a>(mut rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl TraceVisitor) -> &'a [u8] {
+    loop {
+        if let Some(short) = ShortAttribute::first_of(rest) {
+            if short.has_text() && ascii.is_up_to(rest, short.after.len()) {
+                if let Some((_, text)) = short.value.split_first_chunk::<4>() {
+                    visitor.span_attribute(KeyValue { key: short.key, value: AnyValue::Text(text) });
+                    rest = short.after;
+                    continue;
+                }
+            } else if let Some(number) = short.number()
+                && ascii.is_up_to(rest, short.value.len() + short.after.len())
+            {
+                visitor.span_attribute(KeyValue { key: short.key, value: number });
+                rest = short.after;
+                continue;
+            }
+        }
+        let [ATTRIBUTE, ..] = rest else { return rest };
+        match longer_attribute(rest, ascii, visitor) {
+            Some(after) => rest = after,
+            None => return rest,
+        }
+    }
+}
+
+/// An attribute of less than 128 bytes: its key, its value with tag and length, and what is behind it. None of it is
+/// checked but the lengths.
+struct ShortAttribute<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    value_length: u32,
+    after: &'a [u8],
+}
+
+/// `4a n 0a n` as a number, where both lengths have one byte.
+const HEAD: u32 = (ATTRIBUTE as u32) | (KEY as u32) << 16;
+const HEAD_MASK: u32 = 0x80ff_80ff;
+/// `12 n 0a n` as a number, less what its two lengths add: a value of n bytes in all has n - 2 and n - 4 there.
+const TEXT_HEAD: u32 = ((VALUE as u32) | (TEXT as u32) << 16).wrapping_sub(2 << 8 | 4 << 24);
+const TEXT_LENGTHS: u32 = 1 << 8 | 1 << 24;
+
+impl<'a> ShortAttribute<'a> {
+    #[inline(always)]
+    fn first_of(rest: &'a [u8]) -> Option<Self> {
+        let (head, behind) = rest.split_first_chunk::<4>()?;
+        let head = u32::from_le_bytes(*head);
+        if head & HEAD_MASK != HEAD {
+            return None;
+        }
+        let (length, key_length) = (head >> 8 & 0x7f, head >> 24);
+        let (key, behind) = behind.split_at_checked(key_length as usize)?;
+        // Of a key that is longer than its attribute this makes more than there is.
+        let value_length = length.wrapping_sub(key_length + 2);
+        let (value, after) = behind.split_at_checked(value_length as usize)?;
+        Some(Self { key, value, value_length, after })
+    }
+
+    /// Whether its value is a text and nothing else.
+    #[inline(always)]
+    fn has_text(&self) -> bool {
+        let head = self.value.first_chunk().map(|head| u32::from_le_bytes(*head));
+        head == Some(TEXT_HEAD.wrapping_add(self.value_length.wrapping_mul(TEXT_LENGTHS)))
+    }
+
+    /// Its value, when that is a truth value, an integer of up to three bytes, or a double.
+    #[inline(always)]
+    fn number(&self) -> Option<AnyValue<'a>> {
+        let low = |byte: u8| i64::from(byte & 0x7f);
+        Some(match self.value {
+            [VALUE, 2, INTEGER, byte @ 0..0x80] => AnyValue::Integer(i64::from(*byte)),
+            [VALUE, 2, BOOLEAN, truth @ 0..0x80] => AnyValue::Boolean(*truth != 0),
+            [VALUE, 3, INTEGER, first @ 0x80..=0xff, second @ 0..0x80] => {
+                AnyValue::Integer(low(*first) | low(*second) << 7)
+            }
+            [VALUE, 4, INTEGER, first @ 0x80..=0xff, second @ 0x80..=0xff, third @ 0..0x80] => {
+                AnyValue::Integer(low(*first) | low(*second) << 7 | low(*third) << 14)
+            }
+            [VALUE, 9, double @ ..] if double.len() == 9 && double[0] == DOUBLE => AnyValue::Other(double),
+            _ => return None,
+        })
+    }
+}
+
+/// Takes an attribute of any other usual value, of any length of up to two bytes, and of texts that need not be ASCII;
+/// returns what is behind it.
+#[inline(never)]
+fn longer_attribute<'a>(rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl TraceVisitor) -> Option<&'a [u8]> {
+    let (message, after) = part(rest, ATTRIBUTE)?;
+    let (key, value) = part(message, KEY)?;
+    let (value, nothing) = part(value, VALUE)?;
+    if !nothing.is_empty() || !is_text(key) {
+        return None;
+    }
+    let value = match value {
+        [TEXT, ..] => {
+            let (text, nothing) = part(value, TEXT)?;
+            if !nothing.is_empty() {
+                return None;
+            }
+            let from = rest.len() - after.len() - text.len();
+            if !ascii.is_up_to(&rest[from..], after.len()) && std::str::from_utf8(text).is_err() {
+                return None;
+            }
+            AnyValue::Text(text)
+        }
+        [INTEGER, ..] => AnyValue::Integer(integer(value)?),
+        [BYTES, ..] if part(value, BYTES)?.1.is_empty() => AnyValue::Other(value),
+        [LIST, ..] if is_flat(part(value, LIST)?, is_scalar) => AnyValue::Other(value),
+        [MAP, ..] if is_flat(part(value, MAP)?, is_entry) => AnyValue::Other(value),
+        _ => return None,
+    };
+    visitor.span_attribute(KeyValue { key, value });
+    Some(after)
+}
+
+/// An integer and nothing else.
+#[inline]
+fn integer(value: &[u8]) -> Option<i64> {
+    let mut reader = Reader::new(value);
+    let number = reader.next_field().ok()??.varint().ok()?;
+    reader.rest().is_empty().then_some(number.cast_signed())
+}
+
+#[inline(always)]
+fn is_text(bytes: &[u8]) -> bool {
+    is_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
+}
+
+/// Whether a list or map has nothing behind it and nothing in it but items that `is_sound` knows.
+#[inline(always)]
+fn is_flat((mut items, nothing): (&[u8], &[u8]), is_sound: impl Fn(&[u8]) -> bool) -> bool {
+    while let Some((item, after)) = part(items, ITEM) {
+        if !is_sound(item) {
+            return false;
+        }
+        items = after;
+    }
+    items.is_empty() && nothing.is_empty()
+}
+
+/// Whether an entry of a map is an ASCII key and then a scalar.
+#[inline(always)]
+fn is_entry(entry: &[u8]) -> bool {
+    let Some((key, value)) = part(entry, KEY) else { return false };
+    is_ascii(key) && part(value, VALUE).is_some_and(|(value, nothing)| nothing.is_empty() && is_scalar(value))
+}
+
+/// Whether a value is a sound scalar and nothing else.
+#[inline(always)]
+fn is_scalar(value: &[u8]) -> bool {
+    match value {
+        [TEXT, ..] => part(value, TEXT).is_some_and(|(text, nothing)| nothing.is_empty() && is_ascii(text)),
+        [BOOLEAN, 0..0x80] => true,
+        [INTEGER, ..] => integer(value).is_some(),
+        [DOUBLE, double @ ..] => double.len() == 8,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
