@@ -403,9 +403,10 @@ impl TraceVisitor for Walk<'_> {
 
     #[inline(always)]
     fn span_begin(&mut self) {
-        // Nearly always one word; a call to copy it would cost more than the copy.
-        for (span, resource) in self.intake.span_leaves.iter_mut().zip(&self.intake.resource_leaves) {
-            *span = *resource;
+        // Nearly always one word; a loop would cost more than the copy.
+        match (&mut self.intake.span_leaves[..], &self.intake.resource_leaves[..]) {
+            ([span], [resource]) => *span = *resource,
+            (span, resource) => span.copy_from_slice(resource),
         }
         self.intake.span_memory.clear();
     }

@@ -3,10 +3,12 @@
 //! in the reference.
 
 mod gate;
+mod literals;
 
 pub use gate::Need;
 
 use gate::{Gate, Probe};
+use literals::Literals;
 use tailwater_config::pattern::Pattern;
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
@@ -67,10 +69,34 @@ impl Test {
 }
 
 /// A leaf: its bit and its test.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Leaf {
     bit: u16,
     test: Test,
+    /// The values that may satisfy it.
+    gate: Gate,
+    /// Of an expression: the ends that texts must have.
+    literals: Option<Literals>,
+}
+
+impl Leaf {
+    fn new(bit: u16, test: Test) -> Self {
+        let mut gate = Gate::CLOSED;
+        gate.widen(&test);
+        let literals = match &test {
+            Test::TextMatches(pattern, _) => Literals::of(pattern),
+            _ => None,
+        };
+        Self { bit, test, gate, literals }
+    }
+
+    /// Sets its bit if the test holds.
+    fn evaluate(&self, value: AnyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+        let (word, bit) = (usize::from(self.bit / 64), 1u64 << (self.bit % 64));
+        if leaves[word] & bit == 0 && self.test.holds(value, site, &mut memory.answers) {
+            leaves[word] |= bit;
+        }
+    }
 }
 
 /// One key that some policy asks for.
@@ -99,9 +125,9 @@ struct Key {
 #[derive(Debug)]
 pub struct AttributeRules {
     keys: Vec<Key>,
-    /// By `bucket(key)`: the first key of the chain, plus one; 0 for none.
+    /// By `bucket(key)`: the first key of the chain, plus one; 0 for none. Most attributes end here.
     buckets: [u16; BUCKETS],
-    /// The `filter_bit` of each key. Most attributes end here.
+    /// The `filter_bit` of each key.
     filter: u64,
     /// How many expressions there are.
     patterns: u16,
@@ -290,7 +316,7 @@ impl AttributeRules {
             return known.bit;
         }
         key.gate.widen(&test);
-        key.leaves.push(Leaf { bit: next_bit, test });
+        key.leaves.push(Leaf::new(next_bit, test));
         next_bit
     }
 
@@ -302,7 +328,7 @@ impl AttributeRules {
         }
         let print = Print::of(name);
         self.filter |= filter_bit(name);
-        let bucket = print.bucket();
+        let bucket = bucket(name);
         let next = self.buckets[bucket];
         self.keys.push(Key {
             name: name.into(),
@@ -374,13 +400,14 @@ impl AttributeRules {
         if self.filter & filter_bit(attribute.key) == 0 {
             return;
         }
-        let print = Print::of(attribute.key);
-        let Some(position) = usize::from(self.buckets[print.bucket()]).checked_sub(1) else { return };
+        let Some(position) = usize::from(self.buckets[bucket(attribute.key)]).checked_sub(1) else { return };
         let Some(key) = self.keys.get(position) else { return };
-        if key.is(print, attribute.key) {
+        if key.is(Print::of(attribute.key), attribute.key) {
             look_at(key, position, attribute, site, memory, leaves);
         } else if key.next != 0 {
-            self.visit_chain(key.next, attribute, site, memory, leaves);
+            // A copy, so that the attributes of others need not be in memory at all.
+            let attribute = *attribute;
+            self.visit_chain(key.next, &attribute, site, memory, leaves);
         }
     }
 
@@ -433,15 +460,14 @@ impl Print {
     fn is_whole(self) -> bool {
         self.length <= 16
     }
+}
 
-    /// Names are often alike at one end: both ends and the length are mixed.
-    #[inline(always)]
-    fn bucket(self) -> usize {
-        let ends = self.first ^ self.last.rotate_left(29) ^ self.length as u64;
-        // The upper bits of a product depend on all of its factor's.
-        let [.., top] = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
-        usize::from(top)
-    }
+/// Names are often alike at one end: their length, their last byte and one from the middle tell most apart.
+#[inline(always)]
+fn bucket(key: &[u8]) -> usize {
+    let Some(last) = key.last() else { return 0 };
+    let middle = key[key.len() / 2];
+    (key.len() + usize::from(*last) * 7 + usize::from(middle) * 29) % BUCKETS
 }
 
 /// Whether two keys of equal prints, longer than 16 bytes, are the same between their ends.
@@ -474,7 +500,8 @@ fn look_at(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, mem
         }
     }
     if key.gate.admits(&attribute.value) {
-        evaluate(key, attribute, site, memory, leaves);
+        let attribute = *attribute;
+        evaluate(key, &attribute, site, memory, leaves);
     }
 }
 
@@ -485,10 +512,19 @@ fn evaluate(key: &Key, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory
             memory.met |= probe.bit;
         }
     }
-    for leaf in &key.leaves {
-        let (word, bit) = (usize::from(leaf.bit / 64), 1u64 << (leaf.bit % 64));
-        if leaves[word] & bit == 0 && leaf.test.holds(attribute.value, site, &mut memory.answers) {
-            leaves[word] |= bit;
+    match attribute.value {
+        AnyValue::Text(text) => {
+            let kind = gate::text_bit(text);
+            for leaf in &key.leaves {
+                if leaf.gate.admits_texts(kind) && leaf.literals.as_ref().is_none_or(|ends| ends.may_match(text)) {
+                    leaf.evaluate(attribute.value, site, memory, leaves);
+                }
+            }
+        }
+        value => {
+            for leaf in key.leaves.iter().filter(|leaf| leaf.gate.admits(&value)) {
+                leaf.evaluate(value, site, memory, leaves);
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ mod usual;
 use super::check::{self, Fault, KeyValue};
 use super::wire::{Reader, WireError};
 use thiserror::Error;
-use usual::Ascii;
+use usual::{Ascii, Start};
 
 /// Why one span is refused while the rest of its request is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -129,6 +129,14 @@ pub trait TraceVisitor {
     fn span_refused(&mut self, fault: SpanFault);
 }
 
+/// The name of a span that begins as usual, without walking the rest of it; `None` says nothing.
+#[must_use]
+pub fn usual_name(span: &[u8]) -> Option<&[u8]> {
+    let mut facts = SpanFacts::of(span, 0);
+    Start::take(span, &mut facts)?;
+    (!facts.name.is_empty()).then_some(facts.name)
+}
+
 /// Walks `request` and reports to `visitor`. `span_bytes_max` bounds one span.
 ///
 /// # Errors
@@ -218,17 +226,20 @@ impl<'a> Scan<'a> {
         if bytes.len() > self.span_bytes_max as usize {
             return Err(SpanFault::TooLarge(self.span_bytes_max));
         }
-        let mut ids = Ids::default();
         let mut facts = SpanFacts::of(bytes, offset_in(self.request, bytes));
-        let rest = usual::start(bytes, &mut ids, &mut facts);
-        let rest = usual::attributes(rest, &mut Ascii::unknown(), visitor);
-        let rest = usual::end(rest, &mut facts);
-        if rest.is_empty() {
-            return end_span(&ids, facts, visitor);
-        }
         let mut reader = Reader::new(bytes);
-        reader.go_on_at(rest);
-        unusual_rest(reader, ids, facts, visitor)
+        let Some(start) = Start::take(bytes, &mut facts) else {
+            return unusual_rest(reader, Ids::default(), facts, visitor);
+        };
+        let rest = usual::attributes(start.rest, &mut Ascii::unknown(), visitor);
+        let rest = usual::end(rest, &mut facts);
+        if !rest.is_empty() {
+            reader.go_on_at(rest);
+            return unusual_rest(reader, start.ids(), facts, visitor);
+        }
+        start.check(&mut facts)?;
+        visitor.span(&facts);
+        Ok(())
     }
 }
 
@@ -249,7 +260,6 @@ fn unusual_rest<'a>(
 }
 
 /// The whole span was walked.
-#[inline(always)]
 fn end_span(ids: &Ids<'_>, mut facts: SpanFacts<'_>, visitor: &mut impl TraceVisitor) -> Result<(), SpanFault> {
     ids.check(&mut facts)?;
     visitor.span(&facts);

@@ -9,7 +9,7 @@
 //! Nothing is refused here. A field that is of another shape, or not sound, is left where it is: `any_field` takes it, or
 //! says what is wrong with it. What is taken here `any_field` would have taken as the same.
 
-use super::{Ids, SpanFacts, TraceVisitor};
+use super::{Ids, SpanFacts, SpanFault, TraceVisitor};
 use crate::otlp::check::{AnyValue, KeyValue, is_ascii};
 use crate::otlp::wire::{Reader, part};
 
@@ -45,44 +45,95 @@ const BYTES: u8 = 7 << 3 | 2;
 /// Of an `ArrayValue` and of a `KeyValueList`.
 const ITEM: u8 = 1 << 3 | 2;
 
-/// Takes what stands before the attributes; returns what is left.
+/// What stands before the attributes.
+pub(super) struct Start<'a> {
+    trace_id: &'a [u8; 16],
+    span_id: &'a [u8; 8],
+    parent: Option<&'a [u8; 8]>,
+    /// What is left of the span.
+    pub(super) rest: &'a [u8],
+}
+
+impl<'a> Start<'a> {
+    /// Takes what stands before the attributes, the rest of it into `facts`. `None` where it does not begin with its ids.
+    #[inline(always)]
+    pub(super) fn take(bytes: &'a [u8], facts: &mut SpanFacts<'a>) -> Option<Self> {
+        let ([trace_tag, 16, ids @ ..], rest) = bytes.split_first_chunk::<28>()? else { return None };
+        let (trace_id, [span_tag, 8, span_id @ ..]) = ids.split_first_chunk::<16>()? else { return None };
+        if [*trace_tag, *span_tag] != [TRACE_ID, SPAN_ID] {
+            return None;
+        }
+        let mut start = Self { trace_id, span_id: span_id.first_chunk()?, parent: None, rest };
+        start.take_more(facts);
+        Some(start)
+    }
+
+    #[inline(always)]
+    fn take_more(&mut self, facts: &mut SpanFacts<'a>) {
+        if let [TRACE_STATE, length @ 0..0x80, after @ ..] = self.rest {
+            match after.split_at_checked(usize::from(*length)) {
+                Some((state, after)) if is_ascii(state) => (facts.trace_state, self.rest) = (state, after),
+                _ => return,
+            }
+        }
+        if let Some(([PARENT_SPAN_ID, 8, parent @ ..], after)) = self.rest.split_first_chunk::<10>() {
+            (self.parent, self.rest) = (Some(parent), after);
+        }
+        if let [NAME, length @ 0..0x80, after @ ..] = self.rest {
+            match after.split_at_checked(usize::from(*length)) {
+                Some((name, after)) if is_ascii(name) => (facts.name, self.rest) = (name, after),
+                _ => return,
+            }
+        }
+        if let [KIND, kind @ 0..0x80, after @ ..] = self.rest {
+            (facts.kind, self.rest) = (u64::from(*kind), after);
+        }
+        if let Some((times, after)) = self.rest.split_first_chunk::<18>()
+            && let ([START, start @ ..], [END, end @ ..]) = halves(times)
+        {
+            (facts.start_unix_nano, facts.end_unix_nano) = (u64::from_le_bytes(*start), u64::from_le_bytes(*end));
+            self.rest = after;
+        }
+    }
+
+    /// The ids as the general walk knows them.
+    #[inline]
+    pub(super) fn ids(&self) -> Ids<'a> {
+        Ids { trace: self.trace_id, span: self.span_id, parent: self.parent.map_or(&[], |parent| parent) }
+    }
+
+    /// Checks the ids and adds them to `facts`. As `Ids::check`, whose lengths are known here.
+    #[inline(always)]
+    pub(super) fn check(&self, facts: &mut SpanFacts<'a>) -> Result<(), SpanFault> {
+        if u128::from_le_bytes(*self.trace_id) == 0 {
+            return Err(SpanFault::TraceId);
+        }
+        if u64::from_le_bytes(*self.span_id) == 0 {
+            return Err(SpanFault::SpanId);
+        }
+        let parent = self.parent.map_or(0, |parent| u64::from_le_bytes(*parent));
+        facts.is_root = parent == 0;
+        (facts.trace_id, facts.span_id, facts.parent_span_id) = (*self.trace_id, *self.span_id, parent.to_le_bytes());
+        Ok(())
+    }
+}
+
 #[inline(always)]
-pub(super) fn start<'a>(bytes: &'a [u8], ids: &mut Ids<'a>, facts: &mut SpanFacts<'a>) -> &'a [u8] {
-    let Some((both, mut rest)) = bytes.split_first_chunk::<28>() else { return bytes };
-    if [both[0], both[1], both[18], both[19]] != [TRACE_ID, 16, SPAN_ID, 8] {
-        return bytes;
-    }
-    (ids.trace, ids.span) = (&both[2..18], &both[20..28]);
-    if let [TRACE_STATE, length @ 0..0x80, after @ ..] = rest {
-        match after.split_at_checked(usize::from(*length)) {
-            Some((state, after)) if is_ascii(state) => (facts.trace_state, rest) = (state, after),
-            _ => return rest,
-        }
-    }
-    if let Some(([PARENT_SPAN_ID, 8, parent @ ..], after)) = rest.split_first_chunk::<10>() {
-        (ids.parent, rest) = (parent, after);
-    }
-    if let [NAME, length @ 0..0x80, after @ ..] = rest {
-        match after.split_at_checked(usize::from(*length)) {
-            Some((name, after)) if is_ascii(name) => (facts.name, rest) = (name, after),
-            _ => return rest,
-        }
-    }
-    if let [KIND, kind @ 0..0x80, after @ ..] = rest {
-        (facts.kind, rest) = (u64::from(*kind), after);
-    }
-    if let Some(([START, start @ .., _, _, _, _, _, _, _, _, _], _)) = rest.split_first_chunk::<18>()
-        && let Some(([_, _, _, _, _, _, _, _, _, END, end @ ..], after)) = rest.split_first_chunk::<18>()
-    {
-        (facts.start_unix_nano, facts.end_unix_nano) = (u64::from_le_bytes(*start), u64::from_le_bytes(*end));
-        rest = after;
-    }
-    rest
+fn halves(times: &[u8; 18]) -> (&[u8; 9], &[u8; 9]) {
+    let (start, end) = times.split_at(9);
+    (start.first_chunk().unwrap_or(&[0; 9]), end.first_chunk().unwrap_or(&[0; 9]))
 }
 
 /// Takes what stands behind the attributes; returns what is left.
 #[inline(always)]
 pub(super) fn end<'a>(mut rest: &'a [u8], facts: &mut SpanFacts<'a>) -> &'a [u8] {
+    // Nearly always there are the flags and nothing else.
+    if let [first, second, flags @ ..] = rest
+        && let (FLAGS, Ok(flags)) = ([*first, *second], flags.try_into())
+    {
+        facts.flags = u32::from_le_bytes(flags);
+        return &[];
+    }
     loop {
         if let Some(([first, second, flags @ ..], after)) = rest.split_first_chunk::<6>()
             && [*first, *second] == FLAGS
@@ -105,7 +156,7 @@ pub(super) fn end<'a>(mut rest: &'a [u8], facts: &mut SpanFacts<'a>) -> &'a [u8]
 /// How far a span is known to be ASCII: found once for all texts up to the next byte that is not.
 #[derive(Debug)]
 pub(super) struct Ascii {
-    /// What is left of the span from that byte on. What was left of it when it was looked for was more.
+    /// What is left of the span from that byte on; all of it and more while nothing is known.
     left: usize,
 }
 
@@ -115,13 +166,17 @@ impl Ascii {
         Self { left: usize::MAX }
     }
 
-    /// Whether all of `rest` is ASCII but for its last `after` bytes, which are not looked at. `rest` must end where the
-    /// span does.
+    /// Has it known from `rest` on, an end of the span.
     #[inline(always)]
-    fn is_up_to(&mut self, rest: &[u8], after: usize) -> bool {
-        if after < self.left && rest.len() < self.left {
+    fn look_from(&mut self, rest: &[u8]) {
+        if rest.len() < self.left {
             self.left = left_from_high(rest);
         }
+    }
+
+    /// Whether all is ASCII from where it was last looked from to where `after` bytes of the span are left.
+    #[inline(always)]
+    fn is_known_up_to(&self, after: usize) -> bool {
         after >= self.left
     }
 }
@@ -131,37 +186,60 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 /// What is left of `bytes` from the first on that is not ASCII.
 #[inline(never)]
 fn left_from_high(bytes: &[u8]) -> usize {
-    let high = |word: &[u8; 8]| u64::from_le_bytes(*word) & HIGH;
     let mut rest = bytes;
     while let Some((block, after)) = rest.split_first_chunk::<32>() {
-        let (words, _) = block.as_chunks::<8>();
-        if words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word)) & HIGH != 0 {
+        // Compiled to one mask of the high bits of a whole register.
+        if block.iter().filter(|byte| byte.is_ascii()).count() < block.len() {
             break;
         }
         rest = after;
     }
+    if let Some(at) = rest.first_chunk::<32>().and_then(first_high) {
+        return rest.len() - at;
+    }
+    // Less than a block is left.
     while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        if high(word) != 0 {
-            return rest.len() - (high(word).trailing_zeros() / 8) as usize;
+        if u64::from_le_bytes(*word) & HIGH != 0 {
+            break;
         }
         rest = after;
     }
     rest.iter().position(|byte| !byte.is_ascii()).map_or(0, |at| rest.len() - at)
 }
 
-/// Takes attributes until one is not as usual; returns what is left.
+/// Where the first byte is that is not ASCII.
 #[inline(always)]
-pub(super) fn attributes<'a>(mut rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl TraceVisitor) -> &'a [u8] {
+fn first_high(block: &[u8; 32]) -> Option<usize> {
+    let (words, _) = block.as_chunks::<8>();
+    let found = words.iter().position(|word| u64::from_le_bytes(*word) & HIGH != 0)?;
+    let high = u64::from_le_bytes(words[found]) & HIGH;
+    Some(found * 8 + (high.trailing_zeros() / 8) as usize)
+}
+
+/// Takes attributes until one is not as usual; returns what is left.
+// By itself, so that the loop has all registers.
+#[inline(never)]
+pub(super) fn attributes<'a>(rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl TraceVisitor) -> &'a [u8] {
+    // What is known is kept for the next attributes of the span: it must not be looked through again and again.
+    let mut known = Ascii { ..*ascii };
+    let rest = attributes_within(rest, &mut known, visitor);
+    *ascii = known;
+    rest
+}
+
+#[inline(always)]
+fn attributes_within<'a>(mut rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl TraceVisitor) -> &'a [u8] {
     loop {
-        if let Some(short) = ShortAttribute::first_of(rest) {
-            if short.has_text() && ascii.is_up_to(rest, short.after.len()) {
-                if let Some((_, text)) = short.value.split_first_chunk::<4>() {
+        if let Some(short) = ShortAttribute::first_of(rest, ascii) {
+            let value_and_after = short.value.len() + short.after.len();
+            if let Some(text) = short.text() {
+                if ascii.is_known_up_to(short.after.len()) {
                     visitor.span_attribute(KeyValue { key: short.key, value: AnyValue::Text(text) });
                     rest = short.after;
                     continue;
                 }
             } else if let Some(number) = short.number()
-                && ascii.is_up_to(rest, short.value.len() + short.after.len())
+                && ascii.is_known_up_to(value_and_after)
             {
                 visitor.span_attribute(KeyValue { key: short.key, value: number });
                 rest = short.after;
@@ -194,12 +272,13 @@ const TEXT_LENGTHS: u32 = 1 << 8 | 1 << 24;
 
 impl<'a> ShortAttribute<'a> {
     #[inline(always)]
-    fn first_of(rest: &'a [u8]) -> Option<Self> {
+    fn first_of(rest: &'a [u8], ascii: &mut Ascii) -> Option<Self> {
         let (head, behind) = rest.split_first_chunk::<4>()?;
         let head = u32::from_le_bytes(*head);
         if head & HEAD_MASK != HEAD {
             return None;
         }
+        ascii.look_from(rest);
         let (length, key_length) = (head >> 8 & 0x7f, head >> 24);
         let (key, behind) = behind.split_at_checked(key_length as usize)?;
         // Of a key that is longer than its attribute this makes more than there is.
@@ -208,31 +287,44 @@ impl<'a> ShortAttribute<'a> {
         Some(Self { key, value, value_length, after })
     }
 
-    /// Whether its value is a text and nothing else.
+    /// Its value, when that is a text.
     #[inline(always)]
-    fn has_text(&self) -> bool {
-        let head = self.value.first_chunk().map(|head| u32::from_le_bytes(*head));
-        head == Some(TEXT_HEAD.wrapping_add(self.value_length.wrapping_mul(TEXT_LENGTHS)))
+    fn text(&self) -> Option<&'a [u8]> {
+        let (head, text) = self.value.split_first_chunk::<4>()?;
+        let of_text = TEXT_HEAD.wrapping_add(self.value_length.wrapping_mul(TEXT_LENGTHS));
+        (u32::from_le_bytes(*head) == of_text).then_some(text)
     }
 
     /// Its value, when that is a truth value, an integer of up to three bytes, or a double.
     #[inline(always)]
     fn number(&self) -> Option<AnyValue<'a>> {
-        let low = |byte: u8| i64::from(byte & 0x7f);
-        Some(match self.value {
-            [VALUE, 2, INTEGER, byte @ 0..0x80] => AnyValue::Integer(i64::from(*byte)),
-            [VALUE, 2, BOOLEAN, truth @ 0..0x80] => AnyValue::Boolean(*truth != 0),
-            [VALUE, 3, INTEGER, first @ 0x80..=0xff, second @ 0..0x80] => {
-                AnyValue::Integer(low(*first) | low(*second) << 7)
+        let (head, more) = self.value.split_first_chunk::<4>()?;
+        let head = u32::from_le_bytes(*head);
+        let byte = i64::from(head >> 24);
+        let low = byte & 0x7f;
+        match (head & 0x00ff_ffff, more) {
+            (INTEGER_OF_1, []) if byte < 0x80 => Some(AnyValue::Integer(byte)),
+            (INTEGER_OF_2, [last @ 0..0x80]) if byte >= 0x80 => Some(AnyValue::Integer(low | i64::from(*last) << 7)),
+            (INTEGER_OF_3, [middle @ 0x80..=0xff, last @ 0..0x80]) if byte >= 0x80 => {
+                Some(AnyValue::Integer(low | i64::from(middle & 0x7f) << 7 | i64::from(*last) << 14))
             }
-            [VALUE, 4, INTEGER, first @ 0x80..=0xff, second @ 0x80..=0xff, third @ 0..0x80] => {
-                AnyValue::Integer(low(*first) | low(*second) << 7 | low(*third) << 14)
-            }
-            [VALUE, 9, double @ ..] if double.len() == 9 && double[0] == DOUBLE => AnyValue::Other(double),
-            _ => return None,
-        })
+            (BOOLEAN_OF_1, []) if byte < 0x80 => Some(AnyValue::Boolean(byte != 0)),
+            (DOUBLE_HEAD, _) if more.len() == 7 => Some(AnyValue::Other(&self.value[2..])),
+            _ => None,
+        }
     }
 }
+
+/// `12 n` and the tag of the value, as a number.
+const fn value_head(length: u32, tag: u8) -> u32 {
+    VALUE as u32 | length << 8 | (tag as u32) << 16
+}
+
+const INTEGER_OF_1: u32 = value_head(2, INTEGER);
+const INTEGER_OF_2: u32 = value_head(3, INTEGER);
+const INTEGER_OF_3: u32 = value_head(4, INTEGER);
+const BOOLEAN_OF_1: u32 = value_head(2, BOOLEAN);
+const DOUBLE_HEAD: u32 = value_head(9, DOUBLE);
 
 /// Takes an attribute of any other usual value, of any length of up to two bytes, and of texts that need not be ASCII;
 /// returns what is behind it.
@@ -251,7 +343,8 @@ fn longer_attribute<'a>(rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl Tr
                 return None;
             }
             let from = rest.len() - after.len() - text.len();
-            if !ascii.is_up_to(&rest[from..], after.len()) && std::str::from_utf8(text).is_err() {
+            ascii.look_from(&rest[from..]);
+            if !ascii.is_known_up_to(after.len()) && std::str::from_utf8(text).is_err() {
                 return None;
             }
             AnyValue::Text(text)
@@ -303,7 +396,7 @@ fn is_entry(entry: &[u8]) -> bool {
 fn is_scalar(value: &[u8]) -> bool {
     match value {
         [TEXT, ..] => part(value, TEXT).is_some_and(|(text, nothing)| nothing.is_empty() && is_ascii(text)),
-        [BOOLEAN, 0..0x80] => true,
+        [BOOLEAN | INTEGER, 0..0x80] => true,
         [INTEGER, ..] => integer(value).is_some(),
         [DOUBLE, double @ ..] => double.len() == 8,
         _ => false,

@@ -64,9 +64,9 @@ fn agree(bytes: &[u8]) -> bool {
 
 /// Whether no part of a span was left to the general walk.
 fn is_usual(bytes: &[u8]) -> bool {
-    let (mut ids, mut facts) = (Ids::default(), empty_facts(bytes));
-    let rest = start(bytes, &mut ids, &mut facts);
-    let rest = attributes(rest, &mut Ascii::unknown(), &mut Told::default());
+    let mut facts = empty_facts(bytes);
+    let Some(start) = Start::take(bytes, &mut facts) else { return false };
+    let rest = attributes(start.rest, &mut Ascii::unknown(), &mut Told::default());
     end(rest, &mut facts).is_empty()
 }
 
