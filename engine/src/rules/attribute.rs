@@ -1,4 +1,4 @@
-//! Leaves on attributes. One look-up by a key's length and ends finds whether any policy asks for it; only then is the
+//! Leaves on attributes. One look-up by a key's length and two of its bytes finds whether any policy asks for it; only then is the
 //! value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence counts, as
 //! in the reference.
 
@@ -111,8 +111,10 @@ struct Key {
     probes: Vec<Probe>,
     /// By site: the bits of the conditions' needs that it be there.
     presence: [u64; 2],
-    /// The values that may satisfy a leaf or a probe.
+    /// The values that may satisfy a leaf or a probe, but for texts by their ends.
     gate: Gate,
+    /// The ends of texts that may satisfy a leaf.
+    literals: Option<Literals>,
     /// A condition asks for the value itself.
     is_noted: bool,
     /// It is not noted and its bit is in the first word.
@@ -315,8 +317,19 @@ impl AttributeRules {
         if let Some(known) = key.leaves.iter().find(|known| known.test == test) {
             return known.bit;
         }
-        key.gate.widen(&test);
-        key.leaves.push(Leaf::new(next_bit, test));
+        let leaf = Leaf::new(next_bit, test);
+        match (&leaf.literals, &mut key.literals) {
+            (None, _) => key.gate.widen(&leaf.test),
+            (Some(literals), Some(all)) => {
+                key.gate.widen_to_others();
+                all.widen(literals);
+            }
+            (Some(literals), None) => {
+                key.gate.widen_to_others();
+                key.literals = Some(literals.clone());
+            }
+        }
+        key.leaves.push(leaf);
         next_bit
     }
 
@@ -338,6 +351,7 @@ impl AttributeRules {
             probes: Vec::new(),
             presence: [0; 2],
             gate: Gate::CLOSED,
+            literals: None,
             is_noted: false,
             is_plain: self.keys.len() < 64,
             next,
@@ -427,6 +441,15 @@ impl AttributeRules {
 }
 
 impl Key {
+    /// Whether a text begins or ends as one of the expressions asks.
+    #[inline(always)]
+    fn has_end(&self, value: &AnyValue<'_>) -> bool {
+        match (&self.literals, value) {
+            (Some(literals), AnyValue::Text(text)) => literals.may_match(text),
+            _ => false,
+        }
+    }
+
     #[inline(always)]
     fn is(&self, print: Print, key: &[u8]) -> bool {
         self.print == print && (print.is_whole() || is_same_within(&self.name, key))
@@ -499,7 +522,7 @@ fn look_at(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, mem
             *note = Note::of(attribute);
         }
     }
-    if key.gate.admits(&attribute.value) {
+    if key.gate.admits(&attribute.value) || key.literals.is_some() && key.has_end(&attribute.value) {
         let attribute = *attribute;
         evaluate(key, &attribute, site, memory, leaves);
     }

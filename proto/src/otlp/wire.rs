@@ -254,7 +254,7 @@ const FIELD_NUMBER_MAX: u32 = (1 << 29) - 1;
 
 /// The payload of the length-delimited field that `bytes` begins with, and what is behind it, where the field has this
 /// one-byte tag and a length of one or two bytes. Nearly all have; of others nothing is said.
-#[inline]
+#[inline(always)]
 pub(in crate::otlp) fn part(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     match bytes {
         [found, length @ 0..0x80, rest @ ..] if *found == tag => rest.split_at_checked(usize::from(*length)),

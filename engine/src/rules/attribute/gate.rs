@@ -68,6 +68,11 @@ impl Gate {
         self.others |= holds(AnyValue::Other(&[]));
     }
 
+    /// From now on also admits whatever is no text.
+    pub(super) fn widen_to_others(&mut self) {
+        *self = Self { texts: self.texts, low: i64::MIN, high: i64::MAX, booleans: [true; 2], others: true };
+    }
+
     fn admit_integers(&mut self, low: i64, high: i64) {
         (self.low, self.high) = (self.low.min(low), self.high.max(high));
     }

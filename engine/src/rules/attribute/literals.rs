@@ -6,7 +6,7 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 use tailwater_config::pattern::Pattern;
 
 /// The ends that a text must have one of to match. They say only which texts do not.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Literals {
     starts: Vec<End>,
     ends: Vec<End>,
@@ -59,6 +59,12 @@ impl Literals {
         Some(())
     }
 
+    /// From now on also those of `other`.
+    pub(super) fn widen(&mut self, other: &Self) {
+        self.starts.extend_from_slice(&other.starts);
+        self.ends.extend_from_slice(&other.ends);
+    }
+
     /// False where no search will find anything.
     #[inline]
     pub(super) fn may_match(&self, text: &[u8]) -> bool {
@@ -90,7 +96,9 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::attribute::{AttributeRules, Site, Test};
     use tailwater_config::pattern::compile;
+    use tailwater_proto::otlp::check::{AnyValue, KeyValue};
 
     fn literals(pattern: &str) -> Option<Literals> {
         Literals::of(&compile(pattern).unwrap())
@@ -179,5 +187,54 @@ mod tests {
         assert!(known.may_match(b"/admin"), "short texts are searched");
         let long = literals("^/api/v1/payments/").unwrap();
         assert!(!long.may_match(b"/api/v1/carts/81234") && long.may_match(b"/api/v1/payments/1"));
+    }
+
+    /// Breaks where a key passes a text over that one of its leaves is satisfied by.
+    #[test]
+    fn a_key_of_several_expressions_and_texts_asks_all_that_may_hold() {
+        let patterns = ["(?:^/admin/.*)|(?:/internal/(debug|trace)$)", "^/api/v1/payments/", "live", "^$|^no"];
+        let among: Vec<Box<[u8]>> = vec![b"/healthz"[..].into(), b"/ready"[..].into()];
+        let texts = [
+            "/admin/users",
+            "/x/internal/trace",
+            "/internal/debug/",
+            "/api/v1/payments/7",
+            "/api/v1/carts/7",
+            "/healthz",
+            "/ready",
+            "/live",
+            "/alive/and/well",
+            "",
+            "none",
+            "nothing at all",
+        ];
+        let (mut set, mut clear) = (0, 0);
+        for chosen in 1..1u32 << (patterns.len() + 1) {
+            let mut rules = AttributeRules::default();
+            for (bit, pattern) in (0..).zip(patterns).filter(|(bit, _)| chosen >> bit & 1 == 1) {
+                let test = rules.pattern(compile(pattern).unwrap());
+                rules.leaf("url.path", test, bit);
+            }
+            if chosen >> patterns.len() & 1 == 1 {
+                rules.leaf("url.path", Test::TextAmong(among.clone()), 4);
+            }
+            for (text, site) in texts.iter().flat_map(|text| [(text, Site::Span), (text, Site::Resource)]) {
+                let (mut memory, mut leaves) = (rules.memory(), [0]);
+                let attribute = KeyValue { key: b"url.path", value: AnyValue::Text(text.as_bytes()) };
+                rules.visit(&attribute, site, &mut memory, &mut leaves);
+                let is_asked = |bit: usize| chosen >> bit & 1 == 1;
+                let is_read = site == Site::Resource || !text.is_empty();
+                let mut expected = 0;
+                for (bit, pattern) in patterns.iter().enumerate().filter(|(bit, _)| is_asked(*bit) && is_read) {
+                    expected |= u64::from(compile(pattern).unwrap().is_match(text.as_bytes())) << bit;
+                }
+                let is_among = is_asked(4) && among.iter().any(|known| **known == *text.as_bytes());
+                expected |= u64::from(is_among) << 4;
+                assert_eq!(leaves[0], expected, "{chosen:b} {text:?} {site:?}");
+                set += leaves[0].count_ones();
+                clear += u32::from(leaves[0] == 0);
+            }
+        }
+        assert!(set > 100 && clear > 100, "{set} {clear}");
     }
 }

@@ -333,7 +333,8 @@ fn longer_attribute<'a>(rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl Tr
     let (message, after) = part(rest, ATTRIBUTE)?;
     let (key, value) = part(message, KEY)?;
     let (value, nothing) = part(value, VALUE)?;
-    if !nothing.is_empty() || !is_text(key) {
+    let is_known = ascii.is_known_up_to(after.len());
+    if !nothing.is_empty() || !is_known && !is_text(key) {
         return None;
     }
     let value = match value {
@@ -351,8 +352,8 @@ fn longer_attribute<'a>(rest: &'a [u8], ascii: &mut Ascii, visitor: &mut impl Tr
         }
         [INTEGER, ..] => AnyValue::Integer(integer(value)?),
         [BYTES, ..] if part(value, BYTES)?.1.is_empty() => AnyValue::Other(value),
-        [LIST, ..] if is_flat(part(value, LIST)?, is_scalar) => AnyValue::Other(value),
-        [MAP, ..] if is_flat(part(value, MAP)?, is_entry) => AnyValue::Other(value),
+        [LIST, ..] if is_flat(part(value, LIST)?, |item| is_scalar(item, is_known)) => AnyValue::Other(value),
+        [MAP, ..] if is_flat(part(value, MAP)?, |item| is_entry(item, is_known)) => AnyValue::Other(value),
         _ => return None,
     };
     visitor.span_attribute(KeyValue { key, value });
@@ -384,18 +385,21 @@ fn is_flat((mut items, nothing): (&[u8], &[u8]), is_sound: impl Fn(&[u8]) -> boo
     items.is_empty() && nothing.is_empty()
 }
 
-/// Whether an entry of a map is an ASCII key and then a scalar.
+/// Whether an entry of a map is an ASCII key and then a scalar; `is_known` says that all of it is ASCII.
 #[inline(always)]
-fn is_entry(entry: &[u8]) -> bool {
+fn is_entry(entry: &[u8], is_known: bool) -> bool {
     let Some((key, value)) = part(entry, KEY) else { return false };
-    is_ascii(key) && part(value, VALUE).is_some_and(|(value, nothing)| nothing.is_empty() && is_scalar(value))
+    (is_known || is_ascii(key))
+        && part(value, VALUE).is_some_and(|(value, nothing)| nothing.is_empty() && is_scalar(value, is_known))
 }
 
-/// Whether a value is a sound scalar and nothing else.
+/// Whether a value is a sound scalar, its text ASCII, and nothing else.
 #[inline(always)]
-fn is_scalar(value: &[u8]) -> bool {
+fn is_scalar(value: &[u8], is_known: bool) -> bool {
     match value {
-        [TEXT, ..] => part(value, TEXT).is_some_and(|(text, nothing)| nothing.is_empty() && is_ascii(text)),
+        [TEXT, ..] => {
+            part(value, TEXT).is_some_and(|(text, nothing)| nothing.is_empty() && (is_known || is_ascii(text)))
+        }
         [BOOLEAN | INTEGER, 0..0x80] => true,
         [INTEGER, ..] => integer(value).is_some(),
         [DOUBLE, double @ ..] => double.len() == 8,
