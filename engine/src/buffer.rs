@@ -83,12 +83,19 @@ impl Buffer {
         leaves_more: &[u64],
         head: Option<&SpanHead>,
     ) -> bool {
-        let listed = self.traces.get(trace).head;
-        let is_exact = if listed == NONE && head.is_none() {
-            true
-        } else {
-            self.merge_head(trace, rules, (record, leaves_more, head))
-        };
+        if self.traces.get(trace).head == NONE && head.is_none() {
+            let (seen, more) = self.traces.evidence_mut(trace);
+            seen.absorb(rules, record, more, leaves_more);
+            return true;
+        }
+        self.merge_with_head(trace, rules, (record, leaves_more, head))
+    }
+
+    /// Merges a span of which, or of whose trace, a tracestate says something.
+    #[cold]
+    fn merge_with_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
+        let is_exact = self.merge_head(trace, rules, span);
+        let (record, leaves_more, _) = span;
         let (seen, more) = self.traces.evidence_mut(trace);
         seen.absorb(rules, record, more, leaves_more);
         let listed = self.traces.get(trace).head;
@@ -98,7 +105,6 @@ impl Buffer {
         is_exact
     }
 
-    #[cold]
     fn merge_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
         let Trace { seen, id, head, .. } = self.traces.get(trace);
         let (seen, randomness, listed) = (*seen, randomness_of(id), *head);

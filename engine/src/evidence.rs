@@ -81,12 +81,20 @@ impl Summary {
             self.end_unix_nano = record.end_unix_nano;
             is_longer = true;
         }
-        for (word, (mine, theirs)) in more.iter_mut().zip(record_more).enumerate().skip(keys) {
-            *mine = rules.ottl().join(word + 1, *mine, *theirs);
+        if !more.is_empty() {
+            for (word, (mine, theirs)) in more.iter_mut().zip(record_more).enumerate().skip(keys) {
+                *mine = rules.ottl().join(word + 1, *mine, *theirs);
+            }
         }
         // A prefix of the same duration as the one before it satisfies no other leaf.
-        let latencies = if is_longer { rules.latencies() } else { &[] };
-        for leaf in latencies {
+        if is_longer {
+            self.set_latencies(rules, more);
+        }
+    }
+
+    #[inline]
+    fn set_latencies(&mut self, rules: &Rules, more: &mut [u64]) {
+        for leaf in rules.latencies() {
             if leaf.holds(duration_ms(self.start_unix_nano, self.end_unix_nano)) {
                 let bit = 1u64 << (leaf.leaf % 64);
                 match usize::from(leaf.leaf / 64) {

@@ -403,9 +403,10 @@ impl TraceVisitor for Walk<'_> {
 
     #[inline(always)]
     fn span_begin(&mut self) {
-        // Nearly always one word; a call to copy it would cost more than the copy.
-        for (span, resource) in self.intake.span_leaves.iter_mut().zip(&self.intake.resource_leaves) {
-            *span = *resource;
+        // Nearly always one word; a loop would cost more than the copy.
+        match (&mut self.intake.span_leaves[..], &self.intake.resource_leaves[..]) {
+            ([span], [resource]) => *span = *resource,
+            (span, resource) => span.copy_from_slice(resource),
         }
         self.intake.span_memory.clear();
     }
@@ -419,7 +420,9 @@ impl TraceVisitor for Walk<'_> {
     #[inline(always)]
     fn span(&mut self, facts: &SpanFacts<'_>) {
         if !self.rules.ottl().is_empty() {
-            self.evaluate_conditions(facts);
+            // A copy, so that the facts of others need not be in memory at all.
+            let facts = *facts;
+            self.evaluate_conditions(&facts);
         }
         if self.rules.key_count() > 0 {
             self.note_keys();

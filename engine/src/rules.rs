@@ -25,7 +25,7 @@ use crate::vocabulary::StatusMask;
 use limit::Limit;
 use ottl::OttlRules;
 use quantile::RelativeLeaf;
-use tailwater_ottl::pattern::Expressions;
+pub use tailwater_ottl::pattern::Expressions;
 use tailwater_proto::tracestate::collector_member;
 use tree::{LimitNumber, Node};
 

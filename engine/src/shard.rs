@@ -17,7 +17,7 @@ use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
 use crate::buffer::traces::TraceTable;
 use crate::decide::{KeptBy, VerdictMemory};
 use crate::explain::Explanations;
-use crate::explain::origin::Origins;
+use crate::explain::origin::{Origins, Service};
 use crate::export::mark::{Mark, MarkCounts, Marker};
 use crate::export::{BatchLimits, Export};
 use crate::host::Host;
@@ -37,6 +37,7 @@ use bytes::Bytes;
 use framing::Framing;
 use generation::Generations;
 use outgoing::OpenLabel;
+use std::ops::Range;
 use std::sync::Arc;
 use tailwater_proto::otlp::Signal;
 
@@ -118,6 +119,8 @@ pub struct Shard {
     generations: Generations,
     explanations: Explanations,
     origins: Origins,
+    /// Of the batch being taken: a resource, by its place in the envelopes, and the service that it names.
+    service: Option<(Range<u32>, Service)>,
     /// The window that was cut last: its number counted from the origin.
     window: u32,
     randomness: Randomness,
@@ -191,6 +194,7 @@ impl Shard {
             generations: Generations::default(),
             explanations: Explanations::new(0),
             origins: Origins::new(plan.hash_seed),
+            service: None,
             framing: Framing::Ignored.under(&plan, &rules, false),
             plan,
             rules,
@@ -338,6 +342,7 @@ impl Shard {
             self.scan_batch_again(&mut batch);
         }
         self.ledger.spans.taken_over += batch.spans.len() as u64;
+        self.service = None;
         self.scopes.clear();
         self.scopes.resize(batch.envelopes.scopes.len(), None);
         if self.plan.strategy == Strategy::SpanIngest {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use tailwater_config::{Config, MemoryPlan, Problem, Source, WalPlan, memory_plan_with, wal_plan};
 use tailwater_connectors::otlp::exporter::Endpoints;
-use tailwater_engine::rules::Rules;
-use tailwater_ottl::pattern::Expressions;
+use tailwater_engine::rules::{Expressions, Rules};
 use tailwater_runtime::affinity::{self, Placement};
 
 /// What the cores are made of, checked.

@@ -3,6 +3,7 @@
 
 use hashbrown::HashTable;
 use std::collections::VecDeque;
+use tailwater_proto::otlp::scan::usual_name;
 use tailwater_proto::otlp::wire::{Reader, Value};
 
 /// Bytes of a service's name that are kept.
@@ -62,18 +63,27 @@ impl<const BYTES: usize> Prefix<BYTES> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Origin {
     /// `service.name` of the root span; of the first span where no root has come.
-    pub service: Prefix<SERVICE_BYTES>,
+    pub service: Service,
     /// The root span's name; empty where none has come.
     pub root: Prefix<ROOT_BYTES>,
 }
 
+/// The name of a service.
+pub type Service = Prefix<SERVICE_BYTES>;
+
 impl Origin {
-    /// Of a span under a resource; `is_root` says whether its name is that of the root.
+    /// Of a span of a service; `is_root` says whether its name is that of the root.
     #[must_use]
-    pub fn of(resource_envelope: &[u8], span: &[u8], is_root: bool) -> Self {
-        let root = if is_root { text_field(span, NAME).map(Prefix::of).unwrap_or_default() } else { Prefix::default() };
-        Self { service: service(resource_envelope).map(Prefix::of).unwrap_or_default(), root }
+    pub fn of(service: Service, span: &[u8], is_root: bool) -> Self {
+        let name = || usual_name(span).or_else(|| text_field(span, NAME));
+        Self { service, root: if is_root { name().map(Prefix::of).unwrap_or_default() } else { Prefix::default() } }
     }
+}
+
+/// The service of spans under a resource.
+#[must_use]
+pub fn service_of(resource_envelope: &[u8]) -> Service {
+    service(resource_envelope).map(Prefix::of).unwrap_or_default()
 }
 
 /// `Span.name`.
@@ -147,6 +157,16 @@ impl Origins {
     pub fn get(&self, entry: u32) -> Option<&Origin> {
         let place = self.by_entry.get(entry as usize)?.checked_sub(1)?;
         self.slots.get(usize::from(place)).map(|slot| &slot.origin)
+    }
+
+    /// Whether there is nothing more to be learned of it from a span, which `is_root` or not.
+    #[inline]
+    #[must_use]
+    pub fn is_known(&self, entry: u32, is_root: bool) -> bool {
+        let Some(place) = self.by_entry.get(entry as usize).and_then(|number| number.checked_sub(1)) else {
+            return false;
+        };
+        !is_root || self.slots.get(usize::from(place)).is_some_and(|slot| !slot.origin.root.is_empty())
     }
 
     /// Sets it.
@@ -247,9 +267,9 @@ mod tests {
         attribute.splice(0..0, [0x0a, u8::try_from(attribute.len()).unwrap()]);
         attribute.splice(0..0, [0x0a, u8::try_from(attribute.len()).unwrap()]);
         let span = b"\x0a\x01x\x2a\x05GET /";
-        let found = Origin::of(&attribute, span, true);
+        let found = Origin::of(service_of(&attribute), span, true);
         assert_eq!((found.service.text().as_str(), found.root.text().as_str()), ("shop", "GET /"));
-        assert!(Origin::of(&attribute, span, false).root.is_empty());
-        assert_eq!(Origin::of(b"\xff", b"\xff", true), Origin::default(), "what is broken has none");
+        assert!(Origin::of(service_of(&attribute), span, false).root.is_empty());
+        assert_eq!(Origin::of(service_of(b"\xff"), b"\xff", true), Origin::default(), "what is broken has none");
     }
 }

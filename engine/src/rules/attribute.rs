@@ -1,12 +1,14 @@
-//! Leaves on attributes. One look-up by a key's length and ends finds whether any policy asks for it; only then is the
+//! Leaves on attributes. One look-up by a key's length and two of its bytes finds whether any policy asks for it; only then is the
 //! value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence counts, as
 //! in the reference.
 
 mod gate;
+mod literals;
 
 pub use tailwater_ottl::{Need, Note, Site};
 
 use gate::{Gate, Probe};
+use literals::Literals;
 use tailwater_ottl::Notes;
 use tailwater_ottl::pattern::{Expressions, Pattern};
 use tailwater_proto::otlp::check::{AnyValue, KeyValue};
@@ -59,10 +61,34 @@ impl Test {
 }
 
 /// A leaf: its bit and its test.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Leaf {
     bit: u16,
     test: Test,
+    /// The values that may satisfy it.
+    gate: Gate,
+    /// Of an expression: the ends that texts must have.
+    literals: Option<Literals>,
+}
+
+impl Leaf {
+    fn new(bit: u16, test: Test) -> Self {
+        let mut gate = Gate::CLOSED;
+        gate.widen(&test);
+        let literals = match &test {
+            Test::TextMatches(pattern, _) => Literals::of(pattern),
+            _ => None,
+        };
+        Self { bit, test, gate, literals }
+    }
+
+    /// Sets its bit if the test holds.
+    fn evaluate(&self, value: AnyValue<'_>, site: Site, memory: &mut Memory, leaves: &mut [u64]) {
+        let (word, bit) = (usize::from(self.bit / 64), 1u64 << (self.bit % 64));
+        if leaves[word] & bit == 0 && self.test.holds(value, site, &mut memory.answers) {
+            leaves[word] |= bit;
+        }
+    }
 }
 
 /// One key that some policy asks for.
@@ -77,8 +103,10 @@ struct Key {
     probes: Vec<Probe>,
     /// By site: the bits of the conditions' needs that it be there.
     presence: [u64; 2],
-    /// The values that may satisfy a leaf or a probe.
+    /// The values that may satisfy a leaf or a probe, but for texts by their ends.
     gate: Gate,
+    /// The ends of texts that may satisfy a leaf.
+    literals: Option<Literals>,
     /// A condition asks for the value itself.
     is_noted: bool,
     /// It is not noted and its bit is in the first word.
@@ -91,9 +119,9 @@ struct Key {
 #[derive(Debug)]
 pub struct AttributeRules {
     keys: Vec<Key>,
-    /// By `bucket(key)`: the first key of the chain, plus one; 0 for none.
+    /// By `bucket(key)`: the first key of the chain, plus one; 0 for none. Most attributes end here.
     buckets: [u16; BUCKETS],
-    /// The `filter_bit` of each key. Most attributes end here.
+    /// The `filter_bit` of each key.
     filter: u64,
     /// How many expressions there are.
     patterns: u16,
@@ -235,8 +263,19 @@ impl AttributeRules {
         if let Some(known) = key.leaves.iter().find(|known| known.test == test) {
             return known.bit;
         }
-        key.gate.widen(&test);
-        key.leaves.push(Leaf { bit: next_bit, test });
+        let leaf = Leaf::new(next_bit, test);
+        match (&leaf.literals, &mut key.literals) {
+            (None, _) => key.gate.widen(&leaf.test),
+            (Some(literals), Some(all)) => {
+                key.gate.widen_to_others();
+                all.widen(literals);
+            }
+            (Some(literals), None) => {
+                key.gate.widen_to_others();
+                key.literals = Some(literals.clone());
+            }
+        }
+        key.leaves.push(leaf);
         next_bit
     }
 
@@ -248,7 +287,7 @@ impl AttributeRules {
         }
         let print = Print::of(name);
         self.filter |= filter_bit(name);
-        let bucket = print.bucket();
+        let bucket = bucket(name);
         let next = self.buckets[bucket];
         self.keys.push(Key {
             name: name.into(),
@@ -258,6 +297,7 @@ impl AttributeRules {
             probes: Vec::new(),
             presence: [0; 2],
             gate: Gate::CLOSED,
+            literals: None,
             is_noted: false,
             is_plain: self.keys.len() < 64,
             next,
@@ -327,13 +367,14 @@ impl AttributeRules {
         if self.filter & filter_bit(attribute.key) == 0 {
             return;
         }
-        let print = Print::of(attribute.key);
-        let Some(position) = usize::from(self.buckets[print.bucket()]).checked_sub(1) else { return };
+        let Some(position) = usize::from(self.buckets[bucket(attribute.key)]).checked_sub(1) else { return };
         let Some(key) = self.keys.get(position) else { return };
-        if key.is(print, attribute.key) {
+        if key.is(Print::of(attribute.key), attribute.key) {
             look_at(key, position, attribute, site, memory, leaves);
         } else if key.next != 0 {
-            self.visit_chain(key.next, attribute, site, memory, leaves);
+            // A copy, so that the attributes of others need not be in memory at all.
+            let attribute = *attribute;
+            self.visit_chain(key.next, &attribute, site, memory, leaves);
         }
     }
 
@@ -353,6 +394,15 @@ impl AttributeRules {
 }
 
 impl Key {
+    /// Whether a text begins or ends as one of the expressions asks.
+    #[inline(always)]
+    fn has_end(&self, value: &AnyValue<'_>) -> bool {
+        match (&self.literals, value) {
+            (Some(literals), AnyValue::Text(text)) => literals.may_match(text),
+            _ => false,
+        }
+    }
+
     #[inline(always)]
     fn is(&self, print: Print, key: &[u8]) -> bool {
         self.print == print && (print.is_whole() || is_same_within(&self.name, key))
@@ -386,15 +436,14 @@ impl Print {
     fn is_whole(self) -> bool {
         self.length <= 16
     }
+}
 
-    /// Names are often alike at one end: both ends and the length are mixed.
-    #[inline(always)]
-    fn bucket(self) -> usize {
-        let ends = self.first ^ self.last.rotate_left(29) ^ self.length as u64;
-        // The upper bits of a product depend on all of its factor's.
-        let [.., top] = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
-        usize::from(top)
-    }
+/// Names are often alike at one end: their length, their last byte and one from the middle tell most apart.
+#[inline(always)]
+fn bucket(key: &[u8]) -> usize {
+    let Some(last) = key.last() else { return 0 };
+    let middle = key[key.len() / 2];
+    (key.len() + usize::from(*last) * 7 + usize::from(middle) * 29) % BUCKETS
 }
 
 /// Whether two keys of equal prints, longer than 16 bytes, are the same between their ends.
@@ -426,8 +475,9 @@ fn look_at(key: &Key, position: usize, attribute: &KeyValue<'_>, site: Site, mem
             *note = Note::of(attribute);
         }
     }
-    if key.gate.admits(&attribute.value) {
-        evaluate(key, attribute, site, memory, leaves);
+    if key.gate.admits(&attribute.value) || key.literals.is_some() && key.has_end(&attribute.value) {
+        let attribute = *attribute;
+        evaluate(key, &attribute, site, memory, leaves);
     }
 }
 
@@ -438,10 +488,19 @@ fn evaluate(key: &Key, attribute: &KeyValue<'_>, site: Site, memory: &mut Memory
             memory.met |= probe.bit;
         }
     }
-    for leaf in &key.leaves {
-        let (word, bit) = (usize::from(leaf.bit / 64), 1u64 << (leaf.bit % 64));
-        if leaves[word] & bit == 0 && leaf.test.holds(attribute.value, site, &mut memory.answers) {
-            leaves[word] |= bit;
+    match attribute.value {
+        AnyValue::Text(text) => {
+            let kind = gate::text_bit(text);
+            for leaf in &key.leaves {
+                if leaf.gate.admits_texts(kind) && leaf.literals.as_ref().is_none_or(|ends| ends.may_match(text)) {
+                    leaf.evaluate(attribute.value, site, memory, leaves);
+                }
+            }
+        }
+        value => {
+            for leaf in key.leaves.iter().filter(|leaf| leaf.gate.admits(&value)) {
+                leaf.evaluate(value, site, memory, leaves);
+            }
         }
     }
 }

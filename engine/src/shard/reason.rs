@@ -2,7 +2,7 @@
 
 use super::{Shard, TICK};
 use crate::evidence::TraceHead;
-use crate::explain::origin::{Origin, Origins};
+use crate::explain::origin::{Origin, Origins, service_of};
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
 use crate::index::Place;
 use crate::ledger::PolicyCounts;
@@ -19,17 +19,23 @@ impl Shard {
     /// Notes where a trace begins: with its first span, and with its root.
     #[inline]
     pub(super) fn note_origin(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord) {
-        if self.explanations.capacity() == 0 {
-            return;
+        if self.explanations.capacity() > 0 && !self.origins.is_known(entry, record.is_root) {
+            self.learn_origin(entry, batch, record);
         }
-        let known = self.origins.get(entry);
-        if known.is_none() || record.is_root && known.is_some_and(|origin| origin.root.is_empty()) {
-            let envelope = batch.envelopes.scopes.get(record.scope as usize);
-            let envelope = envelope.map_or(&[][..], |scope| batch.envelopes.slice(&scope.resource));
-            let start = record.offset as usize;
-            let span = batch.body.get(start..start + record.length as usize).unwrap_or_default();
-            self.origins.set(entry, &Origin::of(envelope, span, record.is_root));
-        }
+    }
+
+    #[inline(never)]
+    fn learn_origin(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord) {
+        let resource = batch.envelopes.scopes.get(record.scope as usize).map_or(0..0, |scope| scope.resource.clone());
+        let known = self.service.as_ref().filter(|(of, _)| *of == resource).map(|(_, service)| *service);
+        let service = known.unwrap_or_else(|| {
+            let service = service_of(batch.envelopes.slice(&resource));
+            self.service = Some((resource, service));
+            service
+        });
+        let start = record.offset as usize;
+        let span = batch.body.get(start..start + record.length as usize).unwrap_or_default();
+        self.origins.set(entry, &Origin::of(service, span, record.is_root));
     }
 
     /// Notes why a trace comes to what it does, before it is gone.

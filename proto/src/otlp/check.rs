@@ -213,7 +213,7 @@ fn short_key_value(message: &[u8]) -> Option<KeyValue<'_>> {
 
 /// Whether all bytes are ASCII, for short slices: words, the last of them overlapping.
 #[inline(always)]
-fn is_ascii(bytes: &[u8]) -> bool {
+pub(in crate::otlp) fn is_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let Some(last) = bytes.last_chunk::<8>() else { return bytes.iter().all(u8::is_ascii) };
     let (words, _) = bytes.as_chunks::<8>();
@@ -221,9 +221,9 @@ fn is_ascii(bytes: &[u8]) -> bool {
     high & HIGH == 0
 }
 
-/// A `KeyValue` at some depth of nesting.
+/// A `KeyValue` of whatever shape, at some depth of nesting.
 #[inline(never)]
-fn key_value_at(message: &[u8], depth: u32) -> Result<KeyValue<'_>, Fault> {
+pub(in crate::otlp) fn key_value_at(message: &[u8], depth: u32) -> Result<KeyValue<'_>, Fault> {
     let mut parts = KeyValue { key: &[], value: AnyValue::Other(&[]) };
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {

@@ -12,9 +12,12 @@
 //! A request whose outer structure is broken is an error. A single bad span (wrong id length, invalid UTF-8,
 //! nesting too deep, broken inner message) is reported to the visitor and costs only itself.
 
+mod usual;
+
 use super::check::{self, Fault, KeyValue};
 use super::wire::{Reader, WireError};
 use thiserror::Error;
+use usual::{Ascii, Start};
 
 /// Why one span is refused while the rest of its request is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -78,6 +81,29 @@ pub struct SpanFacts<'a> {
     pub trace_state: &'a [u8],
 }
 
+impl<'a> SpanFacts<'a> {
+    /// Those of a span of which nothing has been read.
+    #[inline(always)]
+    fn of(bytes: &'a [u8], offset: usize) -> Self {
+        Self {
+            bytes,
+            offset,
+            trace_id: [0; 16],
+            start_unix_nano: 0,
+            end_unix_nano: 0,
+            span_id: [0; 8],
+            parent_span_id: [0; 8],
+            is_root: true,
+            name: &[],
+            kind: 0,
+            has_events: false,
+            status_code: 0,
+            flags: 0,
+            trace_state: &[],
+        }
+    }
+}
+
 /// Receives what the scan finds, in wire order.
 pub trait TraceVisitor {
     /// A `ResourceSpans` begins; its resource's attributes follow.
@@ -103,6 +129,14 @@ pub trait TraceVisitor {
     fn span_refused(&mut self, fault: SpanFault);
 }
 
+/// The name of a span that begins as usual, without walking the rest of it; `None` says nothing.
+#[must_use]
+pub fn usual_name(span: &[u8]) -> Option<&[u8]> {
+    let mut facts = SpanFacts::of(span, 0);
+    Start::take(span, &mut facts)?;
+    (!facts.name.is_empty()).then_some(facts.name)
+}
+
 /// Walks `request` and reports to `visitor`. `span_bytes_max` bounds one span.
 ///
 /// # Errors
@@ -118,6 +152,9 @@ pub fn traces(request: &[u8], span_bytes_max: u32, visitor: &mut impl TraceVisit
     }
     Ok(())
 }
+
+/// The tag of a span in its scope.
+const SPAN: u8 = 2 << 3 | 2;
 
 struct Scan<'a> {
     request: &'a [u8],
@@ -158,20 +195,27 @@ impl<'a> Scan<'a> {
         visitor.scope_begin();
         visitor.scope_message(offset_in(self.request, message), message.len());
         let mut reader = Reader::new(message);
-        while let Some(field) = reader.next_field()? {
-            if field.number == 2 {
-                visitor.span_begin();
-                if let Err(fault) = self.span(field.bytes()?, visitor) {
-                    visitor.span_refused(fault);
-                }
-                continue;
+        loop {
+            let span = match reader.next_part(SPAN) {
+                Some(span) => span,
+                None => match reader.next_field()? {
+                    None => break,
+                    Some(field) if field.number == 2 => field.bytes()?,
+                    Some(field) => {
+                        match field.number {
+                            1 => check::scope(field.bytes()?)?,
+                            3 => check::text(field.bytes()?)?,
+                            _ => {}
+                        }
+                        self.envelope.extend_from_slice(&message[field.start..reader.position()]);
+                        continue;
+                    }
+                },
+            };
+            visitor.span_begin();
+            if let Err(fault) = self.span(span, visitor) {
+                visitor.span_refused(fault);
             }
-            match field.number {
-                1 => check::scope(field.bytes()?)?,
-                3 => check::text(field.bytes()?)?,
-                _ => {}
-            }
-            self.envelope.extend_from_slice(&message[field.start..reader.position()]);
         }
         visitor.scope_end(&self.envelope);
         Ok(())
@@ -182,88 +226,45 @@ impl<'a> Scan<'a> {
         if bytes.len() > self.span_bytes_max as usize {
             return Err(SpanFault::TooLarge(self.span_bytes_max));
         }
-        let mut ids = Ids::default();
-        let mut facts = SpanFacts {
-            bytes,
-            offset: offset_in(self.request, bytes),
-            trace_id: [0; 16],
-            start_unix_nano: 0,
-            end_unix_nano: 0,
-            span_id: [0; 8],
-            parent_span_id: [0; 8],
-            is_root: true,
-            name: &[],
-            kind: 0,
-            has_events: false,
-            status_code: 0,
-            flags: 0,
-            trace_state: &[],
-        };
+        let mut facts = SpanFacts::of(bytes, offset_in(self.request, bytes));
         let mut reader = Reader::new(bytes);
-        while let Some(tag) = reader.peek() {
-            if !short_field(tag, &mut reader, &mut ids, &mut facts, visitor)? {
-                any_field(&mut reader, &mut ids, &mut facts, visitor)?;
-            }
+        let Some(start) = Start::take(bytes, &mut facts) else {
+            return unusual_rest(reader, Ids::default(), facts, visitor);
+        };
+        let rest = usual::attributes(start.rest, &mut Ascii::unknown(), visitor);
+        let rest = usual::end(rest, &mut facts);
+        if !rest.is_empty() {
+            reader.go_on_at(rest);
+            return unusual_rest(reader, start.ids(), facts, visitor);
         }
-        ids.check(&mut facts)?;
+        start.check(&mut facts)?;
         visitor.span(&facts);
         Ok(())
     }
 }
 
-/// Takes the next field when it is one that nearly every span has, in its shortest form: two thirds of a span's fields
-/// cost a dozen instructions each. False when it is another; nothing was taken then.
-#[inline(always)]
-fn short_field<'a>(
-    tag: u8,
-    reader: &mut Reader<'a>,
-    ids: &mut Ids<'a>,
-    facts: &mut SpanFacts<'a>,
+/// Takes what is left of a span whose next field is not as usual.
+#[inline(never)]
+fn unusual_rest<'a>(
+    mut reader: Reader<'a>,
+    mut ids: Ids<'a>,
+    mut facts: SpanFacts<'a>,
     visitor: &mut impl TraceVisitor,
-) -> Result<bool, SpanFault> {
-    match tag {
-        ATTRIBUTE => {
-            let Some(attribute) = reader.next_short(ATTRIBUTE) else { return Ok(false) };
-            visitor.span_attribute(check::key_value(attribute)?);
-        }
-        TRACE_ID => {
-            let Some(id) = reader.next_short(TRACE_ID) else { return Ok(false) };
-            ids.trace = id;
-        }
-        SPAN_ID => {
-            let Some(id) = reader.next_short(SPAN_ID) else { return Ok(false) };
-            ids.span = id;
-        }
-        PARENT_SPAN_ID => {
-            let Some(id) = reader.next_short(PARENT_SPAN_ID) else { return Ok(false) };
-            ids.parent = id;
-        }
-        NAME => {
-            let Some(name) = reader.next_short(NAME) else { return Ok(false) };
-            check::text(name)?;
-            facts.name = name;
-        }
-        START => {
-            let Some(time) = reader.next_eight(START) else { return Ok(false) };
-            facts.start_unix_nano = time;
-        }
-        END => {
-            let Some(time) = reader.next_eight(END) else { return Ok(false) };
-            facts.end_unix_nano = time;
-        }
-        _ => return Ok(false),
+) -> Result<(), SpanFault> {
+    let mut ascii = Ascii::unknown();
+    while !reader.rest().is_empty() {
+        any_field(&mut reader, &mut ids, &mut facts, visitor)?;
+        reader.go_on_at(usual::attributes(reader.rest(), &mut ascii, visitor));
     }
-    Ok(true)
+    end_span(&ids, facts, visitor)
 }
 
-/// One-byte tags: field number, wire type.
-const TRACE_ID: u8 = 1 << 3 | 2;
-const SPAN_ID: u8 = 2 << 3 | 2;
-const PARENT_SPAN_ID: u8 = 4 << 3 | 2;
-const NAME: u8 = 5 << 3 | 2;
-const START: u8 = 7 << 3 | 1;
-const END: u8 = 8 << 3 | 1;
-const ATTRIBUTE: u8 = 9 << 3 | 2;
+/// The whole span was walked.
+fn end_span(ids: &Ids<'_>, mut facts: SpanFacts<'_>, visitor: &mut impl TraceVisitor) -> Result<(), SpanFault> {
+    ids.check(&mut facts)?;
+    visitor.span(&facts);
+    Ok(())
+}
 
 /// Takes the next field, whatever it is.
 fn any_field<'a>(
@@ -288,7 +289,7 @@ fn any_field<'a>(
         6 => facts.kind = field.varint()?,
         7 => facts.start_unix_nano = field.fixed64()?,
         8 => facts.end_unix_nano = field.fixed64()?,
-        9 => visitor.span_attribute(check::key_value(field.bytes()?)?),
+        9 => visitor.span_attribute(check::key_value_at(field.bytes()?, 0)?),
         11 => {
             check::event(field.bytes()?)?;
             facts.has_events = true;

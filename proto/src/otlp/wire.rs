@@ -134,39 +134,25 @@ impl<'a> Reader<'a> {
         self.length - self.rest.len()
     }
 
-    /// Takes a length-delimited field with this one-byte tag and a length below 128, if the next one is such. The
-    /// commonest fields are; anything else is left to `next_field`.
-    #[inline]
-    pub fn next_short(&mut self, tag: u8) -> Option<&'a [u8]> {
-        if let [found, length, rest @ ..] = self.rest
-            && *found == tag
-            && *length < 0x80
-            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(*length))
-        {
-            self.rest = rest;
-            return Some(bytes);
-        }
-        None
-    }
-
-    /// The next byte, which begins a tag, without taking it.
+    /// What has not been read yet.
     #[inline]
     #[must_use]
-    pub fn peek(&self) -> Option<u8> {
-        self.rest.first().copied()
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
-    /// Takes an eight-byte field with this one-byte tag, if the next one is such.
+    /// Goes on at `rest`, an end of what has not been read yet.
     #[inline]
-    pub fn next_eight(&mut self, tag: u8) -> Option<u64> {
-        if let [found, rest @ ..] = self.rest
-            && *found == tag
-            && let Some((chunk, rest)) = rest.split_first_chunk::<8>()
-        {
-            self.rest = rest;
-            return Some(u64::from_le_bytes(*chunk));
-        }
-        None
+    pub(in crate::otlp) fn go_on_at(&mut self, rest: &'a [u8]) {
+        self.rest = rest;
+    }
+
+    /// Takes a length-delimited field as `part` does, if the next one is such.
+    #[inline]
+    pub(in crate::otlp) fn next_part(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (bytes, rest) = part(self.rest, tag)?;
+        self.rest = rest;
+        Some(bytes)
     }
 
     /// The next field, or `None` at the message's end.
@@ -265,6 +251,19 @@ impl<'a> Reader<'a> {
 const VARINT_BYTES_MAX: usize = 10;
 /// Field numbers have 29 bits.
 const FIELD_NUMBER_MAX: u32 = (1 << 29) - 1;
+
+/// The payload of the length-delimited field that `bytes` begins with, and what is behind it, where the field has this
+/// one-byte tag and a length of one or two bytes. Nearly all have; of others nothing is said.
+#[inline(always)]
+pub(in crate::otlp) fn part(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        [found, length @ 0..0x80, rest @ ..] if *found == tag => rest.split_at_checked(usize::from(*length)),
+        [found, low, high @ 0..0x80, rest @ ..] if *found == tag => {
+            rest.split_at_checked(usize::from(low & 0x7f) | usize::from(*high) << 7)
+        }
+        _ => None,
+    }
+}
 
 /// Appends `value` as a varint.
 #[inline]

@@ -7,7 +7,7 @@ use tailwater_proto::otlp::check::AnyValue;
 /// The values that may satisfy some leaf or probe of a key. Those that it does not admit satisfy none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gate {
-    /// Lengths of texts: bit n for those of n bytes, or n and some times 64.
+    /// Kinds of texts, by `text_bit`.
     texts: u64,
     /// Least and greatest integer; none is admitted while the first is above the second.
     low: i64,
@@ -27,7 +27,7 @@ impl Gate {
     pub(super) fn admits(&self, value: &AnyValue<'_>) -> bool {
         // The commonest first.
         if let AnyValue::Text(text) = value {
-            return self.texts & length_bit(text) != 0;
+            return self.texts & text_bit(text) != 0;
         }
         match value {
             AnyValue::Text(_) => true,
@@ -37,10 +37,16 @@ impl Gate {
         }
     }
 
+    /// Whether it admits texts of this kind.
+    #[inline(always)]
+    pub(super) fn admits_texts(&self, text_bit: u64) -> bool {
+        self.texts & text_bit != 0
+    }
+
     /// From now on also admits what may satisfy `test`.
     pub(super) fn widen(&mut self, test: &Test) {
         match test {
-            Test::TextAmong(values) => values.iter().for_each(|value| self.texts |= length_bit(value)),
+            Test::TextAmong(values) => values.iter().for_each(|value| self.texts |= text_bit(value)),
             // What an expression matches is not looked into, nor where an empty text counts.
             Test::TextMatches(..) => {
                 return *self = Self { texts: !0, low: i64::MIN, high: i64::MAX, booleans: [true; 2], others: true };
@@ -62,14 +68,21 @@ impl Gate {
         self.others |= holds(AnyValue::Other(&[]));
     }
 
+    /// From now on also admits whatever is no text.
+    pub(super) fn widen_to_others(&mut self) {
+        *self = Self { texts: self.texts, low: i64::MIN, high: i64::MAX, booleans: [true; 2], others: true };
+    }
+
     fn admit_integers(&mut self, low: i64, high: i64) {
         (self.low, self.high) = (self.low.min(low), self.high.max(high));
     }
 }
 
+/// One of 64 kinds of texts, by their length and last byte.
 #[inline(always)]
-fn length_bit(text: &[u8]) -> u64 {
-    1 << (text.len() % 64)
+pub(super) fn text_bit(text: &[u8]) -> u64 {
+    let last = text.last().copied().unwrap_or(0);
+    1 << ((text.len() + usize::from(last)) % 64)
 }
 
 /// A need under its number.
@@ -100,7 +113,7 @@ impl Probe {
         match &self.need {
             // Marked before the gate is asked.
             Need::Present => {}
-            Need::Text(text) => gate.texts |= length_bit(text),
+            Need::Text(text) => gate.texts |= text_bit(text),
             Need::IntegerWithin(low, high) => {
                 gate.admit_integers(*low, *high);
                 gate.others = true;
@@ -161,6 +174,6 @@ mod tests {
         assert!(passed_over > 500 && satisfied > 300, "{passed_over} {satisfied}");
         let mut gate = Gate::CLOSED;
         gate.widen(&among(&["TRACE"]));
-        assert!(!gate.admits(&AnyValue::Text(b"GET")), "a text of another length is passed over");
+        assert!(!gate.admits(&AnyValue::Text(b"GET")), "a text of another kind is passed over");
     }
 }
