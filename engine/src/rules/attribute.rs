@@ -1,6 +1,6 @@
-//! Leaves on attributes. One look-up by a key's length and two of its bytes finds whether any policy asks for it; only then is the
-//! value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence counts, as
-//! in the reference.
+//! Leaves on attributes. One look-up by a key's length and two of its bytes finds whether any policy asks for it; only then
+//! is the value looked at, and the leaves are asked only if it may satisfy one. Of duplicate keys the first occurrence
+//! counts, as in the reference.
 
 mod gate;
 mod literals;

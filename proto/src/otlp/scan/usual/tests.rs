@@ -374,6 +374,25 @@ fn values_of_every_kind_and_length_are_taken_as_they_are() {
     }
 }
 
+/// Breaks where the lengths of an attribute and of its key are not held against one another.
+#[test]
+fn a_key_is_no_longer_than_its_attribute() {
+    let mut sound = 0;
+    for (length, key) in (0..128_u8).flat_map(|length| (0..128_u8).map(move |key| (length, key))) {
+        // What would stand behind the key, if lengths of one byte could be negative.
+        let value = length.wrapping_sub(key).wrapping_sub(2) & 0x7f;
+        let mut span = [&[0x0a, 16][..], &[1; 16], &[0x12, 8], &[2; 8], &[0x4a, length, 0x0a, key]].concat();
+        span.extend(vec![b'k'; usize::from(key)]);
+        if let Some(text) = value.checked_sub(4) {
+            span.extend([0x12, text + 2, 0x0a, text]);
+            span.extend(vec![b't'; usize::from(text)]);
+        }
+        span.extend([0x85, 1, 1, 0, 0, 0]);
+        sound += u32::from(agree(&span));
+    }
+    assert!(sound > 7_000, "{sound}");
+}
+
 #[test]
 fn the_first_high_byte_is_found_wherever_it_is() {
     for length in 0..150 {
