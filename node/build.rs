@@ -1,4 +1,4 @@
-//! Tells the program which commit it is built from: `TAILWATER_COMMIT`, or what git says, or "unknown".
+//! Tells a program (`tailwater`, `tailwater-load`) which commit it is built from: `TAILWATER_COMMIT`, or what git says, or "unknown".
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,8 @@ fn main() {
             println!("cargo::rerun-if-changed={path}");
         }
     }
-    println!("cargo::rerun-if-changed=build.rs");
+    // From the package of either program.
+    println!("cargo::rerun-if-changed=../node/build.rs");
 }
 
 /// What git prints; none without git or outside of a repository.

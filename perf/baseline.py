@@ -1,7 +1,8 @@
 """The table of README: bare yardstick, tailwater, OpenTelemetry Collector, one after the other.
 
 First the server gets all that it acknowledges (peak), with CPU time and memory read over a window in which decisions
-run as fast as spans arrive; then half of the peak at an open-loop rate, for the latencies.
+run as fast as spans arrive; then half of the peak at an open-loop rate, for the latencies. The spans of a trace arrive
+over two seconds (`generate --spread`).
 """
 
 import json
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from processes import PERF, Process, binary, generate, note
+from processes import PERF, SPREAD, Process, binary, generate, note
 
 CONFIG = PERF / "baseline.yaml"
 DECISION_WAIT = 10
@@ -81,11 +82,13 @@ SERVERS = {"bare": bare, "bare-defaults": bare_defaults, "tailwater": tailwater,
 
 def measure(name, command, size, compression, options):
     """One row of the table: peak, then half of it."""
+    options.quiet.before(f"{name}, {size} B {compression}")
     directory = tempfile.mkdtemp(prefix="tailwater-perf-")
     command = [directory if word == "DATA_DIR" else word for word in command]
     expected = [f"{directory}/expect-{part}" for part in ("peak", "half")]
     sink = Process([options.load, "sink", "--listen", "%s:%d" % options.sink, "--runtime", "epoll", "--json",
-                    "--quiet", "--allow-duplicates", "--expect", expected[0], "--expect", expected[1]], options.load_core, directory, options)
+                    "--quiet", "--allow-duplicates", "--expect", expected[0], "--expect", expected[1]],
+                   options.load_core, directory, options)
     sink.wait_for(options.sink)
     server = Process(command, options.server_core, directory, options)
     decides = not name.startswith("bare")
@@ -97,7 +100,7 @@ def measure(name, command, size, compression, options):
         # What is pending from the peak is decided before the latencies are taken.
         time.sleep(DECISION_WAIT + 3 if decides else 1)
         # The generator shares its core with the sink: what only counts takes more than it can send on time.
-        rate = min(summary["spans_per_second"] / 2, OPEN_LOOP_MAX)
+        rate = min(peak["spans_per_second"] / 2, OPEN_LOOP_MAX)
         half, half_summary = observe(name, server, decides, size, compression, options, expected[1], rate)
         # The server decides what is pending and sends it on before it ends; then the sink judges.
         server.stop()
@@ -132,7 +135,8 @@ def observe(name, server, decides, size, compression, options, expect, rate=None
         samples.append((progress["seconds"], progress["acked"], server.cpu_seconds(), server.resident_bytes()))
 
     summary = load(name, options, size, compression, warm, expect, rate, sample)
-    window = [line for line in samples if line[0] >= warm - 0.05]
+    # What is sent after the end, when the last traces get the rest of their spans, is not at full rate.
+    window = [line for line in samples if warm - 0.05 <= line[0] <= warm + options.window + 0.5]
     if len(window) < 2:
         sys.exit(f"perf/run: too few progress lines to measure; first error: {summary['first_error']}")
     (begin, acked_before, cpu_before, _), (end, acked, cpu, resident) = window[0], window[-1]
@@ -156,6 +160,7 @@ def load(name, options, size, compression, warm, expect, rate, on_progress):
     # server that only counts may repeat, and the Collector does not get that far.
     pool = "2GiB" if name == "tailwater" else "256MiB"
     arguments = ["--span-bytes", str(size), "--compression", compression, "--pool-bytes", pool, "--expect-out", expect,
+                 "--spread", f"{SPREAD}s",
                  "--duration", f"{warm + options.window + 0.5}s", "--warm-up", f"{warm}s"]
     return generate(options, arguments + (["--rate", f"{rate:.0f}"] if rate else []), on_progress)
 
@@ -167,7 +172,7 @@ def print_table(results, facts, options):
     """Shows the table, and what went wrong."""
     rows = results["rows"]
     print(f"\n{facts['cpu']}, kernel {facts['kernel']}, one core for the server, generator and sink on another; "
-          f"8-span traces over 8 services, 5 % kept, window {options.window} s, commit {facts['commit']}\n")
+          f"8-span traces over 8 services and {SPREAD} s, 5 % kept, window {options.window} s, commit {facts['commit']}\n")
     print("| span | server | spans/s | CPU s per million | at half of peak | resident / pending wire "
           "| ack at half of peak: p50, p99, max |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")

@@ -20,12 +20,12 @@ import time
 import urllib.request
 from pathlib import Path
 
-from processes import PERF, ROOT, Process, binary, generate, note
+from processes import PERF, SPREAD, Process, binary, generate, note, target
 
 CONFIG = PERF / "baseline.yaml"
 ACKS = ("received", "written", "synced")
-# Short, so that the log turns over and its segments are recycled within a run.
-DECISION_WAIT = 2
+# Short, so that the log turns over and its segments are recycled within a run, but longer than the spread.
+DECISION_WAIT = SPREAD + 1
 # Until decisions keep pace with arrivals and memory grows no more.
 WARM = DECISION_WAIT + 2
 # Compressed bodies of a whole run, whose trace ids must not repeat before they were judged.
@@ -59,7 +59,7 @@ def settle(options):
     options.tailwater = binary("TAILWATER_BIN", "tailwater")
     if not options.tailwater:
         sys.exit("perf/run: no tailwater; build it: cargo build --release -p tailwater")
-    given = options.data_directory or Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "perf-log"
+    given = options.data_directory or target() / "perf-log"
     given.mkdir(parents=True, exist_ok=True)
     options.data_directory = given.resolve()
     options.file_system = file_system(options.data_directory)
@@ -118,6 +118,7 @@ def levels(size, compression, options):
 
 def measure(ack, size, compression, options, rate=None):
     """Loads a fresh server: rates over the window, latencies after the warm-up."""
+    options.quiet.before(f"{size} B {compression}, {ack}" + (", half" if rate else ""))
     directory = tempfile.mkdtemp(prefix="run-", dir=options.data_directory)
     sink = start_sink(directory, options)
     server = Process(command(ack, directory, options, DECISION_WAIT), options.server_core, directory, options)
@@ -128,7 +129,7 @@ def measure(ack, size, compression, options, rate=None):
 
     in_flight = [] if rate else ["--in-flight", str(options.in_flight)]
     arguments = ["--span-bytes", str(size), "--compression", compression, "--compression-level", "1",
-                 "--pool-bytes", POOL, *in_flight, "--duration", f"{WARM + options.window + 0.5}s", "--warm-up", f"{WARM}s"]
+                 "--pool-bytes", POOL, *in_flight, "--spread", f"{SPREAD}s", "--duration", f"{WARM + options.window + 0.5}s", "--warm-up", f"{WARM}s"]
     try:
         wait_until_ready(server, options)
         summary = generate(options, arguments + (["--rate", f"{rate:.0f}"] if rate else []), sample)
@@ -138,7 +139,8 @@ def measure(ack, size, compression, options, rate=None):
         shutil.rmtree(directory, ignore_errors=True)
     if summary["refused"] + summary["unsent"]:
         note(f"  {summary['refused']} spans refused, {summary['unsent']} not sent in time: {summary['first_error']}")
-    window = [line for line in samples if line[0] >= WARM - 0.05]
+    # What is sent after the end, when the last traces get the rest of their spans, is not at full rate.
+    window = [line for line in samples if WARM - 0.05 <= line[0] <= WARM + options.window + 0.5]
     if len(window) < 2:
         sys.exit(f"perf/run: too few progress lines to measure; first error: {summary['first_error']}")
     (begin, acked_before, cpu_before, bytes_before, counts_before), (end, acked, cpu, written, counts) = window[0], window[-1]
@@ -198,7 +200,8 @@ def counters(options):
 
 
 def recover(kind, size, compression, options):
-    """Fills a log, kills the process, and times the next start."""
+    """Fills a log, kills the process, and times the next start. Traces come together here: with `kept` they wait a second."""
+    options.quiet.before(f"{size} B {compression}, recovery of {kind}")
     directory = tempfile.mkdtemp(prefix="run-", dir=options.data_directory)
     # Undecided: nothing of it is done with. Kept: all but what was kept is, and that waits, for nothing takes it.
     wait = 3600 if kind == "undecided" else 1
@@ -310,7 +313,7 @@ def quantiles(seconds):
 def print_table(results, facts, options):
     """Shows everything, with the disk beside."""
     print(f"\n{facts['cpu']}, kernel {facts['kernel']}, {results['file_system']}; one core for the server, generator and "
-          f"sink on another; 8-span traces over 8 services, 1000 spans a request, 5 % kept, traces wait {DECISION_WAIT} s, "
+          f"sink on another; 8-span traces over 8 services and {SPREAD} s, 1000 spans a request, 5 % kept, traces wait {DECISION_WAIT} s, "
           f"medians of {options.rounds} rounds of {options.window} s, commit {facts['commit']}\n")
     if results["rows"]:
         print("| requests | ack | spans/s at peak (each round) | of received | CPU s per million | bytes written a span (body) "

@@ -10,26 +10,17 @@ compared are instructions a span: from the scan to the batches that leave, witho
 """
 
 import json
-import re
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-from processes import PERF, Process, binary, generate, note
+import cost
+from processes import PERF, binary
 
 CONFIG = PERF / "baseline.yaml"
 # What stands before and behind the policies there.
 POLICIES_BEGIN, POLICIES_END = "    policies:\n", "  # What is kept leaves"
-DECISION_WAIT = 2
-WARM = DECISION_WAIT + 2
-POOL = "1GiB"
 # Of the set of one, at most.
 AIMS = {"ten": 1.05, "ten conditions": 1.25}
-# Rounds of 8,000 spans under callgrind: what a start costs is in both counts and not in their difference.
-FEW_ROUNDS, MANY_ROUNDS = 4, 14
 
 
 def add_arguments(group):
@@ -45,8 +36,7 @@ def settle(options):
     options.sizes = [int(size) for size in (options.sizes or "384").split(",")]
     options.compressions = (options.compressions or "none").split(",")
     if options.instructions:
-        if not shutil.which("valgrind"):
-            sys.exit("perf/run: --instructions needs valgrind: apt-get install valgrind")
+        cost.needs_valgrind()
         return
     options.tailwater = binary("TAILWATER_BIN", "tailwater")
     if not options.tailwater:
@@ -121,7 +111,7 @@ def configuration(policies):
     tail = rest[rest.index(POLICIES_END):]
     # JSON is YAML.
     named = [{"name": f"p{index}", **policy} for index, policy in enumerate(policies)]
-    return f"{head}    policies: {json.dumps(named)}\n\n{tail}"
+    return cost.with_wait(f"{head}    policies: {json.dumps(named)}\n\n{tail}")
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
@@ -138,7 +128,7 @@ def run(options):
             for turn in range(options.rounds):
                 # Back and forth, so that a machine that slows down does not always meet the same set.
                 for name in SETS if turn % 2 == 0 else reversed(SETS):
-                    seen[name].append(measure(name, size, compression, options))
+                    seen[name].append(cost.seconds(name, configuration(SETS[name]), size, compression, options))
             for name, each in seen.items():
                 ratios = sorted(mine["cpu_s_per_million"] / one["cpu_s_per_million"]
                                 for mine, one in zip(each, seen["one"]))
@@ -148,68 +138,12 @@ def run(options):
     return {"rows": rows}
 
 
-def measure(name, size, compression, options):
-    """CPU time per span over the window in which decisions keep pace."""
-    directory = tempfile.mkdtemp(prefix="tailwater-perf-")
-    config = Path(directory) / "policies.yaml"
-    config.write_text(configuration(SETS[name]))
-    sink = Process([options.load, "sink", "--listen", "%s:%d" % options.sink, "--runtime", "epoll", "--json", "--quiet"],
-                   options.load_core, directory, options)
-    command = [options.tailwater, "run", "--config", str(config), "--data-dir", directory, "--shards", "1",
-               "--cores", str(options.server_core), "--ack", "received", "--sampling-decision-wait", f"{DECISION_WAIT}s"]
-    server = Process(command, options.server_core, directory, options)
-    samples = []
-    try:
-        sink.wait_for(options.sink)
-        server.wait_for(options.grpc)
-        arguments = ["--span-bytes", str(size), "--compression", compression, "--pool-bytes", POOL,
-                     "--duration", f"{WARM + options.window + 0.5}s", "--warm-up", f"{WARM}s"]
-        generate(options, arguments,
-                 lambda line: samples.append((line["seconds"], line["acked"], server.cpu_seconds())))
-    finally:
-        server.stop()
-        sink.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-    window = [line for line in samples if line[0] >= WARM - 0.05]
-    if len(window) < 2:
-        sys.exit("perf/run: too few progress lines to measure")
-    (begin, acked_before, cpu_before), (end, acked, cpu) = window[0], window[-1]
-    spans = max(acked - acked_before, 1)
-    row = {"spans_per_second": spans / (end - begin), "cpu_s_per_million": (cpu - cpu_before) / spans * 1e6}
-    note(f"{size} B {compression}, {name}: {row['cpu_s_per_million']:.3f} CPU s per million, "
-         f"{row['spans_per_second']:,.0f} spans/s")
-    return row
-
-
 def counted(size, options):
     """Instructions a span of each set."""
-    counts = {name: instructions(name, size, options) for name in SETS}
+    counts = {name: cost.instructions(name, configuration(policies), size, options.load, keep=options.keep_profiles)
+              for name, policies in SETS.items()}
     return [{"span_bytes": size, "policies": name, "instructions_per_span": count,
              "of_one": count / counts["one"], "more_than_one": count - counts["one"]} for name, count in counts.items()]
-
-
-def instructions(name, size, options):
-    """The difference of two runs by what one has more spans than the other."""
-    directory = Path(options.keep_profiles or tempfile.mkdtemp(prefix="tailwater-perf-"))
-    directory.mkdir(parents=True, exist_ok=True)
-    config = directory / "policies.yaml"
-    config.write_text(configuration(SETS[name]))
-    totals = []
-    for rounds in (FEW_ROUNDS, MANY_ROUNDS):
-        profile = directory / f"callgrind.{name.replace(' ', '-')}.{size}.{rounds}"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}", options.load, "shard", "--config",
-                   str(config), "--rounds", str(rounds), "--span-bytes", str(size), "--json"]
-        child = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        total = re.search(r"Collected : (\d+)", child.stderr)
-        if child.returncode or not total:
-            sys.exit("perf/run: callgrind failed: " + child.stderr[-3000:])
-        totals.append((int(total[1]), json.loads(child.stdout)["spans"]))
-    if not options.keep_profiles:
-        shutil.rmtree(directory, ignore_errors=True)
-    (few, few_spans), (many, many_spans) = totals
-    count = (many - few) / (many_spans - few_spans)
-    note(f"{size} B, {name}: {count:,.0f} instructions a span")
-    return count
 
 
 # -- showing -----------------------------------------------------------------------------------------------------------

@@ -14,14 +14,21 @@ from pathlib import Path
 PERF = Path(__file__).resolve().parent
 ROOT = PERF.parent
 TICKS = os.sysconf("SC_CLK_TCK")
+# Seconds over which the spans of a trace arrive, as those of services that send every few seconds do. Together, a trace is
+# still in the processor's caches when its next span comes.
+SPREAD = 2
 
 
-def binary(variable, name):
-    """The path in the environment variable, else the release build, else None."""
+def binary(variable, name, profile="release"):
+    """The path in the environment variable, else the build in this profile, else None."""
     given = os.environ.get(variable)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    path = Path(given) if given else target / "release" / name
+    path = Path(given) if given else target() / profile / name
     return str(path) if path.is_file() else None
+
+
+def target():
+    """Where cargo puts what it builds."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
 def pinned(core, options):
@@ -128,10 +135,8 @@ def generate(options, arguments, on_progress=lambda _line: None):
 def machine():
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = int(next(line.split()[1] for line in open("/proc/meminfo") if line.startswith("MemTotal:"))) >> 20
-    git = lambda *words: subprocess.run(["git", "-C", ROOT, *words], stdout=subprocess.PIPE, text=True).stdout.strip()
     return {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cpu": model, "cores": os.cpu_count(),
-            "memory_gib": memory, "kernel": platform.release(), "load_before": os.getloadavg()[0],
-            "commit": git("rev-parse", "--short=12", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+            "memory_gib": memory, "kernel": platform.release(), "load_before": os.getloadavg()[0]}
 
 
 def note(text):

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from processes import Process, binary, generate, note
+from processes import SPREAD, Process, binary, generate, note
 
 POLICIES = 500
 # Keys of which each version takes some; neighbours differ in one.
@@ -108,11 +108,14 @@ def run(options):
     server = Process(command, options.server_core, directory, options)
     changes = Changes(config, options)
     seen = {"left alone": [], "changed": []}
-    arguments = ["--rate", str(options.rate), "--duration", f"{WARM + options.window}s", "--warm-up", f"{WARM}s"]
+    arguments = ["--rate", str(options.rate), "--duration", f"{WARM + options.window}s", "--warm-up", f"{WARM}s",
+                 "--spread", f"{SPREAD}s"]
     try:
         server.wait_for(options.grpc)
         for turn in range(options.rounds):
             for kind in seen if turn % 2 == 0 else reversed(seen):
+                # The server still judges what is pending: only the other core is idle.
+                options.quiet.before(f"round {turn + 1}, {kind}", [options.load_core])
                 if kind == "changed":
                     with changes:
                         summary = generate(options, arguments)

@@ -10,9 +10,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// The version and the commit that it was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TAILWATER_COMMIT"), ")");
+
 /// Load generator, sink and verifier for OpenTelemetry trace samplers.
 #[derive(Debug, clap::Parser)]
-#[command(name = "tailwater-load", version)]
+#[command(name = "tailwater-load", version = VERSION)]
 pub struct Arguments {
     /// What to do
     #[command(subcommand)]

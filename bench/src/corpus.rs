@@ -1,7 +1,9 @@
 //! The corpus: realistic traces planned, encoded and kept ready before the clock starts.
 //!
-//! A *round* is a set of whole traces whose spans are scattered over one request per service: the span of a trace that
-//! belongs to a service travels in that service's request, so a trace of 8 spans over 8 services arrives in 8 requests.
+//! A *round* is a set of whole traces whose spans are scattered over the requests of each service, mostly one: the span of a
+//! trace that belongs to a service travels in a request of that service, so a trace of 8 spans over 8 services arrives in 8
+//! requests. With several requests a service, it is chance which of them has the span, and where, so that the traces of
+//! one request are not those of another.
 //! A *template* is a round encoded once; each time it is sent, fresh ids and times are patched into the same bytes.
 
 pub mod identity;
@@ -35,6 +37,8 @@ pub struct CorpusOptions {
     pub spans_per_trace: u16,
     /// spans of one request, approximately (1 or more)
     pub spans_per_request: u32,
+    /// requests of each service in one round (1 or more)
+    pub requests_per_service: u16,
     /// size of the protobuf Span message that is aimed at, in bytes; about 150 is the least that can be reached
     pub span_bytes: usize,
     /// share of the traces that a sampler must keep, 0 to 1
@@ -46,10 +50,11 @@ pub struct CorpusOptions {
 }
 
 impl CorpusOptions {
-    /// Traces in one round, so that each service's request holds about `spans_per_request` spans.
+    /// Traces in one round, so that each request holds about `spans_per_request` spans.
     #[must_use]
     pub fn traces_per_round(&self) -> u32 {
-        let spans = self.spans_per_request.saturating_mul(u32::from(self.services));
+        let requests = u32::from(self.services).saturating_mul(u32::from(self.requests_per_service.max(1)));
+        let spans = self.spans_per_request.saturating_mul(requests);
         (spans / u32::from(self.spans_per_trace.max(1))).max(1)
     }
 }
@@ -70,7 +75,7 @@ pub struct RequestTemplate {
 /// A round encoded: its requests, and which of its traces must be kept.
 #[derive(Clone, Debug)]
 pub struct RoundTemplate {
-    /// one request per service that has spans, then at most one late request
+    /// the requests of each service that have spans, service by service, then at most one late request
     pub requests: Vec<RequestTemplate>,
     /// the traces that must be kept: index in the round, and why
     pub keep: Vec<(u32, plan::KeepReason)>,

@@ -12,6 +12,7 @@ mod lane;
 mod options;
 mod report;
 mod rounds;
+mod schedule;
 mod worker;
 
 use crate::output::Output;

@@ -1,15 +1,17 @@
 //! `tailwater-load shard`: the corpus through one shard in this process, from the scan to the batches that leave it, without
 //! sockets, clock or threads. The same options always do the same work, so that a profiler's counts of two runs can be
-//! compared to the instruction, also on a machine that does something else beside.
+//! compared to the instruction, also on a machine that does something else beside. With `--timed` a clock is read, around the
+//! shard's own work only.
 
 use crate::arguments;
 use crate::corpus::identity::Identity;
-use crate::corpus::{BodyEncoding, CorpusOptions, RoundPosition, RoundTemplate};
+use crate::corpus::{BodyEncoding, CorpusOptions, RequestTemplate, RoundPosition, RoundTemplate};
 use crate::output::Line;
 use bytes::Bytes;
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tailwater_config::sampling::Sampling;
 use tailwater_config::{Inputs, load};
 use tailwater_engine::export::BatchLimits;
@@ -25,9 +27,21 @@ pub struct ShardOptions {
     /// Configuration whose policies are asked, in either language
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Rounds of the corpus
+    /// Rounds of the corpus, each a request of 8 services
     #[arg(long, default_value_t = 10)]
     pub rounds: u64,
+    /// Spans of a request
+    #[arg(long, default_value_t = 1_000)]
+    pub spans_per_request: u32,
+    /// Rounds over which the spans of a trace arrive; 0 has them all arrive in one
+    #[arg(long, default_value_t = 0)]
+    pub spread_rounds: u64,
+    /// Pipelines that each get every request, each with a shard of its own
+    #[arg(long, default_value_t = 1)]
+    pub pipelines: u16,
+    /// Time so many pairs of runs, one with the traces spread and one without, in turn
+    #[arg(long, default_value_t = 0, value_name = "PAIRS")]
+    pub timed: u32,
     /// Size of a span, bytes
     #[arg(long, default_value_t = 384)]
     pub span_bytes: usize,
@@ -43,6 +57,14 @@ pub struct ShardOptions {
 const SEED: u64 = 1;
 /// Rounds that differ in their contents.
 const TEMPLATES: u64 = 3;
+/// One request of each service in a round that is not spread.
+const SERVICES: u16 = 8;
+/// Requests from one look at what is due to the next.
+const REQUESTS_PER_ROUND: u64 = SERVICES as u64;
+/// Requests of each service in a round of traces that are spread: each has every eighth trace of the round.
+const SPREAD_REQUESTS_PER_SERVICE: u16 = 8;
+/// What the arena may need for a span beside its own bytes, generously.
+const SPAN_BYTES_BESIDE: usize = 128;
 /// Traces wait for so many rounds, so that what is taken and what is judged overlap as they do in a node.
 const WAIT_ROUNDS: u64 = 2;
 /// From one round to the next.
@@ -74,61 +96,207 @@ impl Host for Counting {
 /// Runs all rounds, and says what went in and out.
 ///
 /// # Errors
-/// A text that names the file and what is wrong with it.
+/// A text that names the file and what is wrong with it, or the option.
 pub fn run(options: &ShardOptions) -> Result<Line, String> {
     let sampling = sampling_of(&options.config)?;
     let rules = Arc::new(Rules::compile(&sampling).map_err(|error| error.to_string())?);
-    let corpus = CorpusOptions {
-        seed: SEED,
-        services: 8,
-        spans_per_trace: 8,
-        spans_per_request: 1_000,
-        span_bytes: options.span_bytes,
-        keep_share: options.keep_share,
-        late_share: 0.0,
-        encoding: BodyEncoding::Protobuf,
-    };
-    let templates: Vec<_> = (0..TEMPLATES).map(|variant| RoundTemplate::build(&corpus, variant)).collect();
-    let traces_per_round = u64::from(corpus.traces_per_round());
-    let mut shard = Shard::new(plan(&corpus, &sampling), rules);
-    shard.keep_reasons(usize::try_from(traces_per_round).unwrap_or(usize::MAX));
-    let mut host = Counting::default();
-    let mut spans = 0;
-    for (round, template) in (0..options.rounds).zip(templates.iter().cycle()) {
-        let now = Nanos(ROUND.0 * (round + 1));
-        let unix_nanos = FIRST_UNIX_NANOS + now.0;
-        let position = RoundPosition { first_trace: round * traces_per_round, unix_nanos };
-        for request in &template.requests {
-            let mut body = request.bytes.clone();
-            request.patch(&mut body, Identity::new(SEED), position);
-            spans += take(&mut shard, now, body, &mut host)?;
-        }
-        while shard.tick(now, &mut host) {}
-        settle(&mut shard, &mut host);
+    if options.timed == 0 {
+        let traffic = Traffic::new(options, options.spread_rounds);
+        return Ok(pass(options, &traffic, &sampling, &rules, &mut None)?.line());
     }
-    let end = Nanos(ROUND.0 * (options.rounds + WAIT_ROUNDS + 1));
-    while shard.drain(end, &mut host) {}
-    settle(&mut shard, &mut host);
-    let (kept, dropped) = (shard.ledger().traces.kept, shard.ledger().traces.dropped);
-    let Counting { spans: out, bytes, .. } = host;
-    Ok(Line {
-        text: format!("{spans} spans in; {kept} traces kept, {dropped} dropped; {out} spans and {bytes} bytes out"),
-        json: json!({"spans": spans, "traces_kept": kept, "traces_dropped": dropped, "spans_out": out, "bytes_out": bytes}),
-    })
+    if options.spread_rounds == 0 {
+        return Err("--timed compares with traces that are spread: give --spread-rounds too".to_owned());
+    }
+    let together = Traffic { wait_rounds: wait_rounds(options.spread_rounds), ..Traffic::new(options, 0) };
+    let spread = Traffic::new(options, options.spread_rounds);
+    let mut nanos = [Vec::new(), Vec::new()];
+    // The first pass gets its memory from the kernel, the others have it.
+    pass(options, &spread, &sampling, &rules, &mut None)?;
+    for pair in 0..options.timed {
+        // Back and forth, so that a machine that slows down does not always meet the same one.
+        for which in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let mut time = Some(Duration::ZERO);
+            let passed = pass(options, [&together, &spread][which], &sampling, &rules, &mut time)?;
+            nanos[which].push(per_span(time.unwrap_or_default(), passed.spans));
+        }
+    }
+    Ok(compared(&nanos))
 }
 
-/// One request's way through the shard; returns its spans.
-fn take(shard: &mut Shard, now: Nanos, body: Vec<u8>, host: &mut Counting) -> Result<u64, String> {
-    let mut scanned = shard.scan(&Bytes::from(body)).map_err(|error| error.to_string())?;
+#[expect(clippy::cast_precision_loss, reason = "a mean needs no 53 bits")]
+fn per_span(time: Duration, spans: u64) -> f64 {
+    time.as_nanos() as f64 / spans.max(1) as f64
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Nanoseconds a span of both kinds of runs, and the ratio of each pair.
+fn compared([together, spread]: &[Vec<f64>; 2]) -> Line {
+    let ratios: Vec<f64> = together.iter().zip(spread).map(|(together, spread)| spread / together).collect();
+    let [one, other] = [together, spread].map(|each| median(each.iter().copied()));
+    let ratio = median(ratios.iter().copied());
+    Line {
+        text: format!("{one:.0} ns a span together, {other:.0} spread; of each pair the {ratio:.3}-fold (median)"),
+        json: json!({"together_ns_per_span": together, "spread_ns_per_span": spread, "ratios": ratios, "ratio": ratio}),
+    }
+}
+
+/// What is sent, and how long traces wait.
+struct Traffic {
+    corpus: CorpusOptions,
+    templates: Vec<RoundTemplate>,
+    /// templates' rounds in all
+    rounds: u64,
+    /// templates' rounds from the first to the last request of one
+    spread: u64,
+    /// rounds of [`REQUESTS_PER_ROUND`] that traces wait
+    wait_rounds: u64,
+}
+
+/// Traces wait until all their spans have come, and some more.
+const fn wait_rounds(spread_rounds: u64) -> u64 {
+    WAIT_ROUNDS + if spread_rounds == 0 { 0 } else { spread_rounds + SPREAD_REQUESTS_PER_SERVICE as u64 }
+}
+
+impl Traffic {
+    fn new(options: &ShardOptions, spread_rounds: u64) -> Self {
+        let requests_per_service = if spread_rounds == 0 { 1 } else { SPREAD_REQUESTS_PER_SERVICE };
+        let corpus = CorpusOptions {
+            seed: SEED,
+            services: SERVICES,
+            spans_per_trace: 8,
+            spans_per_request: options.spans_per_request,
+            requests_per_service,
+            span_bytes: options.span_bytes,
+            keep_share: options.keep_share,
+            late_share: 0.0,
+            encoding: BodyEncoding::Protobuf,
+        };
+        let templates = (0..TEMPLATES).map(|variant| RoundTemplate::build(&corpus, variant)).collect();
+        let larger = u64::from(requests_per_service);
+        Self {
+            corpus,
+            templates,
+            rounds: options.rounds.div_ceil(larger),
+            spread: if spread_rounds == 0 { 0 } else { (spread_rounds / larger).max(1) },
+            wait_rounds: wait_rounds(spread_rounds),
+        }
+    }
+
+    /// The request that comes at this place, with its templates' round; none where a round has not begun or all are over.
+    fn request(&self, place: u64) -> Option<(u64, &RequestTemplate)> {
+        let requests = self.templates.first().map_or(1, |template| template.requests.len() as u64);
+        let (round, request) = (place / requests, place % requests);
+        let round = round.checked_sub(request * self.spread / requests.saturating_sub(1).max(1))?;
+        let template = self.templates.get(usize::try_from(round % TEMPLATES).ok()?)?;
+        let request = template.requests.get(usize::try_from(request).ok()?)?;
+        (round < self.rounds).then_some((round, request))
+    }
+
+    /// Rounds of [`REQUESTS_PER_ROUND`] until all have come.
+    fn rounds_in_all(&self) -> u64 {
+        (self.rounds + self.spread) * u64::from(self.corpus.requests_per_service)
+    }
+}
+
+/// What went in and out, over all pipelines.
+#[derive(Debug, Default)]
+struct Passed {
+    spans: u64,
+    kept: u64,
+    dropped: u64,
+    out: u64,
+    bytes: u64,
+}
+
+impl Passed {
+    fn line(&self) -> Line {
+        let Self { spans, kept, dropped, out, bytes } = *self;
+        Line {
+            text: format!("{spans} spans in; {kept} traces kept, {dropped} dropped; {out} spans and {bytes} bytes out"),
+            json: json!({"spans": spans, "traces_kept": kept, "traces_dropped": dropped, "spans_out": out, "bytes_out": bytes}),
+        }
+    }
+}
+
+/// All rounds through fresh shards; the time of their own work is added to `time`.
+fn pass(
+    options: &ShardOptions,
+    traffic: &Traffic,
+    sampling: &Sampling,
+    rules: &Arc<Rules>,
+    time: &mut Option<Duration>,
+) -> Result<Passed, String> {
+    let mut shards: Vec<_> = (0..options.pipelines)
+        .map(|_| {
+            let mut shard = Shard::new(plan(traffic, sampling), Arc::clone(rules));
+            shard.keep_reasons(usize::try_from(traffic.corpus.traces_per_round()).unwrap_or(usize::MAX));
+            (shard, Counting::default())
+        })
+        .collect();
+    let traces_per_round = u64::from(traffic.corpus.traces_per_round());
+    let mut passed = Passed::default();
+    let mut measured = |shards: &mut Vec<(Shard, Counting)>,
+                        work: &mut dyn FnMut(&mut Shard, &mut Counting) -> Result<(), String>| {
+        let begin = time.is_some().then(Instant::now);
+        shards.iter_mut().try_for_each(|(shard, host)| work(shard, host))?;
+        if let (Some(time), Some(begin)) = (&mut *time, begin) {
+            *time += begin.elapsed();
+        }
+        Ok::<(), String>(())
+    };
+    for step in 0..traffic.rounds_in_all() {
+        let now = Nanos(ROUND.0 * (step + 1));
+        for place in step * REQUESTS_PER_ROUND..(step + 1) * REQUESTS_PER_ROUND {
+            let Some((round, request)) = traffic.request(place) else { continue };
+            // A round's time does not follow the clock: however its spans are spread, they lie as they lay in the trace.
+            let unix_nanos = FIRST_UNIX_NANOS + ROUND.0 * (round + 1);
+            let mut body = request.bytes.clone();
+            request.patch(
+                &mut body,
+                Identity::new(SEED),
+                RoundPosition { first_trace: round * traces_per_round, unix_nanos },
+            );
+            let body = Bytes::from(body);
+            passed.spans += request.spans;
+            measured(&mut shards, &mut |shard, host| take(shard, now, &body, host))?;
+        }
+        measured(&mut shards, &mut |shard, host| {
+            while shard.tick(now, host) {}
+            settle(shard, host);
+            Ok(())
+        })?;
+    }
+    let end = Nanos(ROUND.0 * (traffic.rounds_in_all() + traffic.wait_rounds + 1));
+    measured(&mut shards, &mut |shard, host| {
+        while shard.drain(end, host) {}
+        settle(shard, host);
+        Ok(())
+    })?;
+    for (shard, host) in &shards {
+        passed.kept += shard.ledger().traces.kept;
+        passed.dropped += shard.ledger().traces.dropped;
+        passed.out += host.spans;
+        passed.bytes += host.bytes;
+    }
+    Ok(passed)
+}
+
+/// One request's way through the shard.
+fn take(shard: &mut Shard, now: Nanos, body: &Bytes, host: &mut Counting) -> Result<(), String> {
+    let mut scanned = shard.scan(body).map_err(|error| error.to_string())?;
     for (_, batch) in &mut scanned.batches {
         batch.arrived = now;
     }
-    let spans = scanned.spans();
-    shard.accept(spans);
+    shard.accept(scanned.spans());
     for (_, batch) in scanned.batches {
         shard.take(now, batch, host);
     }
-    Ok(spans as u64)
+    Ok(())
 }
 
 /// All that was given out has arrived.
@@ -147,20 +315,24 @@ fn sampling_of(path: &std::path::Path) -> Result<Sampling, String> {
 }
 
 /// Bounds that the corpus does not reach.
-fn plan(corpus: &CorpusOptions, sampling: &Sampling) -> ShardPlan {
-    let waiting = usize::try_from((WAIT_ROUNDS + 2) * u64::from(corpus.traces_per_round())).unwrap_or(usize::MAX);
+fn plan(traffic: &Traffic, sampling: &Sampling) -> ShardPlan {
+    let corpus = &traffic.corpus;
+    let rounds = traffic.wait_rounds + 2 * u64::from(corpus.requests_per_service);
+    let traces_per_round = u64::from(corpus.traces_per_round() / u32::from(corpus.requests_per_service));
+    let waiting = usize::try_from(rounds * traces_per_round).unwrap_or(usize::MAX);
+    let waiting_bytes = waiting * usize::from(corpus.spans_per_trace) * (corpus.span_bytes + SPAN_BYTES_BESIDE);
     let off = Nanos::default();
     ShardPlan {
         shard: ShardIndex(0),
         shards: 1,
         hash_seed: [1, 2, 3, 4],
         traces_max: 2 * waiting,
-        arena_bytes_max: 512 << 20,
+        arena_bytes_max: (512 << 20).max(2 * waiting_bytes),
         chunk_bytes: 1 << 20,
         span_bytes_max: 4 << 20,
         kept_verdicts_max: waiting,
         dropped_verdicts_max: waiting,
-        decision_wait: Nanos(ROUND.0 * WAIT_ROUNDS),
+        decision_wait: Nanos(ROUND.0 * traffic.wait_rounds),
         decision_wait_after_root: off,
         inactivity_timeout: off,
         trace_duration_max: off,
@@ -181,16 +353,76 @@ fn plan(corpus: &CorpusOptions, sampling: &Sampling) -> ShardPlan {
 mod tests {
     use super::*;
 
+    fn options(rounds: u64, spread_rounds: u64) -> ShardOptions {
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../perf/baseline.yaml").into();
+        ShardOptions {
+            config,
+            rounds,
+            spans_per_request: 1_000,
+            spread_rounds,
+            pipelines: 1,
+            timed: 0,
+            span_bytes: 384,
+            keep_share: 0.05,
+            json: true,
+        }
+    }
+
     #[test]
     fn every_run_does_the_same_work() {
-        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../perf/baseline.yaml").into();
-        let options = ShardOptions { config, rounds: 6, span_bytes: 384, keep_share: 0.05, json: true };
-        let first = run(&options).unwrap().json;
-        assert_eq!(first, run(&options).unwrap().json);
-        let of = |key: &str| first[key].as_u64().unwrap();
-        assert_eq!(of("traces_kept") + of("traces_dropped"), 6 * 1_000, "{first}");
-        assert_eq!(of("spans_out"), 8 * of("traces_kept"), "{first}");
-        let share = of("traces_kept") as f64 / 6_000.0;
-        assert!((0.04..0.06).contains(&share), "{first}");
+        for (rounds, spread_rounds) in [(6, 0), (32, 16)] {
+            let options = options(rounds, spread_rounds);
+            let first = run(&options).unwrap().json;
+            assert_eq!(first, run(&options).unwrap().json);
+            let of = |key: &str| first[key].as_u64().unwrap();
+            assert_eq!(of("spans"), rounds * 8_000, "{first}");
+            assert_eq!(of("traces_kept") + of("traces_dropped"), rounds * 1_000, "{first}");
+            assert_eq!(of("spans_out"), 8 * of("traces_kept"), "{first}");
+            let share = of("traces_kept") as f64 / (rounds * 1_000) as f64;
+            assert!((0.04..0.06).contains(&share), "{first}");
+        }
+    }
+
+    #[test]
+    fn the_requests_of_a_spread_round_come_over_the_rounds_asked_for() {
+        let traffic = Traffic::new(&options(64, 32), 32);
+        let places = traffic.rounds_in_all() * REQUESTS_PER_ROUND;
+        let mut rounds: std::collections::HashMap<u64, Vec<u64>> = std::collections::HashMap::new();
+        for place in 0..places {
+            if let Some((round, _)) = traffic.request(place) {
+                rounds.entry(round).or_default().push(place / REQUESTS_PER_ROUND);
+            }
+        }
+        assert_eq!(rounds.len(), 8);
+        for (round, places) in rounds {
+            assert_eq!(places.len(), 64, "{round} has not all requests");
+            let took = places[63] - places[0];
+            assert!((32..traffic.wait_rounds).contains(&took), "{round} took {took} rounds");
+        }
+        // In one place of the middle requests of several rounds come one after the other.
+        let middle = places / 2;
+        let near: std::collections::HashSet<_> =
+            (middle..middle + 64).filter_map(|place| Some(traffic.request(place)?.0)).collect();
+        assert!(near.len() > 3, "{near:?}");
+    }
+
+    #[test]
+    fn every_pipeline_gets_every_request() {
+        let one = run(&options(4, 0)).unwrap().json;
+        let two = run(&ShardOptions { pipelines: 2, ..options(4, 0) }).unwrap().json;
+        assert_eq!(one["spans"], two["spans"]);
+        for key in ["traces_kept", "traces_dropped", "spans_out", "bytes_out"] {
+            assert_eq!(2 * one[key].as_u64().unwrap(), two[key].as_u64().unwrap(), "{key}");
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_runs_are_timed() {
+        let json = run(&ShardOptions { timed: 2, ..options(8, 8) }).unwrap().json;
+        for key in ["together_ns_per_span", "spread_ns_per_span", "ratios"] {
+            let each = json[key].as_array().unwrap();
+            assert!(each.len() == 2 && each.iter().all(|value| value.as_f64().unwrap() > 0.0), "{json}");
+        }
+        assert!(run(&ShardOptions { timed: 1, ..options(8, 0) }).is_err(), "nothing to compare with");
     }
 }

@@ -186,6 +186,7 @@ mod tests {
             services: 4,
             spans_per_trace: 8,
             spans_per_request: 64,
+            requests_per_service: 1,
             span_bytes: 400,
             keep_share: 1.0,
             late_share: 0.0,

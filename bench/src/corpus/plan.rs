@@ -77,7 +77,7 @@ pub struct SpanPlan {
     pub exception: Option<(&'static str, &'static str)>,
 }
 
-/// One request: the spans of one service, or the late spans of the round.
+/// One request: spans of one service, or the late spans of the round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestPlan {
     /// number of the service whose resource it carries
@@ -111,8 +111,9 @@ impl RoundPlan {
     pub fn draw(options: &CorpusOptions, variant: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(mix(options.seed ^ mix(variant.wrapping_add(1))));
         let services = options.services.max(1);
+        let each = usize::from(options.requests_per_service.max(1));
         let mut requests: Vec<RequestPlan> =
-            (0..services).map(|service| request(service, false, &mut random)).collect();
+            (0..services).flat_map(|service| std::iter::repeat_n(request(service, false, &mut random), each)).collect();
         let mut late_request = request(0, true, &mut random);
         let mut keep = Vec::new();
         for trace in 0..options.traces_per_round() {
@@ -125,9 +126,13 @@ impl RoundPlan {
                     late_request.spans.push(span);
                 } else {
                     let service = (trace + u32::from(span.index)) % u32::from(services);
-                    requests[service as usize].spans.push(span);
+                    let part = if each > 1 { random.usize(0..each) } else { 0 };
+                    requests[service as usize * each + part].spans.push(span);
                 }
             }
+        }
+        if each > 1 {
+            requests.iter_mut().for_each(|request| random.shuffle(&mut request.spans));
         }
         requests.push(late_request);
         requests.retain(|request| !request.spans.is_empty());

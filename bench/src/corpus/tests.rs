@@ -12,6 +12,7 @@ fn options(span_bytes: usize, encoding: BodyEncoding) -> CorpusOptions {
         services: 8,
         spans_per_trace: 8,
         spans_per_request: 100,
+        requests_per_service: 1,
         span_bytes,
         keep_share: 0.2,
         late_share: 0.1,
@@ -109,6 +110,27 @@ fn a_trace_is_scattered_over_requests_and_kept_for_the_reason_given() {
     let late: Vec<_> = template.requests.iter().filter(|request| request.late).collect();
     assert_eq!(late.len(), 1);
     assert!(late[0].spans >= 1 && late[0].spans < 40);
+}
+
+#[test]
+fn several_requests_of_a_service_share_its_traces_by_chance() {
+    let options = CorpusOptions { requests_per_service: 4, late_share: 0.0, ..options(384, BodyEncoding::Protobuf) };
+    let template = RoundTemplate::build(&options, 1);
+    assert_eq!((template.requests.len(), template.spans()), (32, 3_200));
+    let requests = decode(&template, &options);
+    let mut traces: HashMap<&[u8], std::collections::HashSet<&[u8]>> = HashMap::new();
+    for span in spans(&requests) {
+        assert!(traces.entry(&span.trace_id).or_default().insert(&span.span_id));
+    }
+    assert_eq!(traces.len(), options.traces_per_round() as usize);
+    assert!(traces.values().all(|spans| spans.len() == 8));
+    let [first, second] = [0, 4]
+        .map(|number| spans(&requests[number..=number]).iter().map(|span| &span.trace_id[..]).collect::<Vec<_>>());
+    let common = first.iter().filter(|trace| second.contains(trace)).count();
+    assert!(common * 2 < first.len(), "{common} of {}", first.len());
+    let names: std::collections::HashSet<_> =
+        requests[..4].iter().map(|request| format!("{:?}", request.resource_spans[0].resource)).collect();
+    assert_eq!(names.len(), 1, "the requests of a service have one resource");
 }
 
 #[test]

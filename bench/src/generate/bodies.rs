@@ -35,7 +35,7 @@ impl Bodies {
     /// # Errors
     /// If compression fails.
     pub fn prepare(settings: &Settings, worker: u64) -> Result<Self, String> {
-        let requests = usize::from(settings.corpus.services) + 1;
+        let requests = usize::from(settings.corpus.services) * usize::from(settings.corpus.requests_per_service) + 1;
         let rounds = (settings.in_flight.div_ceil(requests) + 2).clamp(TEMPLATES_MIN, TEMPLATES_MAX);
         let rounds_max = usize::try_from(settings.rounds_max).unwrap_or(usize::MAX).max(1);
         let templates: Vec<_> = (0..rounds.min(rounds_max) as u64)
@@ -129,7 +129,7 @@ impl Bodies {
     }
 }
 
-/// Rounds that the run will send, as far as that is known.
+/// Rounds that the run will send, as far as that is known; those that are open at the end are sent beyond it.
 fn rounds_needed(settings: &Settings) -> u64 {
     let spans_per_round =
         u64::from(settings.corpus.traces_per_round()) * u64::from(settings.corpus.spans_per_trace.max(1));
@@ -139,7 +139,7 @@ fn rounds_needed(settings: &Settings) -> u64 {
             clippy::cast_sign_loss,
             reason = "saturates, which is what is meant"
         )]
-        let spans = (rate * settings.duration.as_secs_f64()).ceil() as u64;
+        let spans = (rate * settings.duration.saturating_add(settings.spread).as_secs_f64()).ceil() as u64;
         spans / spans_per_round.max(1) + 2
     });
     by_rate.min(settings.rounds_max)

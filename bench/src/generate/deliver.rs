@@ -28,6 +28,7 @@ pub struct WorkerReport {
     pub acked: u64,
     pub refused: u64,
     pub unsent: u64,
+    pub together: u64,
     pub rejected: u64,
     pub retried: u64,
     pub requests: u64,

@@ -12,6 +12,10 @@ use tailwater_net::compression::Encoding;
 const IN_FLIGHT_OPEN_LOOP: usize = 512;
 /// Requests in flight in the closed loop: two for each of eight services.
 const IN_FLIGHT_CLOSED_LOOP: usize = 16;
+/// Requests of each service in a round whose spans are spread, at most: a request then has every eighth trace of thousands.
+const SPREAD_REQUESTS_PER_SERVICE_MAX: u16 = 8;
+/// Longest spread: beyond it the rounds under way are more than the schedule holds.
+const SPREAD_MAX: Duration = Duration::from_secs(60);
 
 /// Options of `tailwater-load generate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,6 +68,10 @@ pub struct GenerateOptions {
     /// Share of the traces that must be kept: an error in the last span, slow, or an attribute
     #[arg(long, default_value = "0.05", value_parser = arguments::share)]
     pub keep_share: f64,
+    /// Time over which the spans of a trace arrive, with those of thousands of others between; 0 sends them one request
+    /// after the other. What is open at the end is still sent
+    #[arg(long, default_value = "0", value_parser = arguments::duration, value_name = "TIME")]
+    pub spread: Duration,
     /// Share of the traces of which one span is sent late
     #[arg(long, default_value = "0", value_parser = arguments::share)]
     pub late_share: f64,
@@ -124,6 +132,8 @@ pub struct Settings {
     pub rounds_max: u64,
     /// what is sent
     pub corpus: CorpusOptions,
+    /// time over which the spans of a trace arrive
+    pub spread: Duration,
     /// how late late spans are
     pub late_after: Duration,
     /// connections of one worker
@@ -135,6 +145,21 @@ pub struct Settings {
 }
 
 impl GenerateOptions {
+    /// Requests of each service in a round: with a spread several, but not more than go out in half of that time, or the
+    /// traces would last longer than was asked for.
+    fn requests_per_service(&self) -> u16 {
+        if self.spread.is_zero() {
+            return 1;
+        }
+        let Some(rate) = self.rate else { return SPREAD_REQUESTS_PER_SERVICE_MAX };
+        #[expect(clippy::cast_precision_loss, reason = "thread counts are small")]
+        let spans = rate / self.threads as f64 * self.spread.as_secs_f64() / 2.0;
+        let fitting = spans / f64::from(self.spans_per_request) / f64::from(self.services);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let requests = fitting.clamp(1.0, f64::from(SPREAD_REQUESTS_PER_SERVICE_MAX)) as u16;
+        requests
+    }
+
     /// Checks the options and shares the work out over the threads.
     ///
     /// # Errors
@@ -150,6 +175,9 @@ impl GenerateOptions {
         if self.rate.is_some_and(|rate| !(rate.is_finite() && rate >= 1.0)) {
             return refused("--rate must be 1 span per second or more");
         }
+        if self.spread > SPREAD_MAX {
+            return refused("--spread must be a minute or less");
+        }
         let targets: Result<Vec<_>, _> = self.targets.iter().map(|text| Target::parse(text)).collect();
         let targets = targets.map_err(|error| GenerateError::Option(format!("--target: {error}")))?;
         let threads = self.threads as u64;
@@ -158,6 +186,7 @@ impl GenerateOptions {
             services: self.services,
             spans_per_trace: self.spans_per_trace,
             spans_per_request: self.spans_per_request,
+            requests_per_service: self.requests_per_service(),
             span_bytes: self.span_bytes,
             keep_share: self.keep_share,
             late_share: self.late_share,
@@ -167,7 +196,8 @@ impl GenerateOptions {
         let traces_each = self.traces.map(|traces| traces.div_ceil(threads).max(1));
         if let Some(traces) = traces_each.and_then(|traces| u32::try_from(traces).ok()) {
             let spans = traces.saturating_mul(u32::from(self.spans_per_trace));
-            corpus.spans_per_request = corpus.spans_per_request.min(spans.div_ceil(u32::from(self.services)));
+            let requests = u32::from(self.services).saturating_mul(u32::from(corpus.requests_per_service));
+            corpus.spans_per_request = corpus.spans_per_request.min(spans.div_ceil(requests));
         }
         let rounds_max = traces_each.map_or(u64::MAX, |traces| traces.div_ceil(u64::from(corpus.traces_per_round())));
         let in_flight =
@@ -189,6 +219,7 @@ impl GenerateOptions {
             warm_up: self.warm_up,
             rounds_max,
             corpus,
+            spread: self.spread,
             late_after: self.late_after,
             connections: self.connections.div_ceil(self.threads).max(1),
             threads: self.threads,

@@ -20,6 +20,8 @@ pub struct Report {
     pub refused: u64,
     /// spans that were due at the rate asked for and never sent, because the server had fallen behind by `--timeout`
     pub unsent: u64,
+    /// spans sent whose traces went out at once although a spread was asked for, because too little was due
+    pub together: u64,
     /// spans that acknowledged requests reported as rejected
     pub rejected: u64,
     /// spans sent again, each time counted
@@ -70,6 +72,7 @@ impl Report {
             report.acked += worker.acked;
             report.refused += worker.refused;
             report.unsent += worker.unsent;
+            report.together += worker.together;
             report.rejected += worker.rejected;
             report.retried += worker.retried;
             report.requests += worker.requests;
@@ -140,6 +143,9 @@ impl Report {
             self.unsure.len(),
             self.seed,
         );
+        if self.together > 0 {
+            text.push_str(&format!("\nspread   {} spans of traces that went out at once all the same", self.together));
+        }
         if self.ids_repeated {
             text.push_str(
                 "\nnote     trace ids were used again: the pool of compressed bodies was used up (--pool-bytes)",
@@ -152,7 +158,7 @@ impl Report {
             text,
             json: json!({
                 "summary": "generate", "sent": self.sent, "acked": self.acked, "refused": self.refused,
-                "unsent": self.unsent, "rejected": self.rejected, "retried": self.retried, "requests": self.requests,
+                "unsent": self.unsent, "together": self.together, "rejected": self.rejected, "retried": self.retried, "requests": self.requests,
                 "body_bytes": self.body_bytes, "body_bytes_plain": self.body_bytes_plain, "span_bytes": self.span_bytes, "seconds": self.elapsed.as_secs_f64(),
                 "spans_per_second": self.spans_per_second(), "cpu_seconds": self.cpu_seconds,
                 "cpu_ns_per_span": self.cpu_nanos_per_span(), "ids_repeated": self.ids_repeated,

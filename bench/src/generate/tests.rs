@@ -101,6 +101,32 @@ fn a_refusal_is_sent_again_after_the_delay_the_server_asked_for() {
 }
 
 #[test]
+fn traces_that_are_spread_arrive_whole_over_the_time_asked_for() {
+    for words in ["", "--rate 60000", "--rate 60000 --compression gzip"] {
+        let expect = temporary(&format!("spread-{}", words.len()));
+        let sink = sink(&format!("--expect {}", expect.display()));
+        let mut options = options(&format!(
+            "--target http://{} --duration 500ms --spread 400ms --spans-per-request 50 --late-share 0.1 --late-after 50ms \
+             {words}",
+            sink.addresses()[0]
+        ));
+        options.expect_out = Some(expect.clone());
+        let report = generate(&options);
+        sink.stop().store(true, Ordering::Relaxed);
+        let (judgement, _malformed) = sink.judge().unwrap();
+        std::fs::remove_file(&expect).unwrap();
+        assert!(report.is_clean() && !report.ids_repeated, "{}", report.line().text);
+        assert_eq!((report.acked, judgement.spans, judgement.traces * 8), (report.sent, report.sent, report.sent));
+        assert!(judgement.is_clean(false), "{judgement:?}");
+        assert_eq!(judgement.demanded, Some(report.must_keep.len() as u64));
+        assert!(report.unsure.is_empty() && !report.must_keep.is_empty());
+        // The last round to begin is still sent over its time.
+        assert!(report.elapsed >= Duration::from_millis(700), "{:?}", report.elapsed);
+        assert!(report.together > 0 && report.together < report.sent, "{} of {}", report.together, report.sent);
+    }
+}
+
+#[test]
 fn an_open_loop_keeps_its_rate_and_charges_a_stalled_server() {
     let sink = sink("--delay 40ms");
     let address = sink.addresses()[0];
@@ -151,9 +177,13 @@ fn nobody_listening_is_said_at_once_and_odd_options_are_refused() {
     let stop = || Arc::new(AtomicBool::new(false));
     let outcome = run(&options(&format!("--target http://{gone} --traces 1")), &QUIET, stop());
     assert!(matches!(&outcome, Err(GenerateError::Worker(text)) if text.contains("refused")), "{outcome:?}");
-    for words in
-        ["--target grpc://x:1", "--target x:1 --encoding json", "--target x:1 --rate 0", "--target x:1 --threads 0"]
-    {
+    for words in [
+        "--target grpc://x:1",
+        "--target x:1 --encoding json",
+        "--target x:1 --rate 0",
+        "--target x:1 --threads 0",
+        "--target x:1 --spread 2m",
+    ] {
         assert!(matches!(run(&options(words), &QUIET, stop()), Err(GenerateError::Option(_))), "{words}");
     }
 }

@@ -7,6 +7,7 @@ use super::deliver::{Delivery, Shared, WorkerReport, nanos};
 use super::lane::Lane;
 use super::options::Settings;
 use super::rounds::positions;
+use super::schedule::{Next, Schedule, Turn};
 use crate::corpus::RoundPosition;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
@@ -75,6 +76,7 @@ impl Worker {
             acked: 0,
             refused: 0,
             unsent: 0,
+            together: 0,
             rejected: 0,
             retried: 0,
             requests: 0,
@@ -98,8 +100,18 @@ impl Worker {
             measure_from: Cell::new(0),
             give_up_at: Cell::new(u64::MAX),
         });
-        let driver =
-            Driver { number: self.number, shared, lanes, answers, in_flight: 0, late: VecDeque::new(), spans: 0 };
+        let schedule = Schedule::new(nanos(shared.settings.spread));
+        let driver = Driver {
+            number: self.number,
+            shared,
+            lanes,
+            answers,
+            schedule,
+            in_flight: 0,
+            late: VecDeque::new(),
+            spans: 0,
+            spans_begun: 0,
+        };
         Ok((driver, self.started))
     }
 }
@@ -110,11 +122,14 @@ struct Driver {
     shared: Rc<Shared>,
     lanes: Vec<Rc<Lane>>,
     answers: async_channel::Receiver<()>,
+    schedule: Schedule,
     in_flight: usize,
     /// late requests by the time they are due
     late: VecDeque<Delivery>,
     /// spans sent so far, which say when the next request is due
     spans: u64,
+    /// spans of the rounds begun so far
+    spans_begun: u64,
 }
 
 impl Driver {
@@ -125,17 +140,28 @@ impl Driver {
         // What was due in time is sent even if it is late, but the end does not move without limit.
         let late_end = end.saturating_add(nanos(settings.timeout));
         let mut round = 0;
-        while round < settings.rounds_max && !self.shared.counters.stop.load(Relaxed) {
+        let mut may_begin = true;
+        loop {
             let now = monotonic_nanos();
-            if self.due_at(begin).unwrap_or(now) >= end {
+            let is_stopped = self.shared.counters.stop.load(Relaxed);
+            may_begin &= !is_stopped && round < settings.rounds_max && self.due_at(begin).unwrap_or(now) < end;
+            if may_begin && now >= late_end {
+                self.shared.tally.borrow_mut().unsent = self.spans_due(end - begin).saturating_sub(self.spans_begun);
+                may_begin = false;
+            }
+            match self.schedule.next(now, may_begin) {
+                Next::Begin { is_spread } => {
+                    self.begin_round(round, is_spread, now);
+                    round += 1;
+                }
+                Next::Send(turn) => self.send(turn, begin).await,
+                Next::Wait(until) => self.wait_until(until).await,
+                Next::End => break,
+            }
+            if is_stopped && !settings.spread.is_zero() {
+                // The rounds that are not whole count as torn.
                 break;
             }
-            if now >= late_end {
-                self.shared.tally.borrow_mut().unsent = self.spans_due(end - begin).saturating_sub(self.spans);
-                break;
-            }
-            self.send_round(round, begin).await;
-            round += 1;
         }
         while let Some(due) = self.late.front().map(|delivery| delivery.intended) {
             if self.shared.counters.stop.load(Relaxed) {
@@ -152,30 +178,44 @@ impl Driver {
         self.finish(round)
     }
 
-    async fn send_round(&mut self, round: u64, begin: u64) {
-        let position = positions(&self.shared.settings, self.number, round, unix_nanos());
-        let (spans, late): (Vec<u64>, Vec<bool>) = {
+    fn begin_round(&mut self, round: u64, is_spread: bool, now: u64) {
+        let (requests, spans) = {
             let bodies = self.shared.bodies.borrow();
-            bodies.template(round).requests.iter().map(|request| (request.spans, request.late)).unzip()
+            let template = bodies.template(round);
+            (template.requests.len(), template.spans())
         };
-        self.shared.ledger.borrow_mut().begin(round, spans.len());
-        for (request, (spans, late)) in spans.into_iter().zip(late).enumerate() {
-            if late {
-                self.defer(round, request, spans, position).await;
-                continue;
-            }
-            let intended = self.due(begin).await;
-            self.send_late().await;
-            self.wait_for_room(round, request).await;
-            let (body, variant, plain_bytes) = {
-                let mut bodies = self.shared.bodies.borrow_mut();
-                let plain_bytes = bodies.template(round).requests[request].bytes.len() as u64;
-                (bodies.take(round, request, position), bodies.variant(round), plain_bytes)
-            };
-            self.spans += spans;
-            let memory = Some((variant, request));
-            self.launch(Delivery { body, spans, round, memory, plain_bytes, intended }, request);
+        self.schedule.begin(round, requests, is_spread, now, unix_nanos());
+        self.shared.ledger.borrow_mut().begin(round, requests);
+        self.spans_begun += spans;
+    }
+
+    async fn send(&mut self, turn: Turn, begin: u64) {
+        let Turn { round, request, unix_nanos, is_spread, due, .. } = turn;
+        let position = positions(&self.shared.settings, self.number, round, unix_nanos);
+        let (spans, late) = {
+            let bodies = self.shared.bodies.borrow();
+            let template = &bodies.template(round).requests[request];
+            (template.spans, template.late)
+        };
+        if !is_spread && !self.shared.settings.spread.is_zero() {
+            self.shared.tally.borrow_mut().together += spans;
         }
+        if late {
+            self.defer(round, request, spans, position).await;
+            return;
+        }
+        // What is spread is not due before its own time, also where the rate would have it so at the end.
+        let intended = self.due(begin).await.max(if is_spread { due } else { 0 });
+        self.send_late().await;
+        self.wait_for_room(round, request).await;
+        let (body, variant, plain_bytes) = {
+            let mut bodies = self.shared.bodies.borrow_mut();
+            let plain_bytes = bodies.template(round).requests[request].bytes.len() as u64;
+            (bodies.take(round, request, position), bodies.variant(round), plain_bytes)
+        };
+        self.spans += spans;
+        let memory = Some((variant, request));
+        self.launch(Delivery { body, spans, round, memory, plain_bytes, intended }, request);
     }
 
     /// Time at which the next request should go out; `None` in the closed loop.

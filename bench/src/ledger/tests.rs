@@ -77,6 +77,7 @@ fn json_and_protobuf_of_a_request_leave_the_same_ledger() {
             services: 2,
             spans_per_trace: 4,
             spans_per_request: 50,
+            requests_per_service: 1,
             span_bytes: 384,
             keep_share: 0.5,
             late_share: 0.0,
