@@ -139,6 +139,10 @@ impl Core {
         }
         log.counters.replay_left_bytes.set(0);
         read.pass().await;
+        // All that was read is in a shard or in the queue to its core: nothing is judged before that is taken, too.
+        while let Some(message) = self.mesh.try_receive() {
+            self.receive(message);
+        }
         let latest = common.latest.load(Ordering::Relaxed);
         if latest > 0 {
             let pause = *common.pause.get_or_init(|| self.now().0.saturating_sub(latest));
