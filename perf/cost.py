@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from processes import SPREAD, Process, generate, note
+from processes import SPREAD, Process, binary, generate, note
 
 # Longer than the spread: a trace is judged with all its spans.
 DECISION_WAIT = SPREAD + 1
@@ -23,6 +23,20 @@ ROUNDS = (4, 14)
 # In short: rounds of 2,000 spans. Most of what callgrind sees is the making of the corpus, which is small then.
 SHORT_ROUNDS = (4, 12)
 SHORT = ["--spans-per-request", "250"]
+
+
+def settle(options):
+    """Fills in what a scenario of costs was not given."""
+    options.window = options.window or (3 if options.quick else 6)
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.sizes = [int(size) for size in (options.sizes or "384").split(",")]
+    options.compressions = (options.compressions or "none").split(",")
+    if options.instructions:
+        needs_valgrind()
+        return
+    options.tailwater = binary("TAILWATER_BIN", "tailwater")
+    if not options.tailwater:
+        sys.exit("perf/run: no tailwater; build it: cargo build --release -p tailwater")
 
 
 def with_wait(configuration):

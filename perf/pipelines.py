@@ -9,10 +9,9 @@ compared are instructions a span.
 """
 
 import statistics
-import sys
 
 import cost
-from processes import PERF, binary
+from processes import PERF
 
 CONFIG = PERF / "baseline.yaml"
 COUNTS = {"one": 1, "two": 2, "three": 3}
@@ -21,18 +20,7 @@ SAMPLER_BEGIN, SAMPLER_END = "  tail_sampling:\n", "  # What is kept leaves"
 PIPELINE_BEGIN = "    traces:\n"
 
 
-def settle(options):
-    """Fills in what was not given."""
-    options.window = options.window or (3 if options.quick else 6)
-    options.rounds = options.rounds or (1 if options.quick else 5)
-    options.sizes = [int(size) for size in (options.sizes or "384").split(",")]
-    options.compressions = (options.compressions or "none").split(",")
-    if options.instructions:
-        cost.needs_valgrind()
-        return
-    options.tailwater = binary("TAILWATER_BIN", "tailwater")
-    if not options.tailwater:
-        sys.exit("perf/run: no tailwater; build it: cargo build --release -p tailwater")
+settle = cost.settle
 
 
 def configuration(count):

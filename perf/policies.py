@@ -11,10 +11,9 @@ compared are instructions a span: from the scan to the batches that leave, witho
 
 import json
 import statistics
-import sys
 
 import cost
-from processes import PERF, binary
+from processes import PERF
 
 CONFIG = PERF / "baseline.yaml"
 # What stands before and behind the policies there.
@@ -29,18 +28,7 @@ def add_arguments(group):
     group.add_argument("--keep-profiles", metavar="DIRECTORY", help="with --instructions: keep callgrind's files there")
 
 
-def settle(options):
-    """Fills in what was not given."""
-    options.window = options.window or (3 if options.quick else 6)
-    options.rounds = options.rounds or (1 if options.quick else 5)
-    options.sizes = [int(size) for size in (options.sizes or "384").split(",")]
-    options.compressions = (options.compressions or "none").split(",")
-    if options.instructions:
-        cost.needs_valgrind()
-        return
-    options.tailwater = binary("TAILWATER_BIN", "tailwater")
-    if not options.tailwater:
-        sys.exit("perf/run: no tailwater; build it: cargo build --release -p tailwater")
+settle = cost.settle
 
 
 # -- the sets ----------------------------------------------------------------------------------------------------------
