@@ -29,6 +29,8 @@ pub mod route;
 
 pub mod buffer;
 
+pub mod judge;
+
 pub mod decide;
 
 pub mod export;

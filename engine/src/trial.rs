@@ -6,13 +6,11 @@ mod ingest;
 
 use crate::evidence::{Summary, TraceHead};
 use crate::intake::{Intake, IntakeError};
+use crate::judge::{Bench, Case, Cases};
 use crate::ledger::PolicyCounts;
-use crate::randomness::Randomness;
 use crate::route::Route;
-use crate::rules::limit::Limits;
-use crate::rules::quantile::Quantiles;
 use crate::rules::{Ballot, Evidence, Rules};
-use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId};
+use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanHead, SpanRecord, TraceId};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use ingest::Ingest;
@@ -41,6 +39,7 @@ struct Held {
     seen: Summary,
     more: Box<[u64]>,
     head: Option<Box<TraceHead>>,
+    generation: u32,
 }
 
 /// Spans of a request.
@@ -119,9 +118,10 @@ impl Trial {
         let number = *self.by_id.entry(record.trace_id).or_insert(next);
         if number == next {
             let more = vec![0; leaves_more.len()].into();
-            self.traces.push(Held { id: record.trace_id, seen: Summary::default(), more, head: None });
+            let (seen, generation) = (Summary::default(), self.rules.generation());
+            self.traces.push(Held { id: record.trace_id, seen, more, head: None, generation });
         }
-        let Held { id, seen, more, head: told } = &mut self.traces[number];
+        let Held { id, seen, more, head: told, .. } = &mut self.traces[number];
         if told.is_some() || head.is_some() {
             let new = || Box::new(TraceHead::new(head.filter(|_| seen.spans == 0)));
             let told = told.get_or_insert_with(new);
@@ -142,78 +142,43 @@ impl Trial {
         }
         // A stable sort: traces that end together stay in the order they came in.
         traces.sort_by_key(|held| held.seen.end_unix_nano);
-        let begin = traces.first().map_or(0, |held| held.seen.end_unix_nano);
-        let mut limits = Limits::new(rules.limits(), rules.generation(), 1, Nanos(begin));
-        let mut randomness = Randomness::new(source);
+        let mut bench = Bench::new(rules.clone(), source, 1);
         let mut votes = vec![PolicyCounts::default(); rules.policy_names().len()];
-        let mut quantiles = Quantiles::new(rules.relative().len());
-        for window in traces.chunk_by_mut(|one, other| second(one) == second(other)) {
-            let end = Nanos((second(&window[0]) + 1) * Nanos::PER_SECOND);
-            quantiles.turn(end);
-            window.iter_mut().for_each(|held| held.compare_with_its_kind(&rules, &quantiles));
-            let randomness: Vec<u64> = window
-                .iter()
-                .map(|held| {
-                    randomness.count(&held.id, held.head.as_deref(), held.seen.is_random);
-                    randomness.of(&held.id, held.head.as_deref(), held.seen.is_random).value
-                })
-                .collect();
+        let mut first = 0;
+        while let Some(begin) = traces.get(first) {
+            let window = second(begin);
+            let end = Nanos((window + 1) * Nanos::PER_SECOND);
+            let after = first + traces[first..].partition_point(|held| second(held) == window);
+            let due: Vec<u32> = (first..after).filter_map(|entry| u32::try_from(entry).ok()).collect();
+            bench.turn(end);
             if rules.has_windows() {
-                for to_budget in [false, true] {
-                    let others = to_budget.then(|| limits.clone());
-                    for (held, own) in window.iter().zip(&randomness) {
-                        let offer = &mut |limit, group, cost| limits.offer(limit, group, *own, cost);
-                        rules.offers(&held.evidence(), *own, others.as_ref(), offer);
-                    }
-                    if to_budget {
-                        limits.cut_budget(end);
-                    } else {
-                        limits.cut(end);
-                    }
-                }
+                bench.cut(end, &mut traces, &due);
             }
-            for (held, own) in window.iter().zip(randomness) {
+            for entry in due {
                 votes.fill(PolicyCounts::default());
-                let (evidence, now) = (held.evidence(), Nanos(held.seen.end_unix_nano));
-                let ballot = if rules.is_by_randomness() {
-                    let rows = held.head.as_deref().map(TraceHead::rows).unwrap_or_default();
-                    rules.judge_randomness(&evidence, rows, own, &limits, &mut votes)
-                } else {
-                    rules.judge_arrival(&evidence, &mut limits, now, &mut votes)
-                };
-                rules.judge_shadows(&evidence, (own, now), &mut limits, &ballot, &mut votes);
-                held.count_for_its_kind(&rules, &mut quantiles);
-                let Summary { spans, bytes, .. } = held.seen;
-                told(&Judgement { trace_id: &held.id, spans, bytes, ballot, votes: &votes });
+                let now = Nanos(traces[entry as usize].seen.end_unix_nano);
+                let ruling = bench.rule(now, (&mut traces, entry), Occasion::Deadline, &mut votes);
+                let Held { id, seen: Summary { spans, bytes, .. }, .. } = traces[entry as usize];
+                told(&Judgement { trace_id: &id, spans, bytes, ballot: ruling.ballot, votes: &votes });
             }
+            first = after;
         }
     }
 }
 
-impl Held {
-    fn evidence(&self) -> Evidence<'_> {
-        let level = self.head.as_deref().and_then(TraceHead::lowest);
-        Evidence { trace_id: &self.id, seen: &self.seen, more: &self.more, level }
+impl Cases for Vec<Held> {
+    fn case(&self, entry: u32) -> Case<'_> {
+        let Held { id, seen, more, head, generation } = &self[entry as usize];
+        let head = head.as_deref();
+        let evidence = Evidence { trace_id: id, seen, more, level: head.and_then(TraceHead::lowest) };
+        Case { evidence, head, generation: *generation, deadline: 0 }
     }
 
-    /// Sets the leaves on its duration relative to that of its kind.
-    fn compare_with_its_kind(&mut self, rules: &Rules, quantiles: &Quantiles) {
-        for (number, leaf) in rules.relative().iter().enumerate() {
-            let holds = |seen: &Summary, more: &[u64]| {
-                let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
-                quantiles.is_slow(number, leaf, key, seen.duration_nanos())
-            };
-            self.seen.set_leaf(&mut self.more, leaf.leaf, holds);
-            let rows = self.head.as_deref_mut().map(TraceHead::rows_mut).unwrap_or_default();
-            rows.iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf.leaf, holds));
-        }
-    }
-
-    fn count_for_its_kind(&self, rules: &Rules, quantiles: &mut Quantiles) {
-        for (number, leaf) in rules.relative().iter().enumerate() {
-            let key = self.more.get(usize::from(leaf.key)).copied().unwrap_or(0);
-            quantiles.add(number, leaf, key, self.seen.duration_nanos());
-        }
+    fn set_leaf(&mut self, entry: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
+        let Held { seen, more, head, .. } = &mut self[entry as usize];
+        seen.set_leaf(more, leaf, &holds);
+        let rows = head.as_deref_mut().map(TraceHead::rows_mut).unwrap_or_default();
+        rows.iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf, &holds));
     }
 }
 

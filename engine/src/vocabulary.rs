@@ -12,5 +12,5 @@ pub use batch::{Envelopes, ScopeEnvelope, SpanBatch, SpanHead, SpanRecord};
 pub use ids::{ShardIndex, StatusMask, TraceId};
 pub use log::{Destinations, Origin, SegmentHandle, Unit};
 pub use marks::{Annotations, KeptUnit, RandomnessKind, SpanMark, UNKNOWN_POLICY};
-pub use time::Nanos;
+pub use time::{Nanos, TICK, elapsed_ticks, tick_of, tick_start, ticks};
 pub use verdict::{Judged, Occasion, Verdict};

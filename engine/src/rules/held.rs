@@ -2,7 +2,7 @@
 //! order in which the configuration writes its conditions down (`tailwater_config::conditions_of_policy`).
 
 use super::Rules;
-use super::limit::Limits;
+use super::limit::View;
 use super::tree::{Evidence, Node};
 
 /// How a node is read.
@@ -12,7 +12,7 @@ pub enum Reading<'a> {
     /// policy has sampled.
     Arrival,
     /// By the trace's randomness.
-    Randomness(&'a Limits, u64),
+    Randomness(View<'a>, u64),
 }
 
 /// Conditions of a policy that are told apart: a bit of 64 each. Those behind are not told.
@@ -195,11 +195,11 @@ mod tests {
         assert_eq!(met as usize, all.len(), "{all:?}");
         let errors = "status_code: {status_codes: [ERROR]}";
         assert_eq!(all[..4], ["span_count: {min_spans: 9}", errors, errors, "always_on"].map(String::from));
-        let limits = Limits::new(rules.limits(), 0, 1, crate::vocabulary::Nanos::default());
+        let limits = crate::rules::limit::Limits::new(rules.limits(), 0, 1, crate::vocabulary::Nanos::default());
         let seen = Summary { status: 4, spans: 2, ..Summary::default() };
         let words = vec![0; rules.leaf_words() - 1];
         let evidence = Evidence { trace_id: &[1; 16], seen: &seen, more: &words, level: None };
-        let held = rules.held(0, &evidence, Reading::Randomness(&limits, 1 << 55), None);
+        let held = rules.held(0, &evidence, Reading::Randomness(limits.view(0, false), 1 << 55), None);
         assert_eq!(held & 0b1111, 0b1110, "of the list of rules the first that holds: {all:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! How the votes of the policies become a verdict, a reason and a threshold.
 
-use super::limit::Limits;
+use super::limit::{View, ViewMut};
 use super::tree::{Arrival, Evidence, Node};
 use super::{CompiledPolicy, Rules};
 use crate::evidence::Row;
@@ -56,7 +56,7 @@ impl Rules {
     pub fn judge_arrival(
         &self,
         evidence: &Evidence<'_>,
-        limits: &mut Limits,
+        limits: &mut ViewMut<'_>,
         now: Nanos,
         counts: &mut [PolicyCounts],
     ) -> Ballot {
@@ -70,7 +70,7 @@ impl Rules {
                 // The commonest, without a call.
                 Node::Leaf(leaf) => Some(evidence.leaf(*leaf)),
                 node => {
-                    let mut arrival = Arrival { limits, now, class };
+                    let mut arrival = Arrival { limits: limits.reborrow(), now, class };
                     let vote = node.samples(evidence, &mut arrival);
                     class = arrival.class;
                     vote
@@ -108,7 +108,7 @@ impl Rules {
         evidence: &Evidence<'_>,
         rows: &[Row],
         randomness: u64,
-        limits: &Limits,
+        limits: View<'_>,
         counts: &mut [PolicyCounts],
     ) -> Ballot {
         let mut sampled = 0_u32;
@@ -141,7 +141,7 @@ impl Rules {
         &self,
         evidence: &Evidence<'_>,
         randomness: u64,
-        limits: &mut Limits,
+        limits: &mut ViewMut<'_>,
         now: Nanos,
         counts: &mut [PolicyCounts],
     ) -> Option<Ballot> {
@@ -152,9 +152,9 @@ impl Rules {
                 break;
             }
             let vote = if self.is_by_randomness {
-                node.threshold(evidence, Some(limits))
+                node.threshold(evidence, Some(limits.view()))
             } else {
-                let sampled = node.samples(evidence, &mut Arrival { limits, now, class: None });
+                let sampled = node.samples(evidence, &mut Arrival { limits: limits.reborrow(), now, class: None });
                 sampled.map(|sampled| if sampled { 0 } else { NEVER })
             };
             let count = &mut counts[usize::from(*index)];
@@ -186,7 +186,7 @@ impl Rules {
         evidence: &Evidence<'_>,
         randomness: u64,
         (ballot, is_first): (Option<&Ballot>, bool),
-        limits: &mut Limits,
+        limits: &mut ViewMut<'_>,
         wants: &mut Vec<(u16, u64, u64)>,
     ) {
         let is_kept = ballot.is_some_and(|ballot| matches!(ballot.verdict, Verdict::Keep(_)));
@@ -194,11 +194,13 @@ impl Rules {
             return;
         }
         self.offers(evidence, randomness, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
-        self.offers(evidence, randomness, Some(limits), &mut |limit, group, cost| wants.push((limit, group, cost)));
+        self.offers(evidence, randomness, Some(limits.view()), &mut |limit, group, cost| {
+            wants.push((limit, group, cost))
+        });
         wants.drain(..).for_each(|(limit, group, cost)| limits.charge(limit, group, (randomness, is_kept), cost));
     }
 
-    fn outcome(&self, evidence: &Evidence<'_>, limits: &Limits, count: &mut impl FnMut(u16, Option<u64>)) -> Outcome {
+    fn outcome(&self, evidence: &Evidence<'_>, limits: View<'_>, count: &mut impl FnMut(u16, Option<u64>)) -> Outcome {
         let mut outcome = Outcome { threshold: NEVER, policy: None, is_dropped: false };
         let mut floor = 0;
         for index in &self.order {
@@ -238,7 +240,7 @@ impl Rules {
 
     /// The threshold of a trace that has `threshold` with all its spans: the least randomness from which on it would have
     /// been kept, were fewer spans to arrive at less.
-    fn threshold_over(&self, threshold: u64, evidence: &Evidence<'_>, rows: &[Row], limits: &Limits) -> u64 {
+    fn threshold_over(&self, threshold: u64, evidence: &Evidence<'_>, rows: &[Row], limits: View<'_>) -> u64 {
         let Some((top, lower)) = rows.split_last() else { return threshold };
         let mut reached = threshold.max(top.level);
         let mut above = top.level;
@@ -258,7 +260,7 @@ impl Rules {
     }
 
     /// The numbers of the annotations that the spans of a trace get, kept in the name of `policy`.
-    pub fn annotations(&self, policy: u16, evidence: &Evidence<'_>, randomness: u64, limits: &Limits) -> Vec<u16> {
+    pub fn annotations(&self, policy: u16, evidence: &Evidence<'_>, randomness: u64, limits: View<'_>) -> Vec<u16> {
         let mut numbers = Vec::new();
         if let Some(policy) = self.policies.get(usize::from(policy)).filter(|_| !self.annotations.is_empty()) {
             policy.node.annotations(evidence, limits, randomness, &mut numbers);
@@ -285,7 +287,7 @@ impl Rules {
         &self,
         evidence: &Evidence<'_>,
         randomness: u64,
-        others: Option<&Limits>,
+        others: Option<View<'_>>,
         offer: &mut impl FnMut(u16, u64, u64),
     ) {
         if others.is_some() && self.budget.is_none() {

@@ -13,6 +13,10 @@
 //! Where what there is may not hold a single trace, ranking would keep nothing, and with it count nothing: such traces
 //! are kept with the chance that spends the part in the mean. A chance depends on no trace's randomness either.
 
+mod view;
+
+pub use view::{View, ViewMut};
+
 use crate::vocabulary::Nanos;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
@@ -418,8 +422,8 @@ struct Places {
 }
 
 /// The limits of the rules in force on one shard, and of former rules that still have traces. A limit that several
-/// generations have in common is one, so that all of them together keep to it. Limits are asked for by the numbers that
-/// they have in the generation that was turned to.
+/// generations have in common is one, so that all of them together keep to it. Limits are asked for through a view, by the
+/// numbers that they have in its generation.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     buckets: Vec<Bucket>,
@@ -429,12 +433,8 @@ pub struct Limits {
     unranked: u64,
     /// Oldest first; the last are the rules in force.
     generations: Vec<Places>,
-    /// Place of the generation turned to.
-    asked: usize,
     /// What limits that are gone have counted.
     unreachable_before: u64,
-    /// The trace under way is judged early.
-    is_early: bool,
 }
 
 impl Limits {
@@ -469,14 +469,12 @@ impl Limits {
             }));
         }
         self.generations.push(Places { generation, buckets });
-        self.asked = self.generations.len() - 1;
     }
 
     /// Forgets the limits of generations that have no traces any more; those in force stay.
     pub fn retain(&mut self, has_traces: impl Fn(u32) -> bool) {
         let in_force = self.generations.last().map(|places| places.generation);
         self.generations.retain(|places| Some(places.generation) == in_force || has_traces(places.generation));
-        self.asked = self.generations.len().saturating_sub(1);
         let mut moved: Vec<Option<usize>> = vec![None; self.buckets.len()];
         let mut kept = Vec::with_capacity(self.buckets.len());
         for (place, bucket) in self.buckets.drain(..).enumerate() {
@@ -494,58 +492,28 @@ impl Limits {
         }
     }
 
-    /// Limits are asked for by their numbers in that generation from now on.
+    /// The limits of the rules of `generation`. `is_early`: those who ask are judged early, to make room.
     #[inline]
-    pub fn turn_to(&mut self, generation: u32) {
-        if self.generations.get(self.asked).is_none_or(|places| places.generation != generation) {
-            let place = self.generations.iter().position(|places| places.generation == generation);
-            self.asked = place.unwrap_or(usize::MAX);
-        }
-    }
-
-    fn bucket(&self, number: u16) -> Option<&Bucket> {
-        self.buckets.get(*self.generations.get(self.asked)?.buckets.get(usize::from(number))?)
-    }
-
-    fn bucket_mut(&mut self, number: u16) -> Option<&mut Bucket> {
-        self.buckets.get_mut(*self.generations.get(self.asked)?.buckets.get(usize::from(number))?)
-    }
-
-    /// In order of arrival: whether limit `number` lets `cost` through now; it is paid then.
-    pub fn allow(&mut self, number: u16, cost: u64, now: Nanos) -> bool {
-        let Some(bucket) = self.bucket_mut(number) else { return false };
-        bucket.demand = bucket.demand.saturating_add(cost);
-        bucket.allow(cost, now)
-    }
-
-    /// By randomness: the threshold that limit `number` has for a trace of that group and cost.
     #[must_use]
-    pub fn threshold(&self, number: u16, group: u64, cost: u64) -> u64 {
-        match self.bucket(number) {
-            Some(bucket) if to_float(cost) <= bucket.limit.burst => {
-                let threshold = bucket.thresholds.get(&group).copied().unwrap_or(bucket.threshold);
-                if !self.is_early {
-                    return threshold;
-                }
-                if bucket.tokens < -bucket.burst() { NEVER } else { threshold.max(bucket.early_threshold) }
-            }
-            _ => NEVER,
-        }
+    pub fn view(&self, generation: u32, is_early: bool) -> View<'_> {
+        let places = self.generations.iter().find(|places| places.generation == generation);
+        View { all: &self.buckets, places: places.map_or(&[], |places| &places.buckets), is_early }
     }
 
-    /// By randomness: a trace of the window that is about to be cut wants to pass limit `number`.
-    pub fn offer(&mut self, number: u16, group: u64, randomness: u64, cost: u64) {
-        self.offer_as(number, group, randomness, (cost, cost));
+    /// The same, to be spent.
+    #[inline]
+    pub fn view_mut(&mut self, generation: u32, is_early: bool) -> ViewMut<'_> {
+        let place = self.generations.iter().position(|places| places.generation == generation);
+        ViewMut { place: place.unwrap_or(usize::MAX), limits: self, is_early }
     }
 
-    /// As `offer`, of a trace that is ranked by another cost than it pays: that of what is there at any randomness.
-    pub fn offer_as(&mut self, number: u16, group: u64, randomness: u64, (cost, paid): (u64, u64)) {
-        let Some(bucket) = self.bucket_mut(number) else { return };
-        bucket.demand = bucket.demand.saturating_add(paid);
-        if to_float(paid) > bucket.limit.burst {
+    fn add_candidate(&mut self, bucket: usize, candidate: Candidate) {
+        let Some(bucket) = self.buckets.get_mut(bucket) else { return };
+        bucket.demand = bucket.demand.saturating_add(candidate.paid);
+        if to_float(candidate.paid) > bucket.limit.burst {
             bucket.unreachable += 1;
         } else {
-            let is_ranked = bucket.push(Candidate { group, randomness, cost, paid });
+            let is_ranked = bucket.push(candidate);
             self.candidates += usize::from(is_ranked);
             self.unranked += u64::from(!is_ranked);
             if self.candidates > CANDIDATES_MAX {
@@ -562,53 +530,9 @@ impl Limits {
         self.unranked += given_up as u64;
     }
 
-    /// What limit `number` counts.
-    #[must_use]
-    pub fn cost(&self, number: u16) -> Cost {
-        self.bucket(number).map_or(Cost::Spans, |bucket| bucket.limit.cost)
-    }
-
-    /// By randomness: whether the trace that is asked about next is judged early, to make room.
-    pub fn judge_early(&mut self, is_early: bool) {
-        self.is_early = is_early;
-    }
-
-    /// By randomness: a trace that was judged between windows wanted to pass limit `number`. It pays if it was kept and
-    /// did.
-    pub fn charge(&mut self, number: u16, group: u64, (randomness, is_kept): (u64, bool), cost: u64) {
-        let passes = is_kept && self.threshold(number, group, cost) <= randomness;
-        if let Some(bucket) = self.bucket_mut(number) {
-            let paid = if passes { to_float(cost) } else { 0.0 };
-            bucket.tokens -= paid;
-            bucket.paid_between += paid;
-            bucket.demand = bucket.demand.saturating_add(cost);
-            bucket.between = bucket.between.saturating_add(cost);
-        }
-    }
-
-    /// By randomness: a span came late whose trace has passed limit `number`. It is let through and missing in the windows
-    /// after it; what is owed is bounded by what a limit may save up.
-    pub fn charge_late(&mut self, number: u16, cost: u64) {
-        let Some(bucket) = self.bucket_mut(number).filter(|bucket| bucket.limit.one_in.is_none()) else { return };
-        bucket.demand = bucket.demand.saturating_add(cost);
-        let owed = (bucket.tokens - to_float(cost)).max(-bucket.burst());
-        bucket.tokens = bucket.tokens.min(owed);
-    }
-
-    /// As `charge_late`, where a trace is kept for its first piece and its other spans always come later: they are reckoned
-    /// with when the next pieces come.
-    pub fn charge_later(&mut self, number: u16, cost: u64) {
-        self.charge_late(number, cost);
-        if let Some(bucket) = self.bucket_mut(number) {
-            bucket.paid_later += to_float(cost);
-        }
-    }
-
     /// By randomness: sets every limit's threshold but that of budgets from what was offered since the last call; budgets
     /// let all through until they are cut.
     pub fn cut(&mut self, now: Nanos) {
-        // What is offered to a budget next is of this window, whatever was judged before it.
-        self.is_early = false;
         for bucket in &mut self.buckets {
             if bucket.limit.is_budget {
                 bucket.threshold = 0;

@@ -1,6 +1,6 @@
 //! Shadow policies: evaluated and counted beside the others, without an effect on any verdict.
 
-use super::limit::Limits;
+use super::limit::ViewMut;
 use super::tree::{Arrival, Evidence};
 use super::{Ballot, Rules};
 use crate::ledger::{DropReason, PolicyCounts};
@@ -16,7 +16,7 @@ impl Rules {
         &self,
         evidence: &Evidence<'_>,
         (randomness, now): (u64, Nanos),
-        limits: &mut Limits,
+        limits: &mut ViewMut<'_>,
         ballot: &Ballot,
         counts: &mut [PolicyCounts],
     ) {
@@ -26,9 +26,10 @@ impl Rules {
             let own = if holds != Some(0) {
                 holds.map(|_| NEVER)
             } else if self.is_by_randomness {
-                policy.node.threshold(evidence, Some(limits))
+                policy.node.threshold(evidence, Some(limits.view()))
             } else {
-                let sampled = policy.node.samples(evidence, &mut Arrival { limits, now, class: None });
+                let sampled =
+                    policy.node.samples(evidence, &mut Arrival { limits: limits.reborrow(), now, class: None });
                 sampled.map(|sampled| if sampled { 0 } else { NEVER })
             };
             let count = &mut counts[usize::from(*index)];

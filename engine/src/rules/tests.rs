@@ -91,7 +91,7 @@ fn judge(rules: &Rules, case: &Case) -> Verdict {
 fn ballot(rules: &Rules, evidence: &Evidence<'_>) -> Ballot {
     let mut limits = Limits::new(rules.limits(), 0, 1, Nanos::default());
     let mut counts = vec![PolicyCounts::default(); rules.policy_names().len()];
-    rules.judge_arrival(evidence, &mut limits, Nanos::default(), &mut counts)
+    rules.judge_arrival(evidence, &mut limits.view_mut(0, false), Nanos::default(), &mut counts)
 }
 
 fn samples(rule: Rule, case: &Case) -> bool {
@@ -289,7 +289,7 @@ fn first_match_stops_the_count() {
         let seen = Summary { status: 1, spans: 1, ..Summary::default() };
         let mut limits = Limits::new(rules.limits(), 0, 1, Nanos::default());
         let evidence = Evidence { trace_id: &[1; 16], seen: &seen, more: &[], level: None };
-        rules.judge_arrival(&evidence, &mut limits, Nanos::default(), &mut counts);
+        rules.judge_arrival(&evidence, &mut limits.view_mut(0, false), Nanos::default(), &mut counts);
         assert_eq!((counts[0].decided, counts[1].matched), (1, second_votes));
     }
 }

@@ -6,7 +6,7 @@
 //! abstain, when a condition could not be evaluated: its policy has no vote then.
 
 use super::StatusMask;
-use super::limit::{Cost, Limits};
+use super::limit::{Cost, View, ViewMut};
 use crate::evidence::Summary;
 use crate::vocabulary::{Nanos, TraceId};
 use tailwater_proto::consistent::NEVER;
@@ -126,7 +126,7 @@ pub(super) enum Node {
 
 /// What the Collector's reading needs beside the evidence.
 pub(super) struct Arrival<'a> {
-    pub(super) limits: &'a mut Limits,
+    pub(super) limits: ViewMut<'a>,
     pub(super) now: Nanos,
     /// The sub-policy of a composite that sampled.
     pub(super) class: Option<u16>,
@@ -195,7 +195,7 @@ impl Node {
     }
 
     /// Its rejection threshold; `None` when it abstains. Without `limits` every limit lets all through.
-    pub(super) fn threshold(&self, evidence: &Evidence<'_>, limits: Option<&Limits>) -> Option<u64> {
+    pub(super) fn threshold(&self, evidence: &Evidence<'_>, limits: Option<View<'_>>) -> Option<u64> {
         Some(match self {
             Self::Probabilistic { threshold, .. } | Self::Share { threshold } => *threshold,
             Self::Limit(limit) => limits.map_or(0, |limits| {
@@ -302,7 +302,7 @@ impl Node {
         &self,
         evidence: &Evidence<'_>,
         randomness: u64,
-        others: Option<&Limits>,
+        others: Option<View<'_>>,
         offer: &mut impl FnMut(u16, u64, u64),
     ) {
         let passes = |node: &Self| node.threshold(evidence, others).is_some_and(|threshold| threshold <= randomness);
@@ -347,7 +347,7 @@ impl Node {
     }
 
     /// The annotations of the nodes that keep a trace of this randomness, into `out`.
-    pub(super) fn annotations(&self, evidence: &Evidence<'_>, limits: &Limits, randomness: u64, out: &mut Vec<u16>) {
+    pub(super) fn annotations(&self, evidence: &Evidence<'_>, limits: View<'_>, randomness: u64, out: &mut Vec<u16>) {
         let keeps =
             |node: &Self| node.threshold(evidence, Some(limits)).is_some_and(|threshold| threshold <= randomness);
         match self {
@@ -373,7 +373,7 @@ impl Node {
     }
 
     /// The class of a composite that keeps a trace of this randomness, where the node is one or has one.
-    pub(super) fn class(&self, evidence: &Evidence<'_>, limits: &Limits, randomness: u64) -> Option<u16> {
+    pub(super) fn class(&self, evidence: &Evidence<'_>, limits: View<'_>, randomness: u64) -> Option<u16> {
         match self {
             Self::Composite(classes) => classes.iter().find_map(|class| {
                 let own = class.node.threshold(evidence, Some(limits))?;

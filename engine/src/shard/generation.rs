@@ -7,18 +7,17 @@
 //! - A trace of which bytes are only in the log stays with its generation. Those rules are kept as long as it is.
 //! - A batch that another core has scanned under another generation is scanned again when it is taken.
 
-use super::framing::Framing;
-use super::{Shard, ShardPlan, head_of};
+use super::framing::framing_of;
+use super::marks::head_of;
+use super::waits::Waits;
+use super::{Shard, ShardPlan};
 use crate::buffer::Buffer;
 use crate::buffer::traces::Trace;
 use crate::evidence::Summary;
 use crate::host::Host;
 use crate::intake::Intake;
 use crate::ledger::PolicyCounts;
-use crate::randomness::Randomness;
 use crate::rules::Rules;
-use crate::rules::limit::Limits;
-use crate::rules::quantile::Quantiles;
 use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -56,29 +55,6 @@ pub(super) struct Generations {
 }
 
 impl Generations {
-    /// The rules that a trace of `generation` is judged under, once it was brought up to date.
-    #[inline]
-    pub(super) fn rules<'a>(&'a self, generation: u32, in_force: &'a Rules) -> &'a Rules {
-        if generation == in_force.generation() {
-            return in_force;
-        }
-        let former = self.former.iter().find(|former| former.rules.generation() == generation);
-        assert!(former.is_some(), "a trace is judged under the rules that its evidence was gathered under");
-        former.map_or(in_force, |former| &*former.rules)
-    }
-
-    /// The same, and `limits` turned to theirs.
-    #[inline]
-    pub(super) fn of<'a>(
-        &'a self,
-        generation: u32,
-        in_force: &'a Rules,
-        limits: &'a mut Limits,
-    ) -> (&'a Rules, &'a mut Limits) {
-        limits.turn_to(generation);
-        (self.rules(generation, in_force), limits)
-    }
-
     /// Whether some trace stays with that generation.
     fn has(&self, generation: u32) -> bool {
         self.former.iter().any(|former| former.rules.generation() == generation)
@@ -110,13 +86,10 @@ impl Shard {
         }
         self.adopt_plan(plan);
         let intake = Intake::new(self.intake.route().clone(), self.plan.span_bytes_max, rules);
-        self.add_limits(now, rules);
-        let mut quantiles = Quantiles::new(rules.relative().len());
-        let before = (&mut self.quantiles, self.rules.relative());
-        quantiles.inherit(before, rules.relative(), &rules.same_kinds(&self.rules));
-        self.quantiles = quantiles;
+        let before = self.bench.rules().clone();
+        self.bench.adopt(now, rules, self.generations.pinned > 0);
         let former = Former {
-            rules: std::mem::replace(&mut self.rules, rules.clone()),
+            rules: before,
             intake: std::mem::replace(&mut self.intake, intake),
             pinned: std::mem::take(&mut self.generations.pinned),
         };
@@ -124,26 +97,12 @@ impl Shard {
             self.generations.former.push(former);
         }
         let former_weigh = self.generations.former.iter().any(|former| former.rules.weighs_traces());
-        self.framing = self.framing.under(&self.plan, rules, former_weigh);
-        self.limits.retain(|generation| self.generations.has(generation));
-        self.buffer.traces.widen_leaves(rules.leaf_words() - 1);
+        self.framing.change(&self.plan, rules, former_weigh);
+        self.bench.retain(|generation| self.generations.has(generation));
+        self.holding.buffer.traces.widen_leaves(rules.leaf_words() - 1);
         let policies = rules.policy_names().len().max(self.ledger.policies.len());
         self.ledger.policies.resize(policies, PolicyCounts::default());
         true
-    }
-
-    /// Adds the limits of `rules`, which come into force. One that the rules in force have, or else former rules that still
-    /// have traces, is the same limit.
-    fn add_limits(&mut self, now: Nanos, rules: &Rules) {
-        let former = self.generations.former.iter().rev().map(|former| &former.rules);
-        let mut same = vec![None; rules.limits().len()];
-        for before in std::iter::once(&self.rules).chain(former) {
-            for (number, there) in rules.same_limits(before) {
-                same[number] = same[number].or(Some((before.generation(), there)));
-            }
-        }
-        let of = |number: usize| same.get(number).copied().flatten();
-        self.limits.add(rules.generation(), rules.limits(), of, self.plan.shards, now);
     }
 
     fn adopt_plan(&mut self, plan: &ShardPlan) {
@@ -152,6 +111,7 @@ impl Shard {
         self.plan.decision_wait_after_root = decision_wait_after_root;
         self.plan.inactivity_timeout = inactivity_timeout;
         self.plan.trace_duration_max = trace_duration_max;
+        self.waits = Waits::of(&self.plan);
         self.plan.cold_after = plan.cold_after;
         self.plan.trace_bytes_max = plan.trace_bytes_max;
         self.plan.drop_pending_at_drain = plan.drop_pending_at_drain;
@@ -159,17 +119,17 @@ impl Shard {
         self.plan.record_policy = plan.record_policy;
         if self.plan.randomness != plan.randomness {
             self.plan.randomness = plan.randomness;
-            self.randomness = Randomness::new(plan.randomness);
+            self.bench.draw_from(plan.randomness);
         }
         self.plan.arena_bytes_max = plan.arena_bytes_max;
-        self.buffer.arena.set_bytes_max(plan.arena_bytes_max);
+        self.holding.buffer.arena.set_bytes_max(plan.arena_bytes_max);
     }
 
     /// Judges some traces of the oldest generation, early and under its own rules, as far as the host has room for what is
     /// kept. True when none is left.
     fn retire_oldest(&mut self, now: Nanos, host: &mut impl Host) -> bool {
         let Some(oldest) = self.generations.former.first().map(|former| former.rules.generation()) else { return true };
-        let entries = self.buffer.traces.entries();
+        let entries = self.holding.buffer.traces.entries();
         let mut due = std::mem::take(&mut self.due);
         due.clear();
         for _ in 0..entries.min(SWEEP_ENTRIES_MAX) {
@@ -178,9 +138,9 @@ impl Shard {
             }
             self.generations.hand = if self.generations.hand + 1 >= entries { 0 } else { self.generations.hand + 1 };
             let Ok(entry) = u32::try_from(self.generations.hand) else { break };
-            let trace = self.buffer.traces.get(entry);
+            let trace = self.holding.buffer.traces.get(entry);
             if !trace.newest.is_none() && trace.has_cold && trace.generation == oldest {
-                self.buffer.traces.unlink(entry);
+                self.holding.buffer.traces.unlink(entry);
                 due.push(entry);
             }
         }
@@ -196,7 +156,7 @@ impl Shard {
         let mut records = Vec::with_capacity(batch.spans.len());
         let mut pieces = Pieces::default();
         let mut take = |body: Vec<u8>| {
-            if let Some(again) = scan_piece(&mut self.intake, &self.rules, body) {
+            if let Some(again) = scan_piece(&mut self.intake, self.bench.rules(), body) {
                 // Heads are numbered from one in each piece.
                 let offset = u32::try_from(heads.len()).unwrap_or(u32::MAX);
                 let place = |head: u32| if head == 0 { 0 } else { head + offset };
@@ -223,28 +183,29 @@ impl Shard {
             *record = SpanRecord { offset, length, scope, position, ..*again };
         }
         (batch.leaves_more, batch.heads) = (leaves_more, heads);
-        batch.generation = self.rules.generation();
+        batch.generation = self.bench.rules().generation();
     }
 
     /// Merges what a span says that was just added to a trace: the trace is up to date, or will be scanned as a whole, or
     /// stays with another generation.
     #[inline]
     pub(super) fn merge_evidence(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord, leaves_more: &[u64]) {
-        let trace = self.buffer.traces.get(entry);
-        if trace.generation == self.rules.generation() {
-            let is_exact = self.buffer.merge(entry, &self.rules, record, leaves_more, head_of(batch, record));
+        let trace = self.holding.buffer.traces.get(entry);
+        if trace.generation == self.bench.rules().generation() {
+            let is_exact =
+                self.holding.buffer.merge(entry, self.bench.rules(), record, leaves_more, head_of(batch, record));
             self.ledger.traces.threshold_levels_folded += u64::from(!is_exact);
         } else if trace.has_cold {
             self.merge_former(entry, batch, record);
         } else {
-            self.buffer.traces.get_mut(entry).seen.count(record);
+            self.holding.buffer.traces.get_mut(entry).seen.count(record);
         }
     }
 
     /// Merges a span into a trace that stays with a former generation.
     #[cold]
     fn merge_former(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord) {
-        let generation = self.buffer.traces.get(entry).generation;
+        let generation = self.holding.buffer.traces.get(entry).generation;
         let former = self.generations.former.iter_mut().find(|former| former.rules.generation() == generation);
         let Some(former) = former else { return };
         let Some(envelope) = batch.envelopes.scopes.get(record.scope as usize) else { return };
@@ -255,7 +216,7 @@ impl Shard {
             scope_envelope: batch.envelopes.slice(&envelope.scope),
             span: span_bytes(batch, record),
         };
-        let buffer = &mut self.buffer;
+        let buffer = &mut self.holding.buffer;
         let mut take = |body: Vec<u8>| {
             let Some(again) = scan_piece(&mut former.intake, &former.rules, body) else { return };
             merge_batch(buffer, &former.rules, entry, &again);
@@ -276,8 +237,8 @@ impl Shard {
     /// Brings the evidence of a trace up to date, if it is of a former generation and may be.
     #[inline]
     pub(super) fn refresh(&mut self, entry: u32) {
-        let trace = self.buffer.traces.get(entry);
-        if trace.generation != self.rules.generation() && !trace.has_cold {
+        let trace = self.holding.buffer.traces.get(entry);
+        if trace.generation != self.bench.rules().generation() && !trace.has_cold {
             self.scan_trace_again(entry);
         }
     }
@@ -285,9 +246,9 @@ impl Shard {
     #[cold]
     fn scan_trace_again(&mut self, entry: u32) {
         let mut fragments = std::mem::take(&mut self.fragments);
-        self.buffer.fragments(entry, &mut fragments);
-        let Trace { seen: Summary { bytes, .. }, generation, .. } = *self.buffer.traces.get(entry);
-        self.buffer.forget_evidence(entry, self.rules.generation());
+        self.holding.buffer.fragments(entry, &mut fragments);
+        let Trace { seen: Summary { bytes, .. }, generation, .. } = *self.holding.buffer.traces.get(entry);
+        self.holding.buffer.forget_evidence(entry, self.bench.rules().generation());
         let mut pieces = Pieces::default();
         let mut scanned = 0;
         // The bytes are read from the arena while the evidence changes, so the pieces are framed one at a time.
@@ -295,8 +256,8 @@ impl Shard {
         loop {
             let mut piece = None;
             for reference in next.by_ref() {
-                let fragment = self.buffer.arena.fragment(*reference);
-                let (_, resource_envelope, scope_envelope) = self.buffer.envelopes.parts(fragment.scope);
+                let fragment = self.holding.buffer.arena.fragment(*reference);
+                let (_, resource_envelope, scope_envelope) = self.holding.buffer.envelopes.parts(fragment.scope);
                 let parts =
                     Parts { scope: fragment.scope.number(), resource_envelope, scope_envelope, span: fragment.bytes };
                 pieces.add(&parts, &mut |body| piece = Some(body));
@@ -308,9 +269,9 @@ impl Shard {
             if is_last {
                 pieces.finish(&mut |body| piece = Some(body));
             }
-            if let Some(again) = piece.and_then(|body| scan_piece(&mut self.intake, &self.rules, body)) {
+            if let Some(again) = piece.and_then(|body| scan_piece(&mut self.intake, self.bench.rules(), body)) {
                 scanned += again.spans.len();
-                merge_batch(&mut self.buffer, &self.rules, entry, &again);
+                merge_batch(&mut self.holding.buffer, self.bench.rules(), entry, &again);
                 self.intake.recycle(self.plan.shard, again);
             }
             if is_last {
@@ -318,15 +279,15 @@ impl Shard {
             }
         }
         assert_eq!(scanned, fragments.len(), "what was accepted once is accepted again");
-        self.buffer.traces.get_mut(entry).seen.bytes = match self.framing {
+        let seen = &self.holding.buffer.traces.get(entry).seen;
+        let bytes = if self.framing.lacks(generation) {
             // Its spans came when nothing asked for it.
-            Framing::Counted(since) if generation < since => {
-                let spans = self.buffer.traces.get(entry).seen.bytes;
-                spans.saturating_add(self.framing_of(&fragments))
-            }
+            seen.bytes.saturating_add(framing_of(&self.holding.buffer, &fragments))
+        } else {
             // What was around the spans when they came is not around them any more.
-            _ => bytes,
+            bytes
         };
+        self.holding.buffer.traces.get_mut(entry).seen.bytes = bytes;
         self.fragments = fragments;
         self.ledger.traces.scanned_again += 1;
     }
@@ -334,24 +295,24 @@ impl Shard {
     /// Gives up the bytes of a trace in memory, whose evidence is brought up to date first.
     pub(super) fn cool(&mut self, entry: u32) {
         self.refresh(entry);
-        if self.buffer.cool(entry, &mut self.hot) {
+        if self.holding.buffer.cool(entry, &mut self.sweep.hot) {
             self.pin(entry);
         }
     }
 
     /// A trace has bytes in the log only: from now on it stays with its generation.
     pub(super) fn pin(&mut self, entry: u32) {
-        let trace = self.buffer.traces.get_mut(entry);
+        let trace = self.holding.buffer.traces.get_mut(entry);
         let was_pinned = std::mem::replace(&mut trace.has_cold, true);
-        if !was_pinned && let Some(count) = self.generations.count(self.rules.generation(), trace.generation) {
+        if !was_pinned && let Some(count) = self.generations.count(self.bench.rules().generation(), trace.generation) {
             *count += 1;
         }
     }
 
     /// A trace is judged by a piece of it, which is of the generation in force.
     pub(super) fn adopt_generation(&mut self, entry: u32) {
-        let in_force = self.rules.generation();
-        let trace = self.buffer.traces.get_mut(entry);
+        let in_force = self.bench.rules().generation();
+        let trace = self.holding.buffer.traces.get_mut(entry);
         let before = std::mem::replace(&mut trace.generation, in_force);
         if trace.has_cold && before != in_force {
             if let Some(count) = self.generations.count(in_force, before) {
@@ -365,9 +326,9 @@ impl Shard {
     pub(super) fn release(&mut self, entries: &[u32], host: &mut impl Host) {
         let mut is_last = false;
         for entry in entries {
-            let trace = self.buffer.traces.get(*entry);
+            let trace = self.holding.buffer.traces.get(*entry);
             if trace.has_cold
-                && let Some(count) = self.generations.count(self.rules.generation(), trace.generation)
+                && let Some(count) = self.generations.count(self.bench.rules().generation(), trace.generation)
             {
                 *count -= 1;
                 is_last |= *count == 0;
@@ -375,10 +336,10 @@ impl Shard {
         }
         if is_last {
             self.generations.former.retain(|former| former.pinned > 0);
-            self.limits.retain(|generation| self.generations.has(generation));
+            self.bench.retain(|generation| self.generations.has(generation));
         }
-        entries.iter().for_each(|entry| self.origins.forget(*entry));
-        self.buffer.release(entries, |unit| host.resolve(unit));
+        entries.iter().for_each(|entry| self.reasons.forget(*entry));
+        self.holding.buffer.release(entries, |unit| host.resolve(unit));
     }
 }
 

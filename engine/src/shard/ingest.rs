@@ -5,10 +5,9 @@
 use super::Shard;
 use crate::evidence::Summary;
 use crate::host::Host;
-use crate::index::Place;
-use crate::randomness::TraceRandomness;
-use crate::rules::{Ballot, Evidence, Rules};
-use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId, Verdict};
+use crate::judge::{Cases, Ruling};
+use crate::rules::{Evidence, Rules};
+use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId};
 use hashbrown::HashTable;
 
 /// A piece, while its `ResourceSpans` is being taken.
@@ -58,7 +57,7 @@ impl Pieces {
 impl Shard {
     /// Takes a batch piece by piece.
     pub(super) fn take_pieces(&mut self, now: Nanos, batch: &SpanBatch, host: &mut impl Host) {
-        let words = self.rules.leaf_words() - 1;
+        let words = self.bench.rules().leaf_words() - 1;
         let mut pieces = Pieces::default();
         let mut resource = None;
         for (position, record) in batch.spans.iter().enumerate() {
@@ -69,7 +68,7 @@ impl Shard {
                 resource = of;
             }
             self.take_span(now, batch, record, leaves_more, host);
-            pieces.add(&self.rules, record, leaves_more);
+            pieces.add(self.bench.rules(), record, leaves_more);
         }
         self.judge_pieces(now, &mut pieces, host);
     }
@@ -77,51 +76,33 @@ impl Shard {
     fn judge_pieces(&mut self, now: Nanos, pieces: &mut Pieces, host: &mut impl Host) {
         for piece in pieces.drain() {
             // Its trace may have been judged meanwhile, to make room.
-            let pending = self.index.find(piece.hash, |place| match place {
-                Place::Pending(entry) => self.buffer.traces.get(entry).id == piece.trace_id,
-                _ => false,
-            });
-            let Some((_, Place::Pending(entry))) = pending else { continue };
-            let Some((ballot, randomness)) = self.piece_ballot(now, entry, &piece) else { continue };
-            self.buffer.traces.unlink(entry);
+            let Some(entry) = self.holding.find_pending(piece.hash, &piece.trace_id) else { continue };
+            let Some(ruling) = self.rule_piece(now, entry, &piece) else { continue };
+            self.holding.buffer.traces.unlink(entry);
             self.adopt_generation(entry);
             let seen = self.piece_so_far(entry, &piece);
             let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
-            self.note_piece(entry, &evidence, &ballot, randomness.value, now);
-            match ballot.verdict {
-                Verdict::Keep(policy) => {
-                    self.settle_kept(now, entry, (policy, ballot, randomness), Occasion::Ingest, host);
-                }
-                Verdict::Drop => self.settle_dropped(entry, ballot, Occasion::Ingest, host),
-            }
+            self.note_piece(now, entry, &evidence, &ruling);
+            self.carry_out(now, entry, &ruling, Occasion::Ingest, host);
             self.release(&[entry], host);
         }
     }
 
     /// A piece with the size of its whole trace so far.
     fn piece_so_far(&self, entry: u32, piece: &Piece) -> Summary {
-        let trace = self.buffer.traces.get(entry);
+        let trace = self.holding.buffer.traces.get(entry);
         Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen }
     }
 
     /// Asks the policies about a piece: its own spans, with the size of the whole trace so far. `None` when it decides
     /// nothing.
-    fn piece_ballot(&mut self, now: Nanos, entry: u32, piece: &Piece) -> Option<(Ballot, TraceRandomness)> {
+    fn rule_piece(&mut self, now: Nanos, entry: u32, piece: &Piece) -> Option<Ruling> {
         let seen = self.piece_so_far(entry, piece);
-        let Self { buffer, rules, limits, ledger, randomness, wants, .. } = self;
-        let trace = buffer.traces.get(entry);
+        let Self { bench, holding, ledger, .. } = self;
         let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
-        randomness.count(&trace.id, buffer.head(entry), trace.seen.is_random);
-        let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random);
-        limits.turn_to(rules.generation());
-        // No window ever has all that wants to pass: a piece goes by what passed in the last.
-        limits.judge_early(rules.has_windows());
-        let ballot = rules.judge_piece(&evidence, own.value, limits, now, &mut ledger.policies);
-        let is_first = piece.seen.spans == trace.seen.spans;
-        rules.charge_piece(&evidence, own.value, (ballot.as_ref(), is_first), limits, wants);
-        let ballot = ballot?;
-        rules.judge_shadows(&evidence, (own.value, now), limits, &ballot, &mut ledger.policies);
-        Some((ballot, own))
+        let whole = holding.case(entry);
+        let is_first = piece.seen.spans == whole.evidence.seen.spans;
+        bench.rule_piece(now, (&whole, &evidence, is_first), &mut ledger.policies)
     }
 }
 

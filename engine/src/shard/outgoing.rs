@@ -1,12 +1,13 @@
 //! What leaves a shard: batches of kept spans, metrics and logs as they came, parked data read from the log again; and
 //! the books of what became of them.
 
-use super::Shard;
+use super::marks::late_mark;
+use super::{Shard, ShardPlan};
 use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
 use crate::decide::KeptBy;
 use crate::export::Export;
 use crate::export::label::{Label, labelled};
-use crate::export::mark::Mark;
+use crate::export::mark::{Mark, MarkCounts, Marker};
 use crate::host::{ExportFate, ExportRequest, Host};
 use crate::ledger::DropReason;
 use crate::rules::Rules;
@@ -15,33 +16,91 @@ use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::refusal::Refusals;
 
-impl Shard {
-    /// Adds a span to the open batch, which is sent to `destinations` first when it is full, with `mark` where it is given,
-    /// and with encoded annotations.
-    pub(super) fn export_span(
+/// A span as it leaves.
+pub(super) struct Leaving<'a> {
+    pub(super) scope: ScopeHandle,
+    pub(super) unit: KeptUnit,
+    /// As it came.
+    pub(super) bytes: &'a [u8],
+    /// What is written into its tracestate.
+    pub(super) mark: Option<Mark>,
+    /// Encoded attributes that it gets.
+    pub(super) annotations: &'a [u8],
+}
+
+/// The open batch of kept spans.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    export: Export,
+    marker: Marker,
+    /// When the oldest span of the batch was added.
+    opened: Nanos,
+    /// Requests given to the host so far.
+    sent: u64,
+}
+
+impl Outgoing {
+    pub(super) fn new(plan: &ShardPlan) -> Self {
+        let export = Export::new(plan.batch, plan.hash_seed);
+        Self { export, marker: Marker::default(), opened: Nanos::default(), sent: 0 }
+    }
+
+    pub(super) fn mark_counts(&self) -> MarkCounts {
+        self.marker.counts()
+    }
+
+    /// Requests given to the host so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Spans in the batch.
+    pub(super) fn spans(&self) -> u32 {
+        self.export.spans()
+    }
+
+    /// When the oldest span of the batch was added.
+    pub(super) fn opened(&self) -> Nanos {
+        self.opened
+    }
+
+    /// Adds a span to the batch, which is sent to `destinations` first when it is full for it. The batch holds the scope
+    /// until it is sent.
+    pub(super) fn add(
         &mut self,
         now: Nanos,
-        (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
-        (mark, annotations): (Option<Mark>, &[u8]),
+        span: &Leaving<'_>,
         destinations: Destinations,
+        envelopes: &mut EnvelopeTable,
         host: &mut impl Host,
     ) {
-        let bytes = match &mark {
-            Some(mark) => self.marker.mark(bytes, mark, annotations),
-            None if annotations.is_empty() => bytes,
-            None => self.marker.annotate(bytes, annotations),
+        let Leaving { scope, unit, .. } = *span;
+        let bytes = match &span.mark {
+            Some(mark) => self.marker.mark(span.bytes, mark, span.annotations),
+            None if span.annotations.is_empty() => span.bytes,
+            None => self.marker.annotate(span.bytes, span.annotations),
         };
-        let batch = OpenBatch { export: &mut self.export, opened: &mut self.batch_opened, destinations };
-        self.batches_sent += batch.add(now, (scope, unit, bytes), &mut self.buffer.envelopes, host);
+        if self.export.is_full_for(scope.number(), envelopes.parts(scope), bytes.len()) {
+            self.sent += send_batch(&mut self.export, destinations, envelopes, host);
+        }
+        if self.export.spans() == 0 {
+            self.opened = now;
+        }
+        if self.export.add(scope.number(), envelopes.parts(scope), unit, bytes) {
+            envelopes.hold(scope);
+        }
     }
 
+    /// Sends the batch.
+    pub(super) fn flush(&mut self, destinations: Destinations, envelopes: &mut EnvelopeTable, host: &mut impl Host) {
+        self.sent += send_batch(&mut self.export, destinations, envelopes, host);
+    }
+}
+
+impl Shard {
     /// Sends the open batch.
     pub(super) fn flush(&mut self, host: &mut impl Host) {
-        self.flush_to(Destinations::ALL, host);
-    }
-
-    fn flush_to(&mut self, destinations: Destinations, host: &mut impl Host) {
-        self.batches_sent += send_batch(&mut self.export, destinations, &mut self.buffer.envelopes, host);
+        self.outgoing.flush(Destinations::ALL, &mut self.holding.buffer.envelopes, host);
     }
 
     /// Passes a metrics or logs request on unchanged. `items` is what its check counted in it.
@@ -73,30 +132,28 @@ impl Shard {
         if destinations != Destinations::ALL {
             self.flush(host);
         }
-        self.scopes.clear();
-        self.scopes.resize(batch.envelopes.scopes.len(), None);
+        self.holding.open_batch(batch);
         let mut spans = 0;
         let mut label: Option<OpenLabel> = None;
         for record in &batch.spans {
             let Some(mark) = mark_of(record.position) else { continue };
             let start = record.offset as usize;
             let bytes = &batch.body[start..start + record.length as usize];
-            let scope = self.scope(batch, record.scope);
+            let scope = self.holding.scope(batch, record.scope);
             let unit = KeptUnit { unit: batch.origin.unit(record.position), mark };
             let scope = self.labelled_again(&mut label, mark.label(), scope);
-            let annotations = self.rules.encoded_annotations(mark.annotations().numbers());
+            let annotations = self.bench.rules().encoded_annotations(mark.annotations().numbers());
             let mark = self.recalled_mark(record, mark);
-            self.export_span(now, (scope, unit, bytes), (mark, &annotations), destinations, host);
+            let span = Leaving { scope, unit, bytes, mark, annotations: &annotations };
+            self.outgoing.add(now, &span, destinations, &mut self.holding.buffer.envelopes, host);
             spans += 1;
         }
         if let Some(label) = label {
-            label.close(&mut self.buffer.envelopes);
+            label.close(&mut self.holding.buffer.envelopes);
         }
-        for scope in self.scopes.drain(..).flatten() {
-            self.buffer.envelopes.release(scope);
-        }
+        self.holding.close_batch();
         if destinations != Destinations::ALL {
-            self.flush_to(destinations, host);
+            self.outgoing.flush(destinations, &mut self.holding.buffer.envelopes, host);
         }
         self.ledger.spans.unpark(spans);
         spans
@@ -113,9 +170,9 @@ impl Shard {
         if open.as_ref().is_none_or(|open| (open.policy, open.is_late) != (policy, is_late))
             && let Some(former) = open.replace(OpenLabel::new(policy, None, is_late))
         {
-            former.close(&mut self.buffer.envelopes);
+            former.close(&mut self.holding.buffer.envelopes);
         }
-        open.as_mut().map_or(scope, |open| open.scope(scope, &self.rules, &mut self.buffer.envelopes))
+        open.as_mut().map_or(scope, |open| open.scope(scope, self.bench.rules(), &mut self.holding.buffer.envelopes))
     }
 
     /// What a span leaves with that was read from the log again.
@@ -124,8 +181,8 @@ impl Shard {
         let (threshold, randomness) = mark.get()?;
         // The log has no place for a randomness that came with another span of the trace.
         let kept = KeptBy { policy: 0, threshold, randomness, given: None, annotations: mark.annotations() };
-        let mark = self.late_mark(record, kept);
-        (self.rules.is_by_randomness() && (record.head != 0 || !mark.is_plain())).then_some(mark)
+        let mark = late_mark(&self.plan, record, kept);
+        (self.bench.rules().is_by_randomness() && (record.head != 0 || !mark.is_plain())).then_some(mark)
     }
 
     /// Passes a parked metrics or logs request on again, read from the log.
@@ -221,36 +278,6 @@ impl OpenLabel {
         if let Some((_, last)) = self.last {
             envelopes.release(last);
         }
-    }
-}
-
-/// The open batch and where it goes.
-pub(super) struct OpenBatch<'a> {
-    pub(super) export: &'a mut Export,
-    /// When the batch got its first span.
-    pub(super) opened: &'a mut Nanos,
-    pub(super) destinations: Destinations,
-}
-
-impl OpenBatch<'_> {
-    /// Adds a span as it leaves; sends the batch first when it is full for it. The batch holds the scope until it is sent.
-    /// Returns how many batches were sent.
-    pub(super) fn add(
-        self,
-        now: Nanos,
-        (scope, unit, bytes): (ScopeHandle, KeptUnit, &[u8]),
-        envelopes: &mut EnvelopeTable,
-        host: &mut impl Host,
-    ) -> u64 {
-        let is_full = self.export.is_full_for(scope.number(), envelopes.parts(scope), bytes.len());
-        let sent = if is_full { send_batch(self.export, self.destinations, envelopes, host) } else { 0 };
-        if self.export.spans() == 0 {
-            *self.opened = now;
-        }
-        if self.export.add(scope.number(), envelopes.parts(scope), unit, bytes) {
-            envelopes.hold(scope);
-        }
-        sent
     }
 }
 

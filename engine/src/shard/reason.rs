@@ -1,25 +1,45 @@
 //! What the shard can tell of a trace: why it was kept or dropped, or what it would come to now.
 
-use super::{Shard, TICK};
-use crate::evidence::TraceHead;
-use crate::explain::origin::{Origin, Origins, service_of};
+use super::Shard;
+use crate::buffer::traces::Trace;
+use crate::explain::origin::{Origin, Origins, Service, service_of};
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
 use crate::index::Place;
+use crate::judge::{Cases, Ruling};
 use crate::ledger::PolicyCounts;
-use crate::rules::{Ballot, Evidence, Reading};
-use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId};
+use crate::rules::Evidence;
+use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId, tick_start};
+use std::ops::Range;
 
-impl Shard {
-    /// From now on the reasons of that many verdicts are kept; those so far are forgotten.
-    pub fn keep_reasons(&mut self, reasons_max: usize) {
-        self.explanations = Explanations::new(reasons_max);
-        self.origins = Origins::new(self.plan.hash_seed);
+/// The reasons of the last verdicts, and where undecided traces begin.
+#[derive(Debug)]
+pub(super) struct Reasons {
+    explanations: Explanations,
+    origins: Origins,
+    hash_seed: [u64; 4],
+    /// Of the batch being taken: a resource, by its place in the envelopes, and the service that it names.
+    service: Option<(Range<u32>, Service)>,
+}
+
+impl Reasons {
+    /// None are kept.
+    pub(super) fn new(hash_seed: [u64; 4]) -> Self {
+        Self { explanations: Explanations::new(0), origins: Origins::new(hash_seed), hash_seed, service: None }
+    }
+
+    fn are_kept(&self) -> bool {
+        self.explanations.capacity() > 0
+    }
+
+    /// Places in envelopes are those of another batch from now on.
+    pub(super) fn open_batch(&mut self) {
+        self.service = None;
     }
 
     /// Notes where a trace begins: with its first span, and with its root.
     #[inline]
     pub(super) fn note_origin(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord) {
-        if self.explanations.capacity() > 0 && !self.origins.is_known(entry, record.is_root) {
+        if self.are_kept() && !self.origins.is_known(entry, record.is_root) {
             self.learn_origin(entry, batch, record);
         }
     }
@@ -38,68 +58,29 @@ impl Shard {
         self.origins.set(entry, &Origin::of(service, span, record.is_root));
     }
 
-    /// Notes why a trace comes to what it does, before it is gone.
+    /// A trace is gone.
     #[inline]
-    pub(super) fn note_reason(&mut self, entry: u32, ballot: &Ballot, randomness: u64, now: Nanos, occasion: Occasion) {
-        if self.explanations.capacity() > 0 {
-            let held = self.held(entry, None, ballot, randomness);
-            self.note_reason_of(entry, (ballot, held), randomness, now, occasion);
-        }
-    }
-
-    /// Notes why a piece of a trace decided.
-    pub(super) fn note_piece(&mut self, entry: u32, evidence: &Evidence<'_>, ballot: &Ballot, own: u64, now: Nanos) {
-        if self.explanations.capacity() > 0 {
-            let held = self.held(entry, Some(evidence), ballot, own);
-            self.note_reason_of(entry, (ballot, held), own, now, Occasion::Ingest);
-        }
-    }
-
-    fn note_reason_of(
-        &mut self,
-        entry: u32,
-        (ballot, held): (&Ballot, u64),
-        randomness: u64,
-        now: Nanos,
-        occasion: Occasion,
-    ) {
-        let reason = self.reason(entry, (ballot, held), randomness, now, occasion);
-        self.explanations.note(&self.buffer.traces.get(entry).id, reason);
-    }
-
-    /// The conditions that held of the policy that decided, for a trace or for `evidence` of a piece of it.
-    fn held(&mut self, entry: u32, evidence: Option<&Evidence<'_>>, ballot: &Ballot, randomness: u64) -> u64 {
-        let Some(policy) = ballot.policy else { return 0 };
-        let Self { buffer, rules, limits, generations, .. } = self;
-        let (rules, limits) = match evidence {
-            // Pieces are asked about under the rules in force.
-            Some(_) => (&**rules, limits),
-            None => generations.of(buffer.traces.get(entry).generation, rules, limits),
-        };
-        let whole = buffer.evidence(entry);
-        let reading = if rules.is_by_randomness() { Reading::Randomness(limits, randomness) } else { Reading::Arrival };
-        rules.held(policy, evidence.unwrap_or(&whole), reading, ballot.sub_policy)
+    pub(super) fn forget(&mut self, entry: u32) {
+        self.origins.forget(entry);
     }
 
     fn reason(
         &self,
-        entry: u32,
-        (ballot, held): (&Ballot, u64),
-        randomness: u64,
+        (entry, trace): (u32, &Trace),
+        (ruling, held): (&Ruling, u64),
         judged: Nanos,
         occasion: Occasion,
     ) -> Reason {
-        let trace = self.buffer.traces.get(entry);
         Reason {
             judged,
             occasion,
-            verdict: ballot.verdict,
-            policy: ballot.policy,
+            verdict: ruling.ballot.verdict,
+            policy: ruling.ballot.policy,
             held,
-            drop_reason: ballot.drop_reason,
-            sub_policy: ballot.sub_policy,
-            threshold: ballot.threshold,
-            randomness,
+            drop_reason: ruling.ballot.drop_reason,
+            sub_policy: ruling.ballot.sub_policy,
+            threshold: ruling.ballot.threshold,
+            randomness: ruling.randomness.value,
             generation: trace.generation,
             spans: trace.seen.spans,
             bytes: trace.seen.bytes,
@@ -109,24 +90,58 @@ impl Shard {
             origin: self.origins.get(entry).copied().unwrap_or_default(),
         }
     }
+}
+
+impl Shard {
+    /// From now on the reasons of that many verdicts are kept; those so far are forgotten.
+    pub fn keep_reasons(&mut self, reasons_max: usize) {
+        let Reasons { hash_seed, .. } = self.reasons;
+        self.reasons = Reasons { explanations: Explanations::new(reasons_max), ..Reasons::new(hash_seed) };
+    }
+
+    /// Notes why a trace comes to what it does, before it is gone.
+    #[inline]
+    pub(super) fn note_reason(&mut self, now: Nanos, entry: u32, ruling: &Ruling, occasion: Occasion) {
+        if self.reasons.are_kept() {
+            let held = self.held(entry, ruling);
+            self.note_reason_of(now, entry, (ruling, held), occasion);
+        }
+    }
+
+    /// Notes why a piece of a trace decided.
+    pub(super) fn note_piece(&mut self, now: Nanos, entry: u32, evidence: &Evidence<'_>, ruling: &Ruling) {
+        if self.reasons.are_kept() {
+            // Pieces are asked about under the rules in force.
+            let held = self.bench.held(evidence, self.bench.rules().generation(), ruling);
+            self.note_reason_of(now, entry, (ruling, held), Occasion::Ingest);
+        }
+    }
+
+    fn note_reason_of(&mut self, now: Nanos, entry: u32, (ruling, held): (&Ruling, u64), occasion: Occasion) {
+        let trace = self.holding.buffer.traces.get(entry);
+        let reason = self.reasons.reason((entry, trace), (ruling, held), now, occasion);
+        self.reasons.explanations.note(&trace.id, reason);
+    }
+
+    /// The conditions that held of the policy that decided.
+    fn held(&self, entry: u32, ruling: &Ruling) -> u64 {
+        let case = self.holding.case(entry);
+        self.bench.held(&case.evidence, case.generation, ruling)
+    }
 
     /// What is known of a trace; `None` when it is not this shard's, never came, or was forgotten.
     pub fn explain(&mut self, now: Nanos, trace_id: &TraceId) -> Option<Explanation> {
         let hash = self.intake.hash(trace_id);
-        let place = self.index.find(hash, |place| match place {
-            Place::Pending(entry) => self.buffer.traces.get(entry).id == *trace_id,
-            Place::Kept(position) => self.kept.is(position, hash),
-            Place::Dropped(position) => self.dropped.is(position, hash),
-        });
-        if let Some((_, Place::Pending(entry))) = place {
+        let place = self.holding.find(hash, trace_id);
+        if let Some(Place::Pending(entry)) = place {
             return Some(Explanation::Pending(self.explain_pending(now, entry)));
         }
-        if let Some(reason) = self.explanations.find(trace_id) {
+        if let Some(reason) = self.reasons.explanations.find(trace_id) {
             return Some(Explanation::Judged(*reason));
         }
         match place? {
-            (_, Place::Kept(position)) => {
-                Some(Explanation::Remembered(self.kept.touch(position).map(|kept| kept.policy)))
+            Place::Kept(position) => {
+                Some(Explanation::Remembered(self.holding.kept.touch(position).map(|kept| kept.policy)))
             }
             _ => Some(Explanation::Remembered(None)),
         }
@@ -135,41 +150,20 @@ impl Shard {
     /// Asks the policies without a consequence.
     fn explain_pending(&mut self, now: Nanos, entry: u32) -> Pending {
         self.refresh(entry);
-        self.compare_with_its_kind(entry);
         let mut counts = vec![PolicyCounts::default(); self.ledger.policies.len()];
-        let Self { buffer, rules, limits, generations, randomness, .. } = self;
-        let trace = buffer.traces.get(entry);
-        let (rules, limits) = generations.of(trace.generation, rules, limits);
-        let evidence = buffer.evidence(entry);
-        // What limits let through may be paid at once: from a copy.
-        let mut limits = limits.clone();
-        limits.judge_early(false);
-        limits.judge_early(false);
-        let (ballot, own) = if rules.is_by_randomness() {
-            let head = buffer.head(entry);
-            let own = randomness.of(&trace.id, head, trace.seen.is_random).value;
-            let rows = head.map(TraceHead::rows).unwrap_or_default();
-            (rules.judge_randomness(&evidence, rows, own, &limits, &mut counts), own)
-        } else {
-            (rules.judge_arrival(&evidence, &mut limits, now, &mut counts), 0)
-        };
-        rules.judge_shadows(&evidence, (own, now), &mut limits, &ballot, &mut counts);
+        let ruling = self.bench.preview(now, (&mut self.holding, entry), &mut counts);
         let says = |policy: u16| match counts.get(usize::from(policy)) {
             Some(PolicyCounts { matched: 1, .. }) => Says::Yes,
             Some(PolicyCounts { unmatched: 1, .. }) => Says::No,
             Some(PolicyCounts { failed: 1, .. }) => Says::Failed,
             _ => Says::NotAsked,
         };
+        let trace = self.holding.buffer.traces.get(entry);
+        let rules = self.bench.rules_of(trace.generation);
         let votes = rules.in_force().map(|policy| Vote { policy, says: says(policy) }).collect();
         let (opened, deadline) = (tick_start(trace.opened), tick_start(trace.deadline));
-        let has_cold = trace.has_cold;
-        let held = self.held(entry, None, &ballot, own);
-        let reason = self.reason(entry, (&ballot, held), own, now, self.wait_that_ends(entry));
-        Pending { reason, opened, deadline, has_cold, votes }
+        let ends = self.wait_that_ends(entry);
+        let reason = self.reasons.reason((entry, trace), (&ruling, self.held(entry, &ruling)), now, ends);
+        Pending { reason, opened, deadline, has_cold: trace.has_cold, votes }
     }
-}
-
-/// When a tick begins.
-pub(super) fn tick_start(tick: u32) -> Nanos {
-    Nanos(u64::from(tick).saturating_mul(TICK.0))
 }

@@ -4,12 +4,12 @@
 
 use super::Judgement;
 use crate::evidence::{Summary, TraceHead};
+use crate::judge::{Bench, Case};
 use crate::ledger::{DropReason, PolicyCounts};
-use crate::randomness::Randomness;
-use crate::rules::limit::{Cost, Limits};
 use crate::rules::{Ballot, Evidence, Rules};
 use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId, Verdict};
 use hashbrown::HashMap;
+use std::sync::Arc;
 use tailwater_config::sampling::Sampling;
 use tailwater_proto::consistent::randomness_of;
 
@@ -33,16 +33,13 @@ pub(super) struct Ingest {
     forgets_undecided: bool,
     by_id: HashMap<TraceId, usize, ahash::RandomState>,
     traces: Vec<Told>,
-    randomness: Randomness,
-    limits: Limits,
+    bench: Bench,
     /// The time of the capture, nanoseconds since 1970.
     now: u64,
     /// The second that limits were set for last.
     window: u64,
     /// Scratch: votes on one piece.
     votes: Vec<PolicyCounts>,
-    /// Scratch: limits that a piece wants to pass, with its group and cost.
-    wants: Vec<(u16, u64, u64)>,
 }
 
 /// A trace so far.
@@ -74,7 +71,7 @@ struct Piece {
 }
 
 impl Ingest {
-    pub(super) fn new(rules: &Rules, sampling: &Sampling) -> Self {
+    pub(super) fn new(rules: &Arc<Rules>, sampling: &Sampling) -> Self {
         let nanos = |wait: std::time::Duration| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         Self {
             waits: Waits {
@@ -86,11 +83,9 @@ impl Ingest {
             forgets_undecided: sampling.non_sampled_cache_size == 0,
             by_id: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
             traces: Vec::new(),
-            randomness: Randomness::new(sampling.randomness),
-            limits: Limits::new(rules.limits(), rules.generation(), 1, Nanos::default()),
+            bench: Bench::new(rules.clone(), sampling.randomness, 1),
             now: 0,
             window: 0,
-            wants: Vec::new(),
             votes: vec![PolicyCounts::default(); rules.policy_names().len()],
         }
     }
@@ -129,8 +124,7 @@ impl Ingest {
         let window = self.now / Nanos::PER_SECOND;
         if rules.has_windows() && window > self.window {
             self.window = window;
-            self.limits.cut(Nanos(self.now));
-            self.limits.cut_budget(Nanos(self.now));
+            self.bench.cut_pieces(Nanos(self.now));
         }
     }
 
@@ -161,9 +155,7 @@ impl Ingest {
         if rules.has_windows()
             && let Some(Ballot { verdict: Verdict::Keep(policy), .. }) = trace.ballot
         {
-            for (limit, cost) in rules.limits_passed(policy) {
-                self.limits.charge_later(limit, if cost == Cost::Spans { 1 } else { u64::from(record.length) });
-            }
+            self.bench.charge_late(policy, u64::from(record.length), true);
         }
         number
     }
@@ -192,8 +184,7 @@ impl Ingest {
     }
 
     fn judge(&mut self, rules: &Rules, pieces: &mut Vec<Piece>) {
-        let Self { traces, randomness, limits, votes, now, wants, .. } = self;
-        limits.judge_early(rules.has_windows());
+        let Self { traces, bench, votes, now, .. } = self;
         for Piece { number, seen, more } in pieces.drain(..) {
             let spans = seen.spans;
             let trace = &mut traces[number];
@@ -204,21 +195,17 @@ impl Ingest {
             let seen = Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..seen };
             let evidence = Evidence { trace_id: &trace.id, seen: &seen, more: &more, level: None };
             let head = trace.says_anything.then_some(&trace.head);
-            randomness.count(&trace.id, head, trace.seen.is_random);
-            let own = randomness.of(&trace.id, head, trace.seen.is_random).value;
+            let whole = Evidence { seen: &trace.seen, ..evidence };
+            let whole = Case { evidence: whole, head, generation: rules.generation(), deadline: 0 };
             votes.fill(PolicyCounts::default());
-            let ballot = rules.judge_piece(&evidence, own, limits, Nanos(*now), votes);
             let is_first = spans == trace.seen.spans;
-            rules.charge_piece(&evidence, own, (ballot.as_ref(), is_first), limits, wants);
-            if let Some(ballot) = &ballot {
-                rules.judge_shadows(&evidence, (own, Nanos(*now)), limits, ballot, votes);
-            }
+            let ruling = bench.rule_piece(Nanos(*now), (&whole, &evidence, is_first), votes);
             for (flags, vote) in trace.votes.iter_mut().zip(&*votes) {
                 let flag = |count: u64, flag: u8| if count > 0 { flag } else { 0 };
                 *flags |= flag(vote.matched, MATCHED) | flag(vote.unmatched, UNMATCHED);
                 *flags |= flag(vote.failed, FAILED) | flag(vote.decided, DECIDED) | flag(vote.alone, ALONE);
             }
-            trace.ballot = ballot;
+            trace.ballot = ruling.map(|ruling| ruling.ballot);
         }
     }
 

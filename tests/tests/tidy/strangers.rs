@@ -5,7 +5,7 @@ use crate::rules::Finding;
 use crate::tree::File;
 
 /// The stages, by the name of their module.
-const STAGES: &[&str] = &["intake", "route", "log", "buffer", "decide", "cluster", "rollup", "export"];
+const STAGES: &[&str] = &["intake", "route", "log", "buffer", "judge", "decide", "cluster", "rollup", "export"];
 
 /// Meetings that are accepted: the stage, the one it knows, and why.
 const ACCEPTED: &[(&str, &str, &str)] =

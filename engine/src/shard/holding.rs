@@ -1,0 +1,145 @@
+//! What a shard holds: undecided traces, and verdicts for spans that come late. Both are found by the keyed hash of a
+//! trace's id.
+
+use super::ShardPlan;
+use crate::buffer::Buffer;
+use crate::buffer::arena::Arena;
+use crate::buffer::cold::ColdTable;
+use crate::buffer::envelope::{EnvelopeTable, ScopeHandle};
+use crate::buffer::traces::{Trace, TraceTable};
+use crate::decide::VerdictMemory;
+use crate::evidence::Summary;
+use crate::index::{Index, Place};
+use crate::judge::{Case, Cases};
+use crate::vocabulary::{SpanBatch, TraceId};
+
+/// The cold table's share of the arena's bound: at 16 bytes a span, many times the spans that the arena itself holds.
+const COLD_SHARE: usize = 2;
+
+/// Traces and verdicts of a shard.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) index: Index,
+    pub(super) buffer: Buffer,
+    pub(super) kept: VerdictMemory,
+    pub(super) dropped: VerdictMemory,
+    /// The handles of the batch being taken, by the batch's own numbers.
+    scopes: Vec<Option<ScopeHandle>>,
+}
+
+impl Holding {
+    /// Nothing, within the bounds of `plan`; each trace has `words_more` words of leaves past the first.
+    pub(super) fn new(plan: &ShardPlan, words_more: usize) -> Self {
+        Self {
+            index: Index::new(plan.traces_max + plan.kept_verdicts_max + plan.dropped_verdicts_max),
+            buffer: Buffer::new(
+                Arena::new(plan.arena_bytes_max, plan.chunk_bytes),
+                ColdTable::new(plan.arena_bytes_max / COLD_SHARE),
+                EnvelopeTable::new(plan.hash_seed),
+                TraceTable::new(plan.traces_max, words_more),
+            ),
+            kept: VerdictMemory::new(plan.kept_verdicts_max, true),
+            dropped: VerdictMemory::new(plan.dropped_verdicts_max, false),
+            scopes: Vec::new(),
+        }
+    }
+
+    /// Where a trace is.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, trace_id: &TraceId) -> Option<Place> {
+        let found = self.index.find(hash, |place| match place {
+            Place::Pending(entry) => self.buffer.traces.get(entry).id == *trace_id,
+            Place::Kept(position) => self.kept.is(position, hash),
+            Place::Dropped(position) => self.dropped.is(position, hash),
+        });
+        found.map(|(_, place)| place)
+    }
+
+    /// The verdict that is remembered of a trace.
+    pub(super) fn find_verdict(&self, hash: u64) -> Option<Place> {
+        let found = self.index.find(hash, |place| match place {
+            Place::Pending(_) => false,
+            Place::Kept(position) => self.kept.is(position, hash),
+            Place::Dropped(position) => self.dropped.is(position, hash),
+        });
+        found.map(|(_, place)| place)
+    }
+
+    /// The undecided trace of that id.
+    pub(super) fn find_pending(&self, hash: u64, trace_id: &TraceId) -> Option<u32> {
+        let found = self.index.find(hash, |place| match place {
+            Place::Pending(entry) => self.buffer.traces.get(entry).id == *trace_id,
+            _ => false,
+        });
+        match found? {
+            (_, Place::Pending(entry)) => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// Moves a judged trace in the index from its entry to its verdict, and out of it the verdict that gave way; true when
+    /// one did.
+    pub(super) fn remember(
+        &mut self,
+        entry: u32,
+        hash: u64,
+        remembered: Option<(u32, Option<u64>)>,
+        kind: fn(u32) -> Place,
+    ) -> bool {
+        let has_evicted = self.forget_evicted(remembered, kind);
+        if let Some(slot) = self.index.slot_of(hash, Place::Pending(entry)) {
+            match remembered {
+                Some((position, _)) => self.index.replace(slot, kind(position)),
+                None => self.index.remove(slot),
+            }
+        }
+        has_evicted
+    }
+
+    /// Takes the verdict that gave way out of the index; true when one did.
+    pub(super) fn forget_evicted(&mut self, remembered: Option<(u32, Option<u64>)>, kind: fn(u32) -> Place) -> bool {
+        let Some((position, Some(evicted))) = remembered else { return false };
+        let slot = self.index.slot_of(evicted, kind(position));
+        if let Some(slot) = slot {
+            self.index.remove(slot);
+        }
+        slot.is_some()
+    }
+
+    /// The scopes of a batch are asked for from now on.
+    pub(super) fn open_batch(&mut self, batch: &SpanBatch) {
+        self.scopes.clear();
+        self.scopes.resize(batch.envelopes.scopes.len(), None);
+    }
+
+    /// The handle of a scope of the batch, interned at its first span.
+    #[inline]
+    pub(super) fn scope(&mut self, batch: &SpanBatch, number: u32) -> ScopeHandle {
+        if let Some(handle) = self.scopes[number as usize] {
+            return handle;
+        }
+        let envelope = &batch.envelopes.scopes[number as usize];
+        let (resource, scope) = (batch.envelopes.slice(&envelope.resource), batch.envelopes.slice(&envelope.scope));
+        let handle = self.buffer.envelopes.intern(resource, scope);
+        self.scopes[number as usize] = Some(handle);
+        handle
+    }
+
+    /// Lets go of the scopes of the batch.
+    pub(super) fn close_batch(&mut self) {
+        for scope in self.scopes.drain(..).flatten() {
+            self.buffer.envelopes.release(scope);
+        }
+    }
+}
+
+impl Cases for Holding {
+    fn case(&self, entry: u32) -> Case<'_> {
+        let Trace { generation, deadline, .. } = *self.buffer.traces.get(entry);
+        Case { evidence: self.buffer.evidence(entry), head: self.buffer.head(entry), generation, deadline }
+    }
+
+    fn set_leaf(&mut self, entry: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
+        self.buffer.set_leaf(entry, leaf, holds);
+    }
+}
