@@ -55,11 +55,10 @@ impl Buffer {
     /// `ArenaFull`; nothing was changed.
     #[inline]
     pub fn append(&mut self, trace: u32, scope: ScopeHandle, unit: Unit, bytes: &[u8]) -> Result<(), ArenaFull> {
-        let older = self.traces.get(trace).newest;
-        self.arena.charge(self.cold.bytes() + self.heads.bytes());
-        let reference = self.arena.append(scope, unit, older, bytes, &mut self.envelopes)?;
-        let entry = self.traces.get_mut(trace);
-        entry.newest = reference;
+        let Self { arena, cold, envelopes, traces, heads, .. } = self;
+        let entry = traces.get_mut(trace);
+        let charged = || cold.bytes() + heads.bytes();
+        entry.newest = arena.append(scope, unit, entry.newest, bytes, envelopes, charged)?;
         Ok(())
     }
 

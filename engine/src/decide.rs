@@ -120,6 +120,13 @@ impl VerdictMemory {
         Some((position, Some(before & !ASKED)))
     }
 
+    /// The hashes of the verdicts that are about to give way to that many others, without their highest bit.
+    pub fn next_to_go(&self, count: usize) -> impl Iterator<Item = u64> {
+        let full = if self.hashes.len() < self.verdicts_max { 0 } else { count };
+        let (passed, ahead) = self.hashes.split_at(self.hand.min(self.hashes.len()));
+        ahead.iter().chain(passed).take(full).map(|hash| hash & !ASKED)
+    }
+
     fn note_given(&mut self, position: u32, given: Option<u64>) {
         let Some(value) = given else { return };
         if self.given.len() < self.verdicts_max.div_ceil(GIVEN_SHARE) {

@@ -101,6 +101,12 @@ impl Index {
         if tag_of(slot) == tag(hash) { Place::unpack(place_of(slot)) } else { None }
     }
 
+    /// Brings the slot of a hash into the cache.
+    #[inline]
+    pub fn touch(&self, hash: u64) {
+        std::hint::black_box(self.slots[self.home(tag(hash))]);
+    }
+
     /// The slot whose place `is_it` accepts, among those with this hash's tag.
     #[inline]
     #[must_use]

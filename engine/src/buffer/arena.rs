@@ -101,8 +101,6 @@ pub struct Arena {
     chunk_bytes: usize,
     bytes_max: usize,
     bytes: usize,
-    /// Bytes of others that count towards `bytes_max`.
-    charged: usize,
 }
 
 impl Arena {
@@ -118,14 +116,7 @@ impl Arena {
             chunk_bytes,
             bytes_max,
             bytes: 0,
-            charged: 0,
         }
-    }
-
-    /// Sets how much of the bound others take.
-    #[inline]
-    pub fn charge(&mut self, bytes: usize) {
-        self.charged = bytes;
     }
 
     /// Bytes of all chunks in use.
@@ -145,7 +136,8 @@ impl Arena {
         self.bytes_max
     }
 
-    /// Copies `bytes` behind the fragment `older` of the same trace.
+    /// Copies `bytes` behind the fragment `older` of the same trace. `charged` says how much of the bound others take; it is
+    /// asked only where the bound may be met.
     ///
     /// # Errors
     /// `ArenaFull` when the bound forbids another chunk.
@@ -157,19 +149,21 @@ impl Arena {
         older: Reference,
         bytes: &[u8],
         envelopes: &mut EnvelopeTable,
+        charged: impl Fn() -> usize,
     ) -> Result<Reference, ArenaFull> {
         let needed = HEADER_BYTES + bytes.len();
         let number = match self.current {
             Some(current) if self.has_room(current, needed) => current,
-            _ => self.open(needed, envelopes.bytes())?,
+            _ => self.open(needed, envelopes.bytes() + charged())?,
         };
         let marked = self.current == Some(number) && envelopes.held_in(scope, self.epoch);
         if !marked {
-            self.trim(envelopes.bytes());
-        }
-        if !marked && self.bytes + self.charged + envelopes.bytes() > self.bytes_max {
-            // The chunk has room and the bound has none: resources and scopes grow beside the chunks.
-            return Err(ArenaFull);
+            let others = envelopes.bytes() + charged();
+            self.trim(others);
+            if self.bytes + others > self.bytes_max {
+                // The chunk has room and the bound has none: resources and scopes grow beside the chunks.
+                return Err(ArenaFull);
+            }
         }
         let chunk = &mut self.chunks[number as usize];
         // Offsets fit: a chunk is at most as large as the largest span and header.
@@ -201,13 +195,13 @@ impl Arena {
 
     /// Opens a chunk for `needed` bytes: a usual one that becomes the current one, or one of its own for a large
     /// span, which leaves the current one open.
-    fn open(&mut self, needed: usize, envelope_bytes: usize) -> Result<u32, ArenaFull> {
+    fn open(&mut self, needed: usize, others: usize) -> Result<u32, ArenaFull> {
         let large = needed > self.chunk_bytes / 2;
         let size = if large { needed } else { self.chunk_bytes };
         if large {
-            self.trim(size + envelope_bytes);
+            self.trim(size + others);
         }
-        if self.bytes + size + envelope_bytes + self.charged > self.bytes_max {
+        if self.bytes + size + others > self.bytes_max {
             return Err(ArenaFull);
         }
         let data = if large { None } else { self.spare.pop() };
@@ -230,9 +224,7 @@ impl Arena {
 
     /// Gives up chunks kept for later where they, with `more`, would pass the bound.
     fn trim(&mut self, more: usize) {
-        while !self.spare.is_empty()
-            && self.bytes + self.charged + more + self.spare.len() * self.chunk_bytes > self.bytes_max
-        {
+        while !self.spare.is_empty() && self.bytes + more + self.spare.len() * self.chunk_bytes > self.bytes_max {
             self.spare.pop();
         }
     }
@@ -330,7 +322,7 @@ mod tests {
         let mut newest = Reference::NONE;
         let mut all = Vec::new();
         for size in [1usize, 100, 3, 5000, 90, 0, 120] {
-            newest = arena.append(scope, Unit::NONE, newest, &vec![size as u8; size], &mut envelopes).unwrap();
+            newest = arena.append(scope, Unit::NONE, newest, &vec![size as u8; size], &mut envelopes, || 0).unwrap();
             all.push((newest, size));
         }
         envelopes.release(scope);
@@ -364,13 +356,14 @@ mod tests {
         // Without the check of the bound in `append` all of them fit into the first chunk.
         for number in 0_u8..30 {
             let scope = envelopes.intern(&[number; 500], b"");
-            kept += usize::from(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 2], &mut envelopes).is_ok());
+            kept +=
+                usize::from(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 2], &mut envelopes, || 0).is_ok());
             envelopes.release(scope);
             assert!(arena.bytes() + envelopes.bytes() <= 4096);
         }
         assert!((4..7).contains(&kept), "{kept}");
         let scope = envelopes.intern(b"", b"");
-        assert!(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 1000], &mut envelopes).is_err());
+        assert!(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 1000], &mut envelopes, || 0).is_err());
         assert!(arena.bytes() <= 1024, "nothing was changed");
     }
 
@@ -380,7 +373,7 @@ mod tests {
         let mut arena = Arena::new(1024 + envelopes_of_the_test(), 256);
         let scope = envelopes.intern(b"", b"");
         let mut kept = Vec::new();
-        while let Ok(reference) = arena.append(scope, Unit::NONE, Reference::NONE, &[7; 100], &mut envelopes) {
+        while let Ok(reference) = arena.append(scope, Unit::NONE, Reference::NONE, &[7; 100], &mut envelopes, || 0) {
             kept.push(reference);
             assert!(arena.bytes() <= 1024, "the envelopes count too");
         }
@@ -388,6 +381,9 @@ mod tests {
         for reference in kept.drain(..2) {
             arena.release(reference, &mut envelopes);
         }
-        assert!(arena.append(scope, Unit::NONE, Reference::NONE, &[7; 100], &mut envelopes).is_ok(), "room again");
+        assert!(
+            arena.append(scope, Unit::NONE, Reference::NONE, &[7; 100], &mut envelopes, || 0).is_ok(),
+            "room again"
+        );
     }
 }

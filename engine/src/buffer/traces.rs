@@ -149,10 +149,24 @@ impl TraceTable {
         &mut self.entries[number as usize]
     }
 
+    /// Brings an entry into the cache, which has two lines of it.
+    #[inline]
+    pub fn touch(&self, number: u32) {
+        if let Some(entry) = self.entries.get(number as usize) {
+            std::hint::black_box(entry.hash ^ u64::from(entry.generation));
+        }
+    }
+
     /// The leaves past the first 64.
     #[must_use]
     pub fn leaves_more(&self, number: u32) -> &[u64] {
         self.leaves_more.get(number)
+    }
+
+    /// The entry `number`, and its leaves past the first 64, to be changed.
+    #[inline]
+    pub fn with_leaves(&mut self, number: u32) -> (&mut Trace, &mut [u64]) {
+        (&mut self.entries[number as usize], self.leaves_more.get_mut(number))
     }
 
     /// The summary of entry `number`, and its leaves past the first 64, to be changed.

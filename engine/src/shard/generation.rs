@@ -188,7 +188,7 @@ impl Shard {
 
     /// Merges what a span says that was just added to a trace: the trace is up to date, or will be scanned as a whole, or
     /// stays with another generation.
-    #[inline]
+    #[inline(never)]
     pub(super) fn merge_evidence(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord, leaves_more: &[u64]) {
         let trace = self.holding.buffer.traces.get(entry);
         if trace.generation == self.bench.rules().generation() {

@@ -11,10 +11,13 @@ use crate::decide::VerdictMemory;
 use crate::evidence::Summary;
 use crate::index::{Index, Place};
 use crate::judge::{Case, Cases};
-use crate::vocabulary::{SpanBatch, TraceId};
+use crate::vocabulary::{SpanBatch, SpanRecord, TraceId};
 
 /// The cold table's share of the arena's bound: at 16 bytes a span, many times the spans that the arena itself holds.
 const COLD_SHARE: usize = 2;
+
+/// Spans that are looked up together before they are taken: as many misses as a core can have at once.
+pub(super) const BROUGHT_IN: usize = 16;
 
 /// Traces and verdicts of a shard.
 #[derive(Debug)]
@@ -53,6 +56,30 @@ impl Holding {
             Place::Dropped(position) => self.dropped.is(position, hash),
         });
         found.map(|(_, place)| place)
+    }
+
+    /// Looks up spans that are about to be taken, so that their traces are in the cache then: the misses of several spans
+    /// wait for memory together, those of one after another wait one after another.
+    #[inline]
+    pub(super) fn bring_in(&self, spans: &[SpanRecord]) {
+        let mut places = [None; BROUGHT_IN];
+        for (place, span) in places.iter_mut().zip(spans) {
+            *place = self.index.guess(span.hash);
+        }
+        for place in places.into_iter().flatten() {
+            if let Place::Pending(entry) = place {
+                self.buffer.traces.touch(entry);
+            }
+        }
+    }
+
+    /// Looks up traces that are about to be settled, as `bring_in` does spans: their slots of the index, and those of the
+    /// verdicts that give way. Most traces are dropped.
+    pub(super) fn bring_in_judged(&self, entries: &[u32]) {
+        for entry in entries {
+            self.index.touch(self.buffer.traces.get(*entry).hash);
+        }
+        self.dropped.next_to_go(entries.len()).for_each(|hash| self.index.touch(hash));
     }
 
     /// The verdict that is remembered of a trace.

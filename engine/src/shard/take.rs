@@ -3,9 +3,11 @@
 
 use super::Shard;
 use super::framing::around;
+use super::holding::BROUGHT_IN;
 use super::marks::{late_mark, span_mark};
 use super::outgoing::{Leaving, OpenLabel};
 use crate::buffer::envelope::ScopeHandle;
+use crate::buffer::traces::NONE;
 use crate::host::Host;
 use crate::index::Place;
 use crate::ledger::DropReason;
@@ -30,9 +32,13 @@ impl Shard {
             self.take_pieces(now, &batch, host);
         } else {
             let words = self.bench.rules().leaf_words() - 1;
-            for (position, record) in batch.spans.iter().enumerate() {
-                let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
-                self.take_span(now, &batch, record, leaves_more, host);
+            for (number, spans) in batch.spans.chunks(BROUGHT_IN).enumerate() {
+                self.holding.bring_in(spans);
+                for (position, record) in (number * BROUGHT_IN..).zip(spans) {
+                    let leaves = position * words..(position + 1) * words;
+                    let leaves_more = batch.leaves_more.get(leaves).unwrap_or_default();
+                    self.take_span(now, &batch, record, leaves_more, host);
+                }
             }
         }
         self.holding.close_batch();
@@ -53,6 +59,24 @@ impl Shard {
         let bytes = &batch.body[start..start + record.length as usize];
         let scope = self.holding.scope(batch, record.scope);
         let unit = batch.origin.unit(record.position);
+        if let Some(Place::Pending(entry)) = self.holding.find(record.hash, &record.trace_id)
+            && !batch.stays_in_log
+            && self.holding.buffer.append(entry, scope, unit, bytes).is_ok()
+        {
+            return self.merge(batch, entry, record, leaves_more, host);
+        }
+        self.take_other(now, (batch, record, leaves_more), (scope, unit, bytes), host);
+    }
+
+    /// Takes a span that begins a trace, comes late, or finds no room.
+    #[inline(never)]
+    fn take_other(
+        &mut self,
+        now: Nanos,
+        (batch, record, leaves_more): (&SpanBatch, &SpanRecord, &[u64]),
+        (scope, unit, bytes): (ScopeHandle, Unit, &[u8]),
+        host: &mut impl Host,
+    ) {
         for attempt in 0..=EARLY_PER_SPAN_MAX {
             let entry = match self.holding.find(record.hash, &record.trace_id) {
                 Some(Place::Pending(entry)) => entry,
@@ -95,17 +119,23 @@ impl Shard {
     /// The span is in the buffer: merges its evidence and moves the deadline when it is a root.
     #[inline]
     fn merge(&mut self, batch: &SpanBatch, entry: u32, record: &SpanRecord, leaves_more: &[u64], host: &mut impl Host) {
-        let arrived = batch.arrived;
         self.ledger.spans.buffered += 1;
-        self.merge_evidence(entry, batch, record, leaves_more);
-        self.reasons.note_origin(entry, batch, record);
-        self.framing.count(self.holding.buffer.traces.get_mut(entry), batch, record);
-        if record.is_root {
-            self.root_came(arrived, entry);
+        let (trace, more) = self.holding.buffer.traces.with_leaves(entry);
+        trace.active = trace.active.max(elapsed_ticks(batch.arrived));
+        // Taken batches are of the generation in force.
+        if trace.generation == batch.generation && trace.head == NONE && record.head == 0 {
+            trace.seen.absorb(self.bench.rules(), record, more, leaves_more);
+        } else {
+            self.merge_evidence(entry, batch, record, leaves_more);
         }
+        self.reasons.note_origin(entry, batch, record);
         let trace = self.holding.buffer.traces.get_mut(entry);
-        trace.active = trace.active.max(elapsed_ticks(arrived));
-        if self.plan.trace_bytes_max > 0 && trace.seen.bytes > self.plan.trace_bytes_max {
+        self.framing.count(trace, batch, record);
+        let is_too_large = self.plan.trace_bytes_max > 0 && trace.seen.bytes > self.plan.trace_bytes_max;
+        if record.is_root {
+            self.root_came(batch.arrived, entry);
+        }
+        if is_too_large {
             self.outgrew(entry, host);
         }
     }

@@ -2,6 +2,7 @@
 //! over; what has waited for more spans is sent.
 
 use super::Shard;
+use super::holding::BROUGHT_IN;
 use crate::host::Host;
 use crate::judge::Ruling;
 use crate::ledger::DropReason;
@@ -134,7 +135,10 @@ impl Shard {
         self.bench.turn(now);
         let sent = self.outgoing.sent();
         let mut judged = 0;
-        for entry in due {
+        for (number, entry) in due.iter().enumerate() {
+            if number % BROUGHT_IN == 0 {
+                self.holding.bring_in_judged(&due[number..due.len().min(number + BROUGHT_IN)]);
+            }
             let occasion = match occasion {
                 Occasion::Deadline => self.wait_that_ends(*entry),
                 early => early,
