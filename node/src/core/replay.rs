@@ -127,7 +127,7 @@ impl Core {
         let mut reader = BodyReader::new(self.settings.request_bytes_max);
         log.counters.replay_left_bytes.set(segments.iter().map(|segment| segment.bytes).sum());
         for segment in segments {
-            if self.is_closed.get() {
+            if self.receivers.is_closed() {
                 // Told to stop: what is not read stays for the next start.
                 common.needs_journals.store(true, Ordering::Relaxed);
                 break;
@@ -149,7 +149,7 @@ impl Core {
             self.origin.set(self.origin.get().wrapping_add(pause));
         }
         // A node that stops judges nothing: it may have read a part of each trace only.
-        self.is_replaying.set(self.is_closed.get());
+        self.is_replaying.set(self.receivers.is_closed());
         if common.reading.bytes > 0 && self.index == 0 {
             common.reading.end(common.verdicts.len());
         }
