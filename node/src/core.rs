@@ -17,6 +17,7 @@ pub mod log;
 mod loops;
 mod obey;
 mod owners;
+pub mod peers;
 mod port;
 mod pressure;
 mod recall;
@@ -30,8 +31,10 @@ pub use receivers::OpenReceiver;
 use self::limits::Demands;
 use self::log::CoreLog;
 use self::owners::ForOwners;
+use self::peers::Peers;
 use self::pressure::Pressure;
 use self::receivers::Receivers;
+use crate::numbers::CoreNumber;
 use crate::outbox::Outbox;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -43,7 +46,6 @@ use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, SpanBatch, Uni
 use tailwater_net::server::ReceiveMemory;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::sleep;
-use tailwater_runtime::mesh::MeshPort;
 
 /// How often a held-back sender looks again.
 const PRESSURE_RECHECK: Duration = Duration::from_millis(5);
@@ -64,18 +66,18 @@ pub enum Message {
     LogFull,
     /// What wanted to pass each limit on the core of that number in the last second, by the numbers that limits have in a
     /// generation of the rules.
-    LimitDemand(usize, u32, Vec<u64>),
+    LimitDemand(CoreNumber, u32, Vec<u64>),
 }
 
 /// One core's state.
 pub struct Core {
-    index: usize,
+    number: CoreNumber,
     shard: RefCell<Shard>,
     outbox: RefCell<Outbox>,
     receivers: Receivers,
     pressure: Pressure,
     limits: Demands,
-    mesh: MeshPort<Message>,
+    peers: Peers,
     /// This core's log, if any receiver acknowledges more than the receipt.
     log: Option<Rc<CoreLog>>,
     for_owners: RefCell<ForOwners>,
@@ -106,24 +108,23 @@ pub struct Settings {
 }
 
 impl Core {
-    /// The core that runs `shard`.
+    /// The core that runs `shard`. Its number is that of its end of the mesh.
     pub fn new(
-        index: usize,
         shard: Shard,
         outbox: Outbox,
-        mesh: MeshPort<Message>,
+        peers: Peers,
         log: Option<Rc<CoreLog>>,
         (origin, memory): (u64, Rc<ReceiveMemory>),
         settings: Settings,
     ) -> Rc<Self> {
         Rc::new(Self {
-            index,
+            number: peers.own(),
             shard: RefCell::new(shard),
             outbox: RefCell::new(outbox),
             receivers: Receivers::default(),
             pressure: Pressure::new(settings.blocks_on_overflow),
             limits: Demands::default(),
-            mesh,
+            peers,
             log,
             for_owners: RefCell::default(),
             origin: Cell::new(origin),

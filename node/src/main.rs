@@ -15,6 +15,7 @@ mod log_tool;
 mod logging;
 mod machine;
 mod metrics;
+mod numbers;
 mod outbox;
 mod plan;
 mod port_holder;

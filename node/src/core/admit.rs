@@ -2,6 +2,7 @@
 
 use super::log::Payload;
 use super::{Core, Message};
+use crate::numbers::CoreNumber;
 use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use std::rc::Rc;
@@ -68,16 +69,16 @@ impl Core {
     /// Gives a batch to the shard that owns it. When that shard's queue is full, returns what to wait for: the spans are
     /// accepted, so a sender that hangs up must not take them along, and a task of its own waits for room.
     fn hand_over(self: &Rc<Self>, target: ShardIndex, batch: SpanBatch) -> Option<Receiver<()>> {
-        let target = usize::from(target.0);
-        if target == self.index {
+        let target = CoreNumber::from(target);
+        if target == self.number {
             self.take(batch);
             return None;
         }
-        let batch = self.mesh.try_send(target, Message::Spans(batch)).err()?;
+        let batch = self.peers.try_send(target, Message::Spans(batch)).err()?;
         let (done, waiting) = bounded(1);
         let core = self.clone();
         spawn(async move {
-            core.mesh.send(target, batch).await;
+            core.peers.send(target, batch).await;
             drop(done);
         });
         Some(waiting)

@@ -21,11 +21,10 @@ impl Core {
         for exporter in exporters {
             spawn(exporter.clone().look_up(Rc::new(CoreEnvironment(self.clone()))));
             for worker in 0..exporter.workers() {
-                spawn(
-                    exporter
-                        .clone()
-                        .work(self.index * exporter.workers() + worker, Rc::new(CoreEnvironment(self.clone()))),
-                );
+                spawn(exporter.clone().work(
+                    self.number.position() * exporter.workers() + worker,
+                    Rc::new(CoreEnvironment(self.clone())),
+                ));
             }
         }
         spawn(self.clone().receive_from_cores());
@@ -33,7 +32,7 @@ impl Core {
         if self.settings.pipeline == 0 {
             spawn(self.clone().give_memory_back());
         }
-        if self.mesh.ports() > 1 {
+        if self.peers.cores() > 1 {
             spawn(self.clone().share_limits());
         }
         if let Some(log) = &self.log {
@@ -45,10 +44,10 @@ impl Core {
 
     async fn receive_from_cores(self: Rc<Self>) {
         loop {
-            let message = self.mesh.receive().await;
+            let message = self.peers.receive().await;
             self.receive(message);
             for _ in 1..TAKE_IN_A_ROW_MAX {
-                match self.mesh.try_receive() {
+                match self.peers.try_receive() {
                     Some(message) => self.receive(message),
                     None => break,
                 }
@@ -67,9 +66,9 @@ impl Core {
             self.note_pressure();
             if self.settings.decides_early && self.log.as_ref().is_some_and(|log| log.lane.borrow().is_full()) {
                 self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
-                for other in (0..self.mesh.ports()).filter(|other| *other != self.index) {
+                for other in self.peers.others() {
                     // A core whose queue is full is told at the next tick.
-                    _ = self.mesh.try_send(other, Message::LogFull);
+                    _ = self.peers.try_send(other, Message::LogFull);
                 }
             }
             while self.with_shard(|shard, now, outbox| shard.tick(now, outbox)) {

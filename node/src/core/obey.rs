@@ -74,7 +74,7 @@ impl Core {
         });
         Snapshot {
             pipeline: self.settings.pipeline,
-            shard: self.index,
+            shard: self.number.position(),
             ledger: shard.ledger().clone(),
             marks: shard.mark_counts(),
             unreachable_traces: shard.unreachable_traces(),
@@ -111,7 +111,7 @@ impl Core {
     /// Lets senders finish what they have begun, then closes the door.
     async fn stop_intake(self: Rc<Self>, patience: Duration, answer: Sender<()>) {
         if !self.receivers.close(patience).await {
-            tracing::warn!(core = self.index, "some senders keep their connections; going on without them");
+            tracing::warn!(core = self.number.position(), "some senders keep their connections; going on without them");
         }
         _ = answer.try_send(());
     }
@@ -119,7 +119,7 @@ impl Core {
     /// Judges everything, as fast as the exporters take what is kept, in steps that let other tasks run. Ends before that
     /// when nobody waits for it any more: the time for it is over.
     async fn decide_all(self: Rc<Self>, answer: Sender<()>) {
-        while let Some(message) = self.mesh.try_receive() {
+        while let Some(message) = self.peers.try_receive() {
             self.receive(message);
         }
         while !answer.is_closed() && self.with_shard(|shard, now, outbox| shard.drain(now, outbox)) {
@@ -171,7 +171,7 @@ impl Core {
     async fn close_log(self: Rc<Self>, answer: Sender<()>) {
         if let Some(log) = &self.log {
             log.ends_recall.set(true);
-            while let Some(message) = self.mesh.try_receive() {
+            while let Some(message) = self.peers.try_receive() {
                 self.receive(message);
             }
             // What finds a full queue is sent when its owner has taken some.

@@ -1,9 +1,10 @@
 //! What a core tells those that own the log in which a span lies: that it is done with, that it waits there, or which
 //! exporters are done with it while others are not.
 
+use super::peers::{ByCore, Peers};
 use super::{Core, Message};
+use crate::numbers::CoreNumber;
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Unit};
-use tailwater_runtime::mesh::MeshPort;
 
 /// Units gathered for another core before they are sent between ticks.
 const UNITS_PER_MESSAGE: usize = 4096;
@@ -11,55 +12,55 @@ const UNITS_PER_MESSAGE: usize = 4096;
 /// Units of other cores' logs, by the core, until they are sent. Bounded by what is in memory.
 #[derive(Default)]
 pub(super) struct ForOwners {
-    resolved: Vec<Vec<Unit>>,
-    parked: Vec<Vec<(KeptUnit, Destinations)>>,
-    done: Vec<Vec<(Unit, Destinations)>>,
+    resolved: ByCore<Vec<Unit>>,
+    parked: ByCore<Vec<(KeptUnit, Destinations)>>,
+    done: ByCore<Vec<(Unit, Destinations)>>,
 }
 
 impl ForOwners {
     /// A unit that is done with. Returns whether there are so many for that core that they are to be sent.
-    fn resolve(&mut self, owner: usize, unit: Unit) -> bool {
-        let waiting = slot(&mut self.resolved, owner);
+    fn resolve(&mut self, owner: CoreNumber, unit: Unit) -> bool {
+        let waiting = self.resolved.of(owner);
         waiting.push(unit);
         waiting.len() >= UNITS_PER_MESSAGE
     }
 
-    fn park(&mut self, owner: usize, kept: KeptUnit, destinations: Destinations) {
-        slot(&mut self.parked, owner).push((kept, destinations));
+    fn park(&mut self, owner: CoreNumber, kept: KeptUnit, destinations: Destinations) {
+        self.parked.of(owner).push((kept, destinations));
     }
 
-    fn note_done(&mut self, owner: usize, unit: Unit, done: Destinations) {
-        slot(&mut self.done, owner).push((unit, done));
+    fn note_done(&mut self, owner: CoreNumber, unit: Unit, done: Destinations) {
+        self.done.of(owner).push((unit, done));
     }
 
     /// Sends all. What finds a full queue stays for the next time.
-    fn send(&mut self, mesh: &MeshPort<Message>) {
-        let is_sent = |owner, message| mesh.try_send(owner, message).is_ok();
-        for (owner, units) in self.resolved.iter_mut().enumerate().filter(|(_, units)| !units.is_empty()) {
-            if let Err(Message::Resolved(back)) = mesh.try_send(owner, Message::Resolved(std::mem::take(units))) {
+    fn send(&mut self, peers: &Peers) {
+        let is_sent = |owner, message| peers.try_send(owner, message).is_ok();
+        for (owner, units) in self.resolved.each().filter(|(_, units)| !units.is_empty()) {
+            if let Err(Message::Resolved(back)) = peers.try_send(owner, Message::Resolved(std::mem::take(units))) {
                 *units = back;
             }
         }
-        for (owner, waiting) in self.parked.iter_mut().enumerate() {
+        for (owner, waiting) in self.parked.each() {
             send_alike(waiting, |units, destinations| is_sent(owner, Message::Parked(units, destinations)));
         }
-        for (owner, waiting) in self.done.iter_mut().enumerate() {
+        for (owner, waiting) in self.done.each() {
             send_alike(waiting, |units, destinations| is_sent(owner, Message::Done(units, destinations)));
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.resolved.iter().all(Vec::is_empty)
-            && self.parked.iter().all(Vec::is_empty)
-            && self.done.iter().all(Vec::is_empty)
+        self.resolved.values().iter().all(Vec::is_empty)
+            && self.parked.values().iter().all(Vec::is_empty)
+            && self.done.values().iter().all(Vec::is_empty)
     }
 }
 
 impl Core {
     /// A unit waits in the log for `destinations`.
     pub(super) fn park(&self, kept: KeptUnit, destinations: Destinations) {
-        let owner = usize::from(kept.unit.segment.core());
-        if owner != self.index {
+        let owner = CoreNumber::owner(kept.unit);
+        if owner != self.number {
             self.for_owners.borrow_mut().park(owner, kept, destinations);
         } else if let Some(log) = &self.log {
             log.lane.borrow_mut().segments.park(kept, destinations);
@@ -72,8 +73,8 @@ impl Core {
         let mut is_much = false;
         let (mut mine, mut others) = (log.lane.borrow_mut(), self.for_owners.borrow_mut());
         for unit in units {
-            let owner = usize::from(unit.segment.core());
-            if owner == self.index {
+            let owner = CoreNumber::owner(*unit);
+            if owner == self.number {
                 mine.resolve(*unit);
             } else {
                 is_much |= others.resolve(owner, *unit);
@@ -99,8 +100,8 @@ impl Core {
     /// Exporters are done with units that others are not done with.
     pub(super) fn note_done(&self, units: Vec<Unit>, done: Destinations) {
         for unit in units {
-            let owner = usize::from(unit.segment.core());
-            if owner != self.index {
+            let owner = CoreNumber::owner(unit);
+            if owner != self.number {
                 self.for_owners.borrow_mut().note_done(owner, unit, done);
             } else if let Some(log) = &self.log {
                 log.lane.borrow_mut().segments.note_done(unit, done);
@@ -110,7 +111,7 @@ impl Core {
 
     /// Sends what was gathered for other cores, as far as their queues have room.
     pub(super) fn send_units(&self) {
-        self.for_owners.borrow_mut().send(&self.mesh);
+        self.for_owners.borrow_mut().send(&self.peers);
     }
 
     /// Whether something was gathered for other cores.
@@ -129,11 +130,4 @@ fn send_alike<U: Copy>(waiting: &mut Vec<(U, Destinations)>, send: impl Fn(Vec<U
         }
         waiting.truncate(same);
     }
-}
-
-pub(super) fn slot<T>(lists: &mut Vec<Vec<T>>, number: usize) -> &mut Vec<T> {
-    if lists.len() <= number {
-        lists.resize_with(number + 1, Vec::new);
-    }
-    &mut lists[number]
 }

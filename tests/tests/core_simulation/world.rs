@@ -6,11 +6,12 @@
 
 use crate::control::{Control, Cores, Snapshot};
 use crate::core::log::CoreLog;
+use crate::core::peers::Peers;
 use crate::core::replay::{Barrier, Common, Share};
-use crate::core::{Core, CorePort, HISTORY, Message, Settings};
+use crate::core::{Core, CorePort, HISTORY, Settings};
 use crate::executor::{self, now, pause, random, sleep, spawn, timeout};
 use crate::files::{self, Directory, Faults, disk};
-use crate::mesh::{Mesh, MeshPort};
+use crate::numbers::ChannelNumber;
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::survey::{self, OldSegment, Survey};
 use async_channel::{Receiver, bounded};
@@ -325,11 +326,13 @@ impl World {
         let way = FileWay { jobs, bytes: Arc::default(), bytes_max: 64 << 10, counters: Arc::default() };
         spawn(keep(waiting, way.clone(), self.cores.clone(), self.outside.clone(), self.scenario.parked_percent));
         let origin = executor::monotonic_nanos().wrapping_sub(HISTORY.0);
-        let mesh = Mesh::<Message>::new(usize::from(count), random(|random| [2, 64][random.usize(0..2)]));
+        // Some have a port at which nobody listens, as of one who takes part and is no core.
+        let others = u16::from(self.seed.is_multiple_of(2));
+        let (peers, _) = Peers::join(count, others, random(|random| [2, 64][random.usize(0..2)]));
         let shares = self.shares(survey, count);
         self.opened = Rc::default();
-        for (((number, share), mesh), control) in (0..count).zip(shares).zip(mesh).zip(controls) {
-            let core = self.core(number, count, &rules, &share, mesh, &way, origin);
+        for ((share, peers), control) in shares.into_iter().zip(peers).zip(controls) {
+            let core = self.core(count, &rules, &share, peers, &way, origin);
             let (outside, ack) = (self.outside.clone(), self.scenario.ack);
             let ((ended, _), opened) = (bounded(1), self.opened.clone());
             spawn(async move {
@@ -385,21 +388,19 @@ impl World {
     #[allow(clippy::too_many_arguments, reason = "what a seat of the program has")]
     fn core(
         &self,
-        number: u16,
         count: u16,
         rules: &Arc<Rules>,
         (plan, _, spares): &(LanePlan, Share, Vec<survey::Spare>),
-        mesh: MeshPort<Message>,
+        peers: Peers,
         way: &FileWay,
         origin: u64,
     ) -> Rc<Core> {
-        let index = usize::from(number);
-        let shard = Shard::new(shard_plan(&self.scenario, number, count, self.seed), rules.clone());
+        let shard = Shard::new(shard_plan(&self.scenario, peers.own().shard().0, count, self.seed), rules.clone());
         let log = CoreLog::new(Lane::new(plan.clone()), Directory, spares.clone(), SPARES_MAX);
         let names = rules.policy_names().map(String::from);
         log.lane.borrow_mut().journal().set_told(names, rules.all_annotations());
         let signals = Signals { traces: true, metrics: true, logs: true };
-        let file = FileQueue::new(way.clone(), index, signals);
+        let file = FileQueue::new(way.clone(), ChannelNumber::of(0, peers.own(), usize::from(count)), signals);
         let outbox = Outbox::new(Vec::new(), Some(file), true, DebugVerbosity::None);
         let memory = ReceiveMemory::new(MemoryBounds::divide(4 << 20), LargeLane::new());
         let settings = Settings {
@@ -411,7 +412,7 @@ impl World {
             retention: Duration::ZERO,
             request_bytes_max: 1 << 20,
         };
-        Core::new(index, shard, outbox, mesh, Some(log), (origin, memory), settings)
+        Core::new(shard, outbox, peers, Some(log), (origin, memory), settings)
     }
 
     /// After a stop at rest no request is left that a start would read.
@@ -495,7 +496,7 @@ async fn stop(cores: Cores, was_open: bool) -> bool {
 
 /// The thread of the file of kept items.
 async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<RefCell<Outside>>, parked_percent: u32) {
-    while let Ok(FileJob { core, ticket, request }) = jobs.recv().await {
+    while let Ok(FileJob { channel, ticket, request }) = jobs.recv().await {
         pause(2000).await;
         let fails = !outside.borrow().is_calm && random(|random| random.u32(0..100)) < parked_percent;
         way.bytes.fetch_sub(request.body.len(), Ordering::Relaxed);
@@ -506,7 +507,7 @@ async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<R
         }
         pause(2000).await;
         let fate = if fails { ExportFate::Exhausted } else { ExportFate::Delivered };
-        _ = cores.channels[core].send(Control::Written(ticket, fate)).await;
+        _ = cores.channel(channel).unwrap().send(Control::Written(ticket, fate)).await;
     }
 }
 
