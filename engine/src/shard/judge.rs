@@ -89,9 +89,9 @@ impl Shard {
         !self.buffer.traces.is_empty() || self.export.spans() > 0
     }
 
-    /// Sends what is kept and still being gathered, whether anything more is to be judged or not.
+    /// Sends what is kept and still being gathered, whether anything more is to be judged or not, once there is room for it.
     pub fn send_gathered(&mut self, host: &mut impl Host) {
-        if self.export.spans() > 0 {
+        if self.export.spans() > 0 && host.has_room() {
             self.flush(host);
         }
     }
