@@ -8,6 +8,7 @@ mod cli;
 mod control;
 mod core;
 mod doctor;
+mod drain;
 mod explain;
 mod launch;
 mod listening;

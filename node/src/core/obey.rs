@@ -1,4 +1,4 @@
-//! What the side thread asks of a core: its books, other rules, and the steps of a stop, which `crate::supervise` puts in
+//! What the side thread asks of a core: its books, other rules, and the steps of a stop, which `crate::drain` puts in
 //! their order.
 
 use super::log::CoreLog;

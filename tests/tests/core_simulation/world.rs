@@ -9,7 +9,8 @@ use crate::core::log::CoreLog;
 use crate::core::peers::Peers;
 use crate::core::replay::{Barrier, Common, Share};
 use crate::core::{Core, CorePort, HISTORY, Settings};
-use crate::executor::{self, now, pause, random, sleep, spawn, timeout};
+use crate::drain::{Drained, drain};
+use crate::executor::{self, now, pause, random, sleep, spawn};
 use crate::files::{self, Directory, Faults, disk};
 use crate::numbers::ChannelNumber;
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
@@ -462,36 +463,10 @@ fn account(snapshots: &[Snapshot]) -> Account {
     sum
 }
 
-/// The program's drain, as `supervise` has it; nothing is judged before all is read. False when it took too long.
+/// The program's stop; nothing is judged before all is read. False when it took too long.
 async fn stop(cores: Cores, was_open: bool) -> bool {
-    let patience = STOP_MAX / 3;
-    let graceful = timeout(STOP_MAX, async {
-        cores.ask(|answer| Control::StopIntake(patience, answer)).await;
-        if was_open {
-            cores.ask(Control::Decide).await;
-            cores.ask(Control::Decide).await;
-        }
-        loop {
-            cores.ask(Control::Flush).await;
-            let idle = |snapshot: &Snapshot| {
-                !snapshot.ledger.has_exporting() && !snapshot.log.as_ref().is_some_and(|log| log.is_recalling)
-            };
-            if cores.snapshots().await.iter().all(idle) {
-                break;
-            }
-        }
-        // What was parked on its way to the core that has its segment is not to be delivered while the log is closed.
-        cores.ask(Control::EndRecall).await;
-        cores.ask(Control::Flush).await;
-    });
-    let in_time = graceful.await.is_ok();
-    let closed = timeout(STOP_MAX, async {
-        cores.ask(Control::CloseLog).await;
-        cores.ask(Control::CloseLog).await;
-    });
-    let is_closed = closed.await.is_ok();
-    cores.ask(Control::End).await;
-    in_time && is_closed
+    let Drained { in_time, is_log_closed, .. } = drain(&cores, STOP_MAX, was_open).await;
+    in_time && is_log_closed
 }
 
 /// The thread of the file of kept items.
