@@ -40,6 +40,7 @@ impl Peers {
     }
 
     /// Gives a message to a core, or back if that core's queue is full.
+    #[expect(clippy::result_large_err, reason = "the message itself: it is moved on the way there, too")]
     pub fn try_send(&self, to: CoreNumber, message: Message) -> Result<(), Message> {
         self.port.try_send(port(to), message)
     }
