@@ -117,14 +117,14 @@ fn open(address: SocketAddr, reply_window_bytes: u32) -> TcpStream {
 fn read_ends(client: &mut TcpStream, streams: usize) {
     let mut ended = 0;
     while ended < streams {
-        let (kind, flags, _) = read_frame(client).expect("an answer for each");
+        let (kind, flags, _) = read_frame(client).unwrap();
         ended += usize::from(kind == RST_STREAM || (matches!(kind, DATA | HEADERS) && flags & END_STREAM > 0));
     }
 }
 
 /// Reads until the server has opened the connection's window.
 fn read_window_update(client: &mut TcpStream) {
-    while read_frame(client).expect("a larger window").0 != WINDOW_UPDATE {}
+    while read_frame(client).unwrap().0 != WINDOW_UPDATE {}
 }
 
 /// All of it on one connection, as many streams as there are bodies.
