@@ -102,12 +102,16 @@ pub struct ShardPlan {
 pub const TICK: Nanos = Nanos::from_millis(10);
 /// Ticks in a window of limits that keep traces by randomness: a second. Longer windows would make better use of a
 /// budget and judge later.
+/// At the bound: traces of low randomness are dropped; one larger than the burst of a limit never passes; counted in
+/// `tailwater_limit_unreachable_traces_total`.
 const WINDOW_TICKS: u32 = 100;
-/// Traces judged early to make room for one span, before the span is dropped instead.
+/// Traces judged early to make room for one span.
+/// At the bound: the span is dropped; counted in `tailwater_items_dropped_total{reason="memory_full"}`.
 const EARLY_PER_SPAN_MAX: usize = 64;
 /// The share of the arena, in eighths, past which senders are to be held back.
 const PRESSURE_EIGHTHS: usize = 7;
 /// The cold table's share of the arena's bound: at 16 bytes a span, many times the spans that the arena itself holds.
+/// At the bound: traces are judged early; counted in `tailwater_traces_decided_early_total`.
 const COLD_SHARE: usize = 2;
 
 /// One shard.

@@ -171,6 +171,7 @@ pub struct Cores {
 
 /// Requests that may wait for one core. The side thread waits for answers, and settlements come one for each file
 /// write, so a handful is common.
+/// At the bound: the asking thread waits.
 pub const CONTROL_QUEUE_LENGTH: usize = 1024;
 
 impl Cores {

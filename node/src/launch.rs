@@ -33,8 +33,10 @@ use tailwater_runtime::files::Directory;
 use tailwater_runtime::net::PortHold;
 use tailwater_runtime::{Backend, clock};
 
-/// Requests waiting for the embedded file's thread, whatever their size: bounds the queue's own memory. Bytes are bounded by
-/// configuration.
+/// Requests waiting for the embedded file's thread, whatever their size: bounds the queue's own memory. Bytes are
+/// bounded by configuration.
+/// At the bound: as where `exporters.file.queue_bytes_max` is used up; counted in
+/// `tailwater_items_dropped_total{reason="export_queue_full"}`.
 const FILE_QUEUE_LENGTH: usize = 1024;
 
 /// Starts the cores and the file's thread. There is a survey for each pipeline.
@@ -161,6 +163,7 @@ struct LogSeat {
 }
 
 /// Files kept by a core to be recycled: the next segment of requests and the next of the journal.
+/// At the bound: further files are removed.
 const SPARES_MAX: usize = 2;
 
 /// One seat a core where there is a log, none otherwise.

@@ -16,7 +16,8 @@ use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
 const JUDGE_STEP: usize = 256;
-/// Traces judged in one call of `tick`; the caller comes back for more after letting requests through.
+/// Traces judged in one call of `tick`.
+/// At the bound: the caller lets requests through, then comes back.
 const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
 
 impl Shard {
