@@ -103,7 +103,7 @@ impl Outline<'_> {
         let (peers, _) = Peers::join(count, 0, queue_length);
         let plan = |shard| plan::shard_plan(config, *pending_bytes, seed, (shard, count), rules.leaf_words());
         let verdicts_max = plan(0).kept_verdicts_max + plan(0).dropped_verdicts_max;
-        let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), cores, verdicts_max);
+        let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), count, verdicts_max);
         let file = self.file.clone().filter(|_| config.exporters.file.is_some());
         let reports: Vec<Arc<Reports>> = config.exporters.otlp.iter().map(|_| Arc::default()).collect();
         let numbered = CoreNumber::all(count).zip(peers).zip(controls);
@@ -171,42 +171,41 @@ fn log_seats(
     blueprint: &Blueprint,
     mut survey: Survey,
     route: Route,
-    cores: usize,
+    cores: u16,
     verdicts_max: usize,
 ) -> VecDeque<LogSeat> {
     let Some(wal) = &blueprint.wal else { return VecDeque::new() };
     let common = Common::new(&mut survey, clock::steady_unix_nanos());
-    let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
-    let mut read = Barrier::for_cores(cores);
-    let mut restated = Barrier::for_cores(cores);
+    let shares: Vec<Vec<OldSegment>> = survey.spread(usize::from(cores));
+    let read = Barrier::for_cores(usize::from(cores));
+    let restated = Barrier::for_cores(usize::from(cores));
     let nonce_seed = hash_seed()[0];
-    let count = u16::try_from(cores).unwrap_or(u16::MAX);
     let mut journals = survey.journals;
     let mut spares = survey.spares;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let barriers = read.drain(..).zip(restated.drain(..));
-    let seats = (0u16..).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
+    let barriers = read.into_iter().zip(restated);
+    let seats = CoreNumber::all(cores).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
         plan: LanePlan {
-            core,
-            cores: count,
+            core: core.shard().0,
+            cores,
             first_number: survey.next_number,
             nonce_seed,
             segment_bytes: wal.segment_bytes,
-            begins_small: core > 0 || spares.is_empty(),
+            begins_small: core != CoreNumber::FIRST || spares.is_empty(),
             requests_bytes_max: wal.requests_bytes,
             journal_segment_bytes: wal.journal_segment_bytes,
             journal_segments_max: size(wal.journal_bytes / wal.journal_segment_bytes.max(1)),
             buffer_bytes_max: size(wal.buffer_bytes),
             verdicts_max,
         },
-        spares: if core == 0 { std::mem::take(&mut spares) } else { Vec::new() },
+        spares: if core == CoreNumber::FIRST { std::mem::take(&mut spares) } else { Vec::new() },
         share: Share {
             common: common.clone(),
             segments,
             read,
             restated,
             route: route.clone(),
-            journals: if core == 0 { std::mem::take(&mut journals) } else { Vec::new() },
+            journals: if core == CoreNumber::FIRST { std::mem::take(&mut journals) } else { Vec::new() },
         },
     });
     seats.collect()
