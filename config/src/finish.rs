@@ -31,6 +31,7 @@ const WAL_BUFFER_SHARE: u64 = 16;
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * MIB;
 
 /// Ways of traces through a node. Each judges all that comes, so that a node with more does little else.
+/// At the bound: the configuration is refused.
 const PIPELINES_MAX: usize = 64;
 
 /// What the checks need.

@@ -60,8 +60,9 @@ pub const PARTLY_DONE_BYTES: u64 = 8 * MIB;
 /// Bytes of what a shard finds out of one regular expression: states of its search, and its latest answers.
 const SEARCH_BYTES: u64 = 136 * KIB;
 const _: () = assert!(SEARCH_BYTES == SEARCH_BYTES_MAX as u64 + 8 * KIB);
-/// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes, inflated,
-/// and what is made of it. One that takes more is refused.
+/// What one request takes that is too large for a core's part of the memory for receiving: its body as it comes,
+/// inflated, and what is made of it.
+/// At the bound: the request is refused as too large; counted in `tailwater_receiver_requests_too_large_total`.
 const LARGE_REQUEST_TIMES: u64 = 3;
 /// At most this part of the memory is for it.
 const LARGE_REQUEST_SHARE: u64 = 4;

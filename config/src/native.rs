@@ -21,6 +21,7 @@ use crate::sampling::native::{NativeRule, Sampler};
 use crate::yaml::{Node, Value};
 
 /// How deep rules, samplers and conditions may lie within one another.
+/// At the bound: the configuration is refused.
 const DEPTH_MAX: usize = 16;
 
 /// Reads the list; what is wrong goes to `findings` and its rule is left out.

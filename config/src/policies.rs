@@ -38,6 +38,7 @@ const TYPES: &[&str] = &[
 ];
 
 /// Most policies of a list; a verdict is a vote of all of them.
+/// At the bound: the configuration is refused, as it is where all rules together have more than 65,535 leaves.
 const POLICIES_MAX: usize = 1000;
 
 /// The list of our own file, whose policies may be shadows.

@@ -8,10 +8,13 @@ use crate::problem::{Fault, Findings, Source, shown};
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
 
 /// Most expansions of one value: stops variables that name themselves.
+/// At the bound: the configuration is refused.
 const EXPANSIONS_MAX: usize = 1000;
 /// Most bytes of a value: stops variables that name another twice.
+/// At the bound: the configuration is refused.
 const VALUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Deepest nesting of lists and mappings that come out of one another.
+/// At the bound: the configuration is refused.
 const DEPTH_MAX: usize = 64;
 
 /// A file that is read, and where its expressions get their values from.

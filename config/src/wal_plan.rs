@@ -38,6 +38,8 @@ const SEGMENTS_NEEDED: u64 = 3;
 /// spans of a trace themselves take kilobytes.
 const JOURNAL_SHARE: u64 = 8;
 /// Segments of a shard's journal: old ones are freed one by one as what they tell of is gone.
+/// At the bound: old verdicts go. While the disk has no room new ones wait in memory; past what is remembered and
+/// buffered they are lost to a restart, counted in `tailwater_wal_verdicts_lost_total`.
 const JOURNAL_SEGMENTS: u64 = 4;
 /// Bytes around a request's body in its segment: the header block, the record's own head, padding to the next block.
 const RECORD_EXTRA_BYTES: u64 = 3 * BLOCK_BYTES;

@@ -37,8 +37,10 @@ pub struct VerdictMemory {
     hand: usize,
 }
 
-/// One of so many kept traces may have a randomness that came with a span, with it remembered. Senders write it only where
-/// ids are not random.
+/// One of so many kept traces may have a randomness that came with a span, with it remembered. Senders write it only
+/// where ids are not random.
+/// At the bound: late spans that bring none are believed their threshold; counted in
+/// `tailwater_randomness_forgotten_traces_total`.
 const GIVEN_SHARE: usize = 8;
 /// Bytes of such a randomness in its table at half its load.
 const GIVEN_BYTES: usize = 2 * size_of::<(u32, u64)>();

@@ -138,7 +138,8 @@ pub struct TraceHead {
     rows: Vec<Row>,
 }
 
-/// Rows of a trace. Senders have a handful of rates; a trace that meets more has the rest counted to their neighbours.
+/// Rows of a trace. Senders have a handful of rates.
+/// At the bound: a span counts as its neighbour; counted in `tailwater_threshold_levels_folded_spans_total`.
 const ROWS_MAX: usize = 8;
 
 impl TraceHead {

@@ -46,6 +46,7 @@ impl Place {
 }
 
 /// Tags have 32 bits, and a home must come from them.
+/// At the bound: cannot be reached: the table is sized for all pending traces and all verdicts that are remembered.
 const SLOTS_MAX: usize = 1 << 31;
 
 /// The table.

@@ -20,6 +20,7 @@ use tailwater_runtime::net::{Accepted, TcpListener, TcpStream};
 use crate::server::{ListenerKind, Server, Service, serve};
 
 /// Connections on their way to one core. A core that falls behind so far is not the one with the fewest.
+/// At the bound: the accepting core keeps the connection.
 const HAND_OFFS_MAX: usize = 1024;
 
 /// The pause after the system had no descriptor or memory for a connection: trying again at once would spin.

@@ -2,6 +2,10 @@
 //! little, open streams and take no replies, fill every window, or just stay.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
 
+#[path = "../src/server/tests/frames.rs"]
+mod frames;
+
+use frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame, head_block, opening};
 use std::future::pending;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream as Client};
@@ -24,12 +28,6 @@ const GROWTH_BYTES_MAX: usize = 64 << 20;
 
 /// What the requests of a server share.
 const MEMORY_BYTES: usize = 48 << 20;
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// Takes everything; path `/never` is never ready.
 struct Sink {
@@ -99,10 +97,7 @@ impl Running {
         let mut client = Client::connect(self.address).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-        let settings = [&[0, 4][..], &reply_window_bytes.to_be_bytes()].concat();
-        client
-            .write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &settings)].concat())
-            .unwrap();
+        client.write_all(&opening(reply_window_bytes)).unwrap();
         client
     }
 }
@@ -116,18 +111,9 @@ impl Drop for Running {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// The head of a gRPC call: POST, http, a path, an authority, the content type.
-fn head(stream: u32, flags: u8) -> Vec<u8> {
-    let block = [&b"\x83\x86\x04\x05/test\x01\x01t\x0f\x10\x10application/grpc"[..]].concat();
-    frame(HEADERS, flags | END_HEADERS, stream, &block)
+/// The head of a gRPC call.
+fn head(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &head_block("/test", &[]))
 }
 
 /// Resident memory of this process in bytes.
@@ -161,7 +147,7 @@ fn no_attack_makes_the_process_grow_much() {
         for client in &mut clients {
             for stream in 0..128 {
                 let id = 2 * stream + 1;
-                client.write_all(&[head(id, 0), frame(0, 0, id, &[0, 3, 0, 0, 0, 1])].concat()).unwrap();
+                client.write_all(&[head(id), frame(DATA, 0, id, &[0, 3, 0, 0, 0, 1])].concat()).unwrap();
             }
         }
         // Those for which there is no room are refused at once.
@@ -171,11 +157,11 @@ fn no_attack_makes_the_process_grow_much() {
     attack("every window filled and nothing read", false, &limits, |server| {
         let mut clients: Vec<_> = (0..100).map(|_| server.open(65_535)).collect();
         for client in &mut clients {
-            client.write_all(&head(1, 0)).unwrap();
-            client.write_all(&frame(0, 0, 1, b"\0\x03\0\0\0")).unwrap();
+            client.write_all(&head(1)).unwrap();
+            client.write_all(&frame(DATA, 0, 1, b"\0\x03\0\0\0")).unwrap();
             // As much as any window was opened to; a server that has closed the connection has defended itself too.
             for _ in 0..(65_535 - 5) / 16_384 {
-                let _sent = client.write_all(&frame(0, 0, 1, &[7; 16_384]));
+                let _sent = client.write_all(&frame(DATA, 0, 1, &[7; 16_384]));
             }
         }
         server.wait_for("all have begun", |counts| counts.requests_grpc == 100);
@@ -185,7 +171,7 @@ fn no_attack_makes_the_process_grow_much() {
         let mut client = server.open(0);
         for stream in 0..100_000u32 {
             let id = 2 * stream + 1;
-            let call = [head(id, 0), frame(0, END_STREAM, id, &[0; 5]), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])];
+            let call = [head(id), frame(DATA, END_STREAM, id, &[0; 5]), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])];
             if client.write_all(&call.concat()).is_err() {
                 break;
             }
@@ -197,7 +183,7 @@ fn no_attack_makes_the_process_grow_much() {
         let mut client = server.open(1 << 30);
         for stream in 0..100_000u32 {
             let id = 2 * stream + 1;
-            if client.write_all(&[head(id, 0), frame(0, END_STREAM, id, &[0; 5])].concat()).is_err() {
+            if client.write_all(&[head(id), frame(DATA, END_STREAM, id, &[0; 5])].concat()).is_err() {
                 break;
             }
         }
@@ -208,7 +194,7 @@ fn no_attack_makes_the_process_grow_much() {
     // After all of it a new connection is served.
     let server = Running::start(Backend::Uring, true, limits);
     let mut client = server.open(1 << 20);
-    client.write_all(&[head(1, 0), frame(0, END_STREAM, 1, &[0; 5])].concat()).unwrap();
+    client.write_all(&[head(1), frame(DATA, END_STREAM, 1, &[0; 5])].concat()).unwrap();
     let mut received = Vec::new();
     while received.len() < 10_000 {
         let mut part = [0; 4096];

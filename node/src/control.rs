@@ -1,5 +1,6 @@
 //! What the side thread asks of a core, and how the answer comes back.
 
+use crate::numbers::ChannelNumber;
 use async_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +163,7 @@ pub struct ReceiverSnapshot {
 /// The side thread's ends of the cores' control channels.
 #[derive(Clone)]
 pub struct Cores {
-    /// Those of the first pipeline's cores, then those of the next.
+    /// By their `ChannelNumber`.
     pub channels: Vec<Sender<Control>>,
     /// Cores of each pipeline.
     pub shards: usize,
@@ -170,6 +171,7 @@ pub struct Cores {
 
 /// Requests that may wait for one core. The side thread waits for answers, and settlements come one for each file
 /// write, so a handful is common.
+/// At the bound: the asking thread waits.
 pub const CONTROL_QUEUE_LENGTH: usize = 1024;
 
 impl Cores {
@@ -184,6 +186,11 @@ impl Cores {
         let first = pipeline * self.shards;
         let channels = self.channels.get(first..first + self.shards).unwrap_or_default();
         Self::ask_these(channels, request).await
+    }
+
+    /// One of the channels.
+    pub fn channel(&self, number: ChannelNumber) -> Option<&Sender<Control>> {
+        self.channels.get(number.position())
     }
 
     async fn ask_these<T>(channels: &[Sender<Control>], request: impl Fn(Sender<T>) -> Control) -> Vec<Option<T>> {

@@ -4,13 +4,15 @@
 use crate::blueprint::{Blueprint, Pipeline};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::log::CoreLog;
+use crate::core::peers::Peers;
 use crate::core::replay::{Barrier, Common, Share};
-use crate::core::{Core, CorePort, HISTORY, Message, Settings};
+use crate::core::{Core, CorePort, HISTORY, Settings};
+use crate::numbers::{ChannelNumber, CoreNumber};
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::plan;
 use crate::sockets::{Addresses, CoreListeners};
 use crate::survey::{OldSegment, Spare, Survey, log_directory};
-use async_channel::{Receiver, Sender, bounded};
+use async_channel::{Receiver, bounded};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -28,12 +30,13 @@ use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
 use tailwater_runtime::files::Directory;
-use tailwater_runtime::mesh::{Mesh, MeshPort};
 use tailwater_runtime::net::PortHold;
 use tailwater_runtime::{Backend, clock};
 
-/// Requests waiting for the embedded file's thread, whatever their size: bounds the queue's own memory. Bytes are bounded by
-/// configuration.
+/// Requests waiting for the embedded file's thread, whatever their size: bounds the queue's own memory. Bytes are
+/// bounded by configuration.
+/// At the bound: as where `exporters.file.queue_bytes_max` is used up; counted in
+/// `tailwater_items_dropped_total{reason="export_queue_full"}`.
 const FILE_QUEUE_LENGTH: usize = 1024;
 
 /// Starts the cores and the file's thread. There is a survey for each pipeline.
@@ -50,10 +53,9 @@ pub fn launch(
     let origin = clock::monotonic_nanos().wrapping_sub(HISTORY.0);
     let (channels, controls): (Vec<_>, Vec<_>) =
         (0..shards * pipelines.len()).map(|_| bounded(CONTROL_QUEUE_LENGTH)).unzip();
-    let file = file.zip(config.exporters.file.as_ref());
-    let file =
-        file.map(|(writer, settings)| start_file(writer, settings, config.needs_wal(), &channels)).transpose()?;
     let cores = Cores { channels, shards };
+    let file = file.zip(config.exporters.file.as_ref());
+    let file = file.map(|(writer, settings)| start_file(writer, settings, config.needs_wal(), &cores)).transpose()?;
     let mut controls = controls.into_iter();
     let mut seats: Vec<Vec<Seat>> = (0..shards).map(|_| Vec::new()).collect();
     for ((number, pipeline), survey) in pipelines.iter().enumerate().zip(surveys) {
@@ -97,21 +99,21 @@ impl Outline<'_> {
         let count = u16::try_from(cores).map_err(|error| error.to_string())?;
         let seed = hash_seed();
         let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
-        let mesh = Mesh::<Message>::new(cores, queue_length);
+        // Nobody but the cores takes part.
+        let (peers, _) = Peers::join(count, 0, queue_length);
         let plan = |shard| plan::shard_plan(config, *pending_bytes, seed, (shard, count), rules.leaf_words());
         let verdicts_max = plan(0).kept_verdicts_max + plan(0).dropped_verdicts_max;
-        let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), cores, verdicts_max);
+        let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), count, verdicts_max);
         let file = self.file.clone().filter(|_| config.exporters.file.is_some());
         let reports: Vec<Arc<Reports>> = config.exporters.otlp.iter().map(|_| Arc::default()).collect();
-        let numbered = (0..count).zip(mesh).zip(controls);
-        let seats = numbered.map(|((number, mesh), control)| Seat {
-            index: usize::from(number),
+        let numbered = CoreNumber::all(count).zip(peers).zip(controls);
+        let seats = numbered.map(|((number, peers), control)| Seat {
             pipeline: self.number,
-            channel: self.number * cores + usize::from(number),
-            plan: plan(number),
+            channel: ChannelNumber::of(self.number, number, cores),
+            plan: plan(number.shard().0),
             rules: rules.clone(),
             config: config.clone(),
-            mesh,
+            peers,
             control,
             origin: self.origin,
             file: file.clone(),
@@ -138,14 +140,12 @@ struct Place {
 
 /// All that one pipeline's core needs.
 struct Seat {
-    index: usize,
     pipeline: usize,
-    /// Its number among the control channels of all.
-    channel: usize,
+    channel: ChannelNumber,
     plan: ShardPlan,
     rules: Arc<Rules>,
     config: Arc<Config>,
-    mesh: MeshPort<Message>,
+    peers: Peers,
     control: Receiver<Control>,
     origin: u64,
     file: Option<FileWay>,
@@ -163,6 +163,7 @@ struct LogSeat {
 }
 
 /// Files kept by a core to be recycled: the next segment of requests and the next of the journal.
+/// At the bound: further files are removed.
 const SPARES_MAX: usize = 2;
 
 /// One seat a core where there is a log, none otherwise.
@@ -170,42 +171,41 @@ fn log_seats(
     blueprint: &Blueprint,
     mut survey: Survey,
     route: Route,
-    cores: usize,
+    cores: u16,
     verdicts_max: usize,
 ) -> VecDeque<LogSeat> {
     let Some(wal) = &blueprint.wal else { return VecDeque::new() };
     let common = Common::new(&mut survey, clock::steady_unix_nanos());
-    let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
-    let mut read = Barrier::for_cores(cores);
-    let mut restated = Barrier::for_cores(cores);
+    let shares: Vec<Vec<OldSegment>> = survey.spread(usize::from(cores));
+    let read = Barrier::for_cores(usize::from(cores));
+    let restated = Barrier::for_cores(usize::from(cores));
     let nonce_seed = hash_seed()[0];
-    let count = u16::try_from(cores).unwrap_or(u16::MAX);
     let mut journals = survey.journals;
     let mut spares = survey.spares;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let barriers = read.drain(..).zip(restated.drain(..));
-    let seats = (0u16..).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
+    let barriers = read.into_iter().zip(restated);
+    let seats = CoreNumber::all(cores).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
         plan: LanePlan {
-            core,
-            cores: count,
+            core: core.shard().0,
+            cores,
             first_number: survey.next_number,
             nonce_seed,
             segment_bytes: wal.segment_bytes,
-            begins_small: core > 0 || spares.is_empty(),
+            begins_small: core != CoreNumber::FIRST || spares.is_empty(),
             requests_bytes_max: wal.requests_bytes,
             journal_segment_bytes: wal.journal_segment_bytes,
             journal_segments_max: size(wal.journal_bytes / wal.journal_segment_bytes.max(1)),
             buffer_bytes_max: size(wal.buffer_bytes),
             verdicts_max,
         },
-        spares: if core == 0 { std::mem::take(&mut spares) } else { Vec::new() },
+        spares: if core == CoreNumber::FIRST { std::mem::take(&mut spares) } else { Vec::new() },
         share: Share {
             common: common.clone(),
             segments,
             read,
             restated,
             route: route.clone(),
-            journals: if core == 0 { std::mem::take(&mut journals) } else { Vec::new() },
+            journals: if core == CoreNumber::FIRST { std::mem::take(&mut journals) } else { Vec::new() },
         },
     });
     seats.collect()
@@ -286,7 +286,7 @@ impl Seat {
             lane.journal().set_told(names, shard.rules().all_annotations());
             lane.segments.set_exporters(outbox.exporter_names());
         }
-        let core = Core::new(self.index, shard, outbox, self.mesh, log, (self.origin, Rc::clone(memory)), settings);
+        let core = Core::new(shard, outbox, self.peers, log, (self.origin, Rc::clone(memory)), settings);
         Ok((core, self.control, share))
     }
 }
@@ -326,14 +326,9 @@ pub type CoreHandle = ExecutorHandle<Result<(), String>>;
 
 /// The embedded file's thread: it ends when the last core has. Where there is a log, what is written is synced before the
 /// log may forget it, all that waits at once.
-fn start_file(
-    mut writer: FileWriter,
-    settings: &FileExporter,
-    syncs: bool,
-    cores: &[Sender<Control>],
-) -> Result<FileWay, String> {
+fn start_file(mut writer: FileWriter, settings: &FileExporter, syncs: bool, cores: &Cores) -> Result<FileWay, String> {
     let (sender, jobs) = bounded::<FileJob>(FILE_QUEUE_LENGTH);
-    let cores = cores.to_vec();
+    let cores = cores.clone();
     let bytes_max = usize::try_from(settings.queue_bytes_max).unwrap_or(usize::MAX);
     let way = FileWay { jobs: sender, bytes: Arc::default(), bytes_max, counters: writer.counters() };
     let bytes = way.bytes.clone();
@@ -356,11 +351,12 @@ fn start_file(
             if let Some(error) = &failure {
                 tracing::error!(%error, requests = written.len(), "kept items may not be on the disk");
             }
-            for (core, ticket, fate) in written {
+            for (channel, ticket, fate) in written {
                 let failed = failure.as_ref().filter(|_| fate == ExportFate::Delivered);
                 let fate = failed.map_or(fate, |error| error.fate());
+                let Some(core) = cores.channel(channel) else { continue };
                 // A core that has ended has closed its books.
-                _ = cores[core].send_blocking(Control::Written(ticket, fate));
+                _ = core.send_blocking(Control::Written(ticket, fate));
             }
         }
     };
@@ -369,8 +365,8 @@ fn start_file(
 }
 
 /// Writes a job and says whom to tell what.
-fn write_job(writer: &mut FileWriter, job: FileJob) -> (usize, u64, ExportFate) {
-    let FileJob { core, ticket, request } = job;
+fn write_job(writer: &mut FileWriter, job: FileJob) -> (ChannelNumber, u64, ExportFate) {
+    let FileJob { channel, ticket, request } = job;
     let fate = match writer.write(&request) {
         Ok(()) => ExportFate::Delivered,
         Err(error) => {
@@ -378,7 +374,7 @@ fn write_job(writer: &mut FileWriter, job: FileJob) -> (usize, u64, ExportFate) 
             error.fate()
         }
     };
-    (core, ticket, fate)
+    (channel, ticket, fate)
 }
 
 /// Keys of this process's hashes, from the operating system's randomness.

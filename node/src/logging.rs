@@ -19,13 +19,17 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-/// Lines of one call site let through in one `REPEAT_INTERVAL`; the rest are held back and counted in the next one
-/// that passes. An endpoint that is down must not fill the disk with the same line.
+/// Lines of one call site let through in one `REPEAT_INTERVAL`. An endpoint that is down must not fill the disk with
+/// the same line.
+/// At the bound: the line is held back, and the next one that passes tells how many were; counted in
+/// `tailwater_log_lines_held_back_total`.
 const REPEATS_MAX: u32 = 5;
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// Of what a sender does wrong, one line of each kind and sender in one of these: it does the same with each request.
+/// At the bound: the line is held back, and told by the next; counted in `tailwater_log_lines_held_back_total`.
 const SENDER_INTERVAL: Duration = Duration::from_secs(60);
-/// Senders told apart; those past them count as one. An attacker has as many addresses as it likes.
+/// Senders told apart. An attacker has as many addresses as it likes.
+/// At the bound: further senders count as one.
 const SENDERS_MAX: usize = 4096;
 
 /// Lines held back since the start.

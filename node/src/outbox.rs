@@ -2,6 +2,7 @@
 //! seam to the world.
 
 use crate::control::FileSnapshot;
+use crate::numbers::ChannelNumber;
 use async_channel::Sender;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -24,7 +25,7 @@ use tailwater_runtime::clock::monotonic_nanos;
 /// A request for the embedded file's thread.
 pub struct FileJob {
     /// The control channel of the core that is to be told.
-    pub core: usize,
+    pub channel: ChannelNumber,
     /// By which the core knows the request.
     pub ticket: u64,
     /// What is to be written.
@@ -47,7 +48,7 @@ pub struct FileWay {
 /// The embedded file's end of this core: jobs go to its thread, outcomes come back through the core's control channel.
 pub struct FileQueue {
     way: FileWay,
-    core: usize,
+    channel: ChannelNumber,
     next_ticket: u64,
     /// Jobs with the thread; at most its queue's length and the one being written.
     waiting: HashMap<u64, Rc<Delivery>>,
@@ -65,10 +66,10 @@ pub struct FileQueue {
 
 impl FileQueue {
     /// The end of the core behind that control channel.
-    pub fn new(way: FileWay, core: usize, signals: Signals) -> Self {
+    pub fn new(way: FileWay, channel: ChannelNumber, signals: Signals) -> Self {
         Self {
             way,
-            core,
+            channel,
             next_ticket: 0,
             waiting: HashMap::new(),
             gate: FileGate::default(),
@@ -116,7 +117,7 @@ impl FileQueue {
         let fits = taken == 0 || is_lenient || taken.saturating_add(bytes) <= self.way.bytes_max;
         // A request for which there is no room must not take the place of a probe.
         let is_shut = !fits || self.way.jobs.is_full() || (!self.gate.admits(now()) && is_recoverable);
-        let job = FileJob { core: self.core, ticket: self.next_ticket, request: request.clone() };
+        let job = FileJob { channel: self.channel, ticket: self.next_ticket, request: request.clone() };
         // Counted first: the thread may be done with it at once.
         self.way.bytes.fetch_add(bytes, Ordering::Relaxed);
         if is_shut || self.way.jobs.try_send(job).is_err() {

@@ -20,13 +20,15 @@ use tailwater_engine::rules::Rules;
 use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
 
-/// Wishes that wait for the one being carried out; more are as good as one of those.
+/// Wishes that wait for the one being carried out.
+/// At the bound: one that waits will do for the next.
 const WISHES_MAX: usize = 4;
 /// How often a watch that is switched off looks whether it still is.
 const OFF_RECHECK: Duration = Duration::from_secs(5);
 /// Problems kept of the last attempt.
 const PROBLEMS_MAX: usize = 100;
 /// Generations whose sub-policies and conditions are known to explanations.
+/// At the bound: verdicts of older ones are explained without.
 const GENERATIONS_NAMED_MAX: usize = 16;
 
 /// Who wants the configuration to be read again.

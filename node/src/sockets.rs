@@ -190,6 +190,7 @@ pub fn limits(settings: &tailwater_config::Limits, shards: usize) -> Limits {
 }
 
 /// Descriptors that connections may not have: segments of the log, exporters, the admin endpoint, rings.
+/// At the bound: a new connection is closed at once; counted in `tailwater_receiver_refused_at_descriptors_max_total`.
 const DESCRIPTORS_RESERVED: u64 = 256;
 /// As many more for each core.
 const DESCRIPTORS_RESERVED_BY_SHARD: u64 = 32;

@@ -98,6 +98,7 @@ impl Refused {
 }
 
 /// Largest file that a value of the configuration may name: a certificate or a password, not a log.
+/// At the bound: the configuration is refused.
 const VALUE_FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// The text of a file that a value names.

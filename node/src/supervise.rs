@@ -2,8 +2,8 @@
 //! supervisor starts it again; a node with a dead shard would silently lose its share of the traces.
 
 use crate::admin;
-
 use crate::control::{Control, Cores, Snapshot};
+use crate::drain::{Drained, drain};
 use crate::launch::{CoreHandle, Node};
 use crate::reload::{Reloader, Trigger};
 use crate::sockets::Addresses;
@@ -14,19 +14,17 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tailwater_config::Config;
 use tailwater_engine::ledger::Ledger;
 use tailwater_runtime::Backend;
-use tailwater_runtime::executor::{ExecutorOptions, sleep, spawn, start, timeout};
+use tailwater_runtime::executor::{ExecutorOptions, sleep, spawn, start};
 use tailwater_runtime::signal::{Signal, Signals};
 
 /// Accepted data was lost at the end: not a clean stop.
 const EXIT_DATA_LOST: u8 = 3;
 /// Signals this close together are one.
 const SECOND_SIGNAL_GRACE: Duration = Duration::from_millis(500);
-/// Time for the last verdicts to reach the disk, whatever the drain has taken.
-const LOG_CLOSING_MIN: Duration = Duration::from_secs(2);
 /// A core died, or the side thread could not do its work: `EX_SOFTWARE`.
 const EXIT_SOFTWARE: u8 = 70;
 
@@ -107,7 +105,7 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
         std::process::exit(i32::from(EXIT_DATA_LOST));
     });
     ready.store(false, Ordering::Relaxed);
-    let code = drain(&config, &cores, was_open).await;
+    let code = stop(&config, &cores, was_open).await;
     join(handles);
     code
 }
@@ -149,46 +147,18 @@ async fn wait_for_end(signals: &mut Signals, reloader: Option<&Rc<Reloader>>) {
     }
 }
 
-/// Ends the node; one that was not open yet leaves all to its log. Stops the intake, judges what is pending, sends what is kept; all within the configured time.
-async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
-    let (budget, begun) = (config.node.drain_timeout, Instant::now());
+/// Ends the node, within the configured time; one that was not open yet leaves all to its log. Says how it ended.
+async fn stop(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
+    let budget = config.node.drain_timeout;
     tracing::info!(
         budget_seconds = budget.as_secs_f64(),
         "draining: no new requests, pending traces are judged, kept ones sent"
     );
     let lost_before = lost_at_export(&cores.snapshots().await);
-    let graceful = timeout(budget, async {
-        // Requests that were being read are answered and their connections closed; a third of the time at most.
-        cores.ask(|answer| Control::StopIntake(budget / 3, answer)).await;
-        if was_open && !keeps_pending(config) {
-            // Batches may be on their way between cores, and each judging core may wait for none of the others: twice.
-            cores.ask(Control::Decide).await;
-            cores.ask(Control::Decide).await;
-        }
-        // What one core reads from its log again may have been parked by another.
-        loop {
-            cores.ask(Control::Flush).await;
-            let idle = |snapshot: &Snapshot| {
-                !snapshot.ledger.has_exporting() && !snapshot.log.as_ref().is_some_and(|log| log.is_recalling)
-            };
-            if cores.snapshots().await.iter().all(idle) {
-                break;
-            }
-        }
-        // What was parked on its way to the core that has its segment is not to be delivered while the log is closed.
-        cores.ask(Control::EndRecall).await;
-        cores.ask(Control::Flush).await;
-    });
-    let in_time = graceful.await.is_ok();
-    // Once for verdicts and units, and when all cores have told the owners of the units, once for what these then log.
-    let closed = timeout(log_closing_max(budget, begun.elapsed()), async {
-        cores.ask(Control::CloseLog).await;
-        cores.ask(Control::CloseLog).await;
-    });
-    if closed.await.is_err() {
+    let Drained { in_time, is_log_closed, last } = drain(cores, budget, was_open && !keeps_pending(config)).await;
+    if !is_log_closed {
         tracing::warn!("the log was not closed in time; the next start reads more of it again");
     }
-    let last: Vec<Snapshot> = cores.ask(Control::End).await.into_iter().flatten().collect();
     let lost = lost_at_export(&last).saturating_sub(lost_before);
     let sum = summed(&last);
     let accounts = [&sum.spans, &sum.metrics, &sum.logs];
@@ -211,12 +181,6 @@ async fn drain(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
     // Lines written by other threads reach the terminal before the process goes.
     sleep(Duration::from_millis(1)).await;
     if pending > in_log || lost > 0 { ExitCode::from(EXIT_DATA_LOST) } else { ExitCode::SUCCESS }
-}
-
-/// How long the log may take to be closed: what the drain has left of its budget. A slow disk must not have the next start
-/// deliver again what was delivered, as long as there is time.
-fn log_closing_max(budget: Duration, taken: Duration) -> Duration {
-    budget.saturating_sub(taken).max(LOG_CLOSING_MIN)
 }
 
 /// A number as other numbers are logged.
@@ -254,17 +218,4 @@ fn join(handles: Vec<CoreHandle>) -> ExitCode {
         }
     }
     code
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_may_take_what_is_left_of_the_drain() {
-        let seconds = Duration::from_secs;
-        assert_eq!(log_closing_max(seconds(30), seconds(1)), seconds(29));
-        assert_eq!(log_closing_max(seconds(30), seconds(30)), LOG_CLOSING_MIN);
-        assert_eq!(log_closing_max(seconds(1), seconds(9)), LOG_CLOSING_MIN);
-    }
 }

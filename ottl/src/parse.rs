@@ -6,6 +6,7 @@ use super::tree::Condition;
 use super::{check, syntax, token};
 
 /// Longest condition, bytes. Far above any written by hand; it bounds the tree and all work on it.
+/// At the bound: the configuration is refused.
 pub const CONDITION_BYTES_MAX: usize = 16 * 1024;
 
 /// Reads a condition and checks everything about it that can be known without a span.

@@ -12,9 +12,11 @@ use regex_automata::meta;
 use regex_automata::util::syntax;
 
 /// Bytes a compiled expression may take: ten times `regex`'s lazy cache, far above any expression written by hand.
+/// At the bound: the configuration is refused.
 const COMPILED_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// Bytes that an expression with named groups of any number may take: patterns of grok are built of dozens of others.
+/// At the bound: the configuration is refused.
 const NESTED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Bytes that searching for one expression fills on each thread for each of its two directions: what was found out about its

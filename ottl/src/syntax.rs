@@ -14,9 +14,11 @@ use super::operator::{Comparison, Operator};
 use super::token::{Kind, Token};
 
 /// Deepest nesting of parentheses, calls, lists and maps: what recursion over a tree costs in stack.
+/// At the bound: the configuration is refused.
 pub const NESTING_MAX: usize = 48;
 
 /// Most elements of a list or map, and most arguments of a call.
+/// At the bound: the configuration is refused.
 pub const ELEMENTS_MAX: usize = 1024;
 
 /// A part of a condition and where it begins.

@@ -88,9 +88,9 @@ impl Walked {
     }
 }
 
-/// Bytes that the conditions of one policy may read and build for one span beyond plain comparisons: so many for any span,
-/// and so many more for each byte of it. What needs more fails like any other error, so that a sender's cost and the
-/// evaluation's stay in proportion.
+/// Bytes that the conditions of one policy may read and build for one span beyond plain comparisons: so many for any
+/// span, and so many more for each byte of it, so that a sender's cost and the evaluation's stay in proportion.
+/// At the bound: the condition fails as by an error of its own.
 pub const WORK_BYTES: usize = 1 << 20;
 /// See `WORK_BYTES`.
 pub const WORK_BYTES_PER_BYTE: usize = 64;

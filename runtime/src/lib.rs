@@ -1,4 +1,4 @@
-//! The kernel boundary: executors, pinning, sockets, files, the mesh between cores, clocks, locks and signals.
+//! The kernel boundary: executors, pinning, sockets, files, the mesh between threads, clocks, locks and signals.
 //!
 //! This crate hides the executor library: nothing else in the workspace names it. There are two backends, chosen per
 //! executor when it is started: [`Backend::Uring`] (glommio on `io_uring`) and [`Backend::Epoll`] (one tokio

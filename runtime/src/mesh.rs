@@ -1,8 +1,10 @@
-//! The mesh between cores: a bounded single-producer single-consumer ring for every ordered pair.
+//! The mesh between threads: a bounded single-producer single-consumer ring for every ordered pair.
 //!
-//! Each core holds one [`MeshPort`]: the sending ends of its rings to every core (itself included) and the receiving
-//! ends of every core's ring to it. Nothing is locked and nothing allocates after the start. A full ring makes `send`
+//! Each participant holds one [`MeshPort`]: the sending ends of its rings to every port (its own included) and the receiving
+//! ends of every port's ring to it. Nothing is locked and nothing allocates after the start. A full ring makes `send`
 //! wait, which stops the reading of sockets on that core; it never blocks the thread.
+//!
+//! A port is no core: what stands behind a [`PortNumber`] only the one knows who made the mesh and gave its ports away.
 //!
 //! ```text
 //!            to 0    to 1    to 2
@@ -21,6 +23,10 @@ use std::task::{Context, Poll, Waker};
 
 use atomic_waker::AtomicWaker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+/// The number of a port of one mesh, counted from 0 in the order in which [`Mesh::new`] returns them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortNumber(pub usize);
 
 /// Makes meshes.
 #[derive(Debug)]
@@ -61,9 +67,9 @@ struct Intake<T> {
     pair: Arc<Pair>,
 }
 
-/// One core's end of the mesh. It is made on any thread and moved to the core that will use it.
+/// One participant's end of the mesh. It is made on any thread and moved to the one that will use it.
 pub struct MeshPort<T> {
-    index: usize,
+    number: PortNumber,
     outlets: Vec<Outlet<T>>,
     intakes: Vec<Intake<T>>,
     inbox: Arc<Inbox>,
@@ -72,7 +78,7 @@ pub struct MeshPort<T> {
 }
 
 impl<T> Mesh<T> {
-    /// A mesh over `ports` cores. Every ring holds `capacity` messages (at least 1); memory is
+    /// A mesh of `ports` ports. Every ring holds `capacity` messages (at least 1); memory is
     /// `ports * ports * capacity * size_of::<T>()` bytes, taken now.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "the ports are the mesh; there is nothing else to hold")]
@@ -80,7 +86,7 @@ impl<T> Mesh<T> {
         let capacity = capacity.max(1);
         let inboxes: Vec<Arc<Inbox>> = (0..ports).map(|_| Arc::default()).collect();
         let mut mesh: Vec<MeshPort<T>> =
-            (0..ports).zip(&inboxes).map(|(index, inbox)| MeshPort::empty(index, inbox)).collect();
+            (0..ports).zip(&inboxes).map(|(number, inbox)| MeshPort::empty(PortNumber(number), inbox)).collect();
         for source in 0..ports {
             for (target, inbox) in inboxes.iter().enumerate() {
                 let (producer, consumer) = RingBuffer::new(capacity);
@@ -150,28 +156,27 @@ impl<T> Outlet<T> {
 }
 
 impl<T> MeshPort<T> {
-    fn empty(index: usize, inbox: &Arc<Inbox>) -> Self {
-        Self { index, outlets: Vec::new(), intakes: Vec::new(), inbox: Arc::clone(inbox), next_intake: Cell::new(0) }
+    fn empty(number: PortNumber, inbox: &Arc<Inbox>) -> Self {
+        Self { number, outlets: Vec::new(), intakes: Vec::new(), inbox: Arc::clone(inbox), next_intake: Cell::new(0) }
     }
 
     /// This port's number, which is what others pass as `to`.
     #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
+    pub fn number(&self) -> PortNumber {
+        self.number
     }
 
-    /// How many ports the mesh has.
-    #[must_use]
-    pub fn ports(&self) -> usize {
-        self.outlets.len()
+    /// All ports of the mesh, whoever is behind them.
+    pub fn ports(&self) -> impl ExactSizeIterator<Item = PortNumber> + use<T> {
+        (0..self.outlets.len()).map(PortNumber)
     }
 
     /// Puts a message into the ring to `to`, which may be this port itself.
     ///
     /// # Errors
     /// The message itself, if the ring is full or there is no such port.
-    pub fn try_send(&self, to: usize, message: T) -> Result<(), T> {
-        match self.outlets.get(to) {
+    pub fn try_send(&self, to: PortNumber, message: T) -> Result<(), T> {
+        match self.outlets.get(to.0) {
             Some(outlet) => outlet.try_send(message),
             None => Err(message),
         }
@@ -181,9 +186,9 @@ impl<T> MeshPort<T> {
     /// arrive in the order they were sent. Dropping the future drops the message unsent.
     ///
     /// A message to a port that does not exist is dropped: a mistake of the program.
-    pub fn send(&self, to: usize, message: T) -> impl Future<Output = ()> + '_ {
-        debug_assert!(to < self.outlets.len(), "no such port");
-        Send { outlet: self.outlets.get(to), message: Some(message), ticket: None }
+    pub fn send(&self, to: PortNumber, message: T) -> impl Future<Output = ()> + '_ {
+        debug_assert!(to.0 < self.outlets.len(), "no such port");
+        Send { outlet: self.outlets.get(to.0), message: Some(message), ticket: None }
     }
 
     /// Takes the next message from any peer, if there is one. Peers take turns.
@@ -216,16 +221,16 @@ impl<T> MeshPort<T> {
         self.try_receive().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Messages in the ring to `to` that its core has not taken yet; 0 if there is no such port.
+    /// Messages in the ring to `to` that were not taken yet; 0 if there is no such port.
     #[must_use]
-    pub fn len_to(&self, to: usize) -> usize {
-        self.outlets.get(to).map_or(0, |outlet| outlet.capacity.saturating_sub(outlet.ring.borrow().slots()))
+    pub fn len_to(&self, to: PortNumber) -> usize {
+        self.outlets.get(to.0).map_or(0, |outlet| outlet.capacity.saturating_sub(outlet.ring.borrow().slots()))
     }
 }
 
 impl<T> std::fmt::Debug for MeshPort<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("MeshPort").field("index", &self.index).field("ports", &self.ports()).finish()
+        formatter.debug_struct("MeshPort").field("number", &self.number).field("ports", &self.outlets.len()).finish()
     }
 }
 

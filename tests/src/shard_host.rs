@@ -14,6 +14,8 @@ pub struct Kept {
     pub requests: Vec<ExportRequest>,
     /// To be read from the log again.
     pub recalled: Vec<KeptUnit>,
+    /// Whether what is kept has to wait.
+    pub is_full: bool,
 }
 
 impl Host for Kept {
@@ -24,6 +26,9 @@ impl Host for Kept {
     fn resolve(&mut self, _: Unit) {}
     fn recall(&mut self, unit: KeptUnit) {
         self.recalled.push(unit);
+    }
+    fn has_room(&mut self) -> bool {
+        !self.is_full
     }
 }
 

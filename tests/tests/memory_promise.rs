@@ -3,8 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
 
+#[path = "../../net/src/server/tests/frames.rs"]
+mod frames;
+
 use bytes::Bytes;
-use std::io::{Read, Write};
+use frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WINDOW_UPDATE, frame, head_block, literal, opening, read_frame,
+};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use tailwater_net::compression::{Encoding, deflate};
@@ -18,12 +24,7 @@ const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const ZSTD: (&str, &str) = ("content-encoding", "zstd");
 const NOTHING: &str = "[{name: none, type: probabilistic, probabilistic: {sampling_percentage: 0}}]";
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 fn arguments(backend: &str) -> Vec<String> {
     let promised = format!("{PROMISED_MIB}MiB");
@@ -98,25 +99,9 @@ fn zstd(body: &[u8]) -> Bytes {
     deflate(Encoding::Zstd, body, 1).unwrap()
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let text = |text: &[u8]| [&[u8::try_from(text.len()).unwrap()], text].concat();
-    [vec![0], text(name), text(value)].concat()
-}
-
-/// HPACK of the head of an export over gRPC, with more fields.
-fn head(more: &[u8]) -> Vec<u8> {
-    let path = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-    let path = [&[0x04, u8::try_from(path.len()).unwrap()][..], path].concat();
-    let block = [&[0x83, 0x86][..], &path, b"\x01\x01t\x0f\x10\x10application/grpc", more];
-    block.concat()
+/// The head of an export over gRPC.
+fn head() -> Vec<u8> {
+    head_block(EXPORT, &[])
 }
 
 /// A connection past the handshake whose peer has this window for replies.
@@ -124,49 +109,29 @@ fn open(address: SocketAddr, reply_window_bytes: u32) -> TcpStream {
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
-    let settings = [&[0, 4][..], &reply_window_bytes.to_be_bytes()].concat();
-    let opening = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &settings)].concat();
-    client.write_all(&opening).unwrap();
+    client.write_all(&opening(reply_window_bytes)).unwrap();
     client
 }
 
 /// Reads until so many streams have come to their end, by an answer or a reset.
 fn read_ends(client: &mut TcpStream, streams: usize) {
-    let (mut received, mut ended) = (Vec::new(), 0);
+    let mut ended = 0;
     while ended < streams {
-        let mut part = [0; 4096];
-        let read = client.read(&mut part).unwrap();
-        assert!(read > 0, "the connection ended after {ended} of {streams} answers");
-        received.extend_from_slice(&part[..read]);
-        while let [high, middle, low, kind, flags, ..] = received[..] {
-            let length = 9 + usize::try_from(u32::from_be_bytes([0, high, middle, low])).unwrap();
-            if received.len() < length {
-                break;
-            }
-            ended += usize::from(kind == 3 || (matches!(kind, DATA | HEADERS) && flags & END_STREAM > 0));
-            received.drain(..length);
-        }
+        let (kind, flags, _) = read_frame(client).unwrap();
+        ended += usize::from(kind == RST_STREAM || (matches!(kind, DATA | HEADERS) && flags & END_STREAM > 0));
     }
 }
 
 /// Reads until the server has opened the connection's window.
 fn read_window_update(client: &mut TcpStream) {
-    loop {
-        let mut head = [0; 9];
-        client.read_exact(&mut head).unwrap();
-        let length = usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).unwrap();
-        client.read_exact(&mut vec![0; length]).unwrap();
-        if head[3] == WINDOW_UPDATE {
-            return;
-        }
-    }
+    while read_frame(client).unwrap().0 != WINDOW_UPDATE {}
 }
 
 /// All of it on one connection, as many streams as there are bodies.
 fn export_all(node: &Tailwater, bodies: &[Bytes]) {
     let mut client = open(node.grpc, 1 << 20);
     read_window_update(&mut client);
-    let block = head(&literal(b"grpc-encoding", b"zstd"));
+    let block = head_block(EXPORT, &literal(b"grpc-encoding", b"zstd"));
     for (number, body) in (0..).zip(bodies) {
         let stream = 2 * number + 1;
         let message = [&[1][..], &u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat();
@@ -224,7 +189,7 @@ fn lengths_that_are_announced_and_not_sent() {
                 let stream = 2 * number + 1;
                 let announced = [&b"\0\x03\xff\xff\xff"[..], &[b'x'; 100]].concat();
                 let parts = [
-                    frame(HEADERS, END_HEADERS, stream, &head(&[])),
+                    frame(HEADERS, END_HEADERS, stream, &head()),
                     frame(DATA, 0, stream, &announced),
                     frame(DATA, 0, stream, &[b'y'; 100]),
                 ];
@@ -250,7 +215,7 @@ fn heads_of_requests_without_bodies() {
             literal(&[letter(number / 26), letter(number)], b"")
         })
         .collect();
-    let block = head(&fields);
+    let block = head_block(EXPORT, &fields);
     on_both("heads", |node| {
         let mut clients: Vec<_> = (0..100).map(|_| open(node.grpc, 65_535)).collect();
         for client in &mut clients {
@@ -294,7 +259,7 @@ fn peers_that_read_nothing() {
         for client in &mut clients {
             for number in 0..128 {
                 let stream = 2 * number + 1;
-                let call = [frame(HEADERS, END_HEADERS, stream, &head(&[])), frame(DATA, END_STREAM, stream, &[0; 5])];
+                let call = [frame(HEADERS, END_HEADERS, stream, &head()), frame(DATA, END_STREAM, stream, &[0; 5])];
                 client.write_all(&call.concat()).unwrap();
             }
         }
@@ -363,7 +328,6 @@ fn late_spans_while_the_next_hop_hangs() {
 /// `Credit` those that wait would hold the window of the one that has room.
 #[test]
 fn bodies_that_are_begun_and_not_finished() {
-    const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     for backend in ["uring", "epoll"] {
         let arguments = [
             "--runtime",
@@ -381,7 +345,7 @@ fn bodies_that_are_begun_and_not_finished() {
             for number in 0..16 {
                 let stream = 2 * number + 1;
                 let begun = [&[0][..], &900_000_u32.to_be_bytes(), &[b'x'; 3000]].concat();
-                let parts = [frame(HEADERS, END_HEADERS, stream, &head(&[])), frame(DATA, 0, stream, &begun)].concat();
+                let parts = [frame(HEADERS, END_HEADERS, stream, &head()), frame(DATA, 0, stream, &begun)].concat();
                 client.write_all(&parts).unwrap();
             }
         }
@@ -390,7 +354,7 @@ fn bodies_that_are_begun_and_not_finished() {
             let senders: Vec<_> = (0..4)
                 .map(|_| {
                     let body = &body;
-                    scope.spawn(move || (0..4).map(|_| call(address, PATH, body).status).collect::<Vec<_>>())
+                    scope.spawn(move || (0..4).map(|_| call(address, EXPORT, body).status).collect::<Vec<_>>())
                 })
                 .collect();
             senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()

@@ -125,7 +125,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "retry.max_elapsed_time",
         Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(30 * 24 * 3600) },
         |e| Slot::Duration(&mut e.retry.max_elapsed_time),
-        "A request is given up after this long. If all of it is in the log it is set aside and sent again later, else it is dropped and counted. `0s` for never.",
+        "A request is given up after this long. If all of it is in the log it is set aside and sent again later, else it is dropped; counted in `tailwater_exporter_requests_exhausted_total`. `0s` for never.",
     ),
     Key::new(
         "retry.park_on",
@@ -173,7 +173,7 @@ pub(super) const KEYS: &[Key<OtlpExporter>] = &[
         "queue_bytes_max",
         Kind::Bytes { min: KIB, max: 1024 * GIB },
         |e| Slot::Count(&mut e.queue_bytes_max),
-        "Most bytes waiting for this exporter on the node; verdicts wait while half of it is taken by what is not in the log, and a trace that was begun before is queued whole, as are late spans and verdicts that make room in memory. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped and counted.",
+        "Most bytes waiting for this exporter on the node; verdicts wait while half of it is taken by what is not in the log, and a trace that was begun before is queued whole, as are late spans and verdicts that make room in memory. At the bound what does not fit is set aside and sent again later if all of it is in the log, else it is dropped; counted in `tailwater_exporter_requests_queue_full_total` and `tailwater_items_dropped_total{reason=\"export_queue_full\"}`.",
     ),
     Key::new(
         "connections_per_shard",

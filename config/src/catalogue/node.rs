@@ -101,7 +101,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "explain.verdicts_max",
         ENTRIES,
         |d| Slot::Count(&mut d.config.admin.explained_verdicts_max),
-        "Recent verdicts of this node whose reasons are kept, for `tailwater explain` and `GET /api/v1/traces/<id>`; 216 bytes each. `0` keeps none.",
+        "Recent verdicts of this node whose reasons are kept, the oldest overwritten, for `tailwater explain` and `GET /api/v1/traces/<id>`; 216 bytes each. `0` keeps none.",
     ),
     Key::<Draft>::new(
         "otlp.signals.traces",
@@ -132,21 +132,21 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "memory.receive_bytes_max",
         Kind::Bytes { min: 0, max: 1024 * GIB },
         |d| Slot::Count(&mut d.config.memory.receive_bytes_max),
-        "Most bytes of requests in flight on the node: as received, decompressed, and as read until they are logged and handed over. A request for which there is no room waits before it is read; where too many wait, the next is refused with a delay. Each core has an equal part; a request larger than half of it passes beside it, one at a time (`request_bytes_max` of the receivers). `0` takes an eighth of `memory.bytes_max`.",
+        "Most bytes of requests in flight on the node: as received, decompressed, and as read until they are logged and handed over. A request for which there is no room waits before it is read (`tailwater_receiver_body_waits_total`); where too many wait, the next is refused with a delay (`tailwater_receiver_requests_without_room_total`). Each core has an equal part: an eighth of it for open requests, a quarter for bodies, a quarter for windows, the rest for what is made of bodies. A request that is too large for its part passes beside it, one of the node at a time, with at most three times `request_bytes_max` and a quarter of `memory.bytes_max`. `0` takes an eighth of `memory.bytes_max`.",
     )
     .default("an eighth of memory.bytes_max"),
     Key::<Draft>::new(
         "memory.span_bytes_max",
         Kind::Bytes { min: 0, max: 4 * GIB },
         |d| Slot::Count(&mut d.config.memory.span_bytes_max),
-        "Largest span that is taken; a larger one is refused, and told to its sender, beside others that are not. A span must also fit into what a core has for pending traces. Next hops commonly refuse requests of more than 4 MiB, in which no larger span can be. `0` takes whatever fits into a request.",
+        "Largest span that is taken; a larger one is refused, and told to its sender, beside others that are not; counted in `tailwater_items_refused_total{cause=\"too_large\"}`. A span must also fit into what a core has for pending traces. Next hops commonly refuse requests of more than 4 MiB, in which no larger span can be. `0` takes whatever fits into a request.",
     )
     .default("the largest request_bytes_max"),
     Key::<Draft>::new(
         "mesh.queue_length",
         from_to(16, 65_536),
         |d| Slot::Count(&mut d.config.mesh.queue_length),
-        "Messages that fit between one core and another. A full queue stops the reading of sockets.",
+        "Messages that fit between one core and another. At a full queue the answer to the sender waits, which stops the reading of sockets; what is on its way is `tailwater_items_pending{stage=\"between_cores\"}`.",
     ),
     Key::<Draft>::new(
         "exporters.debug.verbosity",
@@ -183,7 +183,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "exporters.file.queue_bytes_max",
         Kind::Bytes { min: 0, max: 1024 * GIB },
         |d| Slot::Count(&mut d.file.queue_bytes_max),
-        "Most bytes of requests that wait to be written, on the node. At the bound what does not fit is set aside and written later if all of it is in the log, else it is dropped and counted. A single larger request is written alone. `0` takes a sixteenth of `memory.bytes_max` less 16MiB, at least 4MiB and at most 64MiB.",
+        "Most bytes of requests that wait to be written, on the node. At the bound what does not fit is set aside and written later if all of it is in the log, else it is dropped; counted in `tailwater_items_dropped_total{reason=\"export_queue_full\"}`. A single larger request is written alone. `0` takes a sixteenth of `memory.bytes_max` less 16MiB, at least 4MiB and at most 64MiB.",
     )
     .default("a sixteenth of memory.bytes_max, at most 64MiB"),
     Key::<Draft>::new(

@@ -48,25 +48,25 @@ pub(super) const KEYS: &[Key<Sampling>] = &[
         "num_traces",
         from_to(1, ENTRIES_MAX),
         |s| Slot::Count(&mut s.traces_max),
-        "Most traces held undecided on this node.",
+        "Most traces held undecided on this node, in equal parts on its shards. At the bound the trace due next is judged early (`tailwater_traces_decided_early_total`), unless `block_on_overflow` is set.",
     ),
     Key::<Sampling>::new(
         "block_on_overflow",
         Kind::Bool,
         |s| Slot::Bool(&mut s.block_on_overflow),
-        "With `num_traces` undecided traces: stop reading from senders (`true`), or decide the oldest trace early on what has arrived (`false`).",
+        "With `num_traces` undecided traces: stop reading from senders, from seven eighths of them on (`true`), or decide the trace due next early on what has arrived (`false`).",
     ),
     Key::<Sampling>::new(
         "decision_cache.sampled_cache_size",
         ENTRIES,
         |s| Slot::Count(&mut s.sampled_cache_size),
-        "Verdicts remembered for late spans of kept traces.",
+        "Verdicts remembered for late spans of kept traces. The oldest gives way; counted in `tailwater_verdicts_forgotten_total`.",
     ),
     Key::<Sampling>::new(
         "decision_cache.non_sampled_cache_size",
         ENTRIES,
         |s| Slot::Count(&mut s.non_sampled_cache_size),
-        "Verdicts remembered for late spans of dropped traces.",
+        "Verdicts remembered for late spans of dropped traces. The oldest gives way; counted in `tailwater_verdicts_forgotten_total`.",
     ),
     Key::<Sampling>::new(
         "sample_on_first_match",
@@ -78,7 +78,7 @@ pub(super) const KEYS: &[Key<Sampling>] = &[
         "maximum_trace_size_bytes",
         Kind::Bytes { min: 0, max: 1024 * GIB },
         |s| Slot::Count(&mut s.trace_bytes_max),
-        "A trace that grows past this before its verdict is dropped. `0` switches it off.",
+        "A trace that grows past this before its verdict is dropped; counted in `tailwater_items_dropped_total{reason=\"trace_too_large\"}`. `0` switches it off.",
     ),
     Key::<Sampling>::new(
         "drop_pending_traces_on_shutdown",

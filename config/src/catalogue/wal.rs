@@ -28,7 +28,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "wal.buffer_bytes_max",
         Kind::Bytes { min: 0, max: 64 * GIB },
         |d| Slot::Count(&mut d.config.wal.buffer_bytes_max),
-        "Most memory of records waiting for the disk on the node, a row of the memory plan. At the bound sockets are not read. `0` takes 64MiB, or a sixteenth of `memory.bytes_max` where that is less.",
+        "Most memory of records waiting for the disk on the node, a row of the memory plan. From half of it on sockets are not read, at the bound requests are refused; what waits is `tailwater_wal_buffered_bytes`. `0` takes 64MiB, or a sixteenth of `memory.bytes_max` where that is less.",
     )
     .default("64MiB, at most a sixteenth of memory.bytes_max"),
     Key::<Draft>::new(
@@ -41,13 +41,13 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "wal.retention",
         Kind::Duration { min: Duration::ZERO, max: YEAR },
         |d| Slot::Duration(&mut d.config.wal.retention),
-        "Kept data that no exporter has taken by this age is dropped and counted. `0s` for no such limit: then it stays until it is delivered.",
+        "Kept data that no exporter has taken by this age is dropped; counted in `tailwater_items_dropped_total{reason=\"wal_retention\"}`. `0s` for no such limit: then it stays until it is delivered.",
     ),
     Key::<Draft>::new(
         "wal.on_full",
         Kind::Choice(WalFull::CHOICES),
         |d| Slot::Choice(&mut d.config.wal.on_full),
-        "With the disk budget used up: refuse requests so that their senders try again (`push_back`), or first judge the oldest traces on what has arrived (`decide_early`).",
+        "With the disk budget used up: refuse requests so that their senders try again (`push_back`), or first judge the oldest traces on what has arrived and drop the oldest backlog (`decide_early`). Counted in `tailwater_wal_requests_refused_full_total` and `tailwater_items_dropped_total{reason=\"wal_full\"}`.",
     ),
     Key::<Draft>::new(
         "wal.keep_pending_at_shutdown",

@@ -7,7 +7,8 @@ use super::{fields, type_of};
 use crate::sampling::native::{NativeRule, Sampler};
 use crate::sampling::{Policy, Rule};
 
-/// Bytes of a condition that is told; the rest is left out. One with hundreds of values is known by the first of them.
+/// Bytes of a condition that is told. One with hundreds of values is known by the first of them.
+/// At the bound: the rest is not told.
 const CONDITION_TOLD_BYTES_MAX: usize = 400;
 
 /// The conditions of a policy.

@@ -3,6 +3,7 @@
 use super::YamlError;
 
 /// Deepest nesting. The deepest legal configuration has about ten levels.
+/// At the bound: the configuration is refused.
 pub(super) const DEPTH_MAX: usize = 64;
 
 pub(super) fn line_of(line: usize) -> u32 {

@@ -7,8 +7,10 @@ use super::YamlError;
 use super::fault::{error, line_of, too_deep};
 
 /// Bytes read again in all, over all mends of a text: a file in which every line needs one stays cheap.
+/// At the bound: the configuration is refused.
 const REREAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most mends of a text.
+/// At the bound: the configuration is refused.
 const MENDS_MAX: usize = 1000;
 
 /// How often a text may still be read again.

@@ -8,10 +8,13 @@ use super::fault::{DEPTH_MAX, error, line_of, too_deep};
 use super::{Entry, Node, Scalar, Style, Value, YamlError, mend};
 
 /// Most nodes after aliases are expanded: stops an alias bomb. A policy has about ten nodes.
+/// At the bound: the configuration is refused.
 const NODES_MAX: usize = 50_000;
 /// Largest file.
+/// At the bound: the configuration is refused.
 const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most bytes of text after aliases are expanded: stops a bomb of few nodes and long texts.
+/// At the bound: the configuration is refused.
 const EXPANDED_BYTES_MAX: usize = 4 * TEXT_BYTES_MAX;
 
 /// The first document of a text.

@@ -9,6 +9,7 @@ use tailwater_proto::otlp::json::{JsonError, JsonReading, Read, protobuf_bytes_m
 use tailwater_proto::otlp::{Signal, check, mend};
 
 /// Bytes of JSON that are read before other tasks of the core run: a millisecond's worth of the densest, about.
+/// At the bound: other tasks run, then it goes on.
 const JSON_SLICE_BYTES: usize = 64 << 10;
 
 /// Reads bodies, one after another, in the same memory.

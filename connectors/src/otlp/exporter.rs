@@ -38,6 +38,8 @@ use tailwater_net::compression::Encoding;
 use tailwater_proto::otlp::Signal;
 
 /// Requests that may wait whatever their size: bounds the queue's own memory. Bytes are bounded by configuration.
+/// At the bound: as where `exporters.otlp.queue_bytes_max` is used up; counted in
+/// `tailwater_exporter_requests_queue_full_total`.
 const QUEUE_LENGTH: usize = 16_384;
 /// As the memory plan has it.
 const CALLS_PER_CONNECTION: usize = tailwater_config::CALLS_PER_CONNECTION as usize;

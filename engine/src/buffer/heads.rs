@@ -12,8 +12,9 @@ pub struct HeadTable {
     row_bytes: usize,
 }
 
-/// The part of the arena's bound that rows may take: senders with different thresholds meet in few traces, and spans are
-/// larger than what is known of them. At the bound a span counts as its neighbour.
+/// The part of the arena's bound that rows may take: senders with different thresholds meet in few traces, and spans
+/// are larger than what is known of them.
+/// At the bound: a span counts as its neighbour; counted in `tailwater_threshold_levels_folded_spans_total`.
 const ROWS_SHARE: usize = 4;
 
 impl HeadTable {

@@ -7,10 +7,13 @@ use tailwater_proto::otlp::scan::usual_name;
 use tailwater_proto::otlp::wire::{Reader, Value};
 
 /// Bytes of a service's name that are kept.
+/// At the bound: the name is cut.
 const SERVICE_BYTES: usize = 46;
 /// Bytes of a root span's name that are kept.
+/// At the bound: the name is cut.
 const ROOT_BYTES: usize = 78;
-/// Different pairs among a shard's pending traces: past that, traces are explained without. A fleet has some hundreds.
+/// Different pairs among a shard's pending traces. A fleet has some hundreds.
+/// At the bound: further traces are explained without.
 const ORIGINS_MAX: usize = 4096;
 
 /// The beginning of a text.

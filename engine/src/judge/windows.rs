@@ -4,6 +4,8 @@
 use crate::vocabulary::{Nanos, elapsed_ticks};
 
 /// Ticks in a window: a second. Longer windows would make better use of a budget and judge later.
+/// At the bound: traces of low randomness are dropped; one larger than the burst of a limit never passes; counted in
+/// `tailwater_limit_unreachable_traces_total`.
 pub const WINDOW_TICKS: u32 = 100;
 
 /// The windows of a bench.

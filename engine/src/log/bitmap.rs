@@ -8,6 +8,7 @@ const BLOCK_WORDS: usize = BITMAP_BLOCK_BYTES / 8;
 pub const BLOCK_UNITS: u32 = 512;
 /// Most units of one segment: a span has 30 bytes at least, so that a segment of the usual size has far fewer. Bounds
 /// what a damaged journal could make of a bitmap.
+/// At the bound: the request is refused as too large.
 pub const UNITS_MAX: u32 = 1 << 28;
 
 /// A block of a bitmap: its index and its bytes.

@@ -8,6 +8,7 @@ use crate::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark,
 /// Bytes of log from one entry of a segment's index to the next: reading one unit again costs about as much.
 const INDEX_STEP_BYTES: u64 = 64 << 10;
 /// Slots of a core's table: what a `SegmentHandle` can name, less one so that no handle is `NONE`.
+/// At the bound: as where `wal.bytes_max` is used up; the number in use is `tailwater_wal_segments`.
 const SLOTS_MAX: usize = u16::MAX as usize;
 
 /// Items that wait in a segment for the same exporters.
@@ -19,8 +20,10 @@ pub struct Parked {
     marked: Vec<(SpanMark, Bitmap)>,
 }
 
-/// Different marks of what waits in one segment for the same exporters. A segment holds some seconds of spans, in which a
-/// rule has one threshold, and a limit one a second.
+/// Different marks of what waits in one segment for the same exporters. A segment holds some seconds of spans, in which
+/// a rule has one threshold, and a limit one a second.
+/// At the bound: spans leave without theirs; labels and annotations from three quarters on; counted in
+/// `tailwater_marks_forgotten_spans_total`.
 const MARKS_MAX: usize = 64;
 
 impl Parked {

@@ -8,11 +8,14 @@ use crate::vocabulary::{Annotations, UNKNOWN_POLICY};
 use hashbrown::HashMap;
 use std::hash::Hash;
 
-/// Bytes of the names of policies, which each segment begins with; at most an eighth of it. Names past that are left out.
+/// Bytes of the names of policies, which each segment begins with; at most an eighth of it.
+/// At the bound: verdicts of the rest are of an unknown policy after a restart.
 const NAMES_BYTES_MAX: usize = 64 << 10;
-/// Bytes of the annotations that a segment tells; at most an eighth of it. Those past that are left out.
+/// Bytes of the annotations that a segment tells; at most an eighth of it.
+/// At the bound: late spans leave without the rest after a restart; counted in `tailwater_wal_verdicts_bared_total`.
 const ANNOTATIONS_BYTES_MAX: usize = 64 << 10;
-/// Bytes of annotations that a start takes up: as many as 32 segments may tell. Those past that are left out.
+/// Bytes of annotations that a start takes up: as many as 32 segments may tell.
+/// At the bound: late spans leave without the rest after a restart; counted in `tailwater_wal_verdicts_bared_total`.
 const RECOVERED_ANNOTATIONS_BYTES_MAX: usize = 32 * ANNOTATIONS_BYTES_MAX;
 
 /// What of an annotation the segment has.

@@ -15,7 +15,8 @@ pub enum Reading<'a> {
     Randomness(View<'a>, u64),
 }
 
-/// Conditions of a policy that are told apart: a bit of 64 each. Those behind are not told.
+/// Conditions of a policy that are told apart: a bit of 64 each.
+/// At the bound: the rest is not told.
 const CONDITIONS_MAX: u32 = 64;
 
 /// The walk over a policy.

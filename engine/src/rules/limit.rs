@@ -98,9 +98,10 @@ fn tokens(number: i64) -> f64 {
     to_float(u64::try_from(number).unwrap_or(0))
 }
 
-/// Candidates of all limits of a shard in one window, those of former rules among them: more than a shard judges in a second where each trace wants to pass
-/// one limit. At the bound the limit with the most gives up a quarter of them, those of lowest randomness: they count as
-/// rejected, as if its budget had been spent above them.
+/// Candidates of all limits of a shard in one window, those of former rules among them: more than a shard judges in a
+/// second where each trace wants to pass one limit.
+/// At the bound: the limit with the most gives up a quarter of them, those of lowest randomness; they are rejected, as
+/// if its budget had been spent above them; counted in `tailwater_limit_unranked_traces_total`.
 const CANDIDATES_MAX: usize = 1 << 16;
 /// Bytes of candidates, of which a quarter more may be reserved than there are.
 const fn candidate_bytes(candidates: usize) -> usize {

@@ -28,10 +28,14 @@ pub struct RelativeLeaf {
 
 /// How long a period lasts: long enough for quantiles of quiet routes, short enough to follow a deployment.
 const PERIOD: Nanos = Nanos(60 * Nanos::PER_SECOND);
-/// Keys of one leaf on one shard. Traces of further keys are never slow for their kind; they are counted.
+/// Keys of one leaf on one shard.
+/// At the bound: traces of further keys are never slow for their kind; counted in
+/// `tailwater_quantile_keys_refused_traces_total`.
 const KEYS_MAX: usize = 4096;
 /// Bytes of all counts of one leaf on one shard: what as many keys need whose durations are within a factor of a
-/// thousand. At the bound durations that need a new bucket are not counted, and those traces are.
+/// thousand.
+/// At the bound: durations that need a new bucket are not counted, but their traces are; counted in
+/// `tailwater_quantile_keys_refused_traces_total`.
 const COUNTS_BYTES_MAX: usize = 3 << 20;
 /// Bytes of a leaf's durations on one shard at most: its counts, and a table of keys that is half empty.
 pub const LEAF_BYTES_MAX: usize = COUNTS_BYTES_MAX + 2 * KEYS_MAX * (size_of::<(u64, Kind)>() + 1);

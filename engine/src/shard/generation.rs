@@ -23,8 +23,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tailwater_proto::otlp::wire::{field_length, put_header};
 
-/// Former generations kept for traces whose bytes are only in the log. With more changes than that within the life of a
-/// trace the oldest such traces are judged early.
+/// Former generations kept for traces whose bytes are only in the log: so many changes within the life of a trace.
+/// At the bound: the oldest traces in the log that stay with one are judged early; counted in
+/// `tailwater_traces_decided_early_total`.
 pub const FORMER_MAX: usize = 3;
 /// Entries looked at in one call for traces of a generation that has to go.
 const SWEEP_ENTRIES_MAX: usize = 1 << 16;

@@ -14,6 +14,7 @@ use crate::judge::{Case, Cases};
 use crate::vocabulary::{SpanBatch, SpanRecord, TraceId};
 
 /// The cold table's share of the arena's bound: at 16 bytes a span, many times the spans that the arena itself holds.
+/// At the bound: traces are judged early; counted in `tailwater_traces_decided_early_total`.
 const COLD_SHARE: usize = 2;
 
 /// Spans that are looked up together before they are taken: as many misses as a core can have at once.

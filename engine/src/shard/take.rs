@@ -16,7 +16,8 @@ use crate::vocabulary::{
 };
 use tailwater_config::sampling::Strategy;
 
-/// Traces judged early to make room for one span, before the span is dropped instead.
+/// Traces judged early to make room for one span.
+/// At the bound: the span is dropped; counted in `tailwater_items_dropped_total{reason="memory_full"}`.
 const EARLY_PER_SPAN_MAX: usize = 64;
 
 impl Shard {

@@ -11,7 +11,8 @@ use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
 const JUDGE_STEP: usize = 256;
-/// Traces judged in one call of `tick`; the caller comes back for more after letting requests through.
+/// Traces judged in one call of `tick`.
+/// At the bound: the caller lets requests through, then comes back.
 const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
 
 impl Shard {
@@ -85,9 +86,9 @@ impl Shard {
         !self.holding.buffer.traces.is_empty() || self.outgoing.spans() > 0
     }
 
-    /// Sends what is kept and still being gathered, whether anything more is to be judged or not.
+    /// Sends what is kept and still being gathered, whether anything more is to be judged or not, once there is room for it.
     pub fn send_gathered(&mut self, host: &mut impl Host) {
-        if self.outgoing.spans() > 0 {
+        if self.outgoing.spans() > 0 && host.has_room() {
             self.flush(host);
         }
     }

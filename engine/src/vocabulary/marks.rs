@@ -5,8 +5,8 @@ use super::log::Unit;
 /// The number of a policy of which no name is known: of a verdict of a former run.
 pub const UNKNOWN_POLICY: u16 = u16::MAX;
 
-/// Annotations that a trace is remembered with. Rules that nest more annotating samplers than that are rare; late spans
-/// of their traces go without the rest.
+/// Annotations that a trace is remembered with. Rules that nest more annotating samplers than that are rare.
+/// At the bound: late spans leave without the rest.
 const ANNOTATIONS_MAX: usize = 3;
 
 /// The annotations of a kept trace, by their numbers.

@@ -32,8 +32,9 @@ const BUFFER_STEP_BYTES: usize = 1 << 20;
 /// What a body of unknown length is given at first, and then as much again each time.
 const STEP_BYTES: usize = 64 << 10;
 
-/// A body for whose room others wait comes at least this fast, or is given up: at the slowest link that a sender of
-/// megabytes may reasonably have.
+/// Bytes a second of a body for whose room others wait: the slowest link that a sender of megabytes may reasonably
+/// have.
+/// At the bound: the body is given up; counted in `tailwater_receiver_requests_too_slow_total`.
 const BYTES_PER_SECOND_MIN: f64 = 65_536.0;
 
 /// The time that a body has before anybody looks at its pace.

@@ -1,6 +1,7 @@
 //! The server over real sockets, on both backends.
 
 mod abuse;
+mod frames;
 mod grpc;
 mod harness;
 mod lifecycle;

@@ -1,76 +1,89 @@
 //! What a core tells those that own the log in which a span lies: that it is done with, that it waits there, or which
 //! exporters are done with it while others are not.
 
-use super::{Core, Message, UNITS_PER_MESSAGE};
+use super::peers::{ByCore, Peers};
+use super::{Core, Message};
+use crate::numbers::CoreNumber;
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Unit};
 
-/// Units of other cores' logs, until they are sent.
+/// Units gathered for another core before they are sent between ticks.
+const UNITS_PER_MESSAGE: usize = 4096;
+
+/// Units of other cores' logs, by the core, until they are sent. Bounded by what is in memory.
 #[derive(Default)]
 pub(super) struct ForOwners {
-    resolved: Vec<Vec<Unit>>,
-    parked: Vec<Vec<(KeptUnit, Destinations)>>,
-    done: Vec<Vec<(Unit, Destinations)>>,
+    resolved: ByCore<Vec<Unit>>,
+    parked: ByCore<Vec<(KeptUnit, Destinations)>>,
+    done: ByCore<Vec<(Unit, Destinations)>>,
+}
+
+impl ForOwners {
+    /// A unit that is done with. Returns whether there are so many for that core that they are to be sent.
+    fn resolve(&mut self, owner: CoreNumber, unit: Unit) -> bool {
+        let waiting = self.resolved.of(owner);
+        waiting.push(unit);
+        waiting.len() >= UNITS_PER_MESSAGE
+    }
+
+    fn park(&mut self, owner: CoreNumber, kept: KeptUnit, destinations: Destinations) {
+        self.parked.of(owner).push((kept, destinations));
+    }
+
+    fn note_done(&mut self, owner: CoreNumber, unit: Unit, done: Destinations) {
+        self.done.of(owner).push((unit, done));
+    }
+
+    /// Sends all. What finds a full queue stays for the next time.
+    fn send(&mut self, peers: &Peers) {
+        let is_sent = |owner, message| peers.try_send(owner, message).is_ok();
+        for (owner, units) in self.resolved.each().filter(|(_, units)| !units.is_empty()) {
+            if let Err(Message::Resolved(back)) = peers.try_send(owner, Message::Resolved(std::mem::take(units))) {
+                *units = back;
+            }
+        }
+        for (owner, waiting) in self.parked.each() {
+            send_alike(waiting, |units, destinations| is_sent(owner, Message::Parked(units, destinations)));
+        }
+        for (owner, waiting) in self.done.each() {
+            send_alike(waiting, |units, destinations| is_sent(owner, Message::Done(units, destinations)));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.resolved.values().iter().all(Vec::is_empty)
+            && self.parked.values().iter().all(Vec::is_empty)
+            && self.done.values().iter().all(Vec::is_empty)
+    }
 }
 
 impl Core {
     /// A unit waits in the log for `destinations`.
     pub(super) fn park(&self, kept: KeptUnit, destinations: Destinations) {
-        let owner = usize::from(kept.unit.segment.core());
-        if owner == self.index {
-            if let Some(log) = &self.log {
-                log.lane.borrow_mut().segments.park(kept, destinations);
-            }
-            return;
+        let owner = CoreNumber::owner(kept.unit);
+        if owner != self.number {
+            self.for_owners.borrow_mut().park(owner, kept, destinations);
+        } else if let Some(log) = &self.log {
+            log.lane.borrow_mut().segments.park(kept, destinations);
         }
-        let mut for_owners = self.for_owners.borrow_mut();
-        slot(&mut for_owners.parked, owner).push((kept, destinations));
     }
 
     /// Units whose verdicts are durable: the cores that own them need not keep them.
     pub(super) fn tell_owners(&self, units: &[Unit]) {
         let Some(log) = &self.log else { return };
-        let mut for_owners = self.for_owners.borrow_mut();
-        let mut full = None;
-        let mut mine = log.lane.borrow_mut();
+        let mut is_much = false;
+        let (mut mine, mut others) = (log.lane.borrow_mut(), self.for_owners.borrow_mut());
         for unit in units {
-            let owner = usize::from(unit.segment.core());
-            if owner == self.index {
+            let owner = CoreNumber::owner(*unit);
+            if owner == self.number {
                 mine.resolve(*unit);
-                continue;
-            }
-            let waiting = slot(&mut for_owners.resolved, owner);
-            waiting.push(*unit);
-            if waiting.len() >= UNITS_PER_MESSAGE {
-                full = Some(owner);
+            } else {
+                is_much |= others.resolve(owner, *unit);
             }
         }
-        drop((for_owners, mine));
-        if full.is_some() {
+        drop((mine, others));
+        if is_much {
             self.send_units();
         }
-    }
-
-    /// Sends what was gathered for other cores. What finds a full queue stays for the next time; it is bounded by what is
-    /// in memory.
-    pub(super) fn send_units(&self) {
-        let mut for_owners = self.for_owners.borrow_mut();
-        let ForOwners { resolved, parked, done } = &mut *for_owners;
-        for (owner, units) in resolved.iter_mut().enumerate().filter(|(_, units)| !units.is_empty()) {
-            if let Err(Message::Resolved(back)) = self.mesh.try_send(owner, Message::Resolved(std::mem::take(units))) {
-                *units = back;
-            }
-        }
-        for (owner, waiting) in parked.iter_mut().enumerate() {
-            send_alike(waiting, |units, destinations| self.send(owner, Message::Parked(units, destinations)));
-        }
-        for (owner, waiting) in done.iter_mut().enumerate() {
-            send_alike(waiting, |units, destinations| self.send(owner, Message::Done(units, destinations)));
-        }
-    }
-
-    /// Whether another core's queue had room for the message.
-    fn send(&self, owner: usize, message: Message) -> bool {
-        self.mesh.try_send(owner, message).is_ok()
     }
 
     /// Has the logs told which exporters are done with what others have had for long: after a crash it goes to these alone.
@@ -87,21 +100,23 @@ impl Core {
     /// Exporters are done with units that others are not done with.
     pub(super) fn note_done(&self, units: Vec<Unit>, done: Destinations) {
         for unit in units {
-            let owner = usize::from(unit.segment.core());
-            if owner != self.index {
-                slot(&mut self.for_owners.borrow_mut().done, owner).push((unit, done));
+            let owner = CoreNumber::owner(unit);
+            if owner != self.number {
+                self.for_owners.borrow_mut().note_done(owner, unit, done);
             } else if let Some(log) = &self.log {
                 log.lane.borrow_mut().segments.note_done(unit, done);
             }
         }
     }
 
+    /// Sends what was gathered for other cores, as far as their queues have room.
+    pub(super) fn send_units(&self) {
+        self.for_owners.borrow_mut().send(&self.peers);
+    }
+
     /// Whether something was gathered for other cores.
     pub(super) fn has_units_to_send(&self) -> bool {
-        let for_owners = self.for_owners.borrow();
-        for_owners.resolved.iter().any(|units| !units.is_empty())
-            || for_owners.parked.iter().any(|units| !units.is_empty())
-            || for_owners.done.iter().any(|units| !units.is_empty())
+        !self.for_owners.borrow().is_empty()
     }
 }
 
@@ -115,11 +130,4 @@ fn send_alike<U: Copy>(waiting: &mut Vec<(U, Destinations)>, send: impl Fn(Vec<U
         }
         waiting.truncate(same);
     }
-}
-
-pub(super) fn slot<T>(lists: &mut Vec<Vec<T>>, number: usize) -> &mut Vec<T> {
-    if lists.len() <= number {
-        lists.resize_with(number + 1, Vec::new);
-    }
-    &mut lists[number]
 }

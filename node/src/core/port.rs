@@ -10,7 +10,7 @@ use tailwater_config::Ack;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_connectors::otlp::exporter::Environment;
 use tailwater_connectors::otlp::port::{Accepted, LeftOut, Port, PortError, Received};
-use tailwater_engine::vocabulary::{Nanos, Origin};
+use tailwater_engine::vocabulary::Origin;
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, yield_now};
@@ -19,10 +19,7 @@ use tailwater_runtime::net::resolve;
 /// How long senders are asked to stay away from a node that is going down: another one, or this one started again,
 /// takes over within seconds.
 const CLOSED_RETRY_AFTER: Duration = Duration::from_secs(2);
-/// How long senders are held back by flow control alone; then they are told, so that they don't wait for their own
-/// deadline in vain.
-const PRESSED_MAX: Nanos = Nanos::from_millis(4000);
-/// How long they are then asked to stay away.
+/// How long senders that were held back for long are asked to stay away.
 const PRESSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A receiver's port into the cores of one executor, one a pipeline. Each gets what comes, and judges it by itself.
@@ -96,11 +93,9 @@ impl CorePort {
         Ok(told.unwrap_or_default())
     }
 
-    /// Since when senders have been held back, if long.
+    /// Whether senders have been held back for long.
     fn is_pressed_long(&self) -> bool {
-        let is_long =
-            |core: &Rc<Core>| core.pressed_since.get().is_some_and(|since| core.now() > since.plus(PRESSED_MAX));
-        self.cores().any(is_long)
+        self.cores().any(|core| core.is_pressed_long())
     }
 
     fn is_pressed(&self) -> bool {
@@ -110,7 +105,7 @@ impl CorePort {
 
     fn is_closed(&self) -> bool {
         // The receivers belong to the first, which is closed when they are.
-        self.first().is_none_or(|core| core.is_closed.get())
+        self.first().is_none_or(|core| core.receivers.is_closed())
     }
 }
 

@@ -195,7 +195,7 @@ impl Pass<'_> {
         let destinations = self.parked.destinations;
         let is_waiting = || {
             let outbox = self.core.outbox.borrow();
-            let has_hope = !self.core.is_closed.get() || outbox.will_take_back(destinations);
+            let has_hope = !self.core.receivers.is_closed() || outbox.will_take_back(destinations);
             has_hope && !outbox.can_take_back(destinations)
         };
         while is_waiting() {

@@ -7,6 +7,7 @@ pub mod reading;
 use self::reading::Reading;
 use super::log::{CoreLog, Payload, count};
 use super::{Core, HISTORY};
+use crate::numbers::CoreNumber;
 use crate::survey::{OldSegment, Survey};
 use async_channel::{Receiver, Sender, bounded};
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader,
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
-use tailwater_engine::vocabulary::{KeptUnit, Nanos, Origin, SegmentHandle, ShardIndex};
+use tailwater_engine::vocabulary::{KeptUnit, Nanos, Origin, SegmentHandle};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
@@ -127,7 +128,7 @@ impl Core {
         let mut reader = BodyReader::new(self.settings.request_bytes_max);
         log.counters.replay_left_bytes.set(segments.iter().map(|segment| segment.bytes).sum());
         for segment in segments {
-            if self.is_closed.get() {
+            if self.receivers.is_closed() {
                 // Told to stop: what is not read stays for the next start.
                 common.needs_journals.store(true, Ordering::Relaxed);
                 break;
@@ -140,7 +141,7 @@ impl Core {
         log.counters.replay_left_bytes.set(0);
         read.pass().await;
         // All that was read is in a shard or in the queue to its core: nothing is judged before that is taken, too.
-        while let Some(message) = self.mesh.try_receive() {
+        while let Some(message) = self.peers.try_receive() {
             self.receive(message);
         }
         let latest = common.latest.load(Ordering::Relaxed);
@@ -149,8 +150,8 @@ impl Core {
             self.origin.set(self.origin.get().wrapping_add(pause));
         }
         // A node that stops judges nothing: it may have read a part of each trace only.
-        self.is_replaying.set(self.is_closed.get());
-        if common.reading.bytes > 0 && self.index == 0 {
+        self.is_replaying.set(self.receivers.is_closed());
+        if common.reading.bytes > 0 && self.number == CoreNumber::FIRST {
             common.reading.end(common.verdicts.len());
         }
         spawn(self.clone().restate(log, common, restated, journals));
@@ -177,8 +178,8 @@ impl Core {
     }
 
     fn restore_verdicts(&self, log: &CoreLog, common: &Common, route: &Route) {
-        let Ok(index) = u16::try_from(self.index) else { return };
-        let mine = |entry: &&VerdictEntry| route.shard(route.hash(&entry.trace_id)) == ShardIndex(index);
+        let own = self.number.shard();
+        let mine = |entry: &&VerdictEntry| route.shard(route.hash(&entry.trace_id)) == own;
         let mut shard = self.shard.borrow_mut();
         let mut lane = log.lane.borrow_mut();
         // Newest first: where a trace was judged more than once the last verdict holds.

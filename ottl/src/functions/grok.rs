@@ -36,8 +36,9 @@ const PATTERNS: &str = include_str!("../data/grok.txt");
 /// Deepest nesting of patterns: the reference's own bound, which no pattern that ends comes near.
 const ROUNDS_MAX: usize = 1_000;
 
-/// Longest expression that a pattern may become, bytes: far above any of the known patterns, and what keeps a pattern that
-/// contains itself from growing without end.
+/// Longest expression that a pattern may become, bytes: far above any of the known patterns, and what keeps a pattern
+/// that contains itself from growing without end.
+/// At the bound: the configuration is refused.
 const EXPANDED_BYTES_MAX: usize = 256 * 1024;
 
 /// Stands for the point in the name of a group, which has none in an expression.

@@ -88,7 +88,9 @@ const DIRECTIVES: &[(char, &str)] = &[
     ('c', "Mon Jan 02 15:04:05 2006"),
 ];
 
-/// Most directives of a format: a text is read by one after the other, each below the one before. No time has so many parts.
+/// Most directives of a format: a text is read by one after the other, each below the one before. No time has so many
+/// parts.
+/// At the bound: the configuration is refused.
 const DIRECTIVES_MAX: usize = 64;
 
 /// The layout element of a directive.

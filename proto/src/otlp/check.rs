@@ -10,8 +10,9 @@ use super::schema::{self, Kind, Message, Presence, Role};
 use super::wire::{Field, Reader, Value, WireError};
 use thiserror::Error;
 
-/// Deepest nesting of `AnyValue` accepted. prost and Go stop at 100 nested messages; one level of a key-value
-/// list is three of them, and four enclose a span's attribute: 4 + 3 * 30 < 100.
+/// Deepest nesting of `AnyValue` accepted. prost and Go stop at 100 nested messages; one level of a key-value list is
+/// three of them, and four enclose a span's attribute: 4 + 3 * 30 < 100.
+/// At the bound: the span, point or record is refused; counted in `tailwater_items_refused_total{cause="nesting"}`.
 pub const ANY_VALUE_DEPTH_MAX: u32 = 30;
 
 /// Why a part of a span would not be accepted further on. Nothing was changed; the span is to be refused.
@@ -108,6 +109,7 @@ pub fn items(signal: Signal, request: &[u8]) -> Result<u32, Fault> {
 }
 
 /// Nesting at which decoders stop.
+/// At the bound: the span, point or record is refused; counted in `tailwater_items_refused_total{cause="nesting"}`.
 pub const MESSAGE_DEPTH_MAX: u32 = 100;
 
 /// Checks a message against its definition and counts its items, itself included.

@@ -22,16 +22,18 @@ use thiserror::Error;
 use super::Signal;
 use super::wire::WireError;
 
-/// Deepest nesting of JSON that is read: 9 levels to a span's attribute value and 3 for each list or map in it, so about
-/// what `check::ANY_VALUE_DEPTH_MAX` accepts afterwards. What is nested deeper costs the item it stands in.
+/// Deepest nesting of JSON that is read: 9 levels to a span's attribute value and 3 for each list or map in it, so
+/// about what `check::ANY_VALUE_DEPTH_MAX` accepts afterwards.
+/// At the bound: the span, point or record is refused; counted in `tailwater_items_refused_total{cause="nesting"}`.
 pub const DEPTH_MAX: usize = 128;
 
 /// What an item is told that is nested deeper than `DEPTH_MAX`.
 const TOO_DEEP: &str = "must not be nested deeper than 128 levels";
 const _: () = assert!(DEPTH_MAX == 128, "the message says so");
 
-/// Most bytes of protobuf that a byte of JSON becomes, rounded up: a list of numbers of one digit, of which each takes two
-/// bytes as text and eight as protobuf, and what `protobuf_bytes_max` adds for safety.
+/// Most bytes of protobuf that a byte of JSON becomes, rounded up: a list of numbers of one digit, of which each takes
+/// two bytes as text and eight as protobuf, and what `protobuf_bytes_max` adds for safety.
+/// At the bound: cannot be passed.
 pub const PROTOBUF_BYTES_PER_BYTE_MAX: usize = 5;
 
 /// What was read of a request.

@@ -1,4 +1,4 @@
-//! The code of `node/src/core` itself, with `control`, `outbox` and `survey`, under seeded schedules, on a disk that fails
+//! The code of `node/src/core` itself, with `control`, `drain`, `numbers`, `outbox` and `survey`, under seeded schedules, on a disk that fails
 //! and forgets as disks may: killed, cut off from its power and stopped at any moment, while it reads its log too. The files
 //! are compiled into this test as they are; what they name of `tailwater_runtime` is simulated here, but for the mesh.
 //!
@@ -24,11 +24,13 @@ mod world;
 mod node {
     pub mod control;
     pub mod core;
+    pub mod drain;
+    pub mod numbers;
     pub mod outbox;
     pub mod survey;
 }
 
-use node::{control, core, outbox, survey};
+use node::{control, core, drain, numbers, outbox, survey};
 pub use tailwater_tests::mesh;
 
 /// `tailwater_runtime::clock`.

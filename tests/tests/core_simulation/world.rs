@@ -6,11 +6,13 @@
 
 use crate::control::{Control, Cores, Snapshot};
 use crate::core::log::CoreLog;
+use crate::core::peers::Peers;
 use crate::core::replay::{Barrier, Common, Share};
-use crate::core::{Core, CorePort, HISTORY, Message, Settings};
-use crate::executor::{self, now, pause, random, sleep, spawn, timeout};
+use crate::core::{Core, CorePort, HISTORY, Settings};
+use crate::drain::{Drained, drain};
+use crate::executor::{self, now, pause, random, sleep, spawn};
 use crate::files::{self, Directory, Faults, disk};
-use crate::mesh::{Mesh, MeshPort};
+use crate::numbers::ChannelNumber;
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::survey::{self, OldSegment, Survey};
 use async_channel::{Receiver, bounded};
@@ -325,11 +327,13 @@ impl World {
         let way = FileWay { jobs, bytes: Arc::default(), bytes_max: 64 << 10, counters: Arc::default() };
         spawn(keep(waiting, way.clone(), self.cores.clone(), self.outside.clone(), self.scenario.parked_percent));
         let origin = executor::monotonic_nanos().wrapping_sub(HISTORY.0);
-        let mesh = Mesh::<Message>::new(usize::from(count), random(|random| [2, 64][random.usize(0..2)]));
+        // Some have a port at which nobody listens, as of one who takes part and is no core.
+        let others = u16::from(self.seed.is_multiple_of(2));
+        let (peers, _) = Peers::join(count, others, random(|random| [2, 64][random.usize(0..2)]));
         let shares = self.shares(survey, count);
         self.opened = Rc::default();
-        for (((number, share), mesh), control) in (0..count).zip(shares).zip(mesh).zip(controls) {
-            let core = self.core(number, count, &rules, &share, mesh, &way, origin);
+        for ((share, peers), control) in shares.into_iter().zip(peers).zip(controls) {
+            let core = self.core(count, &rules, &share, peers, &way, origin);
             let (outside, ack) = (self.outside.clone(), self.scenario.ack);
             let ((ended, _), opened) = (bounded(1), self.opened.clone());
             spawn(async move {
@@ -385,21 +389,19 @@ impl World {
     #[allow(clippy::too_many_arguments, reason = "what a seat of the program has")]
     fn core(
         &self,
-        number: u16,
         count: u16,
         rules: &Arc<Rules>,
         (plan, _, spares): &(LanePlan, Share, Vec<survey::Spare>),
-        mesh: MeshPort<Message>,
+        peers: Peers,
         way: &FileWay,
         origin: u64,
     ) -> Rc<Core> {
-        let index = usize::from(number);
-        let shard = Shard::new(shard_plan(&self.scenario, number, count, self.seed), rules.clone());
+        let shard = Shard::new(shard_plan(&self.scenario, peers.own().shard().0, count, self.seed), rules.clone());
         let log = CoreLog::new(Lane::new(plan.clone()), Directory, spares.clone(), SPARES_MAX);
         let names = rules.policy_names().map(String::from);
         log.lane.borrow_mut().journal().set_told(names, rules.all_annotations());
         let signals = Signals { traces: true, metrics: true, logs: true };
-        let file = FileQueue::new(way.clone(), index, signals);
+        let file = FileQueue::new(way.clone(), ChannelNumber::of(0, peers.own(), usize::from(count)), signals);
         let outbox = Outbox::new(Vec::new(), Some(file), true, DebugVerbosity::None);
         let memory = ReceiveMemory::new(MemoryBounds::divide(4 << 20), LargeLane::new());
         let settings = Settings {
@@ -411,7 +413,7 @@ impl World {
             retention: Duration::ZERO,
             request_bytes_max: 1 << 20,
         };
-        Core::new(index, shard, outbox, mesh, Some(log), (origin, memory), settings)
+        Core::new(shard, outbox, peers, Some(log), (origin, memory), settings)
     }
 
     /// After a stop at rest no request is left that a start would read.
@@ -461,41 +463,15 @@ fn account(snapshots: &[Snapshot]) -> Account {
     sum
 }
 
-/// The program's drain, as `supervise` has it; nothing is judged before all is read. False when it took too long.
+/// The program's stop; nothing is judged before all is read. False when it took too long.
 async fn stop(cores: Cores, was_open: bool) -> bool {
-    let patience = STOP_MAX / 3;
-    let graceful = timeout(STOP_MAX, async {
-        cores.ask(|answer| Control::StopIntake(patience, answer)).await;
-        if was_open {
-            cores.ask(Control::Decide).await;
-            cores.ask(Control::Decide).await;
-        }
-        loop {
-            cores.ask(Control::Flush).await;
-            let idle = |snapshot: &Snapshot| {
-                !snapshot.ledger.has_exporting() && !snapshot.log.as_ref().is_some_and(|log| log.is_recalling)
-            };
-            if cores.snapshots().await.iter().all(idle) {
-                break;
-            }
-        }
-        // What was parked on its way to the core that has its segment is not to be delivered while the log is closed.
-        cores.ask(Control::EndRecall).await;
-        cores.ask(Control::Flush).await;
-    });
-    let in_time = graceful.await.is_ok();
-    let closed = timeout(STOP_MAX, async {
-        cores.ask(Control::CloseLog).await;
-        cores.ask(Control::CloseLog).await;
-    });
-    let is_closed = closed.await.is_ok();
-    cores.ask(Control::End).await;
-    in_time && is_closed
+    let Drained { in_time, is_log_closed, .. } = drain(&cores, STOP_MAX, was_open).await;
+    in_time && is_log_closed
 }
 
 /// The thread of the file of kept items.
 async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<RefCell<Outside>>, parked_percent: u32) {
-    while let Ok(FileJob { core, ticket, request }) = jobs.recv().await {
+    while let Ok(FileJob { channel, ticket, request }) = jobs.recv().await {
         pause(2000).await;
         let fails = !outside.borrow().is_calm && random(|random| random.u32(0..100)) < parked_percent;
         way.bytes.fetch_sub(request.body.len(), Ordering::Relaxed);
@@ -506,7 +482,7 @@ async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<R
         }
         pause(2000).await;
         let fate = if fails { ExportFate::Exhausted } else { ExportFate::Delivered };
-        _ = cores.channels[core].send(Control::Written(ticket, fate)).await;
+        _ = cores.channel(channel).unwrap().send(Control::Written(ticket, fate)).await;
     }
 }
 

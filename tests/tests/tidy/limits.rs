@@ -1,5 +1,8 @@
 //! The page of limits, `docs/limits.md`: every bound that is a constant of the sources, with its value and what its own
 //! documentation says of it. Bounds that are knobs are in the page of the configuration.
+//!
+//! What happens at a bound stands in a sentence of its own, the last: `/// At the bound: the span is dropped; counted in ...`.
+//! A constant that says so is a limit, whatever its name.
 
 use crate::tree::{File, root};
 use std::fmt::Write as _;
@@ -19,13 +22,17 @@ const CRATES: &[(&str, &str)] = &[
 /// What a name of a bound ends with, its unit apart.
 const ENDINGS: &[&str] = &["_MAX", "_TIMEOUT", "_PATIENCE"];
 
+/// What the sentence begins with that says what happens.
+const AT_THE_BOUND: &str = "At the bound: ";
+
 const PAGE: &str = "docs/limits.md";
 const WRITE: &str = "TAILWATER_WRITE_LIMITS";
 
 const OPENING: &str = "# Limits\n\n\
 What bounds tailwater, besides what is configured. A bound with a knob is in [configuration.md](configuration.md), with \
 its default and range; what happens at the bounds of memory is told in [operations.md](operations.md). The bounds here are \
-constants: large enough that nobody has met one by honest use. Whoever does should say so, and the bound becomes a knob.\n\n\
+constants: large enough that nobody has met one by honest use. Whoever does should say so, and the bound becomes a knob. \
+Where the column of what happens is empty, the bound itself says it.\n\n\
 This page is made from the sources: `TAILWATER_WRITE_LIMITS=1 cargo test -p tailwater-tests --test tidy limits`.\n";
 
 /// A bound.
@@ -34,6 +41,7 @@ struct Limit {
     path: String,
     value: String,
     says: String,
+    at_the_bound: String,
 }
 
 /// The page as the sources have it.
@@ -48,14 +56,14 @@ fn page(files: &[File]) -> String {
         if limits.is_empty() {
             continue;
         }
-        write!(page, "\n## {title}\n\n| limit | value | what it bounds | where |\n| --- | --- | --- | --- |\n")
+        write!(page, "\n## {title}\n\n| limit | value | what it bounds | at the bound | where |\n| --- | --- | --- | --- | --- |\n")
             .unwrap();
-        for Limit { name, path, value, says } in limits {
+        for Limit { name, path, value, says, at_the_bound } in limits {
             assert!(
                 !says.is_empty(),
                 "{path}: {name} is a limit and does not say what it bounds: write a `///` line above it"
             );
-            writeln!(page, "| `{name}` | {value} | {says} | `{path}` |").unwrap();
+            writeln!(page, "| `{name}` | {value} | {says} | {at_the_bound} | `{path}` |").unwrap();
         }
     }
     page
@@ -74,7 +82,8 @@ fn limits(file: &File) -> Vec<Limit> {
         }
         let declared = line.split_once("const ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
         if let Some((name, _)) = declared.and_then(|(_, rest)| rest.split_once(':'))
-            && ENDINGS.iter().any(|ending| name.ends_with(ending))
+            && (ENDINGS.iter().any(|ending| name.ends_with(ending))
+                || says.iter().any(|line| line.contains(AT_THE_BOUND)))
             && !line.contains("HeaderName")
         {
             let mut declaration = line.to_string();
@@ -84,11 +93,14 @@ fn limits(file: &File) -> Vec<Limit> {
                 declaration.push_str(more.trim());
             }
             let value = declaration.split_once('=').map_or("", |(_, value)| value.trim().trim_end_matches(';'));
+            let all = says.join(" ").replace('|', "\\|").replace("[`", "`").replace("`]", "`");
+            let (says, at_the_bound) = all.split_once(AT_THE_BOUND).unwrap_or((&all, ""));
             found.push(Limit {
                 name: name.to_string(),
                 path: file.path.clone(),
                 value: shown(name, value),
-                says: says.join(" ").replace('|', "\\|").replace("[`", "`").replace("`]", "`"),
+                says: says.trim().to_string(),
+                at_the_bound: at_the_bound.trim().trim_end_matches('.').to_string(),
             });
         }
         says.clear();
@@ -178,8 +190,9 @@ fn values_are_read_as_the_compiler_reads_them() {
 
 #[test]
 fn a_limit_is_found_with_what_it_says() {
-    let text = "//! A.\n\n/// Most of\n/// it.\npub(super) const A_MAX: usize =\n    3 * 4;\n\n#[cfg(test)]\nmod tests {\n    const B_MAX: u8 = 1;\n}\n";
+    let text = "//! A.\n\n/// Most of\n/// it.\npub(super) const A_MAX: usize =\n    3 * 4;\n/// All.\n/// At the bound: it\n/// ends.\nconst C: u8 = 2;\n\n#[cfg(test)]\nmod tests {\n    const B_MAX: u8 = 1;\n}\n";
     let file = File { path: "net/src/a.rs".into(), text: text.into() };
     let page = page(&[file]);
-    assert!(page.contains("| `A_MAX` | 12 | Most of it. | `net/src/a.rs` |") && !page.contains("B_MAX"), "{page}");
+    assert!(page.contains("| `A_MAX` | 12 | Most of it. |  | `net/src/a.rs` |") && !page.contains("B_MAX"), "{page}");
+    assert!(page.contains("| `C` | 2 | All. | it ends | `net/src/a.rs` |"), "{page}");
 }

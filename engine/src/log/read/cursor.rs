@@ -12,6 +12,7 @@ pub(super) const DIRECT_BYTES_MAX: usize = 2 * BLOCK_BYTES;
 
 /// Bytes of a segment that are in memory at once while it is read, besides a record that is longer: large enough that a
 /// disk reads them at its full rate, small beside what one core takes otherwise.
+/// At the bound: the rest is read piece by piece.
 pub const PIECE_BYTES: usize = 1 << 20;
 
 /// The parts of a file that are in memory.

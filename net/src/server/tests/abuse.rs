@@ -3,40 +3,19 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
+use super::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, head_block, opening, read_frame,
+};
 use super::harness::*;
 use crate::server::Limits;
 
 const ENHANCE_YOUR_CALM: u8 = 11;
 
-/// A raw HTTP/2 frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// HPACK of a gRPC call's head from the static table: POST, http, the path and content type as literals.
-fn head_block() -> Vec<u8> {
-    let literal = |index: u8, value: &str| {
-        let mut field = vec![index, u8::try_from(value.len()).unwrap()];
-        field.extend_from_slice(value.as_bytes());
-        field
-    };
-    [
-        vec![0x83, 0x86],
-        literal(0x04, UNARY),
-        literal(0x01, "test"),
-        [vec![0x0f, 0x10], literal(0, "application/grpc")[1..].to_vec()].concat(),
-    ]
-    .concat()
-}
-
 /// A connection past the handshake.
 fn open(address: SocketAddr) -> TcpStream {
     let mut stream = connect(address);
-    stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat()).unwrap();
+    stream.write_all(&opening(65_535)).unwrap();
     stream
 }
 
@@ -57,15 +36,9 @@ fn flood(mut stream: TcpStream, mut next: impl FnMut(u32) -> Vec<u8>) -> Option<
 
 /// The error code of the last GOAWAY frame in what the server sent.
 fn goaway_code(mut received: &[u8]) -> Option<u8> {
-    let mut code = None;
-    while let [high, middle, low, kind, _flags, _, _, _, _, rest @ ..] = received {
-        let length = usize::try_from(u32::from_be_bytes([0, *high, *middle, *low])).unwrap();
-        if *kind == 7 && rest.len() >= 8 {
-            code = Some(rest[7]);
-        }
-        received = rest.get(length..).unwrap_or_default();
-    }
-    code
+    let frames = std::iter::from_fn(|| read_frame(&mut received));
+    let goaways = frames.filter(|(kind, _, payload)| *kind == GOAWAY && payload.len() >= 8);
+    goaways.last().map(|(_, _, payload)| payload[7])
 }
 
 /// Floods a server; another client's call in the middle of it is answered.
@@ -91,27 +64,27 @@ fn check(words: &str, next: impl Fn(u32) -> Vec<u8> + Clone + Send + 'static) {
 
 #[test]
 fn ping_flood() {
-    check("ping", |_| frame(6, 0, 0, b"12345678"));
+    check("ping", |_| frame(PING, 0, 0, b"12345678"));
 }
 
 #[test]
 fn ping_answer_flood() {
-    check("ping answer", |_| frame(6, 1, 0, b"12345678"));
+    check("ping answer", |_| frame(PING, ACK, 0, b"12345678"));
 }
 
 #[test]
 fn settings_flood() {
-    check("settings", |_| frame(4, 0, 0, &[]));
+    check("settings", |_| frame(SETTINGS, 0, 0, &[]));
 }
 
 #[test]
 fn priority_flood() {
-    check("priority", |_| frame(2, 0, 1, &[0, 0, 0, 0, 1]));
+    check("priority", |_| frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1]));
 }
 
 #[test]
 fn window_update_flood() {
-    check("window update", |_| frame(8, 0, 0, &[0, 0, 0, 1]));
+    check("window update", |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
 }
 
 #[test]
@@ -121,20 +94,25 @@ fn unknown_frame_flood() {
 
 #[test]
 fn empty_data_flood() {
-    check("empty data", |round| if round == 0 { frame(1, 4, 1, &head_block()) } else { frame(0, 0, 1, &[]) });
+    check("empty data", |round| {
+        if round == 0 { frame(HEADERS, END_HEADERS, 1, &head_block(UNARY, &[])) } else { frame(DATA, 0, 1, &[]) }
+    });
 }
 
 #[test]
 fn rapid_reset() {
     check("rapid reset", |round| {
         let stream = 2 * round + 1;
-        [frame(1, 4, stream, &head_block()), frame(3, 0, stream, &[0, 0, 0, 8])].concat()
+        [frame(HEADERS, END_HEADERS, stream, &head_block(UNARY, &[])), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])]
+            .concat()
     });
 }
 
 #[test]
 fn continuation_flood() {
-    check("continuation", |round| if round == 0 { frame(1, 0, 1, &head_block()) } else { frame(9, 0, 1, &[]) });
+    check("continuation", |round| {
+        if round == 0 { frame(HEADERS, 0, 1, &head_block(UNARY, &[])) } else { frame(CONTINUATION, 0, 1, &[]) }
+    });
 }
 
 #[test]
@@ -142,18 +120,18 @@ fn header_bomb() {
     // One long header goes into the compression table once and is then named 4000 times in one byte each.
     check("header bomb", |round| {
         let value = "x".repeat(3000);
-        let mut block = head_block();
+        let mut block = head_block(UNARY, &[]);
         block.extend_from_slice(b"\x40\x01a\x7f");
         block.extend_from_slice(&[0x80 | ((3000 - 127) & 0x7f) as u8, ((3000 - 127) >> 7) as u8]);
         block.extend_from_slice(value.as_bytes());
         block.resize(block.len() + 4000, 0xbe);
-        frame(1, 5, 2 * round + 1, &block)
+        frame(HEADERS, END_HEADERS | END_STREAM, 2 * round + 1, &block)
     });
 }
 
 #[test]
 fn streams_beyond_the_limit_are_refused_and_the_flood_of_them_ends() {
-    check("streams", |round| frame(1, 4, 2 * round + 1, &head_block()));
+    check("streams", |round| frame(HEADERS, END_HEADERS, 2 * round + 1, &head_block(UNARY, &[])));
 }
 
 #[test]
@@ -179,11 +157,20 @@ fn a_pseudo_header_field_in_trailers_ends_the_connection() {
         let server = TestServer::start(backend, Limits::default());
         let mut stream = open(server.grpc);
         // Trailers as they may be, then a call whose trailers have `:method`. Without `note_headers` it would be answered.
-        let honest =
-            [frame(1, 4, 1, &head_block()), frame(0, 0, 1, &[0; 5]), frame(1, 5, 1, b"\x00\x01a\x01b")].concat();
+        let honest = [
+            frame(HEADERS, END_HEADERS, 1, &head_block(UNARY, &[])),
+            frame(DATA, 0, 1, &[0; 5]),
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01a\x01b"),
+        ]
+        .concat();
         stream.write_all(&honest).unwrap();
         server.wait_for("the honest call", |counts| counts.request_body_bytes == 0 && counts.requests_grpc == 1);
-        let wrong = [frame(1, 4, 3, &head_block()), frame(0, 0, 3, &[0; 5]), frame(1, 5, 3, &[0x83])].concat();
+        let wrong = [
+            frame(HEADERS, END_HEADERS, 3, &head_block(UNARY, &[])),
+            frame(DATA, 0, 3, &[0; 5]),
+            frame(HEADERS, END_HEADERS | END_STREAM, 3, &[0x83]),
+        ]
+        .concat();
         stream.write_all(&wrong).unwrap();
         assert_eq!(goaway_code(&read_to_end(&mut stream)), Some(PROTOCOL_ERROR), "{backend}");
         server.wait_for("its end", |counts| counts.protocol_errors == 1);

@@ -5,8 +5,9 @@ use super::xpath::names::is_name;
 use crate::error::Failure;
 use std::collections::BTreeMap;
 
-/// Deepest nesting of elements. The reference reads ten thousand levels; here values of that depth would take a stack that
-/// an evaluation does not have, and no telemetry nests so deep.
+/// Deepest nesting of elements. The reference reads ten thousand levels; here values of that depth would take a stack
+/// that an evaluation does not have, and no telemetry nests so deep.
+/// At the bound: the condition fails.
 pub(super) const DEPTH_MAX: usize = 128;
 
 /// A name: the namespace, its prefix as it was written, and the rest.

@@ -231,6 +231,7 @@ impl Document {
 }
 
 /// Deepest nesting that is written: documents put into documents are deeper than one that was read.
+/// At the bound: the condition fails.
 const WRITTEN_DEPTH_MAX: usize = 512;
 
 struct Writer<'d, 't, 'a> {

@@ -17,6 +17,7 @@ use crate::otlp::schema::{Field, Kind, Message, Presence, Role, request};
 use crate::otlp::wire::{end_message, put_varint};
 
 /// Deepest nesting of what is passed over because its name is not known. It costs a bit a level.
+/// At the bound: the request is refused.
 const IGNORED_DEPTH_MAX: usize = 65_536;
 
 /// The name of a field in an error is cut to this many bytes: it is the sender's.

@@ -3,8 +3,9 @@
 
 use super::names;
 
-/// Deepest nesting of an expression: far above any written by hand, and far below what the stack holds. The reference has
-/// bounds of 200 and 1,024.
+/// Deepest nesting of an expression: far above any written by hand, and far below what the stack holds. The reference
+/// has bounds of 200 and 1,024.
+/// At the bound: the configuration is refused.
 const DEPTH_MAX: usize = 100;
 
 /// A token.

@@ -1,0 +1,99 @@
+//! Accepts requests whose level is reached: spans go to the shards that own their traces, metrics and logs go on.
+
+use super::log::Payload;
+use super::{Core, Message};
+use crate::numbers::CoreNumber;
+use async_channel::{Receiver, Sender, bounded};
+use bytes::Bytes;
+use std::rc::Rc;
+use tailwater_connectors::otlp::port::PortError;
+use tailwater_engine::intake::Scanned;
+use tailwater_engine::vocabulary::{Nanos, Origin, ShardIndex, SpanBatch};
+use tailwater_runtime::executor::spawn;
+
+impl Core {
+    /// Accepts a request: its level is reached. Spans go to the shards that own their traces; the sender is answered
+    /// through `done` once all of them are on their way.
+    pub(super) fn admit(
+        self: &Rc<Self>,
+        payload: Payload,
+        origin: Origin,
+        arrived: Nanos,
+        done: Option<Sender<Result<(), PortError>>>,
+    ) {
+        let waiting = match payload {
+            Payload::Traces(scanned) => self.admit_spans(scanned, origin, arrived),
+            Payload::Forward(signal, body, items) => {
+                let unit = origin.unit(0);
+                // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that
+                // other requests are to be received in.
+                let body = Bytes::copy_from_slice(&body);
+                self.with_shard(|shard, _, outbox| shard.forward(signal, body, items, unit, outbox));
+                Vec::new()
+            }
+        };
+        let Some(done) = done else { return };
+        if waiting.is_empty() {
+            // A sender that has gone does not hear it.
+            _ = done.try_send(Ok(()));
+            return;
+        }
+        spawn(async move {
+            for sent in waiting {
+                // Closing is the signal; nothing is ever sent.
+                _ = sent.recv().await;
+            }
+            _ = done.try_send(Ok(()));
+        });
+    }
+
+    /// Hands a scanned request over; returns what to wait for.
+    pub(super) fn admit_spans(
+        self: &Rc<Self>,
+        mut scanned: Scanned,
+        origin: Origin,
+        arrived: Nanos,
+    ) -> Vec<Receiver<()>> {
+        if scanned.refused > 0
+            && let Some(log) = self.log.as_ref().filter(|_| !origin.segment.is_none())
+        {
+            log.refuse_units(origin, scanned.missing_positions().into_iter());
+        }
+        scanned.place(origin, arrived);
+        self.shard.borrow_mut().accept(scanned.spans());
+        // No await before the last batch is on its way: see `hand_over`.
+        let batches = scanned.batches.into_iter();
+        batches.filter_map(|(target, batch)| self.hand_over(target, batch)).collect()
+    }
+
+    /// Gives a batch to the shard that owns it. When that shard's queue is full, returns what to wait for: the spans are
+    /// accepted, so a sender that hangs up must not take them along, and a task of its own waits for room.
+    fn hand_over(self: &Rc<Self>, target: ShardIndex, batch: SpanBatch) -> Option<Receiver<()>> {
+        let target = CoreNumber::from(target);
+        if target == self.number {
+            self.take(batch);
+            return None;
+        }
+        let batch = self.peers.try_send(target, Message::Spans(batch)).err()?;
+        let (done, waiting) = bounded(1);
+        let core = self.clone();
+        spawn(async move {
+            core.peers.send(target, batch).await;
+            drop(done);
+        });
+        Some(waiting)
+    }
+
+    /// Takes a batch, then judges what is due: verdicts keep pace with arrivals however busy the core is. The timer alone
+    /// would get its turn once for many requests.
+    pub(super) fn take(&self, batch: SpanBatch) {
+        self.with_shard(|shard, now, outbox| {
+            outbox.be_lenient();
+            shard.take(now, batch, outbox);
+            outbox.be_strict();
+            if !self.is_replaying.get() {
+                shard.tick(now, outbox);
+            }
+        });
+    }
+}

@@ -1,0 +1,97 @@
+//! The tasks of a core that run as long as it does: exporters, messages of other cores, the clock, the log.
+
+use super::log::CoreLog;
+use super::port::CoreEnvironment;
+use super::{Core, Message, recall};
+use std::rc::Rc;
+use std::time::Duration;
+use tailwater_engine::shard::TICK;
+use tailwater_runtime::allocator;
+use tailwater_runtime::executor::{sleep, spawn, yield_now};
+
+/// How often freed memory is given back to the system.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(3);
+/// Messages from other cores taken in one go before other tasks run.
+const TAKE_IN_A_ROW_MAX: usize = 16;
+
+impl Core {
+    /// Starts what works beside the receivers: exporters, the mesh, the clock, the log. Before a replay.
+    pub fn start_inside(self: &Rc<Self>) {
+        let exporters = self.outbox.borrow().exporters().to_vec();
+        for exporter in exporters {
+            spawn(exporter.clone().look_up(Rc::new(CoreEnvironment(self.clone()))));
+            for worker in 0..exporter.workers() {
+                spawn(exporter.clone().work(
+                    self.number.position() * exporter.workers() + worker,
+                    Rc::new(CoreEnvironment(self.clone())),
+                ));
+            }
+        }
+        spawn(self.clone().receive_from_cores());
+        spawn(self.clone().tick());
+        if self.settings.pipeline == 0 {
+            spawn(self.clone().give_memory_back());
+        }
+        if self.peers.cores() > 1 {
+            spawn(self.clone().share_limits());
+        }
+        if let Some(log) = &self.log {
+            log.start(self);
+            spawn(self.clone().keep_journal(log.clone()));
+            spawn(recall::recall(self.clone(), log.clone()));
+        }
+    }
+
+    async fn receive_from_cores(self: Rc<Self>) {
+        loop {
+            let message = self.peers.receive().await;
+            self.receive(message);
+            for _ in 1..TAKE_IN_A_ROW_MAX {
+                match self.peers.try_receive() {
+                    Some(message) => self.receive(message),
+                    None => break,
+                }
+            }
+            yield_now().await;
+        }
+    }
+
+    async fn tick(self: Rc<Self>) {
+        loop {
+            sleep(Duration::from_nanos(TICK.0)).await;
+            self.send_units();
+            if self.is_replaying.get() {
+                continue;
+            }
+            self.note_pressure();
+            if self.settings.decides_early && self.log.as_ref().is_some_and(|log| log.lane.borrow().is_full()) {
+                self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
+                for other in self.peers.others() {
+                    // A core whose queue is full is told at the next tick.
+                    _ = self.peers.try_send(other, Message::LogFull);
+                }
+            }
+            while self.with_shard(|shard, now, outbox| shard.tick(now, outbox)) {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Has verdicts and resolutions logged, and what was written made durable, in equal intervals.
+    async fn keep_journal(self: Rc<Self>, log: Rc<CoreLog>) {
+        loop {
+            sleep(self.settings.journal_interval).await;
+            self.tell_partly_done();
+            log.flush_journal(&self);
+            log.want_sync();
+        }
+    }
+
+    /// Gives memory back that a burst has left behind, once a while.
+    async fn give_memory_back(self: Rc<Self>) {
+        loop {
+            sleep(GIVE_BACK_INTERVAL).await;
+            allocator::give_back();
+        }
+    }
+}
