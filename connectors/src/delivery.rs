@@ -53,15 +53,11 @@ impl Delivery {
     #[must_use]
     pub fn new(request: &mut ExportRequest, exporters: u32) -> Self {
         let units = std::mem::take(&mut request.units);
-        let logged = match request.signal {
-            Signal::Traces => request.items,
-            Signal::Metrics | Signal::Logs => 1,
-        };
         let is_logged = |kept: &KeptUnit| !kept.unit.is_none();
         Self {
             signal: request.signal,
             items: request.items,
-            is_recoverable: !units.is_empty() && units.len() as u64 == u64::from(logged) && units.iter().all(is_logged),
+            is_recoverable: !units.is_empty() && units.iter().all(is_logged),
             units: RefCell::new(units),
             exporters_left: Cell::new(exporters.max(1)),
             delivered: Cell::new(request.items),

@@ -14,7 +14,7 @@ pub struct ExportRequest {
     pub body: Bytes,
     /// Spans, metric points or log records in it. The outcome reported back must sum to this.
     pub items: u32,
-    /// Where its items lie in the log: one unit a span, or one for a whole request of metrics or logs. Items that are
+    /// Where its items lie in the log: one unit an item, or one for a whole request of metrics or logs. Items that are
     /// not in the log have none; only a request all of whose items are in the log can be read again later.
     pub units: Vec<KeptUnit>,
     /// The exporters it is for: all at first, those that failed when it is sent again.

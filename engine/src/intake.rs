@@ -1,8 +1,12 @@
-//! The first stage: a trace request's bytes become span records, sorted by the shard that owns their trace. The
+//! The first stage. A request of metrics or logs passes the shards by, of sound items only. A trace request's bytes become
+//! span records, sorted by the shard that owns their trace. The
 //! policy leaves on attributes are evaluated here, while the bytes are hot. A bad span costs only itself, a bad resource or
 //! scope the spans under it; nothing is accepted of a request that is cut short.
 
+mod passing;
 pub mod weight;
+
+pub use passing::Passing;
 
 use crate::route::Route;
 use crate::rules::attribute::Memory;
@@ -38,11 +42,13 @@ pub enum IntakeError {
 pub struct Scanned {
     /// The spans by shard; shards without any are left out.
     pub batches: Vec<(ShardIndex, SpanBatch)>,
-    /// Spans in `batches`.
+    /// Of metrics and logs: what passes the shards by.
+    pub passing: Option<Passing>,
+    /// Spans in `batches`, or items that pass.
     pub accepted: u32,
     /// Spans with a fault of their own. They have their places among the units.
     pub refused: u32,
-    /// All spans that were refused, those under a resource or scope with a fault included.
+    /// All items that were refused, those under a resource or scope with a fault included.
     pub refusals: Refusals,
     /// The first fault, for the answer to the sender, and where it is.
     pub fault: Option<(String, SpanFault)>,
@@ -54,10 +60,11 @@ pub struct Scanned {
 
 impl Scanned {
     /// Units that the request takes in the log: one for each span, refused ones included, so that the count does not
-    /// depend on the limits in force.
+    /// depend on the limits in force; one for each sound metric point or log record, or one for all.
     #[must_use]
     pub fn units(&self) -> u32 {
-        self.accepted + self.refused
+        let passing = self.passing.as_ref().map(|passing| u32::try_from(passing.units.len()).unwrap_or(u32::MAX));
+        passing.unwrap_or(self.accepted + self.refused)
     }
 
     /// Spans in `batches`.
@@ -171,6 +178,17 @@ impl Intake {
         self.route.hash(trace_id)
     }
 
+    /// Scans a request of any signal.
+    ///
+    /// # Errors
+    /// `IntakeError`; nothing is kept of the request then.
+    pub fn scan_request(&mut self, signal: Signal, body: &Bytes, rules: &Rules) -> Result<Scanned, IntakeError> {
+        match signal {
+            Signal::Traces => self.scan(body, rules),
+            Signal::Metrics | Signal::Logs => passing::scan(signal, body),
+        }
+    }
+
     /// Scans an `ExportTraceServiceRequest`. Where a resource or scope has a fault, or a text is not UTF-8, what is mended
     /// of the request is scanned. What comes out follows from the request and the limits alone, whenever it is scanned.
     ///
@@ -246,7 +264,8 @@ impl Intake {
             (ShardIndex(shard), batch)
         });
         let batches = batches.collect();
-        let scanned = Scanned { batches, accepted, refused, refusals, fault, repaired: 0, condition_failures };
+        let scanned =
+            Scanned { batches, passing: None, accepted, refused, refusals, fault, repaired: 0, condition_failures };
         Ok(Outcome::Scanned(scanned))
     }
 

@@ -193,6 +193,14 @@ impl Shard {
         self.intake.scan(body, self.bench.rules())
     }
 
+    /// The same for a request of any signal.
+    ///
+    /// # Errors
+    /// `IntakeError`.
+    pub fn scan_request_again(&mut self, signal: Signal, body: &Bytes) -> Result<Scanned, IntakeError> {
+        self.intake.scan_request(signal, body, self.bench.rules())
+    }
+
     /// Most bytes that scanning this request takes.
     #[must_use]
     pub fn scanned_bytes(&self, body: &[u8]) -> usize {
@@ -204,8 +212,17 @@ impl Shard {
     /// # Errors
     /// `IntakeError`; the request is counted as refused and nothing of it is kept.
     pub fn scan(&mut self, body: &Bytes) -> Result<Scanned, IntakeError> {
-        let scanned = self.intake.scan(body, self.bench.rules()).inspect_err(|_| self.ledger.refused.requests += 1)?;
-        self.ledger.refused.refuse(Signal::Traces, &scanned.refusals);
+        self.scan_request(Signal::Traces, body)
+    }
+
+    /// Scans a request of any signal received by this core. Nothing of it is accepted before `accept` or `pass`.
+    ///
+    /// # Errors
+    /// `IntakeError`; the request is counted as refused and nothing of it is kept.
+    pub fn scan_request(&mut self, signal: Signal, body: &Bytes) -> Result<Scanned, IntakeError> {
+        let scanned = self.intake.scan_request(signal, body, self.bench.rules());
+        let scanned = scanned.inspect_err(|_| self.ledger.refused.requests += 1)?;
+        self.ledger.refused.refuse(signal, &scanned.refusals);
         self.ledger.refused.repaired_texts += u64::from(scanned.repaired);
         self.ledger.traces.condition_errors += u64::from(scanned.condition_failures);
         Ok(scanned)

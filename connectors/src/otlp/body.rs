@@ -5,8 +5,8 @@
 use super::port::{Format, Refusal};
 use bytes::Bytes;
 use tailwater_net::compression::{Encoding, InflateError, Inflater};
+use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::json::{JsonError, JsonReading, Read, protobuf_bytes_max};
-use tailwater_proto::otlp::{Signal, check, mend};
 
 /// Bytes of JSON that are read before other tasks of the core run: a millisecond's worth of the densest, about.
 /// At the bound: other tasks run, then it goes on.
@@ -125,17 +125,4 @@ impl JsonBody {
 
 fn json_refusal(error: &JsonError) -> Refusal {
     Refusal::Invalid(format!("the request is not valid OTLP/JSON: {error}"))
-}
-
-/// A request of metrics or logs as it goes on, with the number of its items; `None` where it can't be read at all.
-#[must_use]
-pub fn forwarded(signal: Signal, body: Bytes) -> Option<(Bytes, u32)> {
-    let mended = mend::mended(signal, &body).ok()?;
-    Some((mended.body.map_or(body, Bytes::from), mended.items))
-}
-
-/// How many items a request of metrics or logs has.
-#[must_use]
-pub fn items(signal: Signal, body: &[u8]) -> Option<u32> {
-    check::items(signal, body).or_else(|_| mend::mended(signal, body).map(|mended| mended.items)).ok()
 }

@@ -9,11 +9,8 @@ use tailwater_proto::otlp::{Signal, scan::SpanFault};
 
 /// The engine, as the receiver sees it.
 pub trait Port: 'static {
-    /// Accepts a trace request: when this returns, the acknowledgement level has been reached.
-    fn traces(&self, received: Received) -> impl Future<Output = Result<Accepted, PortError>>;
-    /// Passes on a metrics or logs request with that many points or records: when this returns, the acknowledgement
-    /// level has been reached.
-    fn forward(&self, received: Received, items: u32) -> impl Future<Output = Result<(), PortError>>;
+    /// Accepts a request: when this returns, the acknowledgement level has been reached. One that is refused is counted.
+    fn take(&self, received: Received) -> impl Future<Output = Result<Accepted, PortError>>;
     /// Counts a request that was refused before the engine saw it.
     fn refused(&self);
     /// Counts what was left out of a request before the engine saw it.
@@ -65,7 +62,7 @@ pub enum PortError {
 /// What the engine made of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Spans refused for a fault of their own, or of what they stand under.
+    /// Items refused for a fault of their own, or of what they stand under.
     pub refusals: Refusals,
     /// The first of those faults, and where it is.
     pub fault: Option<(String, SpanFault)>,

@@ -9,7 +9,6 @@ use tailwater_engine::intake::IntakeError;
 use tailwater_net::compression::Encoding;
 use tailwater_net::server::RequestMemory;
 use tailwater_proto::otlp::check::Fault;
-use tailwater_proto::otlp::mend::mended;
 use tailwater_proto::otlp::refusal::Cause;
 use tailwater_proto::otlp::{Signal, json};
 
@@ -74,23 +73,12 @@ impl<P: Port> OtlpReceiver<P> {
         let mut left_out = LeftOut { ignored_names, repaired_texts, ..LeftOut::default() };
         left_out.refusals.add(Cause::Value, refused);
         let mut told = fault.map(|fault| fault.to_string());
-        let mut received = Received { signal, format, encoding, raw: body.clone(), body: protobuf };
-        let rejected = if signal == Signal::Traces {
-            let accepted = self.port.traces(received).await?;
-            told = told.or_else(|| accepted.fault.map(|(place, fault)| format!("{place}: {fault}")));
+        let accepted = self.port.take(Received { signal, format, encoding, raw: body.clone(), body: protobuf }).await?;
+        told = told.or_else(|| accepted.fault.map(|(place, fault)| format!("{place}: {fault}")));
+        let rejected = {
             let mut all = left_out.refusals;
             all.merge(&accepted.refusals);
             all.total()
-        } else {
-            let mended = mended(signal, &received.body).map_err(|fault| self.malformed(fault))?;
-            received.body = mended.body.map_or(received.body, Bytes::from);
-            if mended.items > 0 {
-                self.port.forward(received, mended.items).await?;
-            }
-            told = told.or_else(|| mended.fault.map(|fault| format!("{}: {fault}", mended.place)));
-            left_out.refusals.merge(&mended.refused);
-            left_out.repaired_texts += mended.repaired;
-            left_out.refusals.total()
         };
         if left_out != LeftOut::default() {
             self.port.left_out(signal, &left_out);
@@ -103,10 +91,5 @@ impl<P: Port> OtlpReceiver<P> {
             (Some(partial), Format::Json) => partial.to_json(signal).into(),
         };
         Ok(Answer { message, partial })
-    }
-
-    fn malformed(&self, fault: Fault) -> Refusal {
-        self.port.refused();
-        Refusal::from(PortError::Intake(IntakeError::Malformed(fault)))
     }
 }

@@ -94,3 +94,54 @@ fn a_value_nested_too_deep_in_a_resource_costs_the_spans_under_it() {
     assert_eq!(accepted(&scanned), [(1, 0, "a".to_string())]);
     assert_eq!(scanned.refusals.of(Cause::Nesting), 1);
 }
+
+mod passing {
+    use super::*;
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use prost::Message as _;
+    use tailwater_proto::otlp::Signal;
+
+    fn request(records: &[&str]) -> Bytes {
+        let record = |text: &&str| LogRecord { event_name: (*text).to_owned(), ..LogRecord::default() };
+        let scope = ScopeLogs { log_records: records.iter().map(record).collect(), ..ScopeLogs::default() };
+        let resource_logs = vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }];
+        ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()
+    }
+
+    fn scanned(body: &Bytes) -> Scanned {
+        super::super::passing::scan(Signal::Logs, body).unwrap()
+    }
+
+    const LONG: [&str; 3] =
+        ["the first record of the three", "the second of those three ones", "the third and last of them all"];
+
+    /// Were all of the request sent again, or what is left counted as before, this would fail: `Passing::retain`.
+    #[test]
+    fn wanted_items_are_read_again_and_no_others() {
+        let body = request(&LONG);
+        assert_eq!(scanned(&body).units(), 3);
+        let again = scanned(&body).again(3, |position| position != 1).unwrap().passing.unwrap();
+        assert_eq!((again.items, &again.units[..]), (2, &[0, 2][..]));
+        assert_eq!(again.body, request(&[LONG[0], LONG[2]]));
+        assert_eq!(scanned(&body).again(3, |_| true).unwrap().passing.unwrap().body, body);
+        assert!(scanned(&body).again(3, |_| false).is_none(), "nothing is left");
+        assert!(scanned(&body).again(2, |_| true).is_none(), "it is another request");
+    }
+
+    /// Versions before 5 of the log have one unit for the whole of a request: `Passing::is_logged_as`.
+    #[test]
+    fn a_request_that_was_logged_as_a_whole_is_read_as_a_whole() {
+        let body = request(&LONG);
+        let whole = scanned(&body).again(1, |position| position == 0).unwrap().passing.unwrap();
+        assert_eq!((whole.items, &whole.units[..], &whole.body), (3, &[0][..], &body));
+        assert!(scanned(&body).again(1, |_| false).is_none());
+    }
+
+    /// Without `BYTES_PER_UNIT_MIN` what is known of the units would take ten times the request.
+    #[test]
+    fn very_small_items_are_one_unit() {
+        let scanned = scanned(&request(&["x"; 1000]));
+        assert_eq!((scanned.accepted, scanned.units()), (1000, 1));
+    }
+}

@@ -24,7 +24,7 @@ pub use record::{
 pub const BLOCK_BYTES: usize = 4096;
 
 /// The version of everything here. A program writes this one, reads all up to it and refuses others by name.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// Bytes before a record's payload.
 pub const RECORD_HEADER_BYTES: usize = 24;

@@ -9,10 +9,10 @@ use crate::export::Export;
 use crate::export::label::{Label, labelled};
 use crate::export::mark::{Mark, MarkCounts, Marker};
 use crate::host::{ExportFate, ExportRequest, Host};
+use crate::intake::Passing;
 use crate::ledger::DropReason;
 use crate::rules::Rules;
-use crate::vocabulary::{Destinations, KeptUnit, Nanos, SpanBatch, SpanMark, SpanRecord, Unit};
-use bytes::Bytes;
+use crate::vocabulary::{Destinations, KeptUnit, Nanos, Origin, SpanBatch, SpanMark, SpanRecord};
 use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::refusal::Refusals;
 
@@ -103,20 +103,26 @@ impl Shard {
         self.outgoing.flush(Destinations::ALL, &mut self.holding.buffer.envelopes, host);
     }
 
-    /// Passes a metrics or logs request on unchanged. `items` is what its check counted in it.
-    pub fn forward(&mut self, signal: Signal, body: Bytes, items: u32, unit: Unit, host: &mut impl Host) {
-        let account = self.ledger.account(signal);
-        account.received += u64::from(items);
-        account.exporting += u64::from(items);
-        let units = if unit.is_none() { Vec::new() } else { vec![KeptUnit::plain(unit)] };
-        host.export(ExportRequest { signal, body, items, units, destinations: Destinations::ALL });
+    /// Passes metrics or logs on. They lie in the log at `origin`, if they are in it.
+    pub fn pass(&mut self, passing: Passing, origin: Origin, host: &mut impl Host) {
+        let account = self.ledger.account(passing.signal);
+        account.received += u64::from(passing.items);
+        account.exporting += u64::from(passing.items);
+        host.export(passing_request(passing, origin, Destinations::ALL));
     }
 
-    /// Takes a metrics or logs request that waits in the log, read there at a start: it is parked.
-    pub fn forward_parked(&mut self, signal: Signal, items: u32) {
-        let account = self.ledger.account(signal);
-        account.received += u64::from(items);
-        account.park(u64::from(items));
+    /// Takes metrics or logs that wait in the log at `origin`, read there at a start: they are parked.
+    pub fn park_passing(&mut self, passing: &Passing, origin: Origin, host: &mut impl Host) {
+        let account = self.ledger.account(passing.signal);
+        account.received += u64::from(passing.items);
+        account.park(u64::from(passing.items));
+        passing.units.iter().for_each(|unit| host.recall(KeptUnit::plain(origin.unit(*unit))));
+    }
+
+    /// Passes parked metrics or logs on again, read from the log at `origin`. They go to `destinations` only.
+    pub fn pass_again(&mut self, passing: Passing, origin: Origin, destinations: Destinations, host: &mut impl Host) {
+        self.ledger.account(passing.signal).unpark(u64::from(passing.items));
+        host.export(passing_request(passing, origin, destinations));
     }
 
     /// Exports parked spans that were read from the log again: those of `batch`, whichever shard owns their traces, at
@@ -183,12 +189,6 @@ impl Shard {
         let kept = KeptBy { policy: 0, threshold, randomness, given: None, annotations: mark.annotations() };
         let mark = late_mark(&self.plan, record, kept);
         (self.bench.rules().is_by_randomness() && (record.head != 0 || !mark.is_plain())).then_some(mark)
-    }
-
-    /// Passes a parked metrics or logs request on again, read from the log.
-    pub fn forward_again(&mut self, request: ExportRequest, host: &mut impl Host) {
-        self.ledger.account(request.signal).unpark(u64::from(request.items));
-        host.export(request);
     }
 
     /// Items given to `Host::export` wait in the log: an exporter could not take them now.
@@ -279,6 +279,13 @@ impl OpenLabel {
             envelopes.release(last);
         }
     }
+}
+
+fn passing_request(passing: Passing, origin: Origin, destinations: Destinations) -> ExportRequest {
+    let Passing { signal, body, items, units } = passing;
+    let is_logged = !origin.segment.is_none();
+    let units = units.into_iter().filter(|_| is_logged).map(|unit| KeptUnit::plain(origin.unit(unit))).collect();
+    ExportRequest { signal, body, items, units, destinations }
 }
 
 /// Gives the open batch, if there is anything in it, to the host. Returns how many batches that were.

@@ -1,6 +1,5 @@
 //! Accepts requests whose level is reached: spans go to the shards that own their traces, metrics and logs go on.
 
-use super::log::Payload;
 use super::{Core, Message};
 use crate::numbers::CoreNumber;
 use async_channel::{Receiver, Sender, bounded};
@@ -16,22 +15,12 @@ impl Core {
     /// through `done` once all of them are on their way.
     pub(super) fn admit(
         self: &Rc<Self>,
-        payload: Payload,
+        scanned: Scanned,
         origin: Origin,
         arrived: Nanos,
         done: Option<Sender<Result<(), PortError>>>,
     ) {
-        let waiting = match payload {
-            Payload::Traces(scanned) => self.admit_spans(scanned, origin, arrived),
-            Payload::Forward(signal, body, items) => {
-                let unit = origin.unit(0);
-                // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that
-                // other requests are to be received in.
-                let body = Bytes::copy_from_slice(&body);
-                self.with_shard(|shard, _, outbox| shard.forward(signal, body, items, unit, outbox));
-                Vec::new()
-            }
-        };
+        let waiting = self.hand_on(scanned, origin, arrived);
         let Some(done) = done else { return };
         if waiting.is_empty() {
             // A sender that has gone does not hear it.
@@ -47,13 +36,17 @@ impl Core {
         });
     }
 
-    /// Hands a scanned request over; returns what to wait for.
-    pub(super) fn admit_spans(
-        self: &Rc<Self>,
-        mut scanned: Scanned,
-        origin: Origin,
-        arrived: Nanos,
-    ) -> Vec<Receiver<()>> {
+    /// Hands a scanned request on; returns what to wait for.
+    pub(super) fn hand_on(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {
+        let Some(mut passing) = scanned.passing.take() else { return self.hand_on_spans(scanned, origin, arrived) };
+        // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that other
+        // requests are to be received in.
+        passing.body = Bytes::copy_from_slice(&passing.body);
+        self.with_shard(|shard, _, outbox| shard.pass(passing, origin, outbox));
+        Vec::new()
+    }
+
+    fn hand_on_spans(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {
         if scanned.refused > 0
             && let Some(log) = self.log.as_ref().filter(|_| !origin.segment.is_none())
         {

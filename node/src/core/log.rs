@@ -6,7 +6,6 @@ use super::Core;
 use crate::control::LogSnapshot;
 use crate::survey::Spare;
 use async_channel::{Receiver, Sender, bounded};
-use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -18,7 +17,6 @@ use tailwater_engine::log::lane::{Committed, Lane, NewRequest, Retired};
 use tailwater_engine::log::stream::{AppendError, Operation};
 use tailwater_engine::vocabulary::{Nanos, Origin, Unit};
 use tailwater_net::compression::Encoding;
-use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::steady_unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
 use tailwater_runtime::files::{Directory, File, FileError};
@@ -34,17 +32,9 @@ const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long after the disk failed under a request: the next segment is open by then.
 const FAILED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What waits for its record to reach the disk.
-pub enum Payload {
-    /// A scanned trace request.
-    Traces(Scanned),
-    /// A request of metrics or logs with that many items.
-    Forward(Signal, Bytes, u32),
-}
-
 /// A request that waits, and how its sender is answered.
 pub struct Waiting {
-    payload: Payload,
+    scanned: Scanned,
     arrived: Nanos,
     done: Sender<Result<(), PortError>>,
 }
@@ -202,14 +192,14 @@ impl CoreLog {
     pub async fn accept(
         &self,
         received: &Received,
-        units: u32,
-        payload: Payload,
+        scanned: Scanned,
         arrived: Nanos,
         sync: bool,
     ) -> Result<(), PortError> {
+        let units = scanned.units();
         let mut waited = Duration::ZERO;
         let (done, outcome) = bounded(1);
-        let mut waiting = Waiting { payload, arrived, done };
+        let mut waiting = Waiting { scanned, arrived, done };
         loop {
             let request = NewRequest {
                 signal: received.signal,
@@ -336,11 +326,11 @@ impl CoreLog {
     fn commit(&self, core: &Rc<Core>) {
         loop {
             let next = self.lane.borrow_mut().take_committed();
-            let Some(Committed { payload: Waiting { payload, arrived, done }, origin, is_accepted }) = next else {
+            let Some(Committed { payload: Waiting { scanned, arrived, done }, origin, is_accepted }) = next else {
                 return;
             };
             if is_accepted {
-                core.admit(payload, origin, arrived, Some(done));
+                core.admit(scanned, origin, arrived, Some(done));
             } else {
                 count(&self.counters.refused_disk, 1);
                 // A sender that has gone does not hear it.

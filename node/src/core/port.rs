@@ -1,6 +1,5 @@
 //! What the outside sees of the cores: the receivers' port into them, and what exporters need of one.
 
-use super::log::Payload;
 use super::{Core, PRESSURE_RECHECK};
 use futures_util::future::join_all;
 use std::net::SocketAddr;
@@ -10,6 +9,7 @@ use tailwater_config::Ack;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_connectors::otlp::exporter::Environment;
 use tailwater_connectors::otlp::port::{Accepted, LeftOut, Port, PortError, Received};
+use tailwater_engine::intake::Scanned;
 use tailwater_engine::vocabulary::Origin;
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
@@ -47,25 +47,12 @@ impl CorePort {
         self.first.iter().chain(&*self.cores)
     }
 
-    async fn accept(
-        &self,
-        core: &Rc<Core>,
-        received: &Received,
-        units: u32,
-        payload: Payload,
-    ) -> Result<(), PortError> {
+    async fn accept(&self, core: &Rc<Core>, received: &Received, scanned: Scanned) -> Result<(), PortError> {
         let arrived = core.now();
         if let Some(log) = core.log.as_ref().filter(|_| self.ack != Ack::Received) {
-            return log.accept(received, units, payload, arrived, self.ack == Ack::Synced).await;
+            return log.accept(received, scanned, arrived, self.ack == Ack::Synced).await;
         }
-        let waiting = match payload {
-            Payload::Traces(scanned) => core.admit_spans(scanned, Origin::NONE, arrived),
-            forward @ Payload::Forward(..) => {
-                core.admit(forward, Origin::NONE, arrived, None);
-                Vec::new()
-            }
-        };
-        for sent in waiting {
+        for sent in core.hand_on(scanned, Origin::NONE, arrived) {
             // Closing is the signal; nothing is ever sent.
             _ = sent.recv().await;
         }
@@ -86,7 +73,7 @@ impl CorePort {
             // All scan alike, only their policies differ.
             told.get_or_insert_with(|| Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() });
             if scanned.accepted > 0 {
-                taking.push(self.accept(core, received, scanned.units(), Payload::Traces(scanned)));
+                taking.push(self.accept(core, received, scanned));
             }
         }
         join_all(taking).await.into_iter().collect::<Result<(), PortError>>()?;
@@ -110,20 +97,21 @@ impl CorePort {
 }
 
 impl Port for CorePort {
-    async fn traces(&self, received: Received) -> Result<Accepted, PortError> {
-        let [core] = &*self.cores else { return self.accept_by_all(&received).await };
-        let scanned = core.shard.borrow_mut().scan(&received.body)?;
+    async fn take(&self, received: Received) -> Result<Accepted, PortError> {
+        let core = match (received.signal, &*self.cores) {
+            (Signal::Traces, [core]) => core,
+            (Signal::Traces, _) => return self.accept_by_all(&received).await,
+            (Signal::Metrics | Signal::Logs, _) => match self.first() {
+                Some(first) => first,
+                None => return Ok(Accepted::default()),
+            },
+        };
+        let scanned = core.shard.borrow_mut().scan_request(received.signal, &received.body)?;
         let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() };
         if scanned.accepted > 0 {
-            self.accept(core, &received, scanned.units(), Payload::Traces(scanned)).await?;
+            self.accept(core, &received, scanned).await?;
         }
         Ok(accepted)
-    }
-
-    async fn forward(&self, received: Received, items: u32) -> Result<(), PortError> {
-        let Some(core) = self.first() else { return Ok(()) };
-        let payload = Payload::Forward(received.signal, received.body.clone(), items);
-        self.accept(core, &received, 1, payload).await
     }
 
     fn refused(&self) {
@@ -142,8 +130,8 @@ impl Port for CorePort {
     fn weight(&self, signal: Signal, protobuf: &[u8]) -> usize {
         match signal {
             Signal::Traces => self.cores.iter().map(|core| core.shard.borrow().scanned_bytes(protobuf)).sum(),
-            // The copy that goes on.
-            Signal::Metrics | Signal::Logs => protobuf.len(),
+            // The copy that goes on, and its units: see `Passing`.
+            Signal::Metrics | Signal::Logs => 2 * protobuf.len(),
         }
     }
 

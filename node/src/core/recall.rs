@@ -6,14 +6,13 @@ use super::{Core, Settings};
 use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
-use tailwater_connectors::otlp::body::{BodyReader, forwarded, items};
+use tailwater_connectors::otlp::body::BodyReader;
 use tailwater_connectors::otlp::port::{Format, Refusal};
-use tailwater_engine::host::ExportRequest;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
 use tailwater_engine::log::read::pieces::{Place, pass_damage, place};
 use tailwater_engine::log::segments::Parked;
-use tailwater_engine::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, SpanMark};
+use tailwater_engine::vocabulary::{Destinations, Origin, SegmentHandle, SpanMark};
 use tailwater_net::compression::{Encoding, inflated_bytes_max};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::steady_unix_nanos;
@@ -184,7 +183,7 @@ impl Pass<'_> {
             Fate::Drop(reason) => self.drop_units(request, origin, reason, Some(&body)),
             Fate::Export => {
                 super::log::count(&self.log.counters.recalled, count as u64);
-                export(self.core, request.signal, body, origin, wanted, self.parked.destinations);
+                export(self.core, request, &body, origin, wanted, self.parked.destinations);
             }
         }
     }
@@ -206,12 +205,12 @@ impl Pass<'_> {
     fn drop_units(&self, request: &Request<'_>, origin: Origin, reason: DropReason, body: Option<&Bytes>) {
         let wanted = |position: &u32| self.parked.mark(origin.first_unit.saturating_add(*position)).is_some();
         let units: Vec<_> = (0..request.units).filter(wanted).map(|position| origin.unit(position)).collect();
-        let items = match (request.signal, body) {
-            (Signal::Traces, _) => units.len() as u64,
-            (signal, Some(body)) => items(signal, body).map_or(1, u64::from),
-            (_, None) => 1,
-        };
         self.core.with_shard(|shard, _, outbox| {
+            let passing = body.filter(|_| request.signal != Signal::Traces).and_then(|body| {
+                let scanned = shard.scan_request_again(request.signal, body).ok()?;
+                scanned.again(request.units, |position| wanted(&position))?.passing
+            });
+            let items = passing.map_or(units.len() as u64, |passing| u64::from(passing.items));
             shard.drop_parked(request.signal, items, reason);
             outbox.resolve_all(units);
         });
@@ -245,24 +244,22 @@ impl Pass<'_> {
 /// Sends the wanted units of a request to `destinations` again.
 fn export(
     core: &Core,
-    signal: Signal,
-    body: Bytes,
+    request: &Request<'_>,
+    body: &Bytes,
     origin: Origin,
     mark_of: impl Fn(u32) -> Option<SpanMark>,
     destinations: Destinations,
 ) {
     core.with_shard(|shard, now, outbox| {
-        if signal == Signal::Traces {
-            // It was scanned when it was accepted; limits that were lowered since count as damage would.
-            let Ok(mut scanned) = shard.scan_again(&body) else { return };
-            scanned.place(origin, now);
-            for (_, batch) in &scanned.batches {
-                shard.export_again(now, batch, &mark_of, destinations, outbox);
-            }
-        } else {
-            let Some((body, items)) = forwarded(signal, body) else { return };
-            let units = vec![KeptUnit::plain(origin.unit(0))];
-            shard.forward_again(ExportRequest { signal, body, items, units, destinations }, outbox);
+        // It was scanned when it was accepted; limits that were lowered since count as damage would.
+        let Ok(scanned) = shard.scan_request_again(request.signal, body) else { return };
+        let Some(mut scanned) = scanned.again(request.units, |position| mark_of(position).is_some()) else { return };
+        scanned.place(origin, now);
+        for (_, batch) in &scanned.batches {
+            shard.export_again(now, batch, &mark_of, destinations, outbox);
+        }
+        if let Some(passing) = scanned.passing {
+            shard.pass_again(passing, origin, destinations, outbox);
         }
     });
 }

@@ -5,7 +5,7 @@
 pub mod reading;
 
 use self::reading::Reading;
-use super::log::{CoreLog, Payload, count};
+use super::log::{CoreLog, count};
 use super::{Core, HISTORY};
 use crate::numbers::CoreNumber;
 use crate::survey::{OldSegment, Survey};
@@ -14,15 +14,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tailwater_connectors::otlp::body::{BodyReader, forwarded};
+use tailwater_connectors::otlp::body::BodyReader;
 use tailwater_engine::decide::KeptBy;
-use tailwater_engine::host::Host;
 use tailwater_engine::log::format::{BLOCK_BYTES, Record, Request, SegmentHeader, VerdictEntry};
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
-use tailwater_engine::vocabulary::{KeptUnit, Nanos, Origin, SegmentHandle};
-use tailwater_proto::otlp::Signal;
+use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
 /// Requests replayed before other tasks run.
@@ -303,37 +301,29 @@ impl Core {
             let lane = log.lane.borrow();
             lane.segments.get(handle.slot()).is_some_and(|known| known.is_partly_done(first_unit, units))
         };
-        let payload = body.and_then(|body| match signal {
-            Signal::Traces => {
-                let mut scanned = self.shard.borrow_mut().scan_again(&body).ok()?;
-                scanned.retain(|position| open.get(position as usize).copied().unwrap_or(false));
-                Some(Payload::Traces(scanned))
-            }
-            _ => forwarded(signal, body).map(|(body, items)| Payload::Forward(signal, body, items)),
+        let is_open = |position: u32| open.get(position as usize).copied().unwrap_or(false);
+        let scanned = body.and_then(|body| {
+            let scanned = self.shard.borrow_mut().scan_request_again(signal, &body).ok()?;
+            scanned.again(units, is_open)
         });
-        let Some(payload) = payload else {
+        let Some(mut scanned) = scanned else {
             // It was accepted once and can't be read now: nothing waits for it, and the log says so.
             log.refuse_units(origin, 0..units);
             return;
         };
-        if let Payload::Traces(mut scanned) = payload {
-            // Spans that the limits in force refuse now, and those that were refused when they came.
-            log.refuse_units(origin, scanned.missing_positions().into_iter().filter(|at| *at < units));
+        if let Some(passing) = scanned.passing.as_ref().filter(|_| is_partly_done) {
+            self.with_shard(|shard, _, outbox| shard.park_passing(passing, origin, outbox));
+        } else {
+            if scanned.passing.is_none() {
+                // Spans that the limits in force refuse now, and those that were refused when they came.
+                log.refuse_units(origin, scanned.missing_positions().into_iter().filter(|at| *at < units));
+            }
             scanned.refused = 0;
             scanned.batches.iter_mut().for_each(|(_, batch)| batch.stays_in_log = is_partly_done);
-            for sent in self.admit_spans(scanned, origin, arrived) {
+            for sent in self.hand_on(scanned, origin, arrived) {
                 // Closing is the signal; nothing is ever sent.
                 _ = sent.recv().await;
             }
-        } else if let Payload::Forward(signal, _, items) = payload
-            && is_partly_done
-        {
-            self.with_shard(|shard, _, outbox| {
-                shard.forward_parked(signal, items);
-                outbox.recall(KeptUnit::plain(origin.unit(0)));
-            });
-        } else {
-            self.admit(payload, origin, arrived, None);
         }
         while self.outbox.borrow().is_pressed() && log.is_failing() {
             sleep(RECHECK).await;

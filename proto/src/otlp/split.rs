@@ -1,5 +1,5 @@
-//! Cuts an export request in two, for a server that takes smaller ones only. Nothing is decoded: items go into one half or
-//! the other byte for byte, and what encloses them goes into both where both have a part of it.
+//! Cuts an export request in two, for a server that takes smaller ones only, or picks items out of it. Nothing is decoded:
+//! items go into a part byte for byte, and what encloses them goes into each that has some of it.
 //!
 //! ```text
 //! request  1 ResourceX*  2 ScopeX*  2 Span or LogRecord* or Metric*
@@ -28,10 +28,7 @@ pub struct Half {
 /// Cuts a request in two with the same number of items, one more or less. `None` where it has less than two or is no OTLP.
 #[must_use]
 pub fn halves(signal: Signal, request: &[u8]) -> Option<[Half; 2]> {
-    let way = match signal {
-        Signal::Traces | Signal::Logs => TO_SPANS_AND_RECORDS,
-        Signal::Metrics => TO_POINTS,
-    };
+    let way = way(signal);
     let items = count(way, request).ok()?;
     if items < 2 {
         return None;
@@ -39,11 +36,56 @@ pub fn halves(signal: Signal, request: &[u8]) -> Option<[Half; 2]> {
     let cut = items / 2;
     let half = |range: Range<u32>, items| {
         let mut body = Vec::with_capacity(request.len());
-        copy(way, request, &range, &mut 0, &mut body).ok()?;
+        let part = |items: Range<u32>| {
+            if range.contains(&items.start) && items.end <= range.end {
+                Part::Whole
+            } else if items.start.max(range.start) >= items.end.min(range.end) {
+                Part::Nothing
+            } else {
+                Part::Some
+            }
+        };
+        copy(way, request, &part, &mut 0, &mut body).ok()?;
         Some(Half { body, items })
     };
     // What has no items at the end of all belongs to the second.
     Some([half(0..cut, cut)?, half(cut..u32::MAX, items - cut)?])
+}
+
+/// The items of a request whose number `is_wanted`, with all that encloses them. `None` where none is, or it is no OTLP.
+#[must_use]
+pub fn picked(signal: Signal, request: &[u8], is_wanted: impl Fn(u32) -> bool) -> Option<Half> {
+    let way = way(signal);
+    let count = count(way, request).ok()?;
+    let wanted: Vec<u32> = (0..count).filter(|item| is_wanted(*item)).collect();
+    let mut body = Vec::with_capacity(request.len());
+    let items = u32::try_from(wanted.len()).ok().filter(|items| *items > 0)?;
+    let part = |range: Range<u32>| {
+        let before = |end: u32| wanted.partition_point(|item| *item < end);
+        match before(range.end) - before(range.start) {
+            // What encloses no item goes along.
+            all if all == range.len() => Part::Whole,
+            0 => Part::Nothing,
+            _ => Part::Some,
+        }
+    };
+    copy(way, request, &part, &mut 0, &mut body).ok()?;
+    Some(Half { body, items })
+}
+
+fn way(signal: Signal) -> Way {
+    match signal {
+        Signal::Traces | Signal::Logs => TO_SPANS_AND_RECORDS,
+        Signal::Metrics => TO_POINTS,
+    }
+}
+
+/// What is copied of a message.
+enum Part {
+    Whole,
+    Nothing,
+    /// Of the items in it some.
+    Some,
 }
 
 /// Items in a message at the beginning of the way.
@@ -59,8 +101,15 @@ fn count(way: Way, message: &[u8]) -> Result<u32, WireError> {
     Ok(items)
 }
 
-/// Copies the items of `message` whose number is in `range`, with all that encloses them; `seen` counts those before.
-fn copy(way: Way, message: &[u8], range: &Range<u32>, seen: &mut u32, out: &mut Vec<u8>) -> Result<(), WireError> {
+/// Copies of `message` what `part` says of the items in each part of it, with all that encloses them; `seen` counts those
+/// before.
+fn copy(
+    way: Way,
+    message: &[u8],
+    part: &impl Fn(Range<u32>) -> Part,
+    seen: &mut u32,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
     let Some((numbers, rest)) = way.split_first() else { return Ok(()) };
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
@@ -69,20 +118,18 @@ fn copy(way: Way, message: &[u8], range: &Range<u32>, seen: &mut u32, out: &mut 
             out.extend_from_slice(whole);
             continue;
         };
-        let first = *seen;
-        let end = first.saturating_add(count(rest, inner)?);
-        let is_inside = range.contains(&first) && end <= range.end;
-        if is_inside || first.max(range.start) >= end.min(range.end) {
-            if is_inside {
-                out.extend_from_slice(whole);
+        let end = seen.saturating_add(count(rest, inner)?);
+        match part(*seen..end) {
+            Part::Whole => out.extend_from_slice(whole),
+            Part::Nothing => {}
+            Part::Some => {
+                let mut some = Vec::new();
+                copy(rest, inner, part, seen, &mut some)?;
+                put_header(out, field.number, some.len());
+                out.extend_from_slice(&some);
             }
-            *seen = end;
-            continue;
         }
-        let mut part = Vec::new();
-        copy(rest, inner, range, seen, &mut part)?;
-        put_header(out, field.number, part.len());
-        out.extend_from_slice(&part);
+        *seen = end;
     }
     Ok(())
 }
@@ -155,6 +202,23 @@ mod tests {
                 assert!((0..18).all(|other| other == number || !has(single, &name(other))));
             }
         }
+    }
+
+    #[test]
+    fn picked_items_come_out_under_their_own_resource_and_scope() {
+        let name = |number: u8| format!("item{number:02}").into_bytes();
+        let whole = request(|number| field(2, &field(3, &name(number))));
+        // Were a part copied whole where only some of it is wanted, or left out, the counts would differ.
+        for wanted in [0b1_u32, 0b100_0000, 0b11_1000, 0x3_ffff, 0b10_0000_0000_0101_0001] {
+            let part = picked(Signal::Logs, &whole, |item| wanted >> item & 1 == 1).unwrap();
+            assert_eq!(check::items(Signal::Logs, &part.body), Ok(part.items));
+            assert_eq!(part.items, wanted.count_ones());
+            for number in 0..18_u8 {
+                assert_eq!(has(&part.body, &name(number)), wanted >> number & 1 == 1, "{wanted:b} {number}");
+            }
+        }
+        assert_eq!(picked(Signal::Logs, &whole, |_| true).unwrap().body, whole);
+        assert_eq!(picked(Signal::Logs, &whole, |_| false), None);
     }
 
     #[test]

@@ -522,7 +522,7 @@ async fn request(port: CorePort, outside: Rc<RefCell<Outside>>, number: u64, spa
             let signal = Signal::Traces;
             let received =
                 Received { signal, format: Format::Protobuf, encoding: Encoding::Identity, raw: body.clone(), body };
-            port.traces(received).await.map_err(|error| error.to_string())
+            port.take(received).await.map_err(|error| error.to_string())
         }
     };
     let mut outside = outside.borrow_mut();

@@ -152,7 +152,8 @@ pub enum Record<'a> {
 }
 
 /// A request as it was received. Its units are numbered from `first_unit` within the segment: one for each span of a
-/// trace request in wire order, refused ones too, or one for a whole metrics or logs request.
+/// trace request in wire order, refused ones too; one for each sound point or record of a metrics or logs request, or one
+/// for the whole of it, which is all that versions before 5 have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
     /// When it came, nanoseconds since 1970.
