@@ -8,7 +8,7 @@ mod heads;
 pub mod leaves;
 pub mod traces;
 
-use crate::evidence::{Summary, TraceHead};
+use crate::evidence::{Part, Size, Summary, TraceHead};
 use crate::rules::{Evidence, Rules};
 use crate::vocabulary::{SpanHead, SpanRecord, Unit};
 use arena::{Arena, ArenaFull, Reference};
@@ -84,6 +84,7 @@ impl Buffer {
         head: Option<&SpanHead>,
     ) -> bool {
         if self.traces.get(trace).head == NONE && head.is_none() {
+            self.traces.get_mut(trace).size.count(record);
             let (seen, more) = self.traces.evidence_mut(trace);
             seen.absorb(rules, record, more, leaves_more);
             return true;
@@ -96,6 +97,7 @@ impl Buffer {
     fn merge_with_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
         let is_exact = self.merge_head(trace, rules, span);
         let (record, leaves_more, _) = span;
+        self.traces.get_mut(trace).size.count(record);
         let (seen, more) = self.traces.evidence_mut(trace);
         seen.absorb(rules, record, more, leaves_more);
         let listed = self.traces.get(trace).head;
@@ -106,10 +108,10 @@ impl Buffer {
     }
 
     fn merge_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
-        let Trace { seen, id, head, .. } = self.traces.get(trace);
-        let (seen, randomness, listed) = (*seen, randomness_of(id), *head);
+        let Trace { seen, size, id, head: listed, .. } = self.traces.get(trace).clone();
+        let randomness = randomness_of(&id);
         let listed = if listed == NONE {
-            let new = TraceHead::new(span.2.filter(|_| seen.spans == 0));
+            let new = TraceHead::new(span.2.filter(|_| size.spans == 0));
             let number = self.heads.add(new);
             self.traces.get_mut(trace).head = number;
             number
@@ -119,16 +121,16 @@ impl Buffer {
         // At its full width: rows are as wide as what they are made of.
         let (_, more) = self.traces.evidence_mut(trace);
         self.heads.change(listed, self.arena.bytes_max(), |head, has_room| {
-            head.absorb(rules, span, &seen, more, (randomness, has_room))
+            head.absorb(rules, span, Part { seen: &seen, size, more }, (randomness, has_room))
         })
     }
 
     /// What is known of a trace.
     #[must_use]
     pub fn evidence(&self, trace: u32) -> Evidence<'_> {
-        let Trace { id, seen, .. } = self.traces.get(trace);
+        let Trace { id, seen, size, .. } = self.traces.get(trace);
         let level = self.head(trace).and_then(TraceHead::lowest);
-        Evidence { trace_id: id, seen, more: self.traces.leaves_more(trace), level }
+        Evidence { trace_id: id, seen, size: *size, more: self.traces.leaves_more(trace), level }
     }
 
     /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
@@ -157,6 +159,7 @@ impl Buffer {
         *seen = Summary::default();
         more.fill(0);
         let entry = self.traces.get_mut(trace);
+        entry.size = Size::default();
         entry.generation = generation;
         let listed = std::mem::replace(&mut entry.head, NONE);
         if listed != NONE {

@@ -1,6 +1,9 @@
 //! What is known of a set of spans when it is judged: a summary of fixed size that spans are merged into, and the
 //! summaries by threshold of traces whose spans were sampled differently before they came.
 //!
+//! A summary has what comes out the same however often it is told. How many spans there are adds up, and is apart: the books
+//! go by what lies here, a verdict by all there is of the trace.
+//!
 //! A policy such as "a span has an error" can only be satisfied by spans that arrived. Where the spans of a trace came
 //! with different thresholds, the trace would have looked different at another randomness: at randomness R only the
 //! spans with a threshold up to R would be there. So such a trace has one *row* for each threshold among its spans, the
@@ -9,7 +12,26 @@
 use crate::rules::{Rules, duration_ms};
 use crate::vocabulary::{SpanHead, SpanRecord, StatusMask};
 
-/// A set of spans of one trace, summarised.
+/// How large a set of spans is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How many they are.
+    pub spans: u32,
+    /// Bytes of their messages; of a whole trace with the framing around them where rules weigh traces, as `Shard` counts
+    /// it. Saturates.
+    pub bytes: u32,
+}
+
+impl Size {
+    /// Counts a span.
+    #[inline]
+    pub fn count(&mut self, record: &SpanRecord) {
+        self.spans += 1;
+        self.bytes = self.bytes.saturating_add(record.length);
+    }
+}
+
+/// What the spans of a set say, all of one trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Earliest start, as the reference computes it: a 0 gives way to any other.
@@ -18,11 +40,6 @@ pub struct Summary {
     pub end_unix_nano: u64,
     /// The first 64 policy leaves that held for any of the spans.
     pub leaves: u64,
-    /// How many they are.
-    pub spans: u32,
-    /// Bytes of their messages; of a whole trace with the framing around them where rules weigh traces, as `Shard` counts
-    /// it. Saturates.
-    pub bytes: u32,
     /// Status codes seen.
     pub status: StatusMask,
     /// True once a span without a parent has come.
@@ -50,28 +67,19 @@ impl Summary {
         *word = if holds { *word | bit } else { *word & !bit };
     }
 
-    /// Counts a span of a trace whose evidence is void, for the books and the bounds.
-    pub fn count(&mut self, record: &SpanRecord) {
-        self.root_seen |= record.is_root;
-        self.spans += 1;
-        self.bytes = self.bytes.saturating_add(record.length);
-    }
-
     /// Merges a span with its leaves; `more` are the leaves past the first 64 of the summary, `record_more`
     /// those of the span.
     #[inline]
     pub fn absorb(&mut self, rules: &Rules, record: &SpanRecord, more: &mut [u64], record_more: &[u64]) {
         self.leaves = rules.ottl().join(0, self.leaves, record.leaves);
         let keys = rules.key_count();
-        if keys > 0 && (self.spans == 0 || (record.is_root && !self.root_seen)) {
-            // A trace goes by its root; until that comes by its first span.
+        if keys > 0 && (more[0] == 0 || (record.is_root && !self.root_seen)) {
+            // A trace goes by its root; until that comes by its first span. No key of a span is 0.
             more[..keys].copy_from_slice(&record_more[..keys]);
         }
         self.status |= record.status;
         self.root_seen |= record.is_root;
         self.is_random |= record.is_random;
-        self.spans += 1;
-        self.bytes = self.bytes.saturating_add(record.length);
         let mut is_longer = false;
         if self.start_unix_nano == 0 || record.start_unix_nano < self.start_unix_nano {
             self.start_unix_nano = record.start_unix_nano;
@@ -106,18 +114,35 @@ impl Summary {
     }
 }
 
+/// A set of spans of one trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// What they say.
+    pub seen: &'a Summary,
+    /// How many they are.
+    pub size: Size,
+    /// Their leaves past the first 64.
+    pub more: &'a [u64],
+}
+
 /// The spans of a trace with at most one threshold.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// The threshold.
     pub level: u64,
-    /// Their summary.
+    /// What they say.
     pub seen: Summary,
+    /// How many they are.
+    pub size: Size,
     /// Their leaves past the first 64.
     pub more: Box<[u64]>,
 }
 
 impl Row {
+    fn empty(level: u64, words_more: usize) -> Self {
+        Self { level, seen: Summary::default(), size: Size::default(), more: vec![0; words_more].into() }
+    }
+
     fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
         for (theirs, own) in more.iter_mut().zip(&self.more).take(rules.key_count()) {
             *theirs = *own;
@@ -172,15 +197,14 @@ impl TraceHead {
         Self { randomness: None, level: first.map_or(0, |head| head.threshold.unwrap_or(0)), ..Self::default() }
     }
 
-    /// Merges a span before the trace's own summary takes it in. `seen` and `more` are those of the trace before it,
-    /// `randomness` the one of its id. Without `has_room` no row is added. False when its threshold had to be counted as
+    /// Merges a span before the trace's own summary takes it in. `before` is the trace without it, `randomness` the one of
+    /// its id. Without `has_room` no row is added. False when its threshold had to be counted as
     /// another.
     pub fn absorb(
         &mut self,
         rules: &Rules,
         span: (&SpanRecord, &[u64], Option<&SpanHead>),
-        seen: &Summary,
-        more: &[u64],
+        before: Part<'_>,
         (randomness, has_room): (u64, bool),
     ) -> bool {
         let (record, record_more, head) = span;
@@ -191,14 +215,14 @@ impl TraceHead {
         self.has_threshold |= level.is_some();
         let level = level.unwrap_or(0);
         if self.rows.is_empty() {
-            if seen.spans == 0 || level == self.level {
+            if before.size.spans == 0 || level == self.level {
                 self.level = level;
                 return true;
             }
             if !has_room {
                 return false;
             }
-            self.rows.push(Row { level: self.level, seen: *seen, more: more.into() });
+            self.rows.push(Row { level: self.level, seen: *before.seen, size: before.size, more: before.more.into() });
         }
         let at = self.rows.partition_point(|row| row.level < level);
         let is_known = self.rows.get(at).is_some_and(|row| row.level == level);
@@ -207,13 +231,13 @@ impl TraceHead {
         if is_counted_elsewhere {
             first = at.min(self.rows.len() - 1);
         } else if !is_known {
-            let (seen, more) = match at.checked_sub(1).and_then(|below| self.rows.get(below)) {
-                Some(below) => (below.seen, below.more.clone()),
-                None => (Summary::default(), vec![0; more.len()].into()),
-            };
-            self.rows.insert(at, Row { level, seen, more });
+            let below = at.checked_sub(1).and_then(|below| self.rows.get(below));
+            let row =
+                below.map_or_else(|| Row::empty(level, before.more.len()), |below| Row { level, ..below.clone() });
+            self.rows.insert(at, row);
         }
         for row in &mut self.rows[first..] {
+            row.size.count(record);
             row.seen.absorb(rules, record, &mut row.more, record_more);
         }
         if let Some((lowest, others)) = self.rows.split_first_mut() {

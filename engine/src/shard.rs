@@ -446,7 +446,7 @@ impl Shard {
         }
         let trace = self.buffer.traces.get_mut(entry);
         trace.active = trace.active.max(elapsed_ticks(arrived));
-        if self.plan.trace_bytes_max > 0 && trace.seen.bytes > self.plan.trace_bytes_max {
+        if self.plan.trace_bytes_max > 0 && trace.size.bytes > self.plan.trace_bytes_max {
             self.outgrew(entry, host);
         }
     }

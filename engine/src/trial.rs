@@ -4,7 +4,7 @@
 
 mod ingest;
 
-use crate::evidence::{Summary, TraceHead};
+use crate::evidence::{Part, Size, Summary, TraceHead};
 use crate::intake::{Intake, IntakeError};
 use crate::ledger::PolicyCounts;
 use crate::randomness::Randomness;
@@ -39,6 +39,7 @@ pub struct Trial {
 struct Held {
     id: TraceId,
     seen: Summary,
+    size: Size,
     more: Box<[u64]>,
     head: Option<Box<TraceHead>>,
 }
@@ -119,14 +120,22 @@ impl Trial {
         let number = *self.by_id.entry(record.trace_id).or_insert(next);
         if number == next {
             let more = vec![0; leaves_more.len()].into();
-            self.traces.push(Held { id: record.trace_id, seen: Summary::default(), more, head: None });
+            self.traces.push(Held {
+                id: record.trace_id,
+                seen: Summary::default(),
+                size: Size::default(),
+                more,
+                head: None,
+            });
         }
-        let Held { id, seen, more, head: told } = &mut self.traces[number];
+        let Held { id, seen, size, more, head: told } = &mut self.traces[number];
         if told.is_some() || head.is_some() {
-            let new = || Box::new(TraceHead::new(head.filter(|_| seen.spans == 0)));
+            let new = || Box::new(TraceHead::new(head.filter(|_| size.spans == 0)));
             let told = told.get_or_insert_with(new);
-            told.absorb(&self.rules, (record, leaves_more, head), seen, more, (randomness_of(id), true));
+            let before = Part { seen, size: *size, more };
+            told.absorb(&self.rules, (record, leaves_more, head), before, (randomness_of(id), true));
         }
+        size.count(record);
         seen.absorb(&self.rules, record, more, leaves_more);
         if let Some(told) = told {
             told.give_keys(&self.rules, more);
@@ -183,7 +192,7 @@ impl Trial {
                 };
                 rules.judge_shadows(&evidence, (own, now), &mut limits, &ballot, &mut votes);
                 held.count_for_its_kind(&rules, &mut quantiles);
-                let Summary { spans, bytes, .. } = held.seen;
+                let Size { spans, bytes } = held.size;
                 told(&Judgement { trace_id: &held.id, spans, bytes, ballot, votes: &votes });
             }
         }
@@ -193,7 +202,7 @@ impl Trial {
 impl Held {
     fn evidence(&self) -> Evidence<'_> {
         let level = self.head.as_deref().and_then(TraceHead::lowest);
-        Evidence { trace_id: &self.id, seen: &self.seen, more: &self.more, level }
+        Evidence { trace_id: &self.id, seen: &self.seen, size: self.size, more: &self.more, level }
     }
 
     /// Sets the leaves on its duration relative to that of its kind.

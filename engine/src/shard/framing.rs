@@ -60,7 +60,7 @@ impl Shard {
         let number = running_number(self.scope_base, record.scope);
         let trace = self.buffer.traces.get_mut(entry);
         let before = std::mem::replace(&mut trace.scope_number, number);
-        let is_first = trace.seen.spans == 1;
+        let is_first = trace.size.spans == 1;
         let mut bytes = around(record.length as usize);
         if is_first || before != number {
             let scopes = &batch.envelopes.scopes;
@@ -71,7 +71,7 @@ impl Shard {
                 bytes += framed(resource.len());
             }
         }
-        trace.seen.bytes = trace.seen.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        trace.size.bytes = trace.size.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     /// What is around the spans of a trace, as far as it can be told from how they are kept: for traces whose spans came

@@ -11,7 +11,7 @@ use super::framing::Framing;
 use super::{Shard, ShardPlan, head_of};
 use crate::buffer::Buffer;
 use crate::buffer::traces::Trace;
-use crate::evidence::Summary;
+use crate::evidence::Size;
 use crate::host::Host;
 use crate::intake::Intake;
 use crate::ledger::PolicyCounts;
@@ -237,7 +237,9 @@ impl Shard {
         } else if trace.has_cold {
             self.merge_former(entry, batch, record);
         } else {
-            self.buffer.traces.get_mut(entry).seen.count(record);
+            let trace = self.buffer.traces.get_mut(entry);
+            trace.seen.root_seen |= record.is_root;
+            trace.size.count(record);
         }
     }
 
@@ -286,7 +288,7 @@ impl Shard {
     fn scan_trace_again(&mut self, entry: u32) {
         let mut fragments = std::mem::take(&mut self.fragments);
         self.buffer.fragments(entry, &mut fragments);
-        let Trace { seen: Summary { bytes, .. }, generation, .. } = *self.buffer.traces.get(entry);
+        let Trace { size: Size { bytes, .. }, generation, .. } = *self.buffer.traces.get(entry);
         self.buffer.forget_evidence(entry, self.rules.generation());
         let mut pieces = Pieces::default();
         let mut scanned = 0;
@@ -318,10 +320,10 @@ impl Shard {
             }
         }
         assert_eq!(scanned, fragments.len(), "what was accepted once is accepted again");
-        self.buffer.traces.get_mut(entry).seen.bytes = match self.framing {
+        self.buffer.traces.get_mut(entry).size.bytes = match self.framing {
             // Its spans came when nothing asked for it.
             Framing::Counted(since) if generation < since => {
-                let spans = self.buffer.traces.get(entry).seen.bytes;
+                let spans = self.buffer.traces.get(entry).size.bytes;
                 spans.saturating_add(self.framing_of(&fragments))
             }
             // What was around the spans when they came is not around them any more.

@@ -291,11 +291,11 @@ impl Shard {
             rules.offers(&buffer.evidence(*entry), own, others, &mut |limit, group, cost| {
                 wants.push((limit, group, cost))
             });
-            let always = buffer.head(*entry).and_then(|head| head.rows().first()).map(|row| &row.seen);
+            let always = buffer.head(*entry).and_then(|head| head.rows().first()).map(|row| row.size);
             for (limit, group, paid) in wants.drain(..) {
-                let cost = always.map_or(paid, |seen| match limits.cost(limit) {
-                    Cost::Spans => u64::from(seen.spans),
-                    Cost::Bytes => u64::from(seen.bytes),
+                let cost = always.map_or(paid, |size| match limits.cost(limit) {
+                    Cost::Spans => u64::from(size.spans),
+                    Cost::Bytes => u64::from(size.bytes),
                 });
                 limits.offer_as(limit, group, own, (cost.min(paid), paid));
             }
@@ -375,7 +375,7 @@ impl Shard {
         self.fragments = fragments;
         let trace = self.buffer.traces.get_mut(entry);
         trace.is_kept = true;
-        let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
+        let (hash, spans) = (trace.hash, u64::from(trace.size.spans));
         self.ledger.spans.buffered -= spans;
         self.ledger.spans.exporting += spans - recalled;
         self.ledger.spans.park(recalled);
@@ -388,7 +388,7 @@ impl Shard {
     pub(super) fn settle_dropped(&mut self, entry: u32, ballot: Ballot, occasion: Occasion, host: &mut impl Host) {
         self.note(entry, ballot, None, occasion, host);
         let trace = self.buffer.traces.get(entry);
-        let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
+        let (hash, spans) = (trace.hash, u64::from(trace.size.spans));
         self.ledger.spans.buffered -= spans;
         self.ledger.spans.drop_items(ballot.drop_reason, spans);
         self.ledger.traces.pending -= 1;
@@ -409,7 +409,7 @@ impl Shard {
             randomness: kept.map_or(RandomnessKind::Id, |kept| kept.randomness),
             given: kept.and_then(|kept| kept.given),
             annotations: kept.map_or(Annotations::NONE, |kept| kept.annotations),
-            spans: trace.seen.spans,
+            spans: trace.size.spans,
             generation: trace.generation,
         });
     }
