@@ -133,19 +133,6 @@ impl Buffer {
         Evidence { trace_id: id, seen, size: *size, more: self.traces.leaves_more(trace), level }
     }
 
-    /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
-    /// whether it does.
-    pub fn set_leaf(&mut self, trace: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
-        let (seen, more) = self.traces.evidence_mut(trace);
-        seen.set_leaf(more, leaf, &holds);
-        let head = self.traces.get(trace).head;
-        if head != NONE {
-            self.heads.change(head, 0, |head, _| {
-                head.rows_mut().iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf, &holds));
-            });
-        }
-    }
-
     /// What the tracestates of a trace's spans say, if they say anything.
     #[must_use]
     pub fn head(&self, trace: u32) -> Option<&TraceHead> {

@@ -4,7 +4,7 @@
 
 mod ingest;
 
-use crate::evidence::{Part, Size, Summary, TraceHead};
+use crate::evidence::{Part, Row, Size, Summary, TraceHead};
 use crate::intake::{Intake, IntakeError};
 use crate::ledger::PolicyCounts;
 use crate::randomness::Randomness;
@@ -185,8 +185,7 @@ impl Trial {
                 votes.fill(PolicyCounts::default());
                 let (evidence, now) = (held.evidence(), Nanos(held.seen.end_unix_nano));
                 let ballot = if rules.is_by_randomness() {
-                    let rows = held.head.as_deref().map(TraceHead::rows).unwrap_or_default();
-                    rules.judge_randomness(&evidence, rows, own, &limits, &mut votes)
+                    rules.judge_randomness(&evidence, &held.rows(&rules, &quantiles), own, &limits, &mut votes)
                 } else {
                     rules.judge_arrival(&evidence, &mut limits, now, &mut votes)
                 };
@@ -207,15 +206,13 @@ impl Held {
 
     /// Sets the leaves on its duration relative to that of its kind.
     fn compare_with_its_kind(&mut self, rules: &Rules, quantiles: &Quantiles) {
-        for (number, leaf) in rules.relative().iter().enumerate() {
-            let holds = |seen: &Summary, more: &[u64]| {
-                let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
-                quantiles.is_slow(number, leaf, key, seen.duration_nanos())
-            };
-            self.seen.set_leaf(&mut self.more, leaf.leaf, holds);
-            let rows = self.head.as_deref_mut().map(TraceHead::rows_mut).unwrap_or_default();
-            rows.iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf.leaf, holds));
-        }
+        quantiles.compare(rules.relative(), &mut self.seen, &mut self.more);
+    }
+
+    fn rows(&self, rules: &Rules, quantiles: &Quantiles) -> Vec<Row> {
+        let mut rows = self.head.as_deref().map(|head| head.rows(rules)).unwrap_or_default();
+        rows.iter_mut().for_each(|row| quantiles.compare(rules.relative(), &mut row.seen, &mut row.more));
+        rows
     }
 
     fn count_for_its_kind(&self, rules: &Rules, quantiles: &mut Quantiles) {

@@ -4,7 +4,7 @@ use super::outgoing::{OpenBatch, OpenLabel};
 use super::reason::tick_start;
 use super::{Shard, ShardPlan, WINDOW_TICKS, elapsed_ticks, tick_of, ticks};
 use crate::decide::KeptBy;
-use crate::evidence::TraceHead;
+use crate::evidence::{Row, TraceHead};
 use crate::host::Host;
 use crate::index::Place;
 use crate::ledger::DropReason;
@@ -170,12 +170,8 @@ impl Shard {
         if rules.relative().is_empty() || buffer.traces.get(entry).generation != rules.generation() {
             return;
         }
-        for (number, leaf) in rules.relative().iter().enumerate() {
-            buffer.set_leaf(entry, leaf.leaf, |seen, more| {
-                let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
-                quantiles.is_slow(number, leaf, key, seen.duration_nanos())
-            });
-        }
+        let (seen, more) = buffer.traces.evidence_mut(entry);
+        quantiles.compare(rules.relative(), seen, more);
     }
 
     /// Counts the duration of a judged trace for those of its kind that come after it.
@@ -189,6 +185,17 @@ impl Shard {
             let key = evidence.more.get(usize::from(leaf.key)).copied().unwrap_or(0);
             quantiles.add(number, leaf, key, evidence.seen.duration_nanos());
         }
+    }
+
+    /// The rows of a trace whose spans came with several thresholds.
+    pub(super) fn rows(&self, entry: u32) -> Vec<Row> {
+        let generation = self.buffer.traces.get(entry).generation;
+        let rules = self.generations.rules(generation, &self.rules);
+        let mut rows = self.buffer.head(entry).map(|head| head.rows(rules)).unwrap_or_default();
+        if generation == self.rules.generation() {
+            rows.iter_mut().for_each(|row| self.quantiles.compare(rules.relative(), &mut row.seen, &mut row.more));
+        }
+        rows
     }
 
     /// The numbers of the annotations that the spans of a kept trace get.
@@ -212,6 +219,7 @@ impl Shard {
         }
         // One that is judged early but was in the window is in its thresholds.
         let is_between = (occasion.is_early() || occasion == Occasion::Drain) && !self.is_in_window(entry);
+        let rows = self.rows(entry);
         let Self { buffer, rules, limits, generations, ledger, randomness, wants, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
@@ -224,9 +232,8 @@ impl Shard {
         let head = buffer.head(entry);
         randomness.count(&trace.id, head, trace.seen.is_random);
         let randomness = randomness.of(&trace.id, head, trace.seen.is_random);
-        let rows = head.map(TraceHead::rows).unwrap_or_default();
         limits.judge_early(is_between && occasion.is_early());
-        let ballot = rules.judge_randomness(&evidence, rows, randomness.value, limits, &mut ledger.policies);
+        let ballot = rules.judge_randomness(&evidence, &rows, randomness.value, limits, &mut ledger.policies);
         rules.judge_shadows(&evidence, (randomness.value, now), limits, &ballot, &mut ledger.policies);
         if is_between {
             // It goes by the last window's threshold: what it takes is missing in the next.
@@ -291,7 +298,7 @@ impl Shard {
             rules.offers(&buffer.evidence(*entry), own, others, &mut |limit, group, cost| {
                 wants.push((limit, group, cost))
             });
-            let always = buffer.head(*entry).and_then(|head| head.rows().first()).map(|row| row.size);
+            let always = buffer.head(*entry).and_then(TraceHead::least_size);
             for (limit, group, paid) in wants.drain(..) {
                 let cost = always.map_or(paid, |size| match limits.cost(limit) {
                     Cost::Spans => u64::from(size.spans),

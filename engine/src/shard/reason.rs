@@ -1,7 +1,6 @@
 //! What the shard can tell of a trace: why it was kept or dropped, or what it would come to now.
 
 use super::{Shard, TICK};
-use crate::evidence::TraceHead;
 use crate::explain::origin::{Origin, Origins, service_of};
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
 use crate::index::Place;
@@ -137,6 +136,7 @@ impl Shard {
         self.refresh(entry);
         self.compare_with_its_kind(entry);
         let mut counts = vec![PolicyCounts::default(); self.ledger.policies.len()];
+        let rows = self.rows(entry);
         let Self { buffer, rules, limits, generations, randomness, .. } = self;
         let trace = buffer.traces.get(entry);
         let (rules, limits) = generations.of(trace.generation, rules, limits);
@@ -146,10 +146,8 @@ impl Shard {
         limits.judge_early(false);
         limits.judge_early(false);
         let (ballot, own) = if rules.is_by_randomness() {
-            let head = buffer.head(entry);
-            let own = randomness.of(&trace.id, head, trace.seen.is_random).value;
-            let rows = head.map(TraceHead::rows).unwrap_or_default();
-            (rules.judge_randomness(&evidence, rows, own, &limits, &mut counts), own)
+            let own = randomness.of(&trace.id, buffer.head(entry), trace.seen.is_random).value;
+            (rules.judge_randomness(&evidence, &rows, own, &limits, &mut counts), own)
         } else {
             (rules.judge_arrival(&evidence, &mut limits, now, &mut counts), 0)
         };

@@ -1,0 +1,273 @@
+//! What tracestates say of a trace: its randomness, and its spans by the threshold that they came with.
+//!
+//! A policy such as "a span has an error" can only be satisfied by spans that arrived. Where the spans of a trace came
+//! with different thresholds, the trace would have looked different at another randomness: at randomness R only the
+//! spans with a threshold up to R would be there. So such a trace has one *row* for each threshold among its spans. A row
+//! has the spans that came with that very threshold; a verdict wants those with at most that, the sums of the rows up to
+//! it, of which the highest is the whole trace.
+
+use super::{Part, Size, Summary};
+use crate::rules::Rules;
+use crate::vocabulary::{SpanHead, SpanRecord};
+
+/// Spans of a trace, by threshold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The threshold, the highest of several that count as one.
+    pub level: u64,
+    /// What they say.
+    pub seen: Summary,
+    /// How many they are.
+    pub size: Size,
+    /// Their leaves past the first 64.
+    pub more: Box<[u64]>,
+}
+
+impl Row {
+    fn empty(level: u64, words_more: usize) -> Self {
+        Self { level, seen: Summary::default(), size: Size::default(), more: vec![0; words_more].into() }
+    }
+
+    fn of(level: u64, part: Part<'_>) -> Self {
+        Self { level, seen: *part.seen, size: part.size, more: part.more.into() }
+    }
+
+    fn merge(&mut self, rules: &Rules, other: &Self) {
+        self.size.add(other.size);
+        self.seen.merge(rules, &mut self.more, &other.seen, &other.more);
+    }
+
+    fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
+        for (theirs, own) in more.iter_mut().zip(&self.more).take(rules.key_count()) {
+            *theirs = *own;
+        }
+    }
+}
+
+/// What the tracestates of a trace's spans say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TraceHead {
+    /// The first `rv` that came.
+    pub randomness: Option<u64>,
+    /// The one threshold of all spans so far; meaningless where there are rows.
+    level: u64,
+    /// True once a span came with a threshold.
+    has_threshold: bool,
+    /// Thresholds that are equal without that many of their low bits count as one, but for the lowest.
+    coarse: u32,
+    /// Lowest level first; empty while all spans have the same.
+    rows: Vec<Row>,
+}
+
+/// Rows of a trace. Senders have a handful of rates; of a trace that meets more, those nearest to one another count as one:
+/// as many as it takes, whatever the order in which they come.
+const ROWS_MAX: usize = 8;
+
+impl TraceHead {
+    /// Bytes of its rows.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        let more = self.rows.first().map_or(0, |row| size_of_val(&*row.more));
+        self.rows.capacity() * size_of::<Row>() + self.rows.len() * more
+    }
+
+    /// The rows of a trace whose spans have several thresholds, lowest first, each with all spans up to its threshold;
+    /// empty when they have one.
+    #[must_use]
+    pub fn rows(&self, rules: &Rules) -> Vec<Row> {
+        let mut rows = self.rows.clone();
+        let mut rest = &mut rows[..];
+        while let Some((below, above)) = rest.split_first_mut() {
+            if let Some(row) = above.first_mut() {
+                row.merge(rules, below);
+                below.give_keys(rules, &mut row.more);
+            }
+            rest = above;
+        }
+        rows
+    }
+
+    /// How many of its spans are there at any randomness; `None` when they are all of them.
+    #[must_use]
+    pub fn least_size(&self) -> Option<Size> {
+        self.rows.first().map(|row| row.size)
+    }
+
+    /// The lowest threshold among its spans, 0 for those that came with none; `None` when none of them has any.
+    #[must_use]
+    pub fn lowest(&self) -> Option<u64> {
+        self.has_threshold.then(|| self.rows.first().map_or(self.level, |row| row.level))
+    }
+
+    /// The head of a trace with spans that said nothing, if any.
+    #[must_use]
+    pub fn new(first: Option<&SpanHead>) -> Self {
+        Self { randomness: None, level: first.map_or(0, |head| head.threshold.unwrap_or(0)), ..Self::default() }
+    }
+
+    /// Merges a span before the trace's own summary takes it in. `before` is the trace without it, `randomness` the one of
+    /// its id. Without `has_room` no row is added. False when its threshold had to be counted as another.
+    pub fn absorb(
+        &mut self,
+        rules: &Rules,
+        span: (&SpanRecord, &[u64], Option<&SpanHead>),
+        before: Part<'_>,
+        (randomness, has_room): (u64, bool),
+    ) -> bool {
+        let (record, record_more, head) = span;
+        self.randomness = self.randomness.or(head.and_then(|head| head.randomness));
+        // A span that could not have come with its threshold has none.
+        let own = self.randomness.unwrap_or(randomness);
+        let level = head.and_then(|head| head.threshold).filter(|threshold| *threshold <= own);
+        self.has_threshold |= level.is_some();
+        let level = level.unwrap_or(0);
+        if self.rows.is_empty() {
+            if before.size.spans == 0 || level == self.level {
+                self.level = level;
+                return true;
+            }
+            if !has_room {
+                return false;
+            }
+            self.rows.push(Row::of(self.level, before));
+        }
+        let coarse = self.coarse;
+        let at = if has_room { self.place(rules, level, before.more.len()) } else { self.neighbour(level) };
+        let is_exact = coarse == self.coarse;
+        let Some(row) = self.rows.get_mut(at) else { return false };
+        row.size.count(record);
+        row.seen.absorb(rules, record, &mut row.more, record_more);
+        is_exact && row.level == level
+    }
+
+    /// The row of a threshold, or the next above it, or the last: where spans go while no row may be added.
+    fn neighbour(&self, level: u64) -> usize {
+        self.rows.partition_point(|row| row.level < level).min(self.rows.len().saturating_sub(1))
+    }
+
+    /// The row that spans of a threshold go to, which is added where it is missing.
+    fn place(&mut self, rules: &Rules, level: u64, words_more: usize) -> usize {
+        let at = self.neighbour(level);
+        if self.rows.get(at).is_some_and(|row| row.level == level) {
+            return at;
+        }
+        // The lowest is told apart, for keys and parents go by it.
+        let first = usize::from(self.rows.first().is_some_and(|lowest| lowest.level < level));
+        loop {
+            self.fold(rules, first);
+            let is_near = |row: &Row| row.level >> self.coarse == level >> self.coarse;
+            if let Some(near) = self.rows.iter().skip(1).position(is_near).filter(|_| first > 0) {
+                let row = &mut self.rows[near + 1];
+                row.level = row.level.max(level);
+                return near + 1;
+            }
+            if self.rows.len() < ROWS_MAX {
+                let at = self.rows.partition_point(|row| row.level < level);
+                self.rows.insert(at, Row::empty(level, words_more));
+                return at;
+            }
+            self.coarse += 1;
+        }
+    }
+
+    /// Makes one row of those from the `first` on that count as one.
+    fn fold(&mut self, rules: &Rules, first: usize) {
+        let mut at = first;
+        while self.coarse > 0 && at + 1 < self.rows.len() {
+            if self.rows[at].level >> self.coarse == self.rows[at + 1].level >> self.coarse {
+                let lower = self.rows.remove(at);
+                self.rows[at].merge(rules, &lower);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Puts the keys that a trace of several thresholds goes by in the place of those of all its spans, `more`. They must not
+    /// depend on the randomness, or sums by key would not add up: they are those of the spans which are there at any.
+    pub fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
+        if let Some(lowest) = self.rows.first() {
+            lowest.give_keys(rules, more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailwater_config::sampling::Sampling;
+
+    /// The head of a trace whose spans came with these thresholds, one each; how many of them had to be counted as another.
+    fn head(rules: &Rules, thresholds: &[u64]) -> (TraceHead, usize) {
+        let mut head = TraceHead::default();
+        let (mut seen, mut size, mut folded) = (Summary::default(), Size::default(), 0);
+        for threshold in thresholds {
+            let record = SpanRecord {
+                trace_id: [0xff; 16],
+                hash: 0,
+                // What a span says follows from its threshold, so that the rows tell which spans they have.
+                start_unix_nano: (threshold >> 20) + 1,
+                end_unix_nano: (threshold >> 20) + 2,
+                leaves: 0,
+                offset: 0,
+                length: 100,
+                scope: 0,
+                position: 0,
+                head: 1,
+                status: 1,
+                is_root: false,
+                is_random: false,
+            };
+            let said = SpanHead { threshold: Some(*threshold), randomness: None };
+            let before = Part { seen: &seen, size, more: &[] };
+            let is_exact = head.absorb(rules, (&record, &[], Some(&said)), before, (u64::MAX, true));
+            folded += usize::from(!is_exact);
+            seen.absorb(rules, &record, &mut [], &[]);
+            size.count(&record);
+        }
+        (head, folded)
+    }
+
+    #[test]
+    fn rows_are_of_their_very_threshold_and_are_judged_as_sums() {
+        let rules = Rules::compile(&Sampling::default()).unwrap();
+        let (head, folded) = head(&rules, &[5 << 30, 1 << 30, 5 << 30, 0]);
+        assert_eq!(folded, 0);
+        let counts = |rows: &[Row]| rows.iter().map(|row| (row.level >> 30, row.size.spans)).collect::<Vec<_>>();
+        assert_eq!(counts(&head.rows), [(0, 1), (1, 1), (5, 2)]);
+        let sums = head.rows(&rules);
+        assert_eq!(counts(&sums), [(0, 1), (1, 2), (5, 4)]);
+        assert_eq!(sums.iter().map(|row| row.seen.start_unix_nano).collect::<Vec<_>>(), [1; 3]);
+    }
+
+    /// Without the `coarse` of a head, folding the two nearest of those that are there, it depends on the order.
+    #[test]
+    fn of_too_many_thresholds_the_nearest_count_as_one_whatever_the_order() {
+        let rules = Rules::compile(&Sampling::default()).unwrap();
+        let mut state = 1u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut folds = 0;
+        for _ in 0..300 {
+            let count = 2 + next(14);
+            let mut thresholds: Vec<u64> = (0..count).map(|_| (next(1 << 31) << 24) >> next(40)).collect();
+            let (first, folded) = head(&rules, &thresholds);
+            folds += folded;
+            let spans: u32 = first.rows.iter().map(|row| row.size.spans).sum();
+            assert!(first.rows.is_empty() || u64::from(spans) == count, "each span is in one row");
+            assert!(first.rows.len() <= ROWS_MAX);
+            for _ in 0..10 {
+                for place in (1..thresholds.len()).rev() {
+                    thresholds.swap(place, usize::try_from(next(place as u64 + 1)).unwrap());
+                }
+                let (other, _) = head(&rules, &thresholds);
+                assert_eq!((&other.rows, other.coarse), (&first.rows, first.coarse), "{thresholds:x?}");
+            }
+            let lowest = thresholds.iter().min().copied();
+            assert_eq!(first.lowest(), lowest, "the lowest is never folded");
+        }
+        assert!(folds > 100, "{folds}");
+    }
+}
