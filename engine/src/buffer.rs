@@ -15,7 +15,6 @@ use arena::{Arena, ArenaFull, Reference};
 use cold::ColdTable;
 use envelope::{EnvelopeTable, ScopeHandle};
 use heads::HeadTable;
-use tailwater_proto::consistent::randomness_of;
 use traces::{NONE, Trace, TraceTable};
 
 /// The buffer of one shard.
@@ -100,19 +99,13 @@ impl Buffer {
         self.traces.get_mut(trace).size.count(record);
         let (seen, more) = self.traces.evidence_mut(trace);
         seen.absorb(rules, record, more, leaves_more);
-        let listed = self.traces.get(trace).head;
-        if listed != NONE {
-            self.heads.get(listed).give_keys(rules, self.traces.evidence_mut(trace).1);
-        }
         is_exact
     }
 
     fn merge_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
-        let Trace { seen, size, id, head: listed, .. } = self.traces.get(trace).clone();
-        let randomness = randomness_of(&id);
+        let Trace { seen, size, head: listed, .. } = self.traces.get(trace).clone();
         let listed = if listed == NONE {
-            let new = TraceHead::new(span.2.filter(|_| size.spans == 0));
-            let number = self.heads.add(new);
+            let number = self.heads.add(TraceHead::default());
             self.traces.get_mut(trace).head = number;
             number
         } else {
@@ -121,7 +114,7 @@ impl Buffer {
         // At its full width: rows are as wide as what they are made of.
         let (_, more) = self.traces.evidence_mut(trace);
         self.heads.change(listed, self.arena.bytes_max(), |head, has_room| {
-            head.absorb(rules, span, Part { seen: &seen, size, more }, (randomness, has_room))
+            head.absorb(rules, span, Part { seen: &seen, size, more }, has_room)
         })
     }
 
@@ -129,8 +122,18 @@ impl Buffer {
     #[must_use]
     pub fn evidence(&self, trace: u32) -> Evidence<'_> {
         let Trace { id, seen, size, .. } = self.traces.get(trace);
-        let level = self.head(trace).and_then(TraceHead::lowest);
+        let level = self.head(trace).and_then(|head| head.lowest(id));
         Evidence { trace_id: id, seen, size: *size, more: self.traces.leaves_more(trace), level }
+    }
+
+    /// Puts the keys that a trace goes by in the place of those of all its spans, where these are not the same.
+    #[inline]
+    pub fn give_keys(&mut self, trace: u32, rules: &Rules) {
+        let Trace { head, id, .. } = self.traces.get(trace);
+        if *head != NONE && rules.key_count() > 0 {
+            let id = *id;
+            self.heads.get(*head).give_keys(rules, &id, self.traces.evidence_mut(trace).1);
+        }
     }
 
     /// What the tracestates of a trace's spans say, if they say anything.

@@ -18,7 +18,6 @@ use hashbrown::HashMap;
 use ingest::Ingest;
 use std::sync::Arc;
 use tailwater_config::sampling::{RandomnessSource, Sampling, Strategy};
-use tailwater_proto::consistent::randomness_of;
 
 /// Keys of the hashes: nothing hostile is tried, and results are to be the same each time.
 const SEED: [u64; 4] = [1, 2, 3, 4];
@@ -128,18 +127,14 @@ impl Trial {
                 head: None,
             });
         }
-        let Held { id, seen, size, more, head: told } = &mut self.traces[number];
+        let Held { seen, size, more, head: told, .. } = &mut self.traces[number];
         if told.is_some() || head.is_some() {
-            let new = || Box::new(TraceHead::new(head.filter(|_| size.spans == 0)));
-            let told = told.get_or_insert_with(new);
+            let told = told.get_or_insert_default();
             let before = Part { seen, size: *size, more };
-            told.absorb(&self.rules, (record, leaves_more, head), before, (randomness_of(id), true));
+            told.absorb(&self.rules, (record, leaves_more, head), before, true);
         }
         size.count(record);
         seen.absorb(&self.rules, record, more, leaves_more);
-        if let Some(told) = told {
-            told.give_keys(&self.rules, more);
-        }
     }
 
     /// Judges all traces in the order of their ends, and tells `told` of each; with `span-ingest` they were judged when they
@@ -200,17 +195,20 @@ impl Trial {
 
 impl Held {
     fn evidence(&self) -> Evidence<'_> {
-        let level = self.head.as_deref().and_then(TraceHead::lowest);
+        let level = self.head.as_deref().and_then(|head| head.lowest(&self.id));
         Evidence { trace_id: &self.id, seen: &self.seen, size: self.size, more: &self.more, level }
     }
 
     /// Sets the leaves on its duration relative to that of its kind.
     fn compare_with_its_kind(&mut self, rules: &Rules, quantiles: &Quantiles) {
+        if let Some(head) = &self.head {
+            head.give_keys(rules, &self.id, &mut self.more);
+        }
         quantiles.compare(rules.relative(), &mut self.seen, &mut self.more);
     }
 
     fn rows(&self, rules: &Rules, quantiles: &Quantiles) -> Vec<Row> {
-        let mut rows = self.head.as_deref().map(|head| head.rows(rules)).unwrap_or_default();
+        let mut rows = self.head.as_deref().map(|head| head.rows(rules, &self.id)).unwrap_or_default();
         rows.iter_mut().for_each(|row| quantiles.compare(rules.relative(), &mut row.seen, &mut row.more));
         rows
     }

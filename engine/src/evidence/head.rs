@@ -8,7 +8,8 @@
 
 use super::{Part, Size, Summary};
 use crate::rules::Rules;
-use crate::vocabulary::{SpanHead, SpanRecord};
+use crate::vocabulary::{SpanHead, SpanRecord, TraceId};
+use tailwater_proto::consistent::randomness_of;
 
 /// Spans of a trace, by threshold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +48,11 @@ impl Row {
 /// What the tracestates of a trace's spans say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceHead {
-    /// The first `rv` that came.
+    /// The least `rv` that came.
     pub randomness: Option<u64>,
-    /// The one threshold of all spans so far; meaningless where there are rows.
+    /// The one threshold of all spans so far; 0 where there are rows.
     level: u64,
-    /// True once a span came with a threshold.
+    /// True once a span came with a threshold that its row does not tell.
     has_threshold: bool,
     /// Thresholds that are equal without that many of their low bits count as one, but for the lowest.
     coarse: u32,
@@ -71,65 +72,106 @@ impl TraceHead {
         self.rows.capacity() * size_of::<Row>() + self.rows.len() * more
     }
 
-    /// The rows of a trace whose spans have several thresholds, lowest first, each with all spans up to its threshold;
-    /// empty when they have one.
-    #[must_use]
-    pub fn rows(&self, rules: &Rules) -> Vec<Row> {
-        let mut rows = self.rows.clone();
-        let mut rest = &mut rows[..];
-        while let Some((below, above)) = rest.split_first_mut() {
-            if let Some(row) = above.first_mut() {
-                row.merge(rules, below);
-                below.give_keys(rules, &mut row.more);
-            }
-            rest = above;
-        }
-        rows
+    /// What the thresholds of its spans are compared with.
+    fn randomness_of(&self, trace_id: &TraceId) -> u64 {
+        self.randomness.unwrap_or_else(|| randomness_of(trace_id))
     }
 
-    /// How many of its spans are there at any randomness; `None` when they are all of them.
-    #[must_use]
-    pub fn least_size(&self) -> Option<Size> {
-        self.rows.first().map(|row| row.size)
+    /// The thresholds among its spans, lowest first, as far as rows tell them apart. A span that could not have come with its
+    /// threshold has none: that is seen when the trace is judged, for its randomness may come with any span.
+    fn levels(&self, trace_id: &TraceId) -> impl Iterator<Item = Option<u64>> {
+        let own = self.randomness_of(trace_id);
+        let one = self.rows.is_empty().then_some(self.level);
+        let all = one.into_iter().chain(self.rows.iter().map(|row| row.level));
+        all.map(move |level| (level <= own).then_some(level))
     }
 
     /// The lowest threshold among its spans, 0 for those that came with none; `None` when none of them has any.
     #[must_use]
-    pub fn lowest(&self) -> Option<u64> {
-        self.has_threshold.then(|| self.rows.first().map_or(self.level, |row| row.level))
+    pub fn lowest(&self, trace_id: &TraceId) -> Option<u64> {
+        let has_threshold = self.has_threshold || self.levels(trace_id).flatten().any(|level| level > 0);
+        has_threshold.then(|| self.levels(trace_id).map(Option::unwrap_or_default).min().unwrap_or(0))
     }
 
-    /// The head of a trace with spans that said nothing, if any.
+    /// Whether each row is of spans that are there at any randomness.
+    fn are_lowest(&self, trace_id: &TraceId) -> impl Iterator<Item = bool> {
+        let lowest = self.levels(trace_id).map(Option::unwrap_or_default).min();
+        self.levels(trace_id).map(move |level| Some(level.unwrap_or_default()) == lowest)
+    }
+
+    /// The rows of a trace whose spans have several thresholds, lowest first, each with all spans up to its threshold;
+    /// empty when they have one.
     #[must_use]
-    pub fn new(first: Option<&SpanHead>) -> Self {
-        Self { randomness: None, level: first.map_or(0, |head| head.threshold.unwrap_or(0)), ..Self::default() }
+    pub fn rows(&self, rules: &Rules, trace_id: &TraceId) -> Vec<Row> {
+        let mut all: Vec<Row> = Vec::with_capacity(self.rows.len());
+        let mut others = Vec::with_capacity(self.rows.len());
+        for (row, is_lowest) in self.rows.iter().zip(self.are_lowest(trace_id)) {
+            match all.first_mut() {
+                _ if !is_lowest => others.push(row),
+                Some(lowest) => lowest.merge(rules, row),
+                None => all.push(Row { level: self.lowest(trace_id).unwrap_or(0), ..row.clone() }),
+            }
+        }
+        for row in others {
+            let Some(below) = all.last() else { break };
+            let mut row = row.clone();
+            row.merge(rules, below);
+            below.give_keys(rules, &mut row.more);
+            all.push(row);
+        }
+        if all.len() < 2 { Vec::new() } else { all }
     }
 
-    /// Merges a span before the trace's own summary takes it in. `before` is the trace without it, `randomness` the one of
-    /// its id. Without `has_room` no row is added. False when its threshold had to be counted as another.
+    /// How many of its spans are there at any randomness; `None` when all of them have one threshold.
+    #[must_use]
+    pub fn least_size(&self, trace_id: &TraceId) -> Option<Size> {
+        let (mut size, mut is_all) = (Size::default(), true);
+        for (row, is_lowest) in self.rows.iter().zip(self.are_lowest(trace_id)) {
+            is_all &= is_lowest;
+            size.add(if is_lowest { row.size } else { Size::default() });
+        }
+        (!is_all).then_some(size)
+    }
+
+    /// Puts the keys that a trace of several thresholds goes by in the place of those of all its spans, `more`. They must not
+    /// depend on the randomness, or sums by key would not add up: they are those of the spans which are there at any.
+    pub fn give_keys(&self, rules: &Rules, trace_id: &TraceId, more: &mut [u64]) {
+        let mut lowest: Option<Row> = None;
+        for (row, _) in self.rows.iter().zip(self.are_lowest(trace_id)).filter(|(_, is_lowest)| *is_lowest) {
+            match &mut lowest {
+                Some(lowest) => lowest.merge(rules, row),
+                None => lowest = Some(row.clone()),
+            }
+        }
+        if let Some(lowest) = lowest {
+            lowest.give_keys(rules, more);
+        }
+    }
+
+    /// Merges a span before the trace's own summary takes it in. `before` is the trace without it. Without `has_room` no row
+    /// is added. False when its threshold had to be counted as another.
     pub fn absorb(
         &mut self,
         rules: &Rules,
         span: (&SpanRecord, &[u64], Option<&SpanHead>),
         before: Part<'_>,
-        (randomness, has_room): (u64, bool),
+        has_room: bool,
     ) -> bool {
         let (record, record_more, head) = span;
-        self.randomness = self.randomness.or(head.and_then(|head| head.randomness));
-        // A span that could not have come with its threshold has none.
-        let own = self.randomness.unwrap_or(randomness);
-        let level = head.and_then(|head| head.threshold).filter(|threshold| *threshold <= own);
-        self.has_threshold |= level.is_some();
-        let level = level.unwrap_or(0);
+        self.randomness = least(self.randomness, head.and_then(|head| head.randomness));
+        let threshold = head.and_then(|head| head.threshold);
+        let level = threshold.unwrap_or(0);
         if self.rows.is_empty() {
-            if before.size.spans == 0 || level == self.level {
+            let is_exact = before.size.spans == 0 || level == self.level;
+            if is_exact {
                 self.level = level;
-                return true;
             }
-            if !has_room {
-                return false;
+            if is_exact || !has_room {
+                self.note_zero(threshold, is_exact);
+                return is_exact;
             }
             self.rows.push(Row::of(self.level, before));
+            self.level = 0;
         }
         let coarse = self.coarse;
         let at = if has_room { self.place(rules, level, before.more.len()) } else { self.neighbour(level) };
@@ -137,7 +179,14 @@ impl TraceHead {
         let Some(row) = self.rows.get_mut(at) else { return false };
         row.size.count(record);
         row.seen.absorb(rules, record, &mut row.more, record_more);
-        is_exact && row.level == level
+        let is_exact = is_exact && row.level == level;
+        self.note_zero(threshold, has_room || is_exact);
+        is_exact
+    }
+
+    /// Notes a threshold that its row does not tell: 0 looks as none, and so does one that had no room.
+    fn note_zero(&mut self, threshold: Option<u64>, is_told: bool) {
+        self.has_threshold |= threshold.is_some_and(|threshold| threshold == 0 || !is_told);
     }
 
     /// The row of a threshold, or the next above it, or the last: where spans go while no row may be added.
@@ -182,14 +231,11 @@ impl TraceHead {
             }
         }
     }
+}
 
-    /// Puts the keys that a trace of several thresholds goes by in the place of those of all its spans, `more`. They must not
-    /// depend on the randomness, or sums by key would not add up: they are those of the spans which are there at any.
-    pub fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
-        if let Some(lowest) = self.rows.first() {
-            lowest.give_keys(rules, more);
-        }
-    }
+/// The least of those there are.
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    [one, other].into_iter().flatten().min()
 }
 
 #[cfg(test)]
@@ -197,13 +243,21 @@ mod tests {
     use super::*;
     use tailwater_config::sampling::Sampling;
 
+    const ID: TraceId = [0xff; 16];
+
     /// The head of a trace whose spans came with these thresholds, one each; how many of them had to be counted as another.
     fn head(rules: &Rules, thresholds: &[u64]) -> (TraceHead, usize) {
+        let said = |threshold: &u64| SpanHead { threshold: Some(*threshold), randomness: None };
+        head_of(rules, &thresholds.iter().map(said).collect::<Vec<_>>())
+    }
+
+    fn head_of(rules: &Rules, spans: &[SpanHead]) -> (TraceHead, usize) {
         let mut head = TraceHead::default();
         let (mut seen, mut size, mut folded) = (Summary::default(), Size::default(), 0);
-        for threshold in thresholds {
+        for said in spans {
+            let threshold = said.threshold.unwrap_or(0);
             let record = SpanRecord {
-                trace_id: [0xff; 16],
+                trace_id: ID,
                 hash: 0,
                 // What a span says follows from its threshold, so that the rows tell which spans they have.
                 start_unix_nano: (threshold >> 20) + 1,
@@ -218,9 +272,8 @@ mod tests {
                 is_root: false,
                 is_random: false,
             };
-            let said = SpanHead { threshold: Some(*threshold), randomness: None };
             let before = Part { seen: &seen, size, more: &[] };
-            let is_exact = head.absorb(rules, (&record, &[], Some(&said)), before, (u64::MAX, true));
+            let is_exact = head.absorb(rules, (&record, &[], Some(said)), before, true);
             folded += usize::from(!is_exact);
             seen.absorb(rules, &record, &mut [], &[]);
             size.count(&record);
@@ -235,7 +288,7 @@ mod tests {
         assert_eq!(folded, 0);
         let counts = |rows: &[Row]| rows.iter().map(|row| (row.level >> 30, row.size.spans)).collect::<Vec<_>>();
         assert_eq!(counts(&head.rows), [(0, 1), (1, 1), (5, 2)]);
-        let sums = head.rows(&rules);
+        let sums = head.rows(&rules, &ID);
         assert_eq!(counts(&sums), [(0, 1), (1, 2), (5, 4)]);
         assert_eq!(sums.iter().map(|row| row.seen.start_unix_nano).collect::<Vec<_>>(), [1; 3]);
     }
@@ -266,8 +319,27 @@ mod tests {
                 assert_eq!((&other.rows, other.coarse), (&first.rows, first.coarse), "{thresholds:x?}");
             }
             let lowest = thresholds.iter().min().copied();
-            assert_eq!(first.lowest(), lowest, "the lowest is never folded");
+            assert_eq!(first.lowest(&ID), lowest, "the lowest is never folded");
         }
         assert!(folds > 100, "{folds}");
+    }
+
+    /// With the first `rv` in place of the least, or with thresholds compared as they come, the orders differ.
+    #[test]
+    fn the_least_rv_counts_and_thresholds_are_compared_with_it_whatever_the_order() {
+        let rules = Rules::compile(&Sampling::default()).unwrap();
+        let said = |threshold, randomness| SpanHead { threshold, randomness };
+        let mut spans = [said(Some(3), None), said(Some(8), None), said(Some(5), Some(9)), said(Some(4), Some(6))];
+        for turn in 0..spans.len() {
+            spans.rotate_left(turn);
+            let (head, _) = head_of(&rules, &spans);
+            assert_eq!((head.randomness, head.lowest(&ID)), (Some(6), Some(0)));
+            let counts: Vec<_> = head.rows(&rules, &ID).iter().map(|row| (row.level, row.size.spans)).collect();
+            assert_eq!(counts, [(0, 1), (3, 2), (4, 3), (5, 4)], "at 6 nothing can have come with a threshold of 8");
+            assert_eq!(head.least_size(&ID).map(|size| size.spans), Some(1));
+        }
+        let (contradicting, _) = head_of(&rules, &[said(Some(8), None), said(Some(9), Some(6))]);
+        assert_eq!((contradicting.lowest(&ID), contradicting.least_size(&ID)), (None, None));
+        assert!(contradicting.rows(&rules, &ID).is_empty(), "none of them has a threshold");
     }
 }

@@ -3,8 +3,9 @@
 use super::outgoing::{OpenBatch, OpenLabel};
 use super::reason::tick_start;
 use super::{Shard, ShardPlan, WINDOW_TICKS, elapsed_ticks, tick_of, ticks};
+use crate::buffer::traces::Trace;
 use crate::decide::KeptBy;
-use crate::evidence::{Row, TraceHead};
+use crate::evidence::Row;
 use crate::host::Host;
 use crate::index::Place;
 use crate::ledger::DropReason;
@@ -164,10 +165,12 @@ impl Shard {
         left
     }
 
-    /// Sets the leaves on the duration of a trace that is about to be judged, relative to that of its kind.
+    /// Sets the keys of a trace that is about to be judged, and the leaves on its duration relative to that of its kind.
     pub(super) fn compare_with_its_kind(&mut self, entry: u32) {
-        let Self { buffer, rules, quantiles, .. } = self;
-        if rules.relative().is_empty() || buffer.traces.get(entry).generation != rules.generation() {
+        let Self { buffer, rules, quantiles, generations, .. } = self;
+        let generation = buffer.traces.get(entry).generation;
+        buffer.give_keys(entry, generations.rules(generation, rules));
+        if rules.relative().is_empty() || generation != rules.generation() {
             return;
         }
         let (seen, more) = buffer.traces.evidence_mut(entry);
@@ -189,10 +192,10 @@ impl Shard {
 
     /// The rows of a trace whose spans came with several thresholds.
     pub(super) fn rows(&self, entry: u32) -> Vec<Row> {
-        let generation = self.buffer.traces.get(entry).generation;
-        let rules = self.generations.rules(generation, &self.rules);
-        let mut rows = self.buffer.head(entry).map(|head| head.rows(rules)).unwrap_or_default();
-        if generation == self.rules.generation() {
+        let Trace { generation, id, .. } = self.buffer.traces.get(entry);
+        let rules = self.generations.rules(*generation, &self.rules);
+        let mut rows = self.buffer.head(entry).map(|head| head.rows(rules, id)).unwrap_or_default();
+        if *generation == self.rules.generation() {
             rows.iter_mut().for_each(|row| self.quantiles.compare(rules.relative(), &mut row.seen, &mut row.more));
         }
         rows
@@ -298,7 +301,7 @@ impl Shard {
             rules.offers(&buffer.evidence(*entry), own, others, &mut |limit, group, cost| {
                 wants.push((limit, group, cost))
             });
-            let always = buffer.head(*entry).and_then(TraceHead::least_size);
+            let always = buffer.head(*entry).and_then(|head| head.least_size(&trace.id));
             for (limit, group, paid) in wants.drain(..) {
                 let cost = always.map_or(paid, |size| match limits.cost(limit) {
                     Cost::Spans => u64::from(size.spans),

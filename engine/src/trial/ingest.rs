@@ -11,7 +11,6 @@ use crate::rules::{Ballot, Evidence, Rules};
 use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId, Verdict};
 use hashbrown::HashMap;
 use tailwater_config::sampling::Sampling;
-use tailwater_proto::consistent::randomness_of;
 
 /// How long traces are held.
 #[derive(Debug, Clone, Copy)]
@@ -156,9 +155,8 @@ impl Ingest {
         if head.is_some() || trace.says_anything {
             trace.says_anything = true;
             // Rows are for thresholds of whole traces; pieces have none.
-            let own = (randomness_of(&trace.id), false);
             let before = Part { seen: &Summary::default(), size: trace.size, more: &[] };
-            trace.head.absorb(rules, (record, &[], head), before, own);
+            trace.head.absorb(rules, (record, &[], head), before, false);
         }
         trace.is_random |= record.is_random;
         trace.size.count(record);
