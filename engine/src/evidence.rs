@@ -4,8 +4,10 @@
 //! A summary has what comes out the same however often it is told. How many spans there are adds up, and is apart: the books
 //! go by what lies here, a verdict by all there is of the trace.
 
+mod gathered;
 mod head;
 
+pub use gathered::Gathered;
 pub use head::{Row, TraceHead};
 
 use crate::rules::{Rules, duration_ms};
@@ -60,12 +62,14 @@ impl Summary {
         self.end_unix_nano.saturating_sub(self.start_unix_nano)
     }
 
-    /// Merges what other spans of the trace say. It comes out the same in any order, and however often they are told:
+    /// Merges what other spans of the trace say. It comes out the same in any order, and however often they are told, and as
+    /// if all of them had come here, with these exceptions, where `absorb` looks at the order:
     ///
     /// - of a condition that held for one set and failed for another it counts that it held;
-    /// - keys are those of the set with the root, else of the one that starts first, else the least;
-    /// - a duration is that of all spans, and no longer of each set that they passed through on their way, so that a latency
-    ///   below an upper bound holds if it held for a set or holds now;
+    /// - keys are those of the set with the root, of several such the least; without a root those of the set that starts
+    ///   first, and not of the span that came first;
+    /// - a latency below an upper bound holds if it held for one of the sets or holds for all (`set_latencies`), and not for
+    ///   each number of spans that the trace had on its way;
     /// - a start of 0 is none.
     pub fn merge(&mut self, rules: &Rules, more: &mut [u64], other: &Self, other_more: &[u64]) {
         self.merge_keys(rules, more, other, other_more);
@@ -82,7 +86,6 @@ impl Summary {
             (mine, theirs) => mine.min(theirs),
         };
         self.end_unix_nano = self.end_unix_nano.max(other.end_unix_nano);
-        self.set_latencies(rules, more);
     }
 
     /// Puts the keys of the set that has the say into the place of its own, `more`.
@@ -141,8 +144,9 @@ impl Summary {
         }
     }
 
+    /// Sets the leaves on the duration that it has now; to be called when all is merged, so that the order does not show.
     #[inline]
-    fn set_latencies(&mut self, rules: &Rules, more: &mut [u64]) {
+    pub fn set_latencies(&mut self, rules: &Rules, more: &mut [u64]) {
         for leaf in rules.latencies() {
             if leaf.holds(duration_ms(self.start_unix_nano, self.end_unix_nano)) {
                 let bit = 1u64 << (leaf.leaf % 64);

@@ -4,7 +4,7 @@
 
 mod ingest;
 
-use crate::evidence::{Part, Row, Size, Summary, TraceHead};
+use crate::evidence::{Gathered, Row, Size};
 use crate::intake::{Intake, IntakeError};
 use crate::ledger::PolicyCounts;
 use crate::randomness::Randomness;
@@ -37,10 +37,7 @@ pub struct Trial {
 #[derive(Debug)]
 struct Held {
     id: TraceId,
-    seen: Summary,
-    size: Size,
-    more: Box<[u64]>,
-    head: Option<Box<TraceHead>>,
+    gathered: Gathered,
 }
 
 /// Spans of a request.
@@ -118,23 +115,9 @@ impl Trial {
         let next = self.traces.len();
         let number = *self.by_id.entry(record.trace_id).or_insert(next);
         if number == next {
-            let more = vec![0; leaves_more.len()].into();
-            self.traces.push(Held {
-                id: record.trace_id,
-                seen: Summary::default(),
-                size: Size::default(),
-                more,
-                head: None,
-            });
+            self.traces.push(Held { id: record.trace_id, gathered: Gathered::new(&self.rules) });
         }
-        let Held { seen, size, more, head: told, .. } = &mut self.traces[number];
-        if told.is_some() || head.is_some() {
-            let told = told.get_or_insert_default();
-            let before = Part { seen, size: *size, more };
-            told.absorb(&self.rules, (record, leaves_more, head), before, true);
-        }
-        size.count(record);
-        seen.absorb(&self.rules, record, more, leaves_more);
+        self.traces[number].gathered.absorb(&self.rules, record, leaves_more, head);
     }
 
     /// Judges all traces in the order of their ends, and tells `told` of each; with `span-ingest` they were judged when they
@@ -145,8 +128,8 @@ impl Trial {
             return ingest.finish(told);
         }
         // A stable sort: traces that end together stay in the order they came in.
-        traces.sort_by_key(|held| held.seen.end_unix_nano);
-        let begin = traces.first().map_or(0, |held| held.seen.end_unix_nano);
+        traces.sort_by_key(|held| held.gathered.seen.end_unix_nano);
+        let begin = traces.first().map_or(0, |held| held.gathered.seen.end_unix_nano);
         let mut limits = Limits::new(rules.limits(), rules.generation(), 1, Nanos(begin));
         let mut randomness = Randomness::new(source);
         let mut votes = vec![PolicyCounts::default(); rules.policy_names().len()];
@@ -158,8 +141,8 @@ impl Trial {
             let randomness: Vec<u64> = window
                 .iter()
                 .map(|held| {
-                    randomness.count(&held.id, held.head.as_deref(), held.seen.is_random);
-                    randomness.of(&held.id, held.head.as_deref(), held.seen.is_random).value
+                    randomness.count(&held.id, held.gathered.head.as_deref(), held.gathered.seen.is_random);
+                    held.randomness(&randomness)
                 })
                 .collect();
             if rules.has_windows() {
@@ -178,7 +161,7 @@ impl Trial {
             }
             for (held, own) in window.iter().zip(randomness) {
                 votes.fill(PolicyCounts::default());
-                let (evidence, now) = (held.evidence(), Nanos(held.seen.end_unix_nano));
+                let (evidence, now) = (held.evidence(), Nanos(held.gathered.seen.end_unix_nano));
                 let ballot = if rules.is_by_randomness() {
                     rules.judge_randomness(&evidence, &held.rows(&rules, &quantiles), own, &limits, &mut votes)
                 } else {
@@ -186,7 +169,7 @@ impl Trial {
                 };
                 rules.judge_shadows(&evidence, (own, now), &mut limits, &ballot, &mut votes);
                 held.count_for_its_kind(&rules, &mut quantiles);
-                let Size { spans, bytes } = held.size;
+                let Size { spans, bytes } = held.gathered.size;
                 told(&Judgement { trace_id: &held.id, spans, bytes, ballot, votes: &votes });
             }
         }
@@ -195,33 +178,34 @@ impl Trial {
 
 impl Held {
     fn evidence(&self) -> Evidence<'_> {
-        let level = self.head.as_deref().and_then(|head| head.lowest(&self.id));
-        Evidence { trace_id: &self.id, seen: &self.seen, size: self.size, more: &self.more, level }
+        self.gathered.evidence(&self.id)
     }
 
-    /// Sets the leaves on its duration relative to that of its kind.
+    fn randomness(&self, source: &Randomness) -> u64 {
+        source.of(&self.id, self.gathered.head.as_deref(), self.gathered.seen.is_random).value
+    }
+
+    /// Sets its keys, and the leaves on its duration relative to that of its kind.
     fn compare_with_its_kind(&mut self, rules: &Rules, quantiles: &Quantiles) {
-        if let Some(head) = &self.head {
-            head.give_keys(rules, &self.id, &mut self.more);
-        }
-        quantiles.compare(rules.relative(), &mut self.seen, &mut self.more);
+        self.gathered.settle(rules, &self.id);
+        quantiles.compare(rules.relative(), &mut self.gathered.seen, &mut self.gathered.more);
     }
 
     fn rows(&self, rules: &Rules, quantiles: &Quantiles) -> Vec<Row> {
-        let mut rows = self.head.as_deref().map(|head| head.rows(rules, &self.id)).unwrap_or_default();
+        let mut rows = self.gathered.rows(rules, &self.id);
         rows.iter_mut().for_each(|row| quantiles.compare(rules.relative(), &mut row.seen, &mut row.more));
         rows
     }
 
     fn count_for_its_kind(&self, rules: &Rules, quantiles: &mut Quantiles) {
         for (number, leaf) in rules.relative().iter().enumerate() {
-            let key = self.more.get(usize::from(leaf.key)).copied().unwrap_or(0);
-            quantiles.add(number, leaf, key, self.seen.duration_nanos());
+            let key = self.gathered.more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+            quantiles.add(number, leaf, key, self.gathered.seen.duration_nanos());
         }
     }
 }
 
 /// The second that a trace ended in.
 fn second(held: &Held) -> u64 {
-    held.seen.end_unix_nano / Nanos::PER_SECOND
+    held.gathered.seen.end_unix_nano / Nanos::PER_SECOND
 }

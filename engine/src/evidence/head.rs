@@ -112,14 +112,24 @@ impl TraceHead {
                 None => all.push(Row { level: self.lowest(trace_id).unwrap_or(0), ..row.clone() }),
             }
         }
+        if let Some(lowest) = all.first_mut() {
+            lowest.seen.set_latencies(rules, &mut lowest.more);
+        }
         for row in others {
             let Some(below) = all.last() else { break };
             let mut row = row.clone();
             row.merge(rules, below);
+            row.seen.set_latencies(rules, &mut row.more);
             below.give_keys(rules, &mut row.more);
             all.push(row);
         }
         if all.len() < 2 { Vec::new() } else { all }
+    }
+
+    /// Whether there were more thresholds than it has rows.
+    #[cfg(test)]
+    pub(super) fn is_folded(&self) -> bool {
+        self.coarse > 0
     }
 
     /// How many of its spans are there at any randomness; `None` when all of them have one threshold.
@@ -182,6 +192,34 @@ impl TraceHead {
         let is_exact = is_exact && row.level == level;
         self.note_zero(threshold, has_room || is_exact);
         is_exact
+    }
+
+    /// Merges what the tracestates of other spans say, before the trace's own summary takes them in: `own` is the trace
+    /// without them, `others` those spans.
+    pub fn merge(&mut self, rules: &Rules, own: Part<'_>, other: &Self, others: Part<'_>) {
+        self.randomness = least(self.randomness, other.randomness);
+        self.has_threshold |= other.has_threshold;
+        if others.size.spans == 0 {
+            return;
+        }
+        let (is_first, is_one) = (own.size.spans == 0, self.rows.is_empty() && other.rows.is_empty());
+        if is_one && (is_first || self.level == other.level) {
+            self.level = other.level;
+            return;
+        }
+        if self.rows.is_empty() && !is_first {
+            self.rows.push(Row::of(self.level, own));
+        }
+        self.level = 0;
+        self.coarse = self.coarse.max(other.coarse);
+        let one = other.rows.is_empty().then(|| Row::of(other.level, others));
+        for row in other.rows.iter().chain(&one) {
+            let at = self.place(rules, row.level, row.more.len());
+            if let Some(mine) = self.rows.get_mut(at) {
+                mine.merge(rules, row);
+            }
+        }
+        self.fold(rules, 1);
     }
 
     /// Notes a threshold that its row does not tell: 0 looks as none, and so does one that had no room.
