@@ -15,7 +15,7 @@ use crate::load::Loaded;
 use crate::policies::percent_of;
 use crate::problem::Source;
 use crate::sampling::native::NativeRule;
-use crate::sampling::{Policy, Rule};
+use crate::sampling::{Policy, Rule, Sampling};
 use crate::settings::Config;
 use crate::yaml::{Resolved, Scalar, Style};
 
@@ -43,6 +43,17 @@ pub fn effective(loaded: &Loaded) -> String {
         writer.key(&row.segments, target.kind(), &target.slot(&mut draft), source);
     }
     further_receivers(&loaded.config, &mut writer.out);
+    writer.out
+}
+
+/// A sampling section in effect, without where each key was written: equal sections have equal texts.
+#[must_use]
+pub fn effective_sampling(sampling: &Sampling) -> String {
+    let mut draft = Draft::of(&Config { sampling: sampling.clone(), ..Config::default() });
+    let mut writer = Writer { out: String::new(), open: Vec::new() };
+    for row in catalogue::rows(&[], &[]).iter().filter(|row| matches!(row.target, catalogue::Target::Sampling(_))) {
+        writer.key(&row.segments, row.target.kind(), &row.target.slot(&mut draft), None);
+    }
     writer.out
 }
 

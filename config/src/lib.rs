@@ -37,7 +37,7 @@ mod yaml;
 
 pub use catalogue::{Kind, Knob, knobs};
 pub use changed::{is_same, needs_restart, with_changes};
-pub use effective::{conditions_of_policy, conditions_of_rule, effective, type_of};
+pub use effective::{conditions_of_policy, conditions_of_rule, effective, effective_sampling, type_of};
 pub use explain::explain;
 pub use finish::further_section;
 pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};

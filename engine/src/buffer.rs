@@ -8,14 +8,13 @@ mod heads;
 pub mod leaves;
 pub mod traces;
 
-use crate::evidence::{Summary, TraceHead};
+use crate::evidence::{Part, Size, Summary, TraceHead};
 use crate::rules::{Evidence, Rules};
 use crate::vocabulary::{SpanHead, SpanRecord, Unit};
 use arena::{Arena, ArenaFull, Reference};
 use cold::ColdTable;
 use envelope::{EnvelopeTable, ScopeHandle};
 use heads::HeadTable;
-use tailwater_proto::consistent::randomness_of;
 use traces::{NONE, Trace, TraceTable};
 
 /// The buffer of one shard.
@@ -83,6 +82,7 @@ impl Buffer {
         head: Option<&SpanHead>,
     ) -> bool {
         if self.traces.get(trace).head == NONE && head.is_none() {
+            self.traces.get_mut(trace).size.count(record);
             let (seen, more) = self.traces.evidence_mut(trace);
             seen.absorb(rules, record, more, leaves_more);
             return true;
@@ -95,21 +95,16 @@ impl Buffer {
     fn merge_with_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
         let is_exact = self.merge_head(trace, rules, span);
         let (record, leaves_more, _) = span;
+        self.traces.get_mut(trace).size.count(record);
         let (seen, more) = self.traces.evidence_mut(trace);
         seen.absorb(rules, record, more, leaves_more);
-        let listed = self.traces.get(trace).head;
-        if listed != NONE {
-            self.heads.get(listed).give_keys(rules, self.traces.evidence_mut(trace).1);
-        }
         is_exact
     }
 
     fn merge_head(&mut self, trace: u32, rules: &Rules, span: (&SpanRecord, &[u64], Option<&SpanHead>)) -> bool {
-        let Trace { seen, id, head, .. } = self.traces.get(trace);
-        let (seen, randomness, listed) = (*seen, randomness_of(id), *head);
+        let Trace { seen, size, head: listed, .. } = self.traces.get(trace).clone();
         let listed = if listed == NONE {
-            let new = TraceHead::new(span.2.filter(|_| seen.spans == 0));
-            let number = self.heads.add(new);
+            let number = self.heads.add(TraceHead::default());
             self.traces.get_mut(trace).head = number;
             number
         } else {
@@ -118,28 +113,25 @@ impl Buffer {
         // At its full width: rows are as wide as what they are made of.
         let (_, more) = self.traces.evidence_mut(trace);
         self.heads.change(listed, self.arena.bytes_max(), |head, has_room| {
-            head.absorb(rules, span, &seen, more, (randomness, has_room))
+            head.absorb(rules, span, Part { seen: &seen, size, more }, has_room)
         })
     }
 
     /// What is known of a trace.
     #[must_use]
     pub fn evidence(&self, trace: u32) -> Evidence<'_> {
-        let Trace { id, seen, .. } = self.traces.get(trace);
-        let level = self.head(trace).and_then(TraceHead::lowest);
-        Evidence { trace_id: id, seen, more: self.traces.leaves_more(trace), level }
+        let Trace { id, seen, size, .. } = self.traces.get(trace);
+        let level = self.head(trace).and_then(|head| head.lowest(id));
+        Evidence { trace_id: id, seen, size: *size, more: self.traces.leaves_more(trace), level }
     }
 
-    /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
-    /// whether it does.
-    pub fn set_leaf(&mut self, trace: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
-        let (seen, more) = self.traces.evidence_mut(trace);
-        seen.set_leaf(more, leaf, &holds);
-        let head = self.traces.get(trace).head;
-        if head != NONE {
-            self.heads.change(head, 0, |head, _| {
-                head.rows_mut().iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf, &holds));
-            });
+    /// Puts the keys that a trace goes by in the place of those of all its spans, where these are not the same.
+    #[inline]
+    pub fn give_keys(&mut self, trace: u32, rules: &Rules) {
+        let Trace { head, id, .. } = self.traces.get(trace);
+        if *head != NONE && rules.key_count() > 0 {
+            let id = *id;
+            self.heads.get(*head).give_keys(rules, &id, self.traces.evidence_mut(trace).1);
         }
     }
 
@@ -156,6 +148,7 @@ impl Buffer {
         *seen = Summary::default();
         more.fill(0);
         let entry = self.traces.get_mut(trace);
+        entry.size = Size::default();
         entry.generation = generation;
         let listed = std::mem::replace(&mut entry.head, NONE);
         if listed != NONE {

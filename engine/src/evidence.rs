@@ -1,15 +1,44 @@
-//! What is known of a set of spans when it is judged: a summary of fixed size that spans are merged into, and the
+//! What is known of a set of spans when it is judged: a summary of fixed size that spans are merged into, and in `head` the
 //! summaries by threshold of traces whose spans were sampled differently before they came.
 //!
-//! A policy such as "a span has an error" can only be satisfied by spans that arrived. Where the spans of a trace came
-//! with different thresholds, the trace would have looked different at another randomness: at randomness R only the
-//! spans with a threshold up to R would be there. So such a trace has one *row* for each threshold among its spans, the
-//! summary of the spans with at most that threshold; the highest row is the whole trace.
+//! A summary has what comes out the same however often it is told. How many spans there are adds up, and is apart: the books
+//! go by what lies here, a verdict by all there is of the trace.
+
+mod gathered;
+mod head;
+
+pub use gathered::Gathered;
+pub use head::{Row, TraceHead};
 
 use crate::rules::{Rules, duration_ms};
-use crate::vocabulary::{SpanHead, SpanRecord, StatusMask};
+use crate::vocabulary::{SpanRecord, StatusMask};
 
-/// A set of spans of one trace, summarised.
+/// How large a set of spans is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How many they are.
+    pub spans: u32,
+    /// Bytes of their messages; of a whole trace with the framing around them where rules weigh traces, as `Shard` counts
+    /// it. Saturates.
+    pub bytes: u32,
+}
+
+impl Size {
+    /// Counts a span.
+    #[inline]
+    pub fn count(&mut self, record: &SpanRecord) {
+        self.spans += 1;
+        self.bytes = self.bytes.saturating_add(record.length);
+    }
+
+    /// Adds another set of spans.
+    pub fn add(&mut self, other: Self) {
+        self.spans = self.spans.saturating_add(other.spans);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// What the spans of a set say, all of one trace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Earliest start, as the reference computes it: a 0 gives way to any other.
@@ -18,11 +47,6 @@ pub struct Summary {
     pub end_unix_nano: u64,
     /// The first 64 policy leaves that held for any of the spans.
     pub leaves: u64,
-    /// How many they are.
-    pub spans: u32,
-    /// Bytes of their messages; of a whole trace with the framing around them where rules weigh traces, as `Shard` counts
-    /// it. Saturates.
-    pub bytes: u32,
     /// Status codes seen.
     pub status: StatusMask,
     /// True once a span without a parent has come.
@@ -38,23 +62,53 @@ impl Summary {
         self.end_unix_nano.saturating_sub(self.start_unix_nano)
     }
 
-    /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
-    /// whether it does.
-    pub fn set_leaf(&mut self, more: &mut [u64], leaf: u16, holds: impl Fn(&Self, &[u64]) -> bool) {
+    /// Merges what other spans of the trace say. It comes out the same in any order, and however often they are told, and as
+    /// if all of them had come here, with these exceptions, where `absorb` looks at the order:
+    ///
+    /// - of a condition that held for one set and failed for another it counts that it held;
+    /// - keys are those of the set with the root, of several such the least; without a root those of the set that starts
+    ///   first, and not of the span that came first;
+    /// - a latency below an upper bound holds if it held for one of the sets or holds for all (`set_latencies`), and not for
+    ///   each number of spans that the trace had on its way;
+    /// - a start of 0 is none.
+    pub fn merge(&mut self, rules: &Rules, more: &mut [u64], other: &Self, other_more: &[u64]) {
+        self.merge_keys(rules, more, other, other_more);
+        let ottl = rules.ottl();
+        self.leaves = ottl.merge(0, self.leaves, other.leaves);
+        for (word, (mine, theirs)) in more.iter_mut().zip(other_more).enumerate().skip(rules.key_count()) {
+            *mine = ottl.merge(word + 1, *mine, *theirs);
+        }
+        self.status |= other.status;
+        self.root_seen |= other.root_seen;
+        self.is_random |= other.is_random;
+        self.start_unix_nano = match (self.start_unix_nano, other.start_unix_nano) {
+            (0, start) | (start, 0) => start,
+            (mine, theirs) => mine.min(theirs),
+        };
+        self.end_unix_nano = self.end_unix_nano.max(other.end_unix_nano);
+    }
+
+    /// Puts the keys of the set that has the say into the place of its own, `more`.
+    fn merge_keys(&self, rules: &Rules, more: &mut [u64], other: &Self, other_more: &[u64]) {
+        // Of several sets with a root none starts the trace more than another.
+        let rank = |seen: &Self| if seen.root_seen { None } else { Some(seen.start_unix_nano.wrapping_sub(1)) };
+        let (own, others) = (rank(self), rank(other));
+        for (mine, theirs) in more.iter_mut().zip(other_more).take(rules.key_count()) {
+            // No key of a span is 0.
+            if *theirs != 0 && (*mine == 0 || (others, *theirs) < (own, *mine)) {
+                *mine = *theirs;
+            }
+        }
+    }
+
+    /// Sets or clears a leaf that is not of any one span.
+    pub fn set_leaf(&mut self, more: &mut [u64], leaf: u16, holds: bool) {
         let bit = 1u64 << (leaf % 64);
-        let holds = holds(self, more);
         let word = match usize::from(leaf / 64) {
             0 => &mut self.leaves,
             word => &mut more[word - 1],
         };
         *word = if holds { *word | bit } else { *word & !bit };
-    }
-
-    /// Counts a span of a trace whose evidence is void, for the books and the bounds.
-    pub fn count(&mut self, record: &SpanRecord) {
-        self.root_seen |= record.is_root;
-        self.spans += 1;
-        self.bytes = self.bytes.saturating_add(record.length);
     }
 
     /// Merges a span with its leaves; `more` are the leaves past the first 64 of the summary, `record_more`
@@ -63,15 +117,13 @@ impl Summary {
     pub fn absorb(&mut self, rules: &Rules, record: &SpanRecord, more: &mut [u64], record_more: &[u64]) {
         self.leaves = rules.ottl().join(0, self.leaves, record.leaves);
         let keys = rules.key_count();
-        if keys > 0 && (self.spans == 0 || (record.is_root && !self.root_seen)) {
-            // A trace goes by its root; until that comes by its first span.
+        if keys > 0 && (more[0] == 0 || (record.is_root && !self.root_seen)) {
+            // A trace goes by its root; until that comes by its first span. No key of a span is 0.
             more[..keys].copy_from_slice(&record_more[..keys]);
         }
         self.status |= record.status;
         self.root_seen |= record.is_root;
         self.is_random |= record.is_random;
-        self.spans += 1;
-        self.bytes = self.bytes.saturating_add(record.length);
         let mut is_longer = false;
         if self.start_unix_nano == 0 || record.start_unix_nano < self.start_unix_nano {
             self.start_unix_nano = record.start_unix_nano;
@@ -92,8 +144,9 @@ impl Summary {
         }
     }
 
+    /// Sets the leaves on the duration that it has now; to be called when all is merged, so that the order does not show.
     #[inline]
-    fn set_latencies(&mut self, rules: &Rules, more: &mut [u64]) {
+    pub fn set_latencies(&mut self, rules: &Rules, more: &mut [u64]) {
         for leaf in rules.latencies() {
             if leaf.holds(duration_ms(self.start_unix_nano, self.end_unix_nano)) {
                 let bit = 1u64 << (leaf.leaf % 64);
@@ -106,128 +159,13 @@ impl Summary {
     }
 }
 
-/// The spans of a trace with at most one threshold.
-#[derive(Debug, Clone)]
-pub struct Row {
-    /// The threshold.
-    pub level: u64,
-    /// Their summary.
-    pub seen: Summary,
+/// A set of spans of one trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// What they say.
+    pub seen: &'a Summary,
+    /// How many they are.
+    pub size: Size,
     /// Their leaves past the first 64.
-    pub more: Box<[u64]>,
-}
-
-impl Row {
-    fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
-        for (theirs, own) in more.iter_mut().zip(&self.more).take(rules.key_count()) {
-            *theirs = *own;
-        }
-    }
-}
-
-/// What the tracestates of a trace's spans say.
-#[derive(Debug, Clone, Default)]
-pub struct TraceHead {
-    /// The first `rv` that came.
-    pub randomness: Option<u64>,
-    /// The one threshold of all spans so far; meaningless where there are rows.
-    level: u64,
-    /// True once a span came with a threshold.
-    has_threshold: bool,
-    /// Lowest level first; empty while all spans have the same.
-    rows: Vec<Row>,
-}
-
-/// Rows of a trace. Senders have a handful of rates.
-/// At the bound: a span counts as its neighbour; counted in `tailwater_threshold_levels_folded_spans_total`.
-const ROWS_MAX: usize = 8;
-
-impl TraceHead {
-    /// Bytes of its rows.
-    #[must_use]
-    pub fn row_bytes(&self) -> usize {
-        let more = self.rows.first().map_or(0, |row| size_of_val(&*row.more));
-        self.rows.capacity() * size_of::<Row>() + self.rows.len() * more
-    }
-
-    /// The rows of a trace whose spans have several thresholds, lowest first; empty when they have one.
-    #[must_use]
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
-    /// The lowest threshold among its spans, 0 for those that came with none; `None` when none of them has any.
-    #[must_use]
-    pub fn lowest(&self) -> Option<u64> {
-        self.has_threshold.then(|| self.rows.first().map_or(self.level, |row| row.level))
-    }
-
-    /// Its rows, to be changed.
-    pub fn rows_mut(&mut self) -> &mut [Row] {
-        &mut self.rows
-    }
-
-    /// The head of a trace with spans that said nothing, if any.
-    #[must_use]
-    pub fn new(first: Option<&SpanHead>) -> Self {
-        Self { randomness: None, level: first.map_or(0, |head| head.threshold.unwrap_or(0)), ..Self::default() }
-    }
-
-    /// Merges a span before the trace's own summary takes it in. `seen` and `more` are those of the trace before it,
-    /// `randomness` the one of its id. Without `has_room` no row is added. False when its threshold had to be counted as
-    /// another.
-    pub fn absorb(
-        &mut self,
-        rules: &Rules,
-        span: (&SpanRecord, &[u64], Option<&SpanHead>),
-        seen: &Summary,
-        more: &[u64],
-        (randomness, has_room): (u64, bool),
-    ) -> bool {
-        let (record, record_more, head) = span;
-        self.randomness = self.randomness.or(head.and_then(|head| head.randomness));
-        // A span that could not have come with its threshold has none.
-        let own = self.randomness.unwrap_or(randomness);
-        let level = head.and_then(|head| head.threshold).filter(|threshold| *threshold <= own);
-        self.has_threshold |= level.is_some();
-        let level = level.unwrap_or(0);
-        if self.rows.is_empty() {
-            if seen.spans == 0 || level == self.level {
-                self.level = level;
-                return true;
-            }
-            if !has_room {
-                return false;
-            }
-            self.rows.push(Row { level: self.level, seen: *seen, more: more.into() });
-        }
-        let at = self.rows.partition_point(|row| row.level < level);
-        let is_known = self.rows.get(at).is_some_and(|row| row.level == level);
-        let is_counted_elsewhere = !is_known && (!has_room || self.rows.len() >= ROWS_MAX);
-        let mut first = at;
-        if is_counted_elsewhere {
-            first = at.min(self.rows.len() - 1);
-        } else if !is_known {
-            let (seen, more) = match at.checked_sub(1).and_then(|below| self.rows.get(below)) {
-                Some(below) => (below.seen, below.more.clone()),
-                None => (Summary::default(), vec![0; more.len()].into()),
-            };
-            self.rows.insert(at, Row { level, seen, more });
-        }
-        for row in &mut self.rows[first..] {
-            row.seen.absorb(rules, record, &mut row.more, record_more);
-        }
-        if let Some((lowest, others)) = self.rows.split_first_mut() {
-            others.iter_mut().for_each(|row| lowest.give_keys(rules, &mut row.more));
-        }
-        !is_counted_elsewhere
-    }
-
-    /// Puts the keys that a trace of several thresholds goes by in the place of those of all its spans, `more`. They must not
-    /// depend on the randomness, or sums by key would not add up: they are those of the spans which are there at any.
-    pub fn give_keys(&self, rules: &Rules, more: &mut [u64]) {
-        if let Some(lowest) = self.rows.first() {
-            lowest.give_keys(rules, more);
-        }
-    }
+    pub more: &'a [u64],
 }

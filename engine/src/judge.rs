@@ -9,7 +9,7 @@ mod windows;
 pub use ruling::Ruling;
 pub use windows::Windows;
 
-use crate::evidence::{Summary, TraceHead};
+use crate::evidence::{Row, Summary, TraceHead};
 use crate::ledger::PolicyCounts;
 use crate::randomness::Randomness;
 use crate::rules::limit::{Cost, Limits, View};
@@ -37,9 +37,9 @@ pub trait Cases {
     /// The trace of that number.
     fn case(&self, entry: u32) -> Case<'_>;
 
-    /// Sets or clears a leaf that is not of any one span: `holds` says for a summary, with its words past the first,
-    /// whether it does.
-    fn set_leaf(&mut self, entry: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool);
+    /// Sets what is not of any one span, before the trace is judged: its keys under `rules`, and what `set` does to its
+    /// summary and the words past the first leaves.
+    fn settle(&mut self, entry: u32, rules: &Rules, set: impl FnOnce(&mut Summary, &mut [u64]));
 }
 
 /// Where traces are judged.
@@ -158,6 +158,7 @@ impl Bench {
         // One that is judged early but was in the window is in its thresholds.
         let is_between = (occasion.is_early() || occasion == Occasion::Drain) && !self.windows.has(case.deadline);
         let is_early = is_between && occasion.is_early();
+        let rows = self.rows(case);
         let Self { rules, former, limits, randomness, wants, .. } = self;
         let rules = rules_of(rules, former, case.generation);
         let mut limits = limits.view_mut(case.generation, is_early);
@@ -169,8 +170,7 @@ impl Bench {
         }
         randomness.count(evidence.trace_id, *head, evidence.seen.is_random);
         let randomness = randomness.of(evidence.trace_id, *head, evidence.seen.is_random);
-        let rows = head.map(TraceHead::rows).unwrap_or_default();
-        let ballot = rules.judge_randomness(evidence, rows, randomness.value, limits.view(), counts);
+        let ballot = rules.judge_randomness(evidence, &rows, randomness.value, limits.view(), counts);
         rules.judge_shadows(evidence, (randomness.value, now), &mut limits, &ballot, counts);
         if is_between {
             // It goes by the last window's threshold: what it takes is missing in the next.
@@ -227,8 +227,7 @@ impl Bench {
         let mut ruling = Ruling::dropped(crate::ledger::DropReason::NotSampled);
         if is_by_randomness {
             let own = self.randomness.of(evidence.trace_id, *head, evidence.seen.is_random);
-            let rows = head.map(TraceHead::rows).unwrap_or_default();
-            let ballot = rules.judge_randomness(evidence, rows, own.value, limits.view(), counts);
+            let ballot = rules.judge_randomness(evidence, &self.rows(&case), own.value, limits.view(), counts);
             ruling = Ruling { ballot, randomness: own, is_by_randomness, ..ruling };
         } else {
             ruling.ballot = rules.judge_arrival(evidence, &mut limits, now, counts);
@@ -250,18 +249,25 @@ impl Bench {
         rules.held(policy, evidence, reading, ruling.ballot.sub_policy)
     }
 
-    /// Sets the leaves on the duration of a trace that is about to be judged, relative to that of its kind.
+    /// Sets the keys of a trace that is about to be judged, and the leaves on its duration relative to that of its kind.
     fn compare_with_its_kind(&self, cases: &mut impl Cases, entry: u32) {
-        let Self { rules, quantiles, .. } = self;
-        if rules.relative().is_empty() || cases.case(entry).generation != rules.generation() {
-            return;
+        let generation = cases.case(entry).generation;
+        cases.settle(entry, self.rules_of(generation), |seen, more| self.compare(generation, seen, more));
+    }
+
+    /// Sets the leaves on a duration relative to that of its kind, which is known of the rules in force.
+    fn compare(&self, generation: u32, seen: &mut Summary, more: &mut [u64]) {
+        if generation == self.rules.generation() && !self.rules.relative().is_empty() {
+            self.quantiles.compare(self.rules.relative(), seen, more);
         }
-        for (number, leaf) in rules.relative().iter().enumerate() {
-            cases.set_leaf(entry, leaf.leaf, |seen, more| {
-                let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
-                quantiles.is_slow(number, leaf, key, seen.duration_nanos())
-            });
-        }
+    }
+
+    /// The rows of a trace whose spans came with several thresholds.
+    fn rows(&self, case: &Case<'_>) -> Vec<Row> {
+        let Some(head) = case.head else { return Vec::new() };
+        let mut rows = head.rows(self.rules_of(case.generation), case.evidence.trace_id);
+        rows.iter_mut().for_each(|row| self.compare(case.generation, &mut row.seen, &mut row.more));
+        rows
     }
 
     /// Counts the duration of a judged trace for those of its kind that come after it.
@@ -303,11 +309,11 @@ impl Bench {
             let mut limits = limits.view_mut(generation, false);
             let others = to_budget.then(|| limits.view());
             rules.offers(&evidence, own, others, &mut |limit, group, cost| wants.push((limit, group, cost)));
-            let always = head.and_then(|head| head.rows().first()).map(|row| &row.seen);
+            let always = head.and_then(|head| head.least_size(evidence.trace_id));
             for (limit, group, paid) in wants.drain(..) {
-                let cost = always.map_or(paid, |seen| match limits.view().cost(limit) {
-                    Cost::Spans => u64::from(seen.spans),
-                    Cost::Bytes => u64::from(seen.bytes),
+                let cost = always.map_or(paid, |size| match limits.view().cost(limit) {
+                    Cost::Spans => u64::from(size.spans),
+                    Cost::Bytes => u64::from(size.bytes),
                 });
                 limits.offer(limit, group, own, (cost.min(paid), paid));
             }

@@ -6,6 +6,7 @@
 
 pub mod attribute;
 mod compile;
+mod fingerprint;
 mod generation;
 mod held;
 mod judge;
@@ -34,6 +35,8 @@ use tree::{LimitNumber, Node};
 pub struct Rules {
     /// Grows by one with each change of the rules under a running node.
     generation: u32,
+    /// What they mean, in one number; 0 while nobody has said.
+    fingerprint: u64,
     attributes: AttributeRules,
     ottl: OttlRules,
     latencies: Vec<LatencyLeaf>,

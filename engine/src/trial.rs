@@ -4,19 +4,18 @@
 
 mod ingest;
 
-use crate::evidence::{Summary, TraceHead};
+use crate::evidence::{Gathered, Size, Summary};
 use crate::intake::{Intake, IntakeError};
 use crate::judge::{Bench, Case, Cases};
 use crate::ledger::PolicyCounts;
 use crate::route::Route;
-use crate::rules::{Ballot, Evidence, Rules};
+use crate::rules::{Ballot, Rules};
 use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanHead, SpanRecord, TraceId};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use ingest::Ingest;
 use std::sync::Arc;
 use tailwater_config::sampling::{RandomnessSource, Sampling, Strategy};
-use tailwater_proto::consistent::randomness_of;
 
 /// Keys of the hashes: nothing hostile is tried, and results are to be the same each time.
 const SEED: [u64; 4] = [1, 2, 3, 4];
@@ -36,9 +35,7 @@ pub struct Trial {
 #[derive(Debug)]
 struct Held {
     id: TraceId,
-    seen: Summary,
-    more: Box<[u64]>,
-    head: Option<Box<TraceHead>>,
+    gathered: Gathered,
     generation: u32,
 }
 
@@ -117,20 +114,10 @@ impl Trial {
         let next = self.traces.len();
         let number = *self.by_id.entry(record.trace_id).or_insert(next);
         if number == next {
-            let more = vec![0; leaves_more.len()].into();
-            let (seen, generation) = (Summary::default(), self.rules.generation());
-            self.traces.push(Held { id: record.trace_id, seen, more, head: None, generation });
+            let (gathered, generation) = (Gathered::new(&self.rules), self.rules.generation());
+            self.traces.push(Held { id: record.trace_id, gathered, generation });
         }
-        let Held { id, seen, more, head: told, .. } = &mut self.traces[number];
-        if told.is_some() || head.is_some() {
-            let new = || Box::new(TraceHead::new(head.filter(|_| seen.spans == 0)));
-            let told = told.get_or_insert_with(new);
-            told.absorb(&self.rules, (record, leaves_more, head), seen, more, (randomness_of(id), true));
-        }
-        seen.absorb(&self.rules, record, more, leaves_more);
-        if let Some(told) = told {
-            told.give_keys(&self.rules, more);
-        }
+        self.traces[number].gathered.absorb(&self.rules, record, leaves_more, head);
     }
 
     /// Judges all traces in the order of their ends, and tells `told` of each; with `span-ingest` they were judged when they
@@ -141,7 +128,7 @@ impl Trial {
             return ingest.finish(told);
         }
         // A stable sort: traces that end together stay in the order they came in.
-        traces.sort_by_key(|held| held.seen.end_unix_nano);
+        traces.sort_by_key(|held| held.gathered.seen.end_unix_nano);
         let mut bench = Bench::new(rules.clone(), source, 1);
         let mut votes = vec![PolicyCounts::default(); rules.policy_names().len()];
         let mut first = 0;
@@ -156,10 +143,11 @@ impl Trial {
             }
             for entry in due {
                 votes.fill(PolicyCounts::default());
-                let now = Nanos(traces[entry as usize].seen.end_unix_nano);
+                let now = Nanos(traces[entry as usize].gathered.seen.end_unix_nano);
                 let ruling = bench.rule(now, (&mut traces, entry), Occasion::Deadline, &mut votes);
-                let Held { id, seen: Summary { spans, bytes, .. }, .. } = traces[entry as usize];
-                told(&Judgement { trace_id: &id, spans, bytes, ballot: ruling.ballot, votes: &votes });
+                let Held { id, gathered, .. } = &traces[entry as usize];
+                let Size { spans, bytes } = gathered.size;
+                told(&Judgement { trace_id: id, spans, bytes, ballot: ruling.ballot, votes: &votes });
             }
             first = after;
         }
@@ -168,21 +156,19 @@ impl Trial {
 
 impl Cases for Vec<Held> {
     fn case(&self, entry: u32) -> Case<'_> {
-        let Held { id, seen, more, head, generation } = &self[entry as usize];
-        let head = head.as_deref();
-        let evidence = Evidence { trace_id: id, seen, more, level: head.and_then(TraceHead::lowest) };
-        Case { evidence, head, generation: *generation, deadline: 0 }
+        let Held { id, gathered, generation } = &self[entry as usize];
+        let evidence = gathered.evidence(id);
+        Case { evidence, head: gathered.head.as_deref(), generation: *generation, deadline: 0 }
     }
 
-    fn set_leaf(&mut self, entry: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
-        let Held { seen, more, head, .. } = &mut self[entry as usize];
-        seen.set_leaf(more, leaf, &holds);
-        let rows = head.as_deref_mut().map(TraceHead::rows_mut).unwrap_or_default();
-        rows.iter_mut().for_each(|row| row.seen.set_leaf(&mut row.more, leaf, &holds));
+    fn settle(&mut self, entry: u32, rules: &Rules, set: impl FnOnce(&mut Summary, &mut [u64])) {
+        let Held { id, gathered, .. } = &mut self[entry as usize];
+        gathered.settle(rules, id);
+        set(&mut gathered.seen, &mut gathered.more);
     }
 }
 
 /// The second that a trace ended in.
 fn second(held: &Held) -> u64 {
-    held.seen.end_unix_nano / Nanos::PER_SECOND
+    held.gathered.seen.end_unix_nano / Nanos::PER_SECOND
 }

@@ -1,7 +1,7 @@
 //! What the cores are made of, checked as far as that goes without touching the machine.
 
 use std::sync::Arc;
-use tailwater_config::{Config, MemoryPlan, Problem, Source, WalPlan, memory_plan_with, wal_plan};
+use tailwater_config::{Config, MemoryPlan, Problem, Source, WalPlan, effective_sampling, memory_plan_with, wal_plan};
 use tailwater_connectors::otlp::exporter::Endpoints;
 use tailwater_engine::rules::{Expressions, Rules};
 use tailwater_runtime::affinity::{self, Placement};
@@ -58,7 +58,8 @@ pub fn blueprint_after(
             None => Rules::compile(&config.sampling),
         };
         let within = if name.is_empty() { "sampling".to_string() } else { format!("pipelines.{name}") };
-        let rules = Arc::new(rules.map_err(|error| problem(&within, error.to_string(), ""))?);
+        let rules = rules.map_err(|error| problem(&within, error.to_string(), ""))?;
+        let rules = Arc::new(rules.named_by(&effective_sampling(&config.sampling)));
         expressions.merge(rules.expressions());
         pipelines.push(Pipeline { name, config: Arc::new(config), pending_bytes: 0, rules });
     }

@@ -31,6 +31,11 @@ pub fn run(loaded: &Loaded, explains: bool) -> ExitCode {
         text.push_str(&format!("# {:>10}  {:<22} {}\n", mebibytes(row.bytes), row.name, row.reason));
     }
     text.push_str(&format!("# {:>10}  total\n", mebibytes(blueprint.memory.total)));
+    for pipeline in &blueprint.pipelines {
+        let of = if pipeline.name.is_empty() { String::new() } else { format!(" of {}", pipeline.name) };
+        let fingerprint = pipeline.rules.fingerprint();
+        text.push_str(&format!("#\n# rules{of} {fingerprint:016x}, the same for equal sampling sections\n"));
+    }
     let placement = &blueprint.placement;
     text.push_str(&format!("#\n# {} shards, {}\n", placement.cores.len(), placement.reason));
     print(&text);

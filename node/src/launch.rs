@@ -56,11 +56,12 @@ pub fn launch(
     let cores = Cores { channels, shards };
     let file = file.zip(config.exporters.file.as_ref());
     let file = file.map(|(writer, settings)| start_file(writer, settings, config.needs_wal(), &cores)).transpose()?;
+    let seed = hash_seed();
     let mut controls = controls.into_iter();
     let mut seats: Vec<Vec<Seat>> = (0..shards).map(|_| Vec::new()).collect();
     for ((number, pipeline), survey) in pipelines.iter().enumerate().zip(surveys) {
         let controls: Vec<_> = controls.by_ref().take(shards).collect();
-        let share = Outline { blueprint, pipeline, number, origin, file: file.clone() };
+        let share = Outline { blueprint, pipeline, number, origin, seed, file: file.clone() };
         for (seats, seat) in seats.iter_mut().zip(share.seats(config, survey, controls)?) {
             seats.push(seat);
         }
@@ -88,6 +89,8 @@ struct Outline<'a> {
     pipeline: &'a Pipeline,
     number: usize,
     origin: u64,
+    /// Of the process's hashes: the same in every pipeline.
+    seed: [u64; 4],
     file: Option<FileWay>,
 }
 
@@ -97,7 +100,7 @@ impl Outline<'_> {
         let Pipeline { name, config, pending_bytes, rules } = self.pipeline;
         let cores = controls.len();
         let count = u16::try_from(cores).map_err(|error| error.to_string())?;
-        let seed = hash_seed();
+        let seed = self.seed;
         let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
         // Nobody but the cores takes part.
         let (peers, _) = Peers::join(count, 0, queue_length);
@@ -377,7 +380,7 @@ fn write_job(writer: &mut FileWriter, job: FileJob) -> (ChannelNumber, u64, Expo
     (channel, ticket, fate)
 }
 
-/// Keys of this process's hashes, from the operating system's randomness.
+/// A seed of this process's hashes, from the operating system's randomness.
 fn hash_seed() -> [u64; 4] {
     std::array::from_fn(|position| RandomState::new().hash_one(position))
 }

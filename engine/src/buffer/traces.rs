@@ -4,7 +4,7 @@
 
 use super::arena::Reference;
 use super::leaves::LeafTable;
-use crate::evidence::Summary;
+use crate::evidence::{Size, Summary};
 use crate::vocabulary::TraceId;
 
 /// One undecided trace: 104 bytes.
@@ -14,8 +14,10 @@ pub struct Trace {
     pub id: TraceId,
     /// The keyed hash of the id.
     pub hash: u64,
-    /// Its spans, summarised.
+    /// What its spans say.
     pub seen: Summary,
+    /// How many of them lie here: what the books and the bounds go by.
+    pub size: Size,
     /// Its newest fragment; older ones hang behind it.
     pub newest: Reference,
     /// Tick of its first span's arrival.
@@ -106,6 +108,7 @@ impl TraceTable {
             id,
             hash,
             seen: Summary::default(),
+            size: Size::default(),
             newest: Reference::NONE,
             opened,
             active: opened,

@@ -93,6 +93,7 @@ impl Rules {
         order.extend(voting);
         Ok(Self {
             generation: 0,
+            fingerprint: 0,
             attributes: compiler.attributes,
             ottl: compiler.ottl,
             latencies: compiler.latencies,

@@ -92,13 +92,15 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::Summary;
+    use crate::evidence::{Size, Summary};
     use tailwater_config::sampling::native::{Amount, LimitTerms, NativeRule, Sampler};
     use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
 
+    const TWO: Size = Size { spans: 2, bytes: 0 };
+
     fn walk(rules: &Rules, policy: u16, seen: &Summary, sub_policy: Option<u16>) -> (u32, Vec<String>) {
         let words = vec![0; rules.leaf_words() - 1];
-        let evidence = Evidence { trace_id: &[1; 16], seen, more: &words, level: None };
+        let evidence = Evidence { trace_id: &[1; 16], seen, size: TWO, more: &words, level: None };
         let mut walk = Walk { evidence: &evidence, reading: Reading::Arrival, sub_policy, next: 0, held: 0 };
         if let Some(condition) = &rules.policies[usize::from(policy)].condition {
             walk.visit(condition, true);
@@ -159,7 +161,7 @@ mod tests {
     fn those_that_held_are_told_in_the_words_of_the_configuration() {
         let policies = named(every_kind());
         let rules = Rules::compile(&Sampling { policies, ..Sampling::collector_default() }).unwrap();
-        let seen = Summary { status: 4, spans: 2, ..Summary::default() };
+        let seen = Summary { status: 4, ..Summary::default() };
         let held = |number: u16, sub_policy| walk(&rules, number, &seen, sub_policy).1;
         let (errors, two) = ("status_code: {status_codes: [ERROR]}", "span_count: {min_spans: 2}");
         assert_eq!(held(2, None), [errors]);
@@ -197,9 +199,9 @@ mod tests {
         let errors = "status_code: {status_codes: [ERROR]}";
         assert_eq!(all[..4], ["span_count: {min_spans: 9}", errors, errors, "always_on"].map(String::from));
         let limits = crate::rules::limit::Limits::new(rules.limits(), 0, 1, crate::vocabulary::Nanos::default());
-        let seen = Summary { status: 4, spans: 2, ..Summary::default() };
+        let seen = Summary { status: 4, ..Summary::default() };
         let words = vec![0; rules.leaf_words() - 1];
-        let evidence = Evidence { trace_id: &[1; 16], seen: &seen, more: &words, level: None };
+        let evidence = Evidence { trace_id: &[1; 16], seen: &seen, size: TWO, more: &words, level: None };
         let held = rules.held(0, &evidence, Reading::Randomness(limits.view(0, false), 1 << 55), None);
         assert_eq!(held & 0b1111, 0b1110, "of the list of rules the first that holds: {all:?}");
     }

@@ -97,7 +97,7 @@ impl Rules {
             }
         }
         let Some(index) = first else { return Ballot::dropped(DropReason::NotSampled) };
-        counts[usize::from(index)].decide(evidence.seen.spans, evidence.seen.bytes, sampled == 1);
+        counts[usize::from(index)].decide(evidence.size.spans, evidence.size.bytes, sampled == 1);
         Ballot::kept(index, first_class, 0)
     }
 
@@ -129,7 +129,7 @@ impl Rules {
             let is_rule = |index: &u16| self.policies[usize::from(*index)].condition.is_some();
             return Ballot::dropped_by(outcome.policy.filter(is_rule), DropReason::NotSampled);
         };
-        counts[usize::from(index)].decide(evidence.seen.spans, evidence.seen.bytes, sampled == 1);
+        counts[usize::from(index)].decide(evidence.size.spans, evidence.size.bytes, sampled == 1);
         let sub_policy = self.policies[usize::from(index)].node.class(evidence, limits, randomness);
         let threshold = self.threshold_over(outcome.threshold, evidence, rows, limits);
         Ballot::kept(index, sub_policy, threshold)
@@ -169,7 +169,7 @@ impl Rules {
                 (true, false) => may_be_dropped = true,
                 (false, true) => {
                     // The policies after it are not asked.
-                    count.decide(evidence.seen.spans, evidence.seen.bytes, true);
+                    count.decide(evidence.size.spans, evidence.size.bytes, true);
                     return Some(Ballot::kept(*index, None, threshold));
                 }
                 (false, false) => {}
@@ -248,7 +248,7 @@ impl Rules {
             if reached > above {
                 break;
             }
-            let fewer = Evidence { seen: &row.seen, more: &row.more, ..*evidence };
+            let fewer = Evidence { seen: &row.seen, size: row.size, more: &row.more, ..*evidence };
             let own = self.outcome(&fewer, limits, &mut |_, _| {});
             let least = own.threshold.max(row.level);
             if own.is_dropped || least >= above {

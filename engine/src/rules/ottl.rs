@@ -97,6 +97,16 @@ impl OttlRules {
         trace | span & !(decided | decided << 1)
     }
 
+    /// Merges the leaves of two sets of a trace's spans, for one word of them: of a pair that excludes each other a match
+    /// outdoes a failure. Which of them came first nobody knows then, and this comes out the same in any order.
+    #[inline]
+    #[must_use]
+    pub fn merge(&self, word: usize, one: u64, other: u64) -> u64 {
+        let all = one | other;
+        let matched = all & self.exclusive.get(word).copied().unwrap_or(0);
+        all & !(matched << 1)
+    }
+
     /// Evaluates all policies on a span and sets their bits in `leaves`; returns how many conditions failed whose errors
     /// are to be counted.
     #[inline(never)]

@@ -8,6 +8,7 @@
 //! Each key has two sketches, of the present period and of the one before, so that what is older than two periods is
 //! forgotten. While both together have seen too few traces there is no bound, and no trace is slow for its kind.
 
+use crate::evidence::Summary;
 use crate::vocabulary::Nanos;
 use hashbrown::HashMap;
 
@@ -205,6 +206,16 @@ impl Quantiles {
         seen >= leaf.traces_min
             && duration_nanos >= leaf.at_least_nanos
             && kind.bound.is_some_and(|bound| duration_nanos >= bound)
+    }
+
+    /// Sets or clears the leaves on the duration of a set of spans relative to that of their kind, which are not of any one
+    /// span.
+    pub fn compare(&self, leaves: &[RelativeLeaf], seen: &mut Summary, more: &mut [u64]) {
+        for (number, leaf) in leaves.iter().enumerate() {
+            let key = more.get(usize::from(leaf.key)).copied().unwrap_or(0);
+            let is_slow = self.is_slow(number, leaf, key, seen.duration_nanos());
+            seen.set_leaf(more, leaf.leaf, is_slow);
+        }
     }
 
     /// Counts a judged trace.

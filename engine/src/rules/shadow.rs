@@ -53,7 +53,7 @@ impl Rules {
             };
             if would_decide {
                 let is_alone = !policy.is_drop && !is_kept;
-                count.decide(evidence.seen.spans, evidence.seen.bytes, is_alone);
+                count.decide(evidence.size.spans, evidence.size.bytes, is_alone);
             }
         }
     }

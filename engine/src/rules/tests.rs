@@ -4,7 +4,7 @@ use super::compile::hash_max;
 use super::limit::Limits;
 use super::tree::{FNV_BASIS, fnv_1a};
 use super::*;
-use crate::evidence::Summary;
+use crate::evidence::{Size, Summary};
 use crate::ledger::PolicyCounts;
 use crate::vocabulary::{Nanos, Verdict};
 use tailwater_config::sampling::{Policy, Rule, Sampling};
@@ -79,13 +79,9 @@ fn judge(rules: &Rules, case: &Case) -> Verdict {
         }
         all.iter_mut().zip(&leaves).for_each(|(all, leaf)| *all |= leaf);
     }
-    let seen = Summary {
-        leaves: all[0],
-        status: case.status,
-        spans: u32::try_from(case.spans.len()).unwrap(),
-        ..Summary::default()
-    };
-    ballot(rules, &Evidence { trace_id: &case.id, seen: &seen, more: &all[1..], level: None }).verdict
+    let seen = Summary { leaves: all[0], status: case.status, ..Summary::default() };
+    let size = Size { spans: u32::try_from(case.spans.len()).unwrap(), bytes: 0 };
+    ballot(rules, &Evidence { trace_id: &case.id, seen: &seen, size, more: &all[1..], level: None }).verdict
 }
 
 fn ballot(rules: &Rules, evidence: &Evidence<'_>) -> Ballot {
@@ -286,9 +282,10 @@ fn first_match_stops_the_count() {
         section.sample_on_first_match = first_match;
         let rules = Rules::compile(&section).unwrap();
         let mut counts = vec![PolicyCounts::default(); 2];
-        let seen = Summary { status: 1, spans: 1, ..Summary::default() };
+        let seen = Summary { status: 1, ..Summary::default() };
         let mut limits = Limits::new(rules.limits(), 0, 1, Nanos::default());
-        let evidence = Evidence { trace_id: &[1; 16], seen: &seen, more: &[], level: None };
+        let evidence =
+            Evidence { trace_id: &[1; 16], seen: &seen, size: Size { spans: 1, bytes: 0 }, more: &[], level: None };
         rules.judge_arrival(&evidence, &mut limits.view_mut(0, false), Nanos::default(), &mut counts);
         assert_eq!((counts[0].decided, counts[1].matched), (1, second_votes));
     }

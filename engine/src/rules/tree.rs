@@ -7,7 +7,7 @@
 
 use super::StatusMask;
 use super::limit::{Cost, View, ViewMut};
-use crate::evidence::Summary;
+use crate::evidence::{Size, Summary};
 use crate::vocabulary::{Nanos, TraceId};
 use tailwater_proto::consistent::NEVER;
 
@@ -16,8 +16,10 @@ use tailwater_proto::consistent::NEVER;
 pub struct Evidence<'a> {
     /// Its id.
     pub trace_id: &'a TraceId,
-    /// Its spans.
+    /// What its spans say.
     pub seen: &'a Summary,
+    /// How many they are.
+    pub size: Size,
     /// The leaves past the first 64 that held for any of them, and then its keys.
     pub more: &'a [u64],
     /// The lowest threshold with which a span of it came; `None` when none said any.
@@ -46,8 +48,8 @@ impl Evidence<'_> {
 
     fn cost(&self, cost: Cost) -> u64 {
         u64::from(match cost {
-            Cost::Spans => self.seen.spans,
-            Cost::Bytes => self.seen.bytes,
+            Cost::Spans => self.size.spans,
+            Cost::Bytes => self.size.bytes,
         })
     }
 }
@@ -187,7 +189,7 @@ impl Node {
             }
             Self::Status(mask) => evidence.seen.status & mask != 0,
             Self::SpanCount { min, max } => {
-                let count = i64::from(evidence.seen.spans);
+                let count = i64::from(evidence.size.spans);
                 count >= *min && (*max == 0 || count <= *max)
             }
             _ => false,

@@ -71,7 +71,7 @@ impl Framing {
         }
         let number = running_number(self.scope_base, record.scope);
         let before = std::mem::replace(&mut trace.scope_number, number);
-        let is_first = trace.seen.spans == 1;
+        let is_first = trace.size.spans == 1;
         let mut bytes = around(record.length as usize);
         if is_first || before != number {
             let scopes = &batch.envelopes.scopes;
@@ -82,7 +82,7 @@ impl Framing {
                 bytes += framed(resource.len());
             }
         }
-        trace.seen.bytes = trace.seen.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        trace.size.bytes = trace.size.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     /// The scopes of a batch have been taken: the next batch's numbers begin after them.

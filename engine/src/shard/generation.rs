@@ -13,7 +13,7 @@ use super::waits::Waits;
 use super::{Shard, ShardPlan};
 use crate::buffer::Buffer;
 use crate::buffer::traces::Trace;
-use crate::evidence::Summary;
+use crate::evidence::Size;
 use crate::host::Host;
 use crate::intake::Intake;
 use crate::ledger::PolicyCounts;
@@ -199,7 +199,9 @@ impl Shard {
         } else if trace.has_cold {
             self.merge_former(entry, batch, record);
         } else {
-            self.holding.buffer.traces.get_mut(entry).seen.count(record);
+            let trace = self.holding.buffer.traces.get_mut(entry);
+            trace.seen.root_seen |= record.is_root;
+            trace.size.count(record);
         }
     }
 
@@ -248,7 +250,7 @@ impl Shard {
     fn scan_trace_again(&mut self, entry: u32) {
         let mut fragments = std::mem::take(&mut self.fragments);
         self.holding.buffer.fragments(entry, &mut fragments);
-        let Trace { seen: Summary { bytes, .. }, generation, .. } = *self.holding.buffer.traces.get(entry);
+        let Trace { size: Size { bytes, .. }, generation, .. } = *self.holding.buffer.traces.get(entry);
         self.holding.buffer.forget_evidence(entry, self.bench.rules().generation());
         let mut pieces = Pieces::default();
         let mut scanned = 0;
@@ -280,15 +282,15 @@ impl Shard {
             }
         }
         assert_eq!(scanned, fragments.len(), "what was accepted once is accepted again");
-        let seen = &self.holding.buffer.traces.get(entry).seen;
+        let size = self.holding.buffer.traces.get(entry).size;
         let bytes = if self.framing.lacks(generation) {
             // Its spans came when nothing asked for it.
-            seen.bytes.saturating_add(framing_of(&self.holding.buffer, &fragments))
+            size.bytes.saturating_add(framing_of(&self.holding.buffer, &fragments))
         } else {
             // What was around the spans when they came is not around them any more.
             bytes
         };
-        self.holding.buffer.traces.get_mut(entry).seen.bytes = bytes;
+        self.holding.buffer.traces.get_mut(entry).size.bytes = bytes;
         self.fragments = fragments;
         self.ledger.traces.scanned_again += 1;
     }

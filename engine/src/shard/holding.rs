@@ -11,6 +11,7 @@ use crate::decide::VerdictMemory;
 use crate::evidence::Summary;
 use crate::index::{Index, Place};
 use crate::judge::{Case, Cases};
+use crate::rules::Rules;
 use crate::vocabulary::{SpanBatch, SpanRecord, TraceId};
 
 /// The cold table's share of the arena's bound: at 16 bytes a span, many times the spans that the arena itself holds.
@@ -167,7 +168,9 @@ impl Cases for Holding {
         Case { evidence: self.buffer.evidence(entry), head: self.buffer.head(entry), generation, deadline }
     }
 
-    fn set_leaf(&mut self, entry: u32, leaf: u16, holds: impl Fn(&Summary, &[u64]) -> bool) {
-        self.buffer.set_leaf(entry, leaf, holds);
+    fn settle(&mut self, entry: u32, rules: &Rules, set: impl FnOnce(&mut Summary, &mut [u64])) {
+        self.buffer.give_keys(entry, rules);
+        let (seen, more) = self.buffer.traces.evidence_mut(entry);
+        set(seen, more);
     }
 }

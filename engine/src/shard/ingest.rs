@@ -3,7 +3,7 @@
 //! What no piece decided is dropped when its wait is over, without asking again.
 
 use super::Shard;
-use crate::evidence::Summary;
+use crate::evidence::{Size, Summary};
 use crate::host::Host;
 use crate::judge::{Cases, Ruling};
 use crate::rules::{Evidence, Rules};
@@ -16,7 +16,15 @@ pub(super) struct Piece {
     trace_id: TraceId,
     hash: u64,
     seen: Summary,
+    spans: u32,
     more: Box<[u64]>,
+}
+
+impl Piece {
+    /// The piece, with the size of its whole trace so far.
+    fn so_far(&self, size: Size) -> Evidence<'_> {
+        Evidence { trace_id: &self.trace_id, seen: &self.seen, size, more: &self.more, level: None }
+    }
 }
 
 /// The pieces of one `ResourceSpans`, in the order of their first spans. A request may have a span of another trace each.
@@ -32,6 +40,7 @@ impl Pieces {
     fn add(&mut self, rules: &Rules, record: &SpanRecord, leaves_more: &[u64]) {
         let place = self.place(record, leaves_more.len());
         let piece = &mut self.pieces[place];
+        piece.spans += 1;
         piece.seen.absorb(rules, record, &mut piece.more, leaves_more);
     }
 
@@ -44,7 +53,7 @@ impl Pieces {
         let place = pieces.len();
         places.insert_unique(record.hash, place, |place| pieces[*place].hash);
         let (trace_id, hash) = (record.trace_id, record.hash);
-        pieces.push(Piece { trace_id, hash, seen: Summary::default(), more: vec![0; words].into() });
+        pieces.push(Piece { trace_id, hash, seen: Summary::default(), spans: 0, more: vec![0; words].into() });
         place
     }
 
@@ -80,28 +89,20 @@ impl Shard {
             let Some(ruling) = self.rule_piece(now, entry, &piece) else { continue };
             self.holding.buffer.traces.unlink(entry);
             self.adopt_generation(entry);
-            let seen = self.piece_so_far(entry, &piece);
-            let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
+            let evidence = piece.so_far(self.holding.buffer.traces.get(entry).size);
             self.note_piece(now, entry, &evidence, &ruling);
             self.carry_out(now, entry, &ruling, Occasion::Ingest, host);
             self.release(&[entry], host);
         }
     }
 
-    /// A piece with the size of its whole trace so far.
-    fn piece_so_far(&self, entry: u32, piece: &Piece) -> Summary {
-        let trace = self.holding.buffer.traces.get(entry);
-        Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..piece.seen }
-    }
-
     /// Asks the policies about a piece: its own spans, with the size of the whole trace so far. `None` when it decides
     /// nothing.
     fn rule_piece(&mut self, now: Nanos, entry: u32, piece: &Piece) -> Option<Ruling> {
-        let seen = self.piece_so_far(entry, piece);
         let Self { bench, holding, ledger, .. } = self;
-        let evidence = Evidence { trace_id: &piece.trace_id, seen: &seen, more: &piece.more, level: None };
         let whole = holding.case(entry);
-        let is_first = piece.seen.spans == whole.evidence.seen.spans;
+        let evidence = piece.so_far(whole.evidence.size);
+        let is_first = piece.spans == whole.evidence.size.spans;
         bench.rule_piece(now, (&whole, &evidence, is_first), &mut ledger.policies)
     }
 }
@@ -143,10 +144,9 @@ mod tests {
             assert_eq!(pieces.pieces.len(), TRACES, "{round}");
         }
         let drained: Vec<Piece> = pieces.drain().collect();
-        let is_its =
-            |(number, piece): (usize, &Piece)| (piece.trace_id, piece.seen.spans) == (record(number).trace_id, 2);
+        let is_its = |(number, piece): (usize, &Piece)| (piece.trace_id, piece.spans) == (record(number).trace_id, 2);
         assert!(drained.iter().enumerate().all(is_its), "in the order of their first spans");
         pieces.add(&rules, &record(5), &[]);
-        assert_eq!((pieces.pieces.len(), pieces.pieces[0].seen.spans), (1, 1), "the next resource begins anew");
+        assert_eq!((pieces.pieces.len(), pieces.pieces[0].spans), (1, 1), "the next resource begins anew");
     }
 }

@@ -61,7 +61,7 @@ impl Shard {
         let recalled = self.send_kept(now, entry, (ruling, kept), host);
         let trace = self.holding.buffer.traces.get_mut(entry);
         trace.is_kept = true;
-        let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
+        let (hash, spans) = (trace.hash, u64::from(trace.size.spans));
         self.ledger.spans.buffered -= spans;
         self.ledger.spans.exporting += spans - recalled;
         self.ledger.spans.park(recalled);
@@ -114,7 +114,7 @@ impl Shard {
     fn settle_dropped(&mut self, entry: u32, ruling: &Ruling, occasion: Occasion, host: &mut impl Host) {
         self.note(entry, ruling, None, occasion, host);
         let trace = self.holding.buffer.traces.get(entry);
-        let (hash, spans) = (trace.hash, u64::from(trace.seen.spans));
+        let (hash, spans) = (trace.hash, u64::from(trace.size.spans));
         self.ledger.spans.buffered -= spans;
         self.ledger.spans.drop_items(ruling.ballot.drop_reason, spans);
         self.ledger.traces.pending -= 1;
@@ -136,7 +136,7 @@ impl Shard {
             randomness: kept.map_or(RandomnessKind::Id, |kept| kept.randomness),
             given: kept.and_then(|kept| kept.given),
             annotations: kept.map_or(Annotations::NONE, |kept| kept.annotations),
-            spans: trace.seen.spans,
+            spans: trace.size.spans,
             generation: trace.generation,
         });
     }

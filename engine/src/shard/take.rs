@@ -125,6 +125,7 @@ impl Shard {
         trace.active = trace.active.max(elapsed_ticks(batch.arrived));
         // Taken batches are of the generation in force.
         if trace.generation == batch.generation && trace.head == NONE && record.head == 0 {
+            trace.size.count(record);
             trace.seen.absorb(self.bench.rules(), record, more, leaves_more);
         } else {
             self.merge_evidence(entry, batch, record, leaves_more);
@@ -132,7 +133,7 @@ impl Shard {
         self.reasons.note_origin(entry, batch, record);
         let trace = self.holding.buffer.traces.get_mut(entry);
         self.framing.count(trace, batch, record);
-        let is_too_large = self.plan.trace_bytes_max > 0 && trace.seen.bytes > self.plan.trace_bytes_max;
+        let is_too_large = self.plan.trace_bytes_max > 0 && trace.size.bytes > self.plan.trace_bytes_max;
         if record.is_root {
             self.root_came(batch.arrived, entry);
         }

@@ -3,7 +3,7 @@
 //! wait is over. A request comes when the last of its spans has ended, or with those before it if they ended later.
 
 use super::Judgement;
-use crate::evidence::{Summary, TraceHead};
+use crate::evidence::{Part, Size, Summary, TraceHead};
 use crate::judge::{Bench, Case};
 use crate::ledger::{DropReason, PolicyCounts};
 use crate::rules::{Ballot, Evidence, Rules};
@@ -11,7 +11,6 @@ use crate::vocabulary::{Nanos, SpanBatch, SpanHead, SpanRecord, TraceId, Verdict
 use hashbrown::HashMap;
 use std::sync::Arc;
 use tailwater_config::sampling::Sampling;
-use tailwater_proto::consistent::randomness_of;
 
 /// How long traces are held.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +45,9 @@ pub(super) struct Ingest {
 #[derive(Debug)]
 struct Told {
     id: TraceId,
-    /// Its spans, all of them; leaves are those of pieces.
-    seen: Summary,
+    /// All of its spans.
+    size: Size,
+    is_random: bool,
     head: TraceHead,
     says_anything: bool,
     opened: u64,
@@ -67,6 +67,7 @@ const ALONE: u8 = 16;
 struct Piece {
     number: usize,
     seen: Summary,
+    spans: u32,
     more: Box<[u64]>,
 }
 
@@ -111,9 +112,10 @@ impl Ingest {
             let number = self.take_span(rules, record, head);
             let place = *places.entry(number).or_insert(pieces.len());
             if place == pieces.len() {
-                pieces.push(Piece { number, seen: Summary::default(), more: vec![0; words].into() });
+                pieces.push(Piece { number, seen: Summary::default(), spans: 0, more: vec![0; words].into() });
             }
             let piece = &mut pieces[place];
+            piece.spans += 1;
             piece.seen.absorb(rules, record, &mut piece.more, leaves_more);
         }
         self.judge(rules, &mut pieces);
@@ -147,11 +149,11 @@ impl Ingest {
         if head.is_some() || trace.says_anything {
             trace.says_anything = true;
             // Rows are for thresholds of whole traces; pieces have none.
-            let own = (randomness_of(&trace.id), false);
-            trace.head.absorb(rules, (record, &[], head), &trace.seen, &[], own);
+            let before = Part { seen: &Summary::default(), size: trace.size, more: &[] };
+            trace.head.absorb(rules, (record, &[], head), before, false);
         }
-        trace.seen.is_random |= record.is_random;
-        trace.seen.count(record);
+        trace.is_random |= record.is_random;
+        trace.size.count(record);
         if rules.has_windows()
             && let Some(Ballot { verdict: Verdict::Keep(policy), .. }) = trace.ballot
         {
@@ -171,7 +173,8 @@ impl Ingest {
         let number = self.traces.len();
         self.traces.push(Told {
             id: record.trace_id,
-            seen: Summary::default(),
+            size: Size::default(),
+            is_random: false,
             head: TraceHead::default(),
             says_anything: false,
             opened: self.now,
@@ -185,20 +188,19 @@ impl Ingest {
 
     fn judge(&mut self, rules: &Rules, pieces: &mut Vec<Piece>) {
         let Self { traces, bench, votes, now, .. } = self;
-        for Piece { number, seen, more } in pieces.drain(..) {
-            let spans = seen.spans;
+        for Piece { number, seen, spans, more } in pieces.drain(..) {
             let trace = &mut traces[number];
             if trace.ballot.is_some() || *now >= trace.deadline {
                 continue;
             }
             // A piece has the size of the whole trace so far.
-            let seen = Summary { spans: trace.seen.spans, bytes: trace.seen.bytes, ..seen };
-            let evidence = Evidence { trace_id: &trace.id, seen: &seen, more: &more, level: None };
+            let evidence = Evidence { trace_id: &trace.id, seen: &seen, size: trace.size, more: &more, level: None };
             let head = trace.says_anything.then_some(&trace.head);
-            let whole = Evidence { seen: &trace.seen, ..evidence };
+            let said = Summary { is_random: trace.is_random, ..Summary::default() };
+            let whole = Evidence { seen: &said, ..evidence };
             let whole = Case { evidence: whole, head, generation: rules.generation(), deadline: 0 };
             votes.fill(PolicyCounts::default());
-            let is_first = spans == trace.seen.spans;
+            let is_first = spans == trace.size.spans;
             let ruling = bench.rule_piece(Nanos(*now), (&whole, &evidence, is_first), votes);
             for (flags, vote) in trace.votes.iter_mut().zip(&*votes) {
                 let flag = |count: u64, flag: u8| if count > 0 { flag } else { 0 };
@@ -212,19 +214,18 @@ impl Ingest {
     /// Tells what each trace came to, in the order of their first spans.
     pub(super) fn finish(mut self, mut told: impl FnMut(&Judgement<'_>)) {
         for trace in &self.traces {
-            let spans = trace.seen.spans;
             for (vote, flags) in self.votes.iter_mut().zip(&trace.votes) {
-                *vote = counts(*flags, spans, trace.seen.bytes);
+                *vote = counts(*flags, trace.size);
             }
             let ballot = trace.ballot.unwrap_or(Ballot::dropped(DropReason::NotSampled));
-            let Told { id, seen, .. } = trace;
-            told(&Judgement { trace_id: id, spans, bytes: seen.bytes, ballot, votes: &self.votes });
+            let Told { id, size, .. } = trace;
+            told(&Judgement { trace_id: id, spans: size.spans, bytes: size.bytes, ballot, votes: &self.votes });
         }
     }
 }
 
 /// The votes on all pieces as one vote on the trace.
-fn counts(flags: u8, spans: u32, bytes: u32) -> PolicyCounts {
+fn counts(flags: u8, size: Size) -> PolicyCounts {
     let mut counts = PolicyCounts::default();
     if flags & (MATCHED | UNMATCHED) != 0 {
         counts.vote(flags & MATCHED != 0);
@@ -232,7 +233,7 @@ fn counts(flags: u8, spans: u32, bytes: u32) -> PolicyCounts {
         counts.failed = u64::from(flags & FAILED != 0);
     }
     if flags & DECIDED != 0 {
-        counts.decide(spans, bytes, flags & ALONE != 0);
+        counts.decide(size.spans, size.bytes, flags & ALONE != 0);
     }
     counts
 }
