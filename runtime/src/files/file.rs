@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::blocking::{Opened, read_full_at};
 use super::direct::DirectFile;
 use super::helper::Helper;
+use super::sequential::{ReadBuffers, Sequential};
 use super::{FileError, is_aligned};
 use crate::Backend;
 use crate::executor::backend;
@@ -142,8 +143,8 @@ impl File {
     /// Reads up to `length` bytes, fewer only where the file ends. Neither number need be aligned. The memory taken is
     /// bounded by the file's length.
     ///
-    /// Reads go through the page cache on the helper thread: they are rare, and read ahead is what reading a log from
-    /// one end to the other wants.
+    /// Reads go through the page cache on the helper thread: they are rare. A log is read from one end to the other by
+    /// [`sequential`](Self::sequential).
     ///
     /// # Errors
     /// [`FileError`]; nothing was changed.
@@ -161,6 +162,13 @@ impl File {
         };
         let read = inner.helper.run(&inner.path, "read", work).await?;
         read.map_err(|error| FileError::new(&inner.path, "read", error))
+    }
+
+    /// A reader of the file from front to back, in pieces of `piece_bytes`, with the buffers of earlier ones.
+    #[must_use]
+    pub fn sequential(&self, piece_bytes: usize, buffers: &ReadBuffers) -> Sequential {
+        let Inner { path, bytes, plain, helper, .. } = &*self.inner;
+        Sequential::new(path.clone(), *bytes, Arc::clone(plain), helper.clone(), buffers, piece_bytes)
     }
 
     /// Opens the file for the ring, once, if the executor has one. A file system that refuses costs speed only.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::thread;
 
+use async_channel::Receiver;
 use rustix::process::getpid;
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
@@ -75,15 +76,30 @@ impl Helper {
         operation: &'static str,
         work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
     ) -> impl Future<Output = Result<T, FileError>> {
+        let begun = self.begin(path, operation, work);
+        async move {
+            let broken_off = |_| FileError::BrokenOff { path: path.to_owned(), operation };
+            begun.await?.recv().await.map_err(broken_off)?
+        }
+    }
+
+    /// As [`run`](Self::run), for a caller that does not wait for the outcome yet: what is received is that, or an error if
+    /// the work was broken off.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        path: &Path,
+        operation: &'static str,
+        work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+    ) -> impl Future<Output = Result<Receiver<Result<T, FileError>>, FileError>> {
         let (reply, outcome) = async_channel::bounded(1);
         let job: Job = Box::new(move || {
             // The caller may have given up waiting.
             let _sent = reply.try_send(work());
         });
         async move {
-            let broken_off = || FileError::BrokenOff { path: path.to_owned(), operation };
-            self.jobs.send(job).await.map_err(|_| broken_off())?;
-            outcome.recv().await.map_err(|_| broken_off())?
+            let broken_off = |_| FileError::BrokenOff { path: path.to_owned(), operation };
+            self.jobs.send(job).await.map_err(broken_off)?;
+            Ok(outcome)
         }
     }
 
