@@ -243,6 +243,18 @@ impl File {
         self.content.borrow().durable.len() as u64
     }
 
+    /// Writes what `fill` puts together; nothing is durable yet.
+    pub async fn write_with(
+        &self,
+        offset: u64,
+        length: usize,
+        fill: impl Fn(usize, &mut [u8]),
+    ) -> Result<(), FileError> {
+        let mut bytes = vec![0; length];
+        fill(0, &mut bytes);
+        self.write_at(offset, &bytes).await
+    }
+
     /// Writes; nothing is durable yet.
     pub async fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
         let at = usize::try_from(offset).unwrap();
