@@ -1,6 +1,6 @@
 //! Writing past the page cache through glommio's ring.
 //!
-//! Three traits of glommio shape this file.
+//! Four traits of glommio shape this file.
 //!
 //! A future of glommio's that is polled again and again while it waits keeps a waker for every poll, and a task has room
 //! for 32,767. So each operation runs in a task of its own, which nothing but its completion wakes, and the caller waits
@@ -12,6 +12,11 @@
 //!
 //! A file of glommio's is closed by its ring, which the end of the executor may forestall. So the descriptor is taken out
 //! of glommio's hands and closed by the helper thread.
+//!
+//! Where a first read of a device succeeds on its ring for polled I/O, glommio sends all direct I/O of the device there, and
+//! its loop does not sleep while any is under way: it goes round, setting and cancelling its timers, until a disk that tells
+//! by interrupt is done. So the file is opened for writing only. That read fails then, and writes go to the ring that the
+//! loop sleeps on.
 //!
 //! Buffers come from the memory that glommio has registered with the kernel (see `URING_IO_MEMORY_BYTES`), which saves
 //! mapping their pages for each write; glommio takes them from the heap, aligned, when that is used up. Its size is left
@@ -79,7 +84,7 @@ impl DirectFile {
         let opened = in_task(async move {
             // glommio looks into /sys and panics if it finds a device it does not expect.
             let mut options = OpenOptions::new();
-            let opened = options.read(true).write(true).dma_open(&path);
+            let opened = options.write(true).dma_open(&path);
             let opened = AssertUnwindSafe(opened).catch_unwind().await;
             drop(plain);
             match opened {
