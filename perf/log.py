@@ -228,9 +228,10 @@ def recover(kind, size, compression, options):
     row = {"kind": kind, "span_bytes": size, "compression": compression, "log_bytes": body_bytes,
            "spans": summary["acked"], "spans_recovered": recovered, "seconds": seconds, "cpu_seconds": cpu,
            "seconds_told": float(told.group(1)) if told else None, "gb_per_second": body_bytes / 1e9 / seconds,
+           "gb_per_cpu_second": body_bytes / 1e9 / cpu,
            "spans_per_second": summary["acked"] / seconds}
     note(f"{size} B {compression}, {kind}: {body_bytes / 1e9:.2f} GB read again in {seconds:.2f} s, "
-         f"{row['gb_per_second']:.2f} GB/s, {recovered:,.0f} of {summary['acked']:,} spans were open")
+         f"{row['gb_per_second']:.2f} GB/s, {row['gb_per_cpu_second']:.2f} GB a CPU second, {recovered:,.0f} of {summary['acked']:,} spans were open")
     return row
 
 
@@ -333,7 +334,8 @@ def print_table(results, facts, options):
         rate = row["log_bytes"] / 1e9
         told = f"; by its own clock {rate / row['seconds_told']:.2f} GB/s" if row["seconds_told"] else ""
         print(f"recovery, {row['span_bytes']} B {row['compression']}, {row['kind']}: {rate:.2f} GB in {row['seconds']:.2f} s from "
-              f"start to ready = {row['gb_per_second']:.2f} GB/s ({row['cpu_seconds']:.2f} CPU s){told}; "
+              f"start to ready = {row['gb_per_second']:.2f} GB/s, {row['gb_per_cpu_second']:.2f} GB a CPU second "
+              f"({row['cpu_seconds']:.2f} CPU s){told}; "
               f"{row['spans_recovered']:,.0f} of {row['spans']:,} spans were open")
     for moment, disk in zip(("before", "after"), results["disk"]):
         for state in ("fresh", "recycled"):

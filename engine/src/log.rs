@@ -13,6 +13,8 @@ pub mod bitmap;
 
 pub mod done;
 
+pub mod flush;
+
 pub mod segments;
 
 pub mod stream;

@@ -13,6 +13,7 @@ mod direct;
 mod error;
 mod file;
 mod helper;
+mod sequential;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use helper::Helper;
 
 pub use error::FileError;
 pub use file::File;
+pub use sequential::{Piece, ReadBuffers, Sequential};
 
 /// Offsets and lengths of writes are multiples of this many bytes, and so are the lengths of files. It is the page size
 /// and the largest sector of common disks, hence what direct I/O asks for.

@@ -91,7 +91,7 @@ impl Disk {
                 let offset = usize::try_from(*offset).expect("files are small");
                 assert!(offset.is_multiple_of(4096) && bytes.len().is_multiple_of(4096), "aligned");
                 assert!(offset + bytes.len() <= file.durable.len(), "within the preallocated file");
-                file.volatile.push((offset, bytes.clone()));
+                file.volatile.push((offset, bytes.to_vec()));
                 if self.faults.write == Some(self.writes) {
                     // Some of it may have arrived.
                     file.tear(random);
@@ -160,7 +160,7 @@ impl Disk {
             if let Operation::Write { number, offset, bytes } = operation
                 && let Some(file) = self.files.get_mut(&(*kind, *number))
             {
-                file.volatile.push((usize::try_from(*offset).expect("files are small"), bytes.clone()));
+                file.volatile.push((usize::try_from(*offset).expect("files are small"), bytes.to_vec()));
                 file.tear(random);
             }
         }
@@ -172,7 +172,7 @@ impl Disk {
             if let Operation::Write { number, offset, bytes } = operation
                 && let Some(file) = self.files.get_mut(&(*kind, *number))
             {
-                file.volatile.push((usize::try_from(*offset).expect("files are small"), bytes.clone()));
+                file.volatile.push((usize::try_from(*offset).expect("files are small"), bytes.to_vec()));
             }
         }
         for file in self.files.values_mut() {

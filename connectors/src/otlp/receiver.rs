@@ -1,14 +1,12 @@
 //! OTLP from senders: which service a request is for, the engine's answer as OTLP says it.
 
 use super::admission::{Admission, Form, ReadBody};
-use super::port::{Format, LeftOut, Port, PortError, Received, Refusal};
+use super::port::{Format, LeftOut, Port, Received, Refusal};
 use super::response::PartialSuccess;
 use bytes::Bytes;
 use tailwater_config::Signals;
-use tailwater_engine::intake::IntakeError;
 use tailwater_net::compression::Encoding;
 use tailwater_net::server::RequestMemory;
-use tailwater_proto::otlp::check::Fault;
 use tailwater_proto::otlp::refusal::Cause;
 use tailwater_proto::otlp::{Signal, json};
 

@@ -10,8 +10,8 @@ mod record;
 pub use header::{HeaderError, SegmentHeader, SegmentKind};
 pub use name::{FileName, file_name, parse_file_name, spare_file_name};
 pub use put::{
-    annotation_bytes, annotations_bytes, done_bytes, names_bytes, pad_to_block, put_annotations, put_done, put_names,
-    put_request, put_resolved, put_verdicts, request_bytes, resolved_bytes, verdicts_bytes,
+    annotation_bytes, annotations_bytes, done_bytes, hold_request, names_bytes, pad_to_block, put_annotations,
+    put_done, put_names, put_request, put_resolved, put_verdicts, request_bytes, resolved_bytes, verdicts_bytes,
 };
 pub(in crate::log) use record::Head;
 pub use record::{

@@ -1,11 +1,13 @@
 //! The log of one core: its stream of requests, the books of their segments, and its journal. A state machine without
 //! I/O: the host drives the two streams' operations, tells the outcomes, and carries units to the cores that own them.
 
-use super::format::{BodyEncoding, BodyFormat, Request, SegmentKind, put_request, request_bytes};
+use super::flush::Flush;
+use super::format::{BodyEncoding, BodyFormat, Request, SegmentKind, hold_request, request_bytes};
 use super::journal::Journal;
 use super::segments::Segments;
 use super::stream::{AppendError, Stream, StreamPlan};
 use crate::vocabulary::{Origin, Unit};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use tailwater_proto::otlp::Signal;
 
@@ -47,7 +49,7 @@ pub struct NewRequest<'a> {
     /// How it is written.
     pub format: BodyFormat,
     /// The body as it came.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
     /// Its units.
     pub units: u32,
     /// When it came, nanoseconds since the Unix epoch.
@@ -164,8 +166,8 @@ impl<P> Lane<P> {
         let number = self.requests.segment_to_take(bytes)?;
         let first_unit = segments.next_unit(number, units).ok_or(AppendError::TooLarge)?;
         let record = Request { arrived_unix_nano, first_unit, units, signal, encoding, format, body };
-        let put = |out: &mut Vec<u8>, nonce, sequence| put_request(out, nonce, sequence, &record);
-        let appended = self.requests.append(bytes, sync, put)?;
+        let put = |flush: &mut Flush, nonce, sequence| hold_request(flush, nonce, sequence, &record, body);
+        let appended = self.requests.append_held(bytes, sync, put)?;
         let file_bytes = self.requests.segment_bytes();
         let placed = self.segments.appended(number, file_bytes, appended.flush_offset, units, arrived_unix_nano);
         // The table has a slot for every segment that the budget allows.

@@ -9,7 +9,8 @@
 //! A write or sync that fails poisons its segment: nothing is written to it again, no sync of it is tried again, and every
 //! record of it that was not yet reported is lost. The stream goes on in the next segment.
 
-use super::format::{BLOCK_BYTES, SegmentHeader, SegmentKind, file_name, pad_to_block};
+use super::flush::Flush;
+use super::format::{BLOCK_BYTES, SegmentHeader, SegmentKind, file_name};
 use std::collections::VecDeque;
 
 /// The bounds of a stream.
@@ -53,7 +54,7 @@ pub enum Operation {
         /// Where, a multiple of the block.
         offset: u64,
         /// What, a multiple of the block. Given back with the outcome, for reuse.
-        bytes: Vec<u8>,
+        bytes: Flush,
     },
     /// Make everything written to the segment durable.
     Sync {
@@ -103,7 +104,7 @@ struct Writable {
 struct Chunk {
     number: u64,
     offset: u64,
-    bytes: Vec<u8>,
+    bytes: Flush,
     last_position: u64,
     needs_sync: bool,
 }
@@ -116,12 +117,13 @@ enum InFlight {
 
 /// Largest file of one segment: its offsets are told in 32 bits of blocks, far above any sensible bound.
 const SEGMENT_BYTES_MAX: u64 = 4 << 30;
-/// A write is not made larger than this and one record: the core copies it in one go.
-const CHUNK_BYTES_MAX: usize = 2 << 20;
+/// A write is not made larger than this and one record. Large, because each write is followed by a sync, which takes the core
+/// and the disk as long whatever the size; small enough that the disk ends it within some milliseconds.
+const CHUNK_BYTES_MAX: usize = 8 << 20;
 /// Buffers kept for reuse; one is filled while the other is written.
 const SPARE_BUFFERS_MAX: usize = 2;
-/// Largest buffer kept for reuse.
-const SPARE_BUFFER_BYTES_MAX: usize = 8 << 20;
+/// Largest buffer kept for reuse: large bodies are not in them.
+const SPARE_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// The next segment is made once this part of the current one is taken: early enough that it is there in time, and not at
 /// the first record.
 const PREPARED_FROM_SHARE: u64 = 16;
@@ -154,7 +156,7 @@ pub struct Stream {
     lost: Option<u64>,
     closed: Vec<u64>,
     unused: Vec<u64>,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Flush>,
 }
 
 impl Stream {
@@ -260,6 +262,19 @@ impl Stream {
         sync: bool,
         put: impl FnOnce(&mut Vec<u8>, u64, u64),
     ) -> Result<Appended, AppendError> {
+        self.append_held(bytes, sync, |flush, nonce, sequence| put(flush.framing(), nonce, sequence))
+    }
+
+    /// As [`append`](Self::append), of a record that may hold its body instead of copying it.
+    ///
+    /// # Errors
+    /// `AppendError`.
+    pub fn append_held(
+        &mut self,
+        bytes: usize,
+        sync: bool,
+        put: impl FnOnce(&mut Flush, u64, u64),
+    ) -> Result<Appended, AppendError> {
         if self.buffered > 0 && self.buffered + bytes > self.plan.buffer_bytes_max {
             return Err(AppendError::BufferFull);
         }
@@ -270,7 +285,7 @@ impl Stream {
         let (open, offset) = match open {
             Some(full) if full.bytes.len() >= CHUNK_BYTES_MAX => {
                 let records = full.bytes.len();
-                pad_to_block(&mut full.bytes);
+                full.bytes.pad_to_block();
                 self.buffered += full.bytes.len() - records;
                 (false, full.offset + full.bytes.len() as u64)
             }
@@ -418,7 +433,7 @@ impl Stream {
         }
         let mut chunk = self.chunks.pop_front()?;
         let records = chunk.bytes.len();
-        pad_to_block(&mut chunk.bytes);
+        chunk.bytes.pad_to_block();
         let Chunk { number, offset, bytes, last_position, needs_sync } = chunk;
         if let Some(current) = &mut self.current
             && current.number == number
@@ -430,7 +445,7 @@ impl Stream {
     }
 
     /// The write ended. `buffer` is what was written, for reuse.
-    pub fn wrote(&mut self, buffer: Vec<u8>, is_good: bool) {
+    pub fn wrote(&mut self, buffer: Flush, is_good: bool) {
         self.keep(buffer);
         let Some(InFlight::Write { number, last_position, needs_sync, bytes }) = self.in_flight.take() else { return };
         self.buffered -= bytes;
@@ -498,7 +513,7 @@ impl Stream {
         std::mem::take(&mut self.unused)
     }
 
-    fn keep(&mut self, mut buffer: Vec<u8>) {
+    fn keep(&mut self, mut buffer: Flush) {
         if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
             buffer.clear();
             self.spare.push(buffer);
@@ -559,7 +574,7 @@ mod tests {
     fn what_waits_is_counted_to_the_byte_over_several_chunks() {
         let mut stream = open_stream();
         // More than one chunk, and no multiple of a block.
-        let bytes = CHUNK_BYTES_MAX / 8 + 24;
+        let bytes = CHUNK_BYTES_MAX / 24 + 24;
         for _ in 0..3 {
             for _ in 0..30 {
                 stream.append(bytes, true, |out, _, _| out.resize(out.len() + bytes, 1)).unwrap();

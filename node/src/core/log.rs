@@ -265,7 +265,10 @@ impl CoreLog {
                 Some(Operation::Write { number, offset, bytes }) => {
                     count(&self.counters.writes, 1);
                     let outcome = match self.open_file(kind, number) {
-                        Some(file) => file.write_at(offset, &bytes).await.map_err(|error| error.to_string()),
+                        Some(file) => {
+                            let copy = |from: usize, into: &mut [u8]| bytes.copy_to(from, into);
+                            file.write_with(offset, bytes.len(), copy).await.map_err(|error| error.to_string())
+                        }
                         None => Err("its file is not open".into()),
                     };
                     self.report(kind, number, "write", outcome.as_ref().err());

@@ -22,6 +22,7 @@ use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::route::Route;
 use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
+use tailwater_runtime::files::ReadBuffers;
 
 /// Requests replayed before other tasks run.
 const REQUESTS_IN_A_ROW: usize = 64;
@@ -124,6 +125,7 @@ impl Core {
         let Some(log) = self.log.clone() else { return };
         let Share { common, segments, read, restated, journals, .. } = share;
         let mut reader = BodyReader::new(self.settings.request_bytes_max);
+        let buffers = ReadBuffers::default();
         log.counters.replay_left_bytes.set(segments.iter().map(|segment| segment.bytes).sum());
         for segment in segments {
             if self.receivers.is_closed() {
@@ -131,7 +133,7 @@ impl Core {
                 common.needs_journals.store(true, Ordering::Relaxed);
                 break;
             }
-            if let Err(why) = self.replay_segment(&log, &common, &mut reader, segment).await {
+            if let Err(why) = self.replay_segment(&log, &common, &mut reader, &buffers, segment).await {
                 tracing::error!(why, "a segment of the log was not replayed");
                 common.needs_journals.store(true, Ordering::Relaxed);
             }
@@ -206,6 +208,7 @@ impl Core {
         log: &Rc<CoreLog>,
         common: &Common,
         reader: &mut BodyReader,
+        buffers: &ReadBuffers,
         old: OldSegment,
     ) -> Result<(), String> {
         let name = Survey::name(&old);
@@ -229,6 +232,7 @@ impl Core {
         }
         // A segment is as large as it is configured to be; what is in memory of it is not.
         let (mut cursor, mut pieces) = (Cursor::new(&header, length, PIECE_BYTES), Pieces::default());
+        let mut reading = file.sequential(PIECE_BYTES, buffers);
         let (mut in_a_row, mut reached) = (0, 0);
         let mut reach = |place: u64| {
             let more = place.saturating_sub(reached);
@@ -241,8 +245,7 @@ impl Core {
         loop {
             match cursor.next(pieces.window()) {
                 Err(wanted) => {
-                    let (from, length) = (wanted.range.start, wanted.length());
-                    let read = file.read_at(from, length).await.map_err(|error| error.to_string())?;
+                    let read = reading.read(wanted.range.clone()).await.map_err(|error| error.to_string())?;
                     if !pieces.put(&wanted, read) {
                         return Err(format!("{name} has become shorter while it was read"));
                     }

@@ -1,6 +1,6 @@
 //! Writing past the page cache through glommio's ring.
 //!
-//! Three traits of glommio shape this file.
+//! Four traits of glommio shape this file.
 //!
 //! A future of glommio's that is polled again and again while it waits keeps a waker for every poll, and a task has room
 //! for 32,767. So each operation runs in a task of its own, which nothing but its completion wakes, and the caller waits
@@ -13,21 +13,29 @@
 //! A file of glommio's is closed by its ring, which the end of the executor may forestall. So the descriptor is taken out
 //! of glommio's hands and closed by the helper thread.
 //!
+//! Where a first read of a device succeeds on its ring for polled I/O, glommio sends all direct I/O of the device there, and
+//! its loop does not sleep while any is under way: it goes round, setting and cancelling its timers, until a disk that tells
+//! by interrupt is done. So the file is opened for writing only. That read fails then, and writes go to the ring that the
+//! loop sleeps on.
+//!
 //! Buffers come from the memory that glommio has registered with the kernel (see `URING_IO_MEMORY_BYTES`), which saves
 //! mapping their pages for each write; glommio takes them from the heap, aligned, when that is used up. Its size is left
 //! as it is: it holds one operation of the largest size and several small ones, an executor has few under way at once, and
 //! registered memory counts against the limit on locked memory. glommio's buffers can only be shortened, never lengthened
 //! again, so none is kept here: the registered memory is the pool.
 
+use std::collections::VecDeque;
 use std::fs::File as StdFile;
 use std::future::Future;
 use std::io;
 use std::mem;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use async_channel::Receiver;
 use futures_util::FutureExt;
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, OwnedDmaFile};
@@ -42,11 +50,20 @@ use crate::executor::spawn;
 /// would be mapped anew each time, which takes longer than the write.
 const WRITE_BYTES_MAX: usize = 512 << 10;
 
+/// Parts of one write that are on their way beside each other. Two fill the registered memory.
+const PARTS_MAX: usize = 2;
+
 /// What `statfs` calls tmpfs.
 const TMPFS_MAGIC: FsWord = 0x0102_1994;
 
 /// How often one operation is repeated that the kernel has put off (EAGAIN, EINTR) before it counts as failed.
 const TRIES_MAX: usize = 16;
+
+/// A part of a write that is on its way.
+struct Part {
+    range: Range<usize>,
+    outcome: Receiver<io::Result<usize>>,
+}
 
 /// A file as the ring writes to it.
 pub(super) struct DirectFile {
@@ -67,7 +84,7 @@ impl DirectFile {
         let opened = in_task(async move {
             // glommio looks into /sys and panics if it finds a device it does not expect.
             let mut options = OpenOptions::new();
-            let opened = options.read(true).write(true).dma_open(&path);
+            let opened = options.write(true).dma_open(&path);
             let opened = AssertUnwindSafe(opened).catch_unwind().await;
             drop(plain);
             match opened {
@@ -89,40 +106,65 @@ impl DirectFile {
         self.is_direct
     }
 
-    /// Writes all of the bytes; offset and length are aligned. `None` if the executor ended before the outcome.
-    pub(super) async fn write_at(self: &Rc<Self>, offset: u64, bytes: &[u8]) -> Option<io::Result<()>> {
-        let (mut done, mut tries) = (0, 0);
-        while done < bytes.len() {
-            let end = bytes.len().min(done + WRITE_BYTES_MAX);
-            let buffer = match self.copy(&bytes[done..end]) {
-                Ok(buffer) => buffer,
-                Err(error) => return Some(Err(error)),
-            };
-            let outcome = in_task(Rc::clone(self).write_once(offset + done as u64, buffer)).await?;
+    /// Writes `length` bytes that `fill` puts together part by part; offset and length are aligned. Parts are on their way
+    /// beside each other: the loop wakes less often, and the disk need not wait for it. `None` if the executor ended before
+    /// the outcome.
+    pub(super) async fn write_with(
+        self: &Rc<Self>,
+        offset: u64,
+        length: usize,
+        fill: &impl Fn(usize, &mut [u8]),
+    ) -> Option<io::Result<()>> {
+        let mut parts = VecDeque::with_capacity(PARTS_MAX);
+        let (mut begun, mut failed, mut tries) = (0, None, 0);
+        loop {
+            while begun < length && parts.len() < PARTS_MAX && failed.is_none() {
+                let range = begun..length.min(begun + WRITE_BYTES_MAX);
+                begun = range.end;
+                match self.begin(offset, range, fill) {
+                    Ok(part) => parts.push_back(part),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            // After a failure, too, all that has begun is waited for: nothing of it may be written any later.
+            let Some(Part { range, outcome }) = parts.pop_front() else { break };
             // A short write goes on at the last whole block.
-            let written = match outcome {
-                Ok(written) => written.min(end - done) / BLOCK_BYTES * BLOCK_BYTES,
+            let written = match outcome.recv().await.ok()? {
+                Ok(written) => written.min(range.len()) / BLOCK_BYTES * BLOCK_BYTES,
                 Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::AGAIN | Errno::INTR)) => 0,
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    continue;
+                }
             };
-            done += written;
+            let rest = range.start + written..range.end;
             tries = if written == 0 { tries + 1 } else { 0 };
+            if rest.is_empty() || failed.is_some() {
+                continue;
+            }
             if tries == TRIES_MAX {
-                return Some(Err(io::Error::from(io::ErrorKind::WriteZero)));
+                failed = Some(io::Error::from(io::ErrorKind::WriteZero));
+                continue;
+            }
+            match self.begin(offset, rest, fill) {
+                Ok(part) => parts.push_front(part),
+                Err(error) => failed = Some(error),
             }
         }
-        Some(Ok(()))
+        Some(failed.map_or(Ok(()), Err))
+    }
+
+    /// Begins to write a part.
+    fn begin(self: &Rc<Self>, offset: u64, range: Range<usize>, fill: &impl Fn(usize, &mut [u8])) -> io::Result<Part> {
+        let mut buffer = self.file()?.alloc_dma_buffer(range.len());
+        fill(range.start, buffer.as_bytes_mut());
+        let outcome = begin_task(Rc::clone(self).write_once(offset + range.start as u64, buffer));
+        Ok(Part { range, outcome })
     }
 
     /// `fdatasync`. `None` if the executor ended before the outcome.
     pub(super) async fn sync(self: &Rc<Self>) -> Option<io::Result<()>> {
         in_task(Rc::clone(self).sync_once()).await
-    }
-
-    fn copy(&self, bytes: &[u8]) -> io::Result<DmaBuffer> {
-        let mut buffer = self.file()?.alloc_dma_buffer(bytes.len());
-        buffer.as_bytes_mut().copy_from_slice(bytes);
-        Ok(buffer)
     }
 
     async fn write_once(self: Rc<Self>, offset: u64, buffer: DmaBuffer) -> io::Result<usize> {
@@ -181,12 +223,17 @@ impl Drop for Unfinished {
 
 /// Runs an operation in a task of its own and waits for its outcome, which is `None` if the executor drops the task.
 async fn in_task<T: 'static>(operation: impl Future<Output = T> + 'static) -> Option<T> {
+    begin_task(operation).recv().await.ok()
+}
+
+/// Runs an operation in a task of its own. Nothing is received if the executor drops the task.
+fn begin_task<T: 'static>(operation: impl Future<Output = T> + 'static) -> Receiver<T> {
     let (reply, outcome) = async_channel::bounded(1);
     spawn(async move {
         // The caller may have given up waiting.
         let _sent = reply.try_send(operation.await);
     });
-    outcome.recv().await.ok()
+    outcome
 }
 
 /// The system's answer inside glommio's error, which its own conversion reduces to a text.

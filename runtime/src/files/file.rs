@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::blocking::{Opened, read_full_at};
 use super::direct::DirectFile;
 use super::helper::Helper;
+use super::sequential::{ReadBuffers, Sequential};
 use super::{FileError, is_aligned};
 use crate::Backend;
 use crate::executor::backend;
@@ -73,13 +74,28 @@ impl File {
 
     /// Writes all of the bytes, which are copied first. They are durable only after [`sync`](Self::sync).
     ///
+    /// # Errors
+    /// As [`write_with`](Self::write_with).
+    pub async fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        self.write_with(offset, bytes.len(), |from, into| into.copy_from_slice(&bytes[from..from + into.len()])).await
+    }
+
+    /// Writes `length` bytes, which `fill` puts into the memory that they are written from: given how far from the start and
+    /// the memory for what stands there. It may be called again for the same part. The bytes are durable only after
+    /// [`sync`](Self::sync).
+    ///
     /// If the future is dropped before it is done, the bytes may yet be written, whole or in part, at any time until the
     /// file is closed.
     ///
     /// # Errors
     /// [`FileError`]; some of the bytes may have been written, unless offset or length are wrong.
-    pub async fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
-        let (inner, length) = (&self.inner, bytes.len() as u64);
+    pub async fn write_with(
+        &self,
+        offset: u64,
+        bytes: usize,
+        fill: impl Fn(usize, &mut [u8]),
+    ) -> Result<(), FileError> {
+        let (inner, length) = (&self.inner, bytes as u64);
         if !is_aligned(offset) || !is_aligned(length) {
             return Err(FileError::Misaligned { path: inner.path.clone(), offset, length });
         }
@@ -89,13 +105,13 @@ impl File {
         if !inner.is_writable {
             return Err(FileError::ReadOnly { path: inner.path.clone(), operation: "write to" });
         }
-        if bytes.is_empty() {
+        if bytes == 0 {
             return Ok(());
         }
         self.open_direct().await;
         let direct = inner.direct.borrow().clone();
         if let Direct::Open(direct) = direct {
-            match direct.write_at(offset, bytes).await {
+            match direct.write_with(offset, bytes, &fill).await {
                 // The file system has a rule for direct I/O that blocks of this size do not meet.
                 Some(Err(error)) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
                     tracing::warn!(path = %inner.path.display(), "direct writes are refused, a thread writes instead");
@@ -105,12 +121,13 @@ impl File {
                 None => return Err(FileError::BrokenOff { path: inner.path.clone(), operation: "write to" }),
             }
         }
-        self.write_plain(offset, bytes).await
+        self.write_plain(offset, bytes, &fill).await
     }
 
-    async fn write_plain(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+    async fn write_plain(&self, offset: u64, bytes: usize, fill: &impl Fn(usize, &mut [u8])) -> Result<(), FileError> {
         let inner = &self.inner;
-        let (plain, buffer) = (Arc::clone(&inner.plain), inner.helper.copy(bytes));
+        let (plain, mut buffer) = (Arc::clone(&inner.plain), inner.helper.buffer(bytes));
+        fill(0, &mut buffer);
         let work = move || {
             let outcome = plain.write_all_at(&buffer, offset);
             Ok((buffer, outcome))
@@ -142,8 +159,8 @@ impl File {
     /// Reads up to `length` bytes, fewer only where the file ends. Neither number need be aligned. The memory taken is
     /// bounded by the file's length.
     ///
-    /// Reads go through the page cache on the helper thread: they are rare, and read ahead is what reading a log from
-    /// one end to the other wants.
+    /// Reads go through the page cache on the helper thread: they are rare. A log is read from one end to the other by
+    /// [`sequential`](Self::sequential).
     ///
     /// # Errors
     /// [`FileError`]; nothing was changed.
@@ -161,6 +178,13 @@ impl File {
         };
         let read = inner.helper.run(&inner.path, "read", work).await?;
         read.map_err(|error| FileError::new(&inner.path, "read", error))
+    }
+
+    /// A reader of the file from front to back, in pieces of `piece_bytes`, with the buffers of earlier ones.
+    #[must_use]
+    pub fn sequential(&self, piece_bytes: usize, buffers: &ReadBuffers) -> Sequential {
+        let Inner { path, bytes, plain, helper, .. } = &*self.inner;
+        Sequential::new(path.clone(), *bytes, Arc::clone(plain), helper.clone(), buffers, piece_bytes)
     }
 
     /// Opens the file for the ring, once, if the executor has one. A file system that refuses costs speed only.

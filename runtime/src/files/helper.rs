@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::thread;
 
+use async_channel::Receiver;
 use rustix::process::getpid;
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
@@ -23,8 +24,8 @@ const JOBS_MAX: usize = 64;
 /// Buffers of finished writes that are kept for the next: one for each stream of a log.
 const BUFFERS_KEPT: usize = 2;
 
-/// A buffer that has grown beyond this many bytes is given back instead.
-const BUFFER_BYTES_KEPT: usize = 4 << 20;
+/// A buffer that has grown beyond this many bytes is given back instead. A log writes some 8 MiB and one request at once.
+const BUFFER_BYTES_KEPT: usize = 12 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -75,15 +76,30 @@ impl Helper {
         operation: &'static str,
         work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
     ) -> impl Future<Output = Result<T, FileError>> {
+        let begun = self.begin(path, operation, work);
+        async move {
+            let broken_off = |_| FileError::BrokenOff { path: path.to_owned(), operation };
+            begun.await?.recv().await.map_err(broken_off)?
+        }
+    }
+
+    /// As [`run`](Self::run), for a caller that does not wait for the outcome yet: what is received is that, or an error if
+    /// the work was broken off.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        path: &Path,
+        operation: &'static str,
+        work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+    ) -> impl Future<Output = Result<Receiver<Result<T, FileError>>, FileError>> {
         let (reply, outcome) = async_channel::bounded(1);
         let job: Job = Box::new(move || {
             // The caller may have given up waiting.
             let _sent = reply.try_send(work());
         });
         async move {
-            let broken_off = || FileError::BrokenOff { path: path.to_owned(), operation };
-            self.jobs.send(job).await.map_err(|_| broken_off())?;
-            outcome.recv().await.map_err(|_| broken_off())?
+            let broken_off = |_| FileError::BrokenOff { path: path.to_owned(), operation };
+            self.jobs.send(job).await.map_err(broken_off)?;
+            Ok(outcome)
         }
     }
 
@@ -93,15 +109,14 @@ impl Helper {
         let _sent = self.jobs.try_send(Box::new(move || drop(value)));
     }
 
-    /// A copy of the bytes, in a buffer of an earlier write if there is one.
-    pub(super) fn copy(&self, bytes: &[u8]) -> Vec<u8> {
+    /// A buffer of so many bytes, of an earlier write if there is one: with whatever was in it.
+    pub(super) fn buffer(&self, bytes: usize) -> Vec<u8> {
         let mut buffer = self.buffers.borrow_mut().pop().unwrap_or_default();
-        buffer.clear();
-        buffer.extend_from_slice(bytes);
+        buffer.resize(bytes, 0);
         buffer
     }
 
-    /// Keeps a buffer for [`copy`](Self::copy).
+    /// Keeps a buffer for [`buffer`](Self::buffer).
     pub(super) fn keep(&self, buffer: Vec<u8>) {
         let mut buffers = self.buffers.borrow_mut();
         if buffers.len() < BUFFERS_KEPT && buffer.capacity() <= BUFFER_BYTES_KEPT {

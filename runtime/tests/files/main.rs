@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tailwater_runtime::Backend;
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, spawn, start, yield_now};
-use tailwater_runtime::files::{BLOCK_BYTES, Directory, Entry, FileError};
+use tailwater_runtime::files::{BLOCK_BYTES, Directory, Entry, FileError, Piece, ReadBuffers};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -76,6 +76,52 @@ fn everywhere<F: Future<Output = ()> + 'static>(body: impl Fn(Backend, PathBuf) 
             finish(run(backend, move || body(backend, path)));
         }
     }
+}
+
+/// As a reader of records asks: a piece from the record on that the last one cut, now and then a record that is longer than
+/// a piece, and once from somewhere else. Without the tail in front of a piece, or with a buffer that is still somebody's
+/// used again, the bytes are wrong.
+#[test]
+fn a_file_is_read_from_front_to_back_in_pieces_that_go_back_to_the_start_of_a_cut_record() {
+    const PIECE: u64 = 16 * BLOCK;
+    everywhere(|backend, path| async move {
+        // No whole number of pieces, nor of blocks.
+        let length = 300 * BLOCK_BYTES + 100;
+        let data: Vec<u8> = (0..length).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
+        fs::write(path.join("a"), &data).unwrap();
+        let file = Directory::open(&path).await.unwrap().open_file("a").await.unwrap();
+        let buffers = ReadBuffers::default();
+        for round in 0..3 {
+            let mut reader = file.sequential(16 * BLOCK_BYTES, &buffers);
+            let (mut at, mut last, mut reads) = (round * BLOCK, None, 0);
+            while at < length as u64 {
+                let wanted = if reads % 5 == 4 { PIECE + 3 * BLOCK } else { PIECE };
+                let piece = reader.read(at..at + wanted).await.unwrap();
+                let from = usize::try_from(at).unwrap();
+                let given = piece.as_ref().len();
+                assert!(
+                    given >= usize::try_from(wanted).unwrap().min(length - from),
+                    "{backend}: {given} bytes at {at}"
+                );
+                assert_eq!(piece.as_ref(), &data[from..from + given], "{backend}: at {at}");
+                if let Some((from, last)) = last.replace((from, piece)) {
+                    let last: Piece = last;
+                    assert_eq!(last.as_ref(), &data[from..from + last.as_ref().len()], "{backend}: kept from {from}");
+                }
+                let cut = if reads == 7 { given as u64 + 2 * BLOCK } else { given as u64 - reads % 4 * BLOCK };
+                at = if from + given == length { length as u64 } else { at + cut / BLOCK * BLOCK };
+                reads += 1;
+            }
+            assert!(reads > 10, "{reads}");
+            let past = reader.read(400 * BLOCK..401 * BLOCK).await.unwrap();
+            assert!(past.as_ref().is_empty());
+            // More than there is, and more than there could be memory for.
+            assert_eq!(reader.read(BLOCK..u64::MAX).await.unwrap().as_ref(), &data[BLOCK_BYTES..]);
+        }
+        let path = file.path().to_owned();
+        drop(file);
+        wait_until_closed(&path).await;
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use crate::executor::{pause, random};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thiserror::Error;
@@ -242,6 +243,18 @@ impl File {
         self.content.borrow().durable.len() as u64
     }
 
+    /// Writes what `fill` puts together; nothing is durable yet.
+    pub async fn write_with(
+        &self,
+        offset: u64,
+        length: usize,
+        fill: impl Fn(usize, &mut [u8]),
+    ) -> Result<(), FileError> {
+        let mut bytes = vec![0; length];
+        fill(0, &mut bytes);
+        self.write_at(offset, &bytes).await
+    }
+
     /// Writes; nothing is durable yet.
     pub async fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
         let at = usize::try_from(offset).unwrap();
@@ -301,5 +314,25 @@ impl File {
         let view = self.content.borrow().view();
         let from = usize::try_from(offset).unwrap().min(view.len());
         Ok(view[from..(from + length).min(view.len())].to_vec())
+    }
+    /// A reader of the file from front to back.
+    pub fn sequential(&self, _piece_bytes: usize, _buffers: &ReadBuffers) -> Sequential {
+        Sequential(self.clone())
+    }
+}
+
+/// `tailwater_runtime::files::ReadBuffers`; nothing is used again here.
+#[derive(Debug, Default)]
+pub struct ReadBuffers(());
+
+/// `tailwater_runtime::files::Sequential`.
+#[derive(Debug)]
+pub struct Sequential(File);
+
+impl Sequential {
+    /// Reads a range, and some blocks behind it.
+    pub async fn read(&mut self, range: Range<u64>) -> Result<Vec<u8>, FileError> {
+        let more = random(|random| random.usize(0..4)) * BLOCK_BYTES;
+        self.0.read_at(range.start, usize::try_from(range.end - range.start).unwrap() + more).await
     }
 }

@@ -1,5 +1,5 @@
-//! Writing records: each is put together at the end of the buffer that will be written, so that a body is copied once
-//! and its checksum computed over the copy, which is still in the cache.
+//! Writing records: each is put together at the end of the flush that will be written. A large body is not copied here; its
+//! checksum is computed while it is still in the cache.
 
 use super::record::{
     ANNOTATION_FIELDS_BYTES, ANNOTATIONS_FIELDS_BYTES, DONE_FIELDS_BYTES, FLAG_ANNOTATED, FLAG_FLUSH_START, FLAG_GIVEN,
@@ -10,7 +10,9 @@ use super::record::{
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
 };
+use crate::log::flush::{Flush, HELD_BODY_BYTES_MIN};
 use crate::vocabulary::Annotations;
+use bytes::Bytes;
 
 /// Bytes that a request with a body of `body_bytes` takes in a segment.
 #[must_use]
@@ -114,14 +116,39 @@ pub fn put_annotations(
 /// If the body is larger than [`PAYLOAD_BYTES_MAX`] allows, which the caller has ruled out: no segment holds that much.
 pub fn put_request(out: &mut Vec<u8>, nonce: u64, sequence: u64, request: &Request<'_>) {
     let start = begin(out, sequence, KIND_REQUEST, REQUEST_FIELDS_BYTES + request.body.len());
+    put_request_fields(out, request);
+    out.extend_from_slice(request.body);
+    finish(out, start, nonce);
+}
+
+/// What stands before the body.
+fn put_request_fields(out: &mut Vec<u8>, request: &Request<'_>) {
     out.extend_from_slice(&request.arrived_unix_nano.to_le_bytes());
     out.extend_from_slice(&request.first_unit.to_le_bytes());
     out.extend_from_slice(&request.units.to_le_bytes());
     let kinds = [signal_byte(request.signal), request.encoding.byte(), request.format.byte()];
     out.extend_from_slice(&kinds);
     out.extend_from_slice(&[0; 5]);
-    out.extend_from_slice(request.body);
-    finish(out, start, nonce);
+}
+
+/// Appends a request as [`put_request`] does, without a copy of its body if that is large.
+///
+/// # Panics
+/// As [`put_request`].
+pub fn hold_request(flush: &mut Flush, nonce: u64, sequence: u64, request: &Request<'_>, body: &Bytes) {
+    let request = Request { body, ..*request };
+    if body.len() < HELD_BODY_BYTES_MIN {
+        return put_request(flush.framing(), nonce, sequence, &request);
+    }
+    let out = flush.framing();
+    let payload_bytes = REQUEST_FIELDS_BYTES + body.len();
+    let start = begin_header(out, sequence, KIND_REQUEST, payload_bytes);
+    put_request_fields(out, &request);
+    let checksum = crc32c::crc32c_append(checksum_from(nonce, &out[start + 4..]), body);
+    out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+    flush.hold(body.clone());
+    let padding = framed_bytes(payload_bytes) - RECORD_HEADER_BYTES - payload_bytes;
+    flush.framing().extend_from_slice(&[0; ALIGNMENT_BYTES][..padding]);
 }
 
 /// Appends verdicts that were decided together. `out` holds the flush so far, and nothing before it.
@@ -214,10 +241,15 @@ pub fn pad_to_block(out: &mut Vec<u8>) {
 
 /// Appends a record's header with its checksum open, and returns where it starts.
 fn begin(out: &mut Vec<u8>, sequence: u64, kind: u8, payload_bytes: usize) -> usize {
+    out.reserve(framed_bytes(payload_bytes));
+    begin_header(out, sequence, kind, payload_bytes)
+}
+
+/// The same for a record of which not all goes into `out`.
+fn begin_header(out: &mut Vec<u8>, sequence: u64, kind: u8, payload_bytes: usize) -> usize {
     assert!(payload_bytes <= PAYLOAD_BYTES_MAX, "a record larger than any segment");
     let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
     let start = out.len();
-    out.reserve(framed_bytes(payload_bytes));
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&sequence.to_le_bytes());
@@ -229,8 +261,12 @@ fn begin(out: &mut Vec<u8>, sequence: u64, kind: u8, payload_bytes: usize) -> us
 
 /// Enters the checksum and pads to where the next record starts.
 fn finish(out: &mut Vec<u8>, start: usize, nonce: u64) {
-    let seed = crc32c::crc32c(&nonce.to_le_bytes());
-    let checksum = crc32c::crc32c_append(seed, &out[start + 4..]);
+    let checksum = checksum_from(nonce, &out[start + 4..]);
     out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
-    out.resize(out.len().next_multiple_of(ALIGNMENT_BYTES), 0);
+    // Bodies that are held elsewhere may stand before it, so that `start` itself need not be a multiple.
+    out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT_BYTES), 0);
+}
+
+fn checksum_from(nonce: u64, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&nonce.to_le_bytes()), bytes)
 }

@@ -1,6 +1,7 @@
 //! What is written is read back, byte for byte; what cannot be meant is refused.
 
 use super::*;
+use crate::log::flush::{Flush, HELD_BODY_BYTES_MIN};
 use crate::vocabulary::Annotations;
 use tailwater_proto::otlp::Signal;
 
@@ -127,6 +128,20 @@ fn framed_sizes_are_what_is_written() {
         put_resolved(&mut out, 1, 2, 3, 4, &vec![(5, [6; 64]); count]);
         assert_eq!(out.len(), resolved_bytes(count));
     }
+}
+
+/// Held or copied, the same stands on disk: a checksum without the body, or padding counted from elsewhere, would differ.
+#[test]
+fn a_flush_that_holds_its_bodies_has_the_bytes_of_one_that_copied_them() {
+    let (mut flush, mut copied) = (Flush::default(), Vec::new());
+    let lengths = [3, HELD_BODY_BYTES_MIN - 1, HELD_BODY_BYTES_MIN, HELD_BODY_BYTES_MIN + 5, 7, 9001, 0];
+    for (sequence, length) in (7..).zip(lengths) {
+        let body: Vec<u8> = (0..length).map(|at| (at * 13) as u8).collect();
+        put_request(&mut copied, 77, sequence, &request(&body));
+        hold_request(&mut flush, 77, sequence, &request(b""), &body.into());
+        assert_eq!(flush.len(), copied.len(), "with {length} bytes");
+    }
+    assert_eq!(flush.to_vec(), copied);
 }
 
 #[test]

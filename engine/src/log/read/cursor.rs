@@ -59,27 +59,34 @@ impl Wanted {
     }
 }
 
-/// What was read of a file for its cursor: a piece, and a block or two aside.
-#[derive(Debug, Default)]
-pub struct Pieces {
-    piece: (usize, Vec<u8>),
-    aside: (usize, Vec<u8>),
+/// What was read of a file for its cursor: a piece, and a block or two aside, in the memory that the host reads into.
+#[derive(Debug)]
+pub struct Pieces<B> {
+    piece: Option<(usize, B)>,
+    aside: Option<(usize, B)>,
 }
 
-impl Pieces {
+impl<B> Default for Pieces<B> {
+    fn default() -> Self {
+        Self { piece: None, aside: None }
+    }
+}
+
+impl<B: AsRef<[u8]>> Pieces<B> {
     /// What is there.
     #[must_use]
     pub fn window(&self) -> Window<'_> {
-        Window { parts: [(self.piece.0, &self.piece.1), (self.aside.0, &self.aside.1)] }
+        let parts = [&self.piece, &self.aside];
+        Window { parts: parts.map(|part| part.as_ref().map_or((0, &[][..]), |(from, bytes)| (*from, bytes.as_ref()))) }
     }
 
-    /// Takes what was wanted, in place of what was there. False if it is not as long as it should be: then the file has
-    /// become shorter, and there is no sense in going on.
+    /// Takes what was wanted, and perhaps what stands behind it, in place of what was there. False if it is not as long as
+    /// it should be: then the file has become shorter, and there is no sense in going on.
     #[must_use]
-    pub fn put(&mut self, wanted: &Wanted, bytes: Vec<u8>) -> bool {
-        let is_whole = bytes.len() == wanted.length();
+    pub fn put(&mut self, wanted: &Wanted, bytes: B) -> bool {
+        let is_whole = bytes.as_ref().len() >= wanted.length();
         let part = if wanted.is_aside { &mut self.aside } else { &mut self.piece };
-        *part = (usize::try_from(wanted.range.start).unwrap_or(usize::MAX), bytes);
+        *part = Some((usize::try_from(wanted.range.start).unwrap_or(usize::MAX), bytes));
         is_whole
     }
 }

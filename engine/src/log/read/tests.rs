@@ -195,8 +195,8 @@ fn checksum_of(record: &Record<'_>) -> u32 {
     }
 }
 
-/// Reads a file as a node does, a piece at a time. Checks that no more of it is wanted at once than a piece or a sound
-/// record, and in sum not more than some times the file.
+/// Reads a file as a node does, a piece at a time, with some blocks more than are wanted. Checks that no more of it is wanted
+/// at once than a piece or a sound record, and in sum not more than some times the file.
 fn read_in_pieces(header: &SegmentHeader, file: &[u8], piece_bytes: usize) -> (FoundInPieces, u64) {
     let (mut cursor, mut pieces) = (Cursor::new(header, file.len(), piece_bytes), Pieces::default());
     let (mut found, mut longest, mut read, mut longest_record) = (FoundInPieces::default(), 0, 0, 0);
@@ -206,7 +206,8 @@ fn read_in_pieces(header: &SegmentHeader, file: &[u8], piece_bytes: usize) -> (F
                 let (start, end) = (wanted.range.start as usize, wanted.range.end as usize);
                 assert!(start.is_multiple_of(BLOCK_BYTES) && (end.is_multiple_of(BLOCK_BYTES) || end == file.len()));
                 (longest, read) = (longest.max(end - start), read + end - start);
-                assert!(pieces.put(&wanted, file[start..end].to_vec()));
+                let given = (end + start / BLOCK_BYTES % 3 * BLOCK_BYTES).min(file.len());
+                assert!(pieces.put(&wanted, file[start..given].to_vec()));
             }
             Ok(Some(Found::Record { offset, sequence, record })) => {
                 let framed = record_at(&file[offset as usize..], header.nonce).unwrap();
