@@ -47,7 +47,7 @@ fn a_header_is_read_back() {
 #[test]
 fn a_header_has_its_fields_where_they_are_drawn() {
     let block = header().encode();
-    assert_eq!(block[..8], *b"TWLOG\0\x04\x02");
+    assert_eq!(block[..8], *b"TWLOG\0\x05\x02");
     assert_eq!(block[12..16], [2, 1, 0, 0]);
     for (at, high) in [(16, 0x10), (24, 0x20), (32, 0x30), (40, 0x40), (48, 0x50)] {
         let expected: Vec<u8> = (1..=8).rev().map(|low| high + low).collect();
