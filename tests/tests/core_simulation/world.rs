@@ -16,8 +16,11 @@ use crate::numbers::ChannelNumber;
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::survey::{self, OldSegment, Survey};
 use async_channel::{Receiver, bounded};
+use bytes::Bytes;
 use fastrand::Rng;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use std::cell::{Cell, RefCell};
@@ -59,6 +62,8 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 pub struct Scenario {
     /// Traces sent.
     pub traces: usize,
+    /// Log records sent.
+    pub records: usize,
     /// Crashes and stops while they are sent.
     pub ends: u32,
     /// Whether a crash takes the power along, or only the process.
@@ -87,6 +92,7 @@ impl Scenario {
             arena_bytes_max: [48 << 10, 4 << 20][random.usize(0..2)],
             parked_percent: [0, 20][random.usize(0..2)],
             segments_max: [8, 64][random.usize(0..2)],
+            records: random.usize(0..60),
             faults: Faults {
                 sync: seed.is_multiple_of(3).then(|| random.u64(1..200)),
                 write: seed.is_multiple_of(5).then(|| random.u64(1..60)),
@@ -97,10 +103,11 @@ impl Scenario {
     }
 }
 
-/// A span the senders know of.
+/// A span the senders know of, or a log record that is one by its ids.
 #[derive(Debug, Clone)]
 struct Sent {
     span: Span,
+    signal: Signal,
     is_marked: bool,
     service: usize,
     send_at: u64,
@@ -134,6 +141,8 @@ struct Outside {
     /// Failures of the disk of which the senders' world knows.
     failures: u64,
     is_calm: bool,
+    /// Nobody sends: what is on its way is answered before the node stops, as by the servers of the program.
+    is_quiet: bool,
 }
 
 impl Outside {
@@ -144,13 +153,14 @@ impl Outside {
         self.unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
     }
 
-    fn deliver(&mut self, spans: impl Iterator<Item = Span>) {
-        for span in spans {
-            assert!(self.kept.contains(&span.trace_id), "a trace that the rules drop is delivered");
-            let is_again = self.settled.contains(&span.span_id) && !self.sent_again.contains(&span.span_id);
-            assert!(!is_again, "what was delivered before a stop is delivered again");
-            self.delivered_now.insert(span.span_id.clone());
-            *self.delivered.entry(span.span_id).or_default() += 1;
+    /// Takes delivered items by the ids of their traces and their own.
+    fn deliver(&mut self, items: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) {
+        for (trace, id) in items {
+            assert!(self.kept.contains(&trace), "a trace that the rules drop is delivered");
+            let is_again = self.settled.contains(&id) && !self.sent_again.contains(&id);
+            assert!(!is_again, "what was delivered before a stop is delivered again: {id:?} of trace {trace:?}");
+            self.delivered_now.insert(id.clone());
+            *self.delivered.entry(id).or_default() += 1;
         }
     }
 
@@ -192,8 +202,16 @@ impl World {
                 if is_marked {
                     outside.kept.insert(span.trace_id.clone());
                 }
-                outside.unsent.push(Sent { span, is_marked, service: draw.usize(0..4), send_at });
+                let signal = Signal::Traces;
+                outside.unsent.push(Sent { span, signal, is_marked, service: draw.usize(0..4), send_at });
             }
+        }
+        // Records pass whatever the rules say.
+        for record in 0..scenario.records {
+            let span = span(&mut draw, scenario.traces + record, 0, false);
+            outside.kept.insert(span.trace_id.clone());
+            let send_at = Nanos::from_millis(draw.u64(0..3000)).0;
+            outside.unsent.push(Sent { span, signal: Signal::Logs, is_marked: true, service: 0, send_at });
         }
         outside.unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
         let outside = Rc::new(RefCell::new(outside));
@@ -257,7 +275,16 @@ impl World {
             self.pass(Duration::from_millis(random(|random| random.u64(0..100))));
             return self.crash();
         }
-        let is_clean = self.block_on(stop(cores, was_open)) && was_open;
+        // Some go on sending, and what they send may be delivered when the log is closed.
+        let is_quiet = random(|random| random.bool());
+        self.outside.borrow_mut().is_quiet = is_quiet;
+        let outside = self.outside.clone();
+        self.block_on(async move {
+            while is_quiet && !outside.borrow().in_flight.is_empty() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let is_clean = self.block_on(stop(cores, was_open)) && was_open && is_quiet;
         executor::stop_all();
         let mut outside = self.outside.borrow_mut();
         if is_clean && outside.failures == failures && self.scenario.faults.directory.is_none() {
@@ -272,6 +299,7 @@ impl World {
     fn lose_connections(&self, cuts_power: bool) {
         let mut outside = self.outside.borrow_mut();
         outside.delivered_now.clear();
+        outside.is_quiet = false;
         for spans in std::mem::take(&mut outside.in_flight).into_values() {
             outside.come_back(spans, Duration::ZERO);
         }
@@ -459,7 +487,11 @@ fn shard_plan(scenario: &Scenario, shard: u16, shards: u16, seed: u64) -> ShardP
 
 fn account(snapshots: &[Snapshot]) -> Account {
     let mut sum = Account::default();
-    snapshots.iter().for_each(|snapshot| sum.add(&snapshot.ledger.spans));
+    for Snapshot { ledger, .. } in snapshots {
+        assert!(ledger.logs.balances(), "{:?}", ledger.logs);
+        sum.add(&ledger.spans);
+        sum.add(&ledger.logs);
+    }
     sum
 }
 
@@ -476,9 +508,7 @@ async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<R
         let fails = !outside.borrow().is_calm && random(|random| random.u32(0..100)) < parked_percent;
         way.bytes.fetch_sub(request.body.len(), Ordering::Relaxed);
         if !fails {
-            let decoded = ExportTraceServiceRequest::decode(request.body).unwrap();
-            let scopes = decoded.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-            outside.borrow_mut().deliver(scopes.flat_map(|scope| scope.spans));
+            outside.borrow_mut().deliver(items(request.signal, request.body).into_iter());
         }
         pause(2000).await;
         let fate = if fails { ExportFate::Exhausted } else { ExportFate::Delivered };
@@ -486,15 +516,47 @@ async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<R
     }
 }
 
+/// The ids of the traces of a request's items, and their own.
+fn items(signal: Signal, body: Bytes) -> Vec<(Vec<u8>, Vec<u8>)> {
+    if signal == Signal::Logs {
+        let decoded = ExportLogsServiceRequest::decode(body).unwrap();
+        let scopes = decoded.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+        return scopes.flat_map(|scope| scope.log_records).map(|record| (record.trace_id, record.span_id)).collect();
+    }
+    let decoded = ExportTraceServiceRequest::decode(body).unwrap();
+    let scopes = decoded.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    scopes.flat_map(|scope| scope.spans).map(|span| (span.trace_id, span.span_id)).collect()
+}
+
+/// A request of these, which are all of one signal.
+fn body(signal: Signal, items: &[Sent]) -> Bytes {
+    if signal == Signal::Traces {
+        return encode(items.iter().map(|sent| (sent.service, &sent.span)));
+    }
+    let record = |sent: &Sent| LogRecord {
+        trace_id: sent.span.trace_id.clone(),
+        span_id: sent.span.span_id.clone(),
+        ..LogRecord::default()
+    };
+    let scope = ScopeLogs { log_records: items.iter().map(record).collect(), ..ScopeLogs::default() };
+    let resource_logs = vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }];
+    ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()
+}
+
 /// The senders of one core, for as long as it runs.
 async fn send(core: Rc<Core>, outside: Rc<RefCell<Outside>>, ack: Ack) {
     loop {
         pause(20_000).await;
         let count = random(|random| random.usize(1..20));
+        if outside.borrow().is_quiet {
+            continue;
+        }
         let (number, spans) = {
             let mut outside = outside.borrow_mut();
             let mut spans = Vec::new();
-            while spans.len() < count && outside.unsent.last().is_some_and(|sent| sent.send_at <= now()) {
+            let signal = outside.unsent.last().map(|sent| sent.signal);
+            let is_due = |sent: &Sent| sent.send_at <= now() && Some(sent.signal) == signal;
+            while spans.len() < count && outside.unsent.last().is_some_and(is_due) {
                 spans.extend(outside.unsent.pop());
             }
             outside.requests += 1;
@@ -513,13 +575,13 @@ async fn send(core: Rc<Core>, outside: Rc<RefCell<Outside>>, ack: Ack) {
 
 /// One request and its sender.
 async fn request(port: CorePort, outside: Rc<RefCell<Outside>>, number: u64, spans: Vec<Sent>) {
-    let body = encode(spans.iter().map(|sent| (sent.service, &sent.span)));
+    let signal = spans.first().map_or(Signal::Traces, |sent| sent.signal);
+    let body = body(signal, &spans);
     let failures = outside.borrow().failures;
     port.ready().await;
     let answer = match port.closed() {
         Some((reason, _)) => Err(reason.to_string()),
         None => {
-            let signal = Signal::Traces;
             let received =
                 Received { signal, format: Format::Protobuf, encoding: Encoding::Identity, raw: body.clone(), body };
             port.take(received).await.map_err(|error| error.to_string())
