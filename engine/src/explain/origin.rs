@@ -3,6 +3,7 @@
 
 use hashbrown::HashTable;
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use tailwater_proto::otlp::scan::usual_name;
 use tailwater_proto::otlp::wire::{Reader, Value};
 
@@ -17,12 +18,20 @@ const ROOT_BYTES: usize = 78;
 const ORIGINS_MAX: usize = 4096;
 
 /// The beginning of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix<const BYTES: usize> {
     length: u8,
     /// There was more of it.
     is_cut: bool,
     bytes: [u8; BYTES],
+}
+
+impl<const BYTES: usize> Hash for Prefix<BYTES> {
+    /// Of the bytes that are there: most names are short.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes[..usize::from(self.length)].hash(state);
+        self.is_cut.hash(state);
+    }
 }
 
 impl<const BYTES: usize> Default for Prefix<BYTES> {

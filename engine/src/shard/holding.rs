@@ -61,18 +61,32 @@ impl Holding {
     }
 
     /// Looks up spans that are about to be taken, so that their traces are in the cache then: the misses of several spans
-    /// wait for memory together, those of one after another wait one after another.
+    /// wait for memory together, those of one after another wait one after another. Returns where their traces seem to be.
     #[inline]
-    pub(super) fn bring_in(&self, spans: &[SpanRecord]) {
+    pub(super) fn bring_in(&self, spans: &[SpanRecord]) -> [Option<Place>; BROUGHT_IN] {
         let mut places = [None; BROUGHT_IN];
         for (place, span) in places.iter_mut().zip(spans) {
             *place = self.index.guess(span.hash);
         }
-        for place in places.into_iter().flatten() {
-            if let Place::Pending(entry) = place {
+        for place in places {
+            if let Some(Place::Pending(entry)) = place {
                 self.buffer.traces.touch(entry);
             }
         }
+        places
+    }
+
+    /// The undecided trace of a span; `guess` says where it seemed to be.
+    #[inline]
+    pub(super) fn pending_of(&self, guess: Option<Place>, record: &SpanRecord) -> Option<u32> {
+        if let Some(Place::Pending(entry)) = guess {
+            // An entry that was given back since has no fragment, whatever its id.
+            let trace = self.buffer.traces.get(entry);
+            if trace.id == record.trace_id && !trace.newest.is_none() {
+                return Some(entry);
+            }
+        }
+        self.find_pending(record.hash, &record.trace_id)
     }
 
     /// Looks up traces that are about to be settled, as `bring_in` does spans: their slots of the index, and those of the

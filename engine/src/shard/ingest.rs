@@ -76,7 +76,7 @@ impl Shard {
                 self.judge_pieces(now, &mut pieces, host);
                 resource = of;
             }
-            self.take_span(now, batch, record, leaves_more, host);
+            self.take_span(now, batch, (record, None), leaves_more, host);
             pieces.add(self.bench.rules(), record, leaves_more);
         }
         self.judge_pieces(now, &mut pieces, host);

@@ -34,11 +34,11 @@ impl Shard {
         } else {
             let words = self.bench.rules().leaf_words() - 1;
             for (number, spans) in batch.spans.chunks(BROUGHT_IN).enumerate() {
-                self.holding.bring_in(spans);
-                for (position, record) in (number * BROUGHT_IN..).zip(spans) {
+                let guesses = self.holding.bring_in(spans);
+                for ((position, record), guess) in (number * BROUGHT_IN..).zip(spans).zip(guesses) {
                     let leaves = position * words..(position + 1) * words;
                     let leaves_more = batch.leaves_more.get(leaves).unwrap_or_default();
-                    self.take_span(now, &batch, record, leaves_more, host);
+                    self.take_span(now, &batch, (record, guess), leaves_more, host);
                 }
             }
         }
@@ -52,7 +52,7 @@ impl Shard {
         &mut self,
         now: Nanos,
         batch: &SpanBatch,
-        record: &SpanRecord,
+        (record, guess): (&SpanRecord, Option<Place>),
         leaves_more: &[u64],
         host: &mut impl Host,
     ) {
@@ -60,7 +60,7 @@ impl Shard {
         let bytes = &batch.body[start..start + record.length as usize];
         let scope = self.holding.scope(batch, record.scope);
         let unit = batch.origin.unit(record.position);
-        if let Some(Place::Pending(entry)) = self.holding.find(record.hash, &record.trace_id)
+        if let Some(entry) = self.holding.pending_of(guess, record)
             && !batch.stays_in_log
             && self.holding.buffer.append(entry, scope, unit, bytes).is_ok()
         {
