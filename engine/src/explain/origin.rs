@@ -181,15 +181,17 @@ impl Origins {
         !is_root || self.slots.get(usize::from(place)).is_some_and(|slot| !slot.origin.root.is_empty())
     }
 
-    /// Sets it.
-    pub fn set(&mut self, entry: u32, origin: &Origin) {
+    /// Sets it. Most have one that was set just before: where that is returned, and to be tried first.
+    pub fn set(&mut self, entry: u32, origin: &Origin, hint: Option<u16>) -> Option<u16> {
         self.forget(entry);
-        let Some(place) = self.place(origin) else { return };
+        let is_it = |place: &u16| self.slots.get(usize::from(*place)).is_some_and(|slot| slot.origin == *origin);
+        let place = hint.filter(is_it).or_else(|| self.place(origin))?;
         if self.by_entry.len() <= entry as usize {
             self.by_entry.resize(entry as usize + 1, 0);
         }
         self.by_entry[entry as usize] = place + 1;
         self.slots[usize::from(place)].traces += 1;
+        Some(place)
     }
 
     /// The trace is gone.
@@ -254,19 +256,19 @@ mod tests {
         let mut origins = Origins::new([1, 2, 3, 4]);
         let most = u32::try_from(ORIGINS_MAX).unwrap();
         for number in 0..most {
-            origins.set(number, &origin(number));
+            origins.set(number, &origin(number), Some(3));
         }
-        origins.set(most, &origin(most));
+        origins.set(most, &origin(most), Some(3));
         assert_eq!(origins.get(most), None, "all places have traces");
         assert_eq!(origins.get(7), Some(&origin(7)));
         // One that goes gives its place away; as long as nobody wants it its name is still known.
         origins.forget(7);
-        origins.set(most, &origin(7));
+        origins.set(most, &origin(7), Some(3));
         origins.forget(9);
-        origins.set(7, &origin(most));
+        origins.set(7, &origin(most), Some(3));
         assert_eq!((origins.get(most), origins.get(7)), (Some(&origin(7)), Some(&origin(most))));
         for number in 0..3 * most {
-            origins.set(7, &origin(most + number));
+            origins.set(7, &origin(most + number), Some(3));
             assert_eq!(origins.get(7), Some(&origin(most + number)));
         }
         assert!(origins.slots.len() == ORIGINS_MAX && origins.unused.len() <= ORIGINS_MAX);

@@ -17,8 +17,16 @@ pub(super) struct Reasons {
     explanations: Explanations,
     origins: Origins,
     hash_seed: [u64; 4],
-    /// Of the batch being taken: a resource, by its place in the envelopes, and the service that it names.
-    service: Option<(Range<u32>, Service)>,
+    service: Option<KnownService>,
+}
+
+/// Of the batch being taken: a resource, by its place in the envelopes, and the service that it names.
+#[derive(Debug)]
+struct KnownService {
+    resource: Range<u32>,
+    service: Service,
+    /// Where the last origins of it were, without a root and with one.
+    origins: [Option<u16>; 2],
 }
 
 impl Reasons {
@@ -47,15 +55,15 @@ impl Reasons {
     #[inline(never)]
     fn learn_origin(&mut self, entry: u32, batch: &SpanBatch, record: &SpanRecord) {
         let resource = batch.envelopes.scopes.get(record.scope as usize).map_or(0..0, |scope| scope.resource.clone());
-        let known = self.service.as_ref().filter(|(of, _)| *of == resource).map(|(_, service)| *service);
-        let service = known.unwrap_or_else(|| {
+        if self.service.as_ref().is_none_or(|known| known.resource != resource) {
             let service = service_of(batch.envelopes.slice(&resource));
-            self.service = Some((resource, service));
-            service
-        });
+            self.service = Some(KnownService { resource, service, origins: [None; 2] });
+        }
+        let Some(known) = &mut self.service else { return };
         let start = record.offset as usize;
         let span = batch.body.get(start..start + record.length as usize).unwrap_or_default();
-        self.origins.set(entry, &Origin::of(service, span, record.is_root));
+        let hint = &mut known.origins[usize::from(record.is_root)];
+        *hint = self.origins.set(entry, &Origin::of(known.service, span, record.is_root), *hint);
     }
 
     /// A trace is gone.

@@ -118,7 +118,7 @@ impl Shard {
     }
 
     /// The span is in the buffer: merges its evidence and moves the deadline when it is a root.
-    #[inline]
+    #[inline(always)]
     fn merge(&mut self, batch: &SpanBatch, entry: u32, record: &SpanRecord, leaves_more: &[u64], host: &mut impl Host) {
         self.ledger.spans.buffered += 1;
         let (trace, more) = self.holding.buffer.traces.with_leaves(entry);
