@@ -42,7 +42,8 @@ use tailwater_net::compression::Encoding;
 use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
 use tailwater_proto::otlp::Signal;
 use tailwater_tests::shard_plan::roomy;
-use tailwater_tests::simulation::{encode, rules, span};
+use tailwater_tests::world::policies::errors_then_marked;
+use tailwater_tests::world::senders::{encode, span};
 use tempfile::TempDir;
 
 const DECISION_WAIT_MS: u64 = 500;
@@ -318,7 +319,7 @@ impl World {
         disk(|disk| disk.copy_to(self.directory.path()));
         let mut survey = survey::survey(self.directory.path(), false).unwrap();
         assert!(survey.unreadable.is_empty(), "{:?}", survey.unreadable);
-        let mut rules = rules();
+        let mut rules = errors_then_marked();
         survey.adopt(Arc::get_mut(&mut rules).unwrap());
         let count = random(|random| random.u16(1..4));
         let (channels, controls): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(64)).unzip();
