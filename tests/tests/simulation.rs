@@ -84,7 +84,7 @@ fn changing(seed: u64) -> Scenario {
             ..traffic(random.usize(1..40), 0)
         },
         arena_bytes_max: 1 << 20,
-        policies: Policies::Changing(random.u64(8..400)),
+        policies: Policies::Changing(random.u64(8..200)),
         cold_after_ms: if is_logged { random.u64(0..4) * 200 } else { 0 },
         log: is_logged
             .then(|| Logged { faults: Faults { bytes_max: 64 << 20, ..Faults::default() }, ..Logged::default() }),

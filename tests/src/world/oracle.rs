@@ -1,5 +1,6 @@
 //! What must hold of a node: one file an invariant. An oracle is told what happens and keeps its own books of it; it is asked
-//! after every event and once more in the end. Each names a line of the engine whose removal it notices.
+//! after every event and once more in the end. Each says what in the engine it notices
+//! when it is broken.
 
 mod accounting;
 mod acknowledged;
@@ -32,13 +33,13 @@ pub trait Oracle {
 pub fn all(scenario: &Scenario) -> Vec<Box<dyn Oracle>> {
     let mut all: Vec<Box<dyn Oracle>> = vec![
         Box::<accounting::Accounting>::default(),
-        Box::<acknowledged::Acknowledged>::default(),
         Box::<bounds::Bounds>::default(),
         Box::<delivered_once::DeliveredOnce>::default(),
         Box::<generation::Generation>::default(),
         Box::<verdict_right::VerdictRight>::default(),
         Box::<verdict_stays::VerdictStays>::default(),
         Box::<whole::Whole>::default(),
+        Box::<acknowledged::Acknowledged>::default(),
     ];
     if deadline::Deadline::holds(scenario) {
         all.push(Box::<deadline::Deadline>::default());

@@ -1,7 +1,7 @@
 //! Every span that was accepted is somewhere: the books of all shards balance, what they say is between cores is what the
 //! network holds, and what they say was delivered is what the next hop took.
 //!
-//! Noticed: `self.ledger.spans.taken_over +=` in `Shard::take`.
+//! Notices when `Shard::take` does not count `taken_over`.
 
 use super::super::network::Network;
 use super::super::node::Node;

@@ -1,8 +1,7 @@
 //! What was acknowledged is delivered, or its trace was judged and dropped, or it was dropped for want of memory and
 //! counted. Excused is what was only written when the power went or the disk failed.
 //!
-//! Noticed: `scanned.retain` over what is resolved, made to take too much, in the replay of a segment; in the engine the
-//! `self.waiting` of `Journal::flush`, through which a unit waits for its verdict to be durable.
+//! Notices when `Lane::take_committed` takes what is written for synced (`reached`).
 
 use super::super::node::Node;
 use super::super::seen::Seen;

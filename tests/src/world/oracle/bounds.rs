@@ -1,6 +1,6 @@
 //! What a shard holds stays within its bounds.
 //!
-//! Noticed: the question whether the table is full in `Shard::open`.
+//! Notices when `Arena::append` begins a chunk past `bytes_max`.
 
 use super::super::network::Network;
 use super::super::node::Node;

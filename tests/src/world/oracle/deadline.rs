@@ -1,7 +1,7 @@
 //! Where nothing is full and nothing but the wait ends a trace, it is judged at the first look at the time after its wait,
 //! which counts from when the request of its first span came: neither before nor later.
 //!
-//! Noticed: the wait that `Shard::open` adds to the arrival.
+//! Notices when `Shard::open` makes the deadline a tick earlier.
 
 use super::super::node::Node;
 use super::super::policies::PolicySet;

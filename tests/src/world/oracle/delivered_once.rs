@@ -1,7 +1,7 @@
 //! The next hop is given a span once, where nothing crashes or fails; else at least never again when the log knows that it
 //! has it, unless its sender sent it again.
 //!
-//! Noticed: the resolved units that `Journal::flush` writes.
+//! Notices when `Journal::append_resolved` appends nothing.
 
 use super::super::node::Node;
 use super::super::seen::Seen;

@@ -1,7 +1,7 @@
 //! A verdict is of one generation of rules: of the one in force, unless bytes of the trace had left memory, so that it could
 //! not be scanned again.
 //!
-//! Noticed: the new scan of a trace of former rules in `engine/src/shard/generation.rs`.
+//! Notices when a trace is pinned (`Shard::pin`) that has all its bytes, as one that `Shard::open` begins.
 
 use super::super::node::Node;
 use super::super::seen::Seen;

@@ -1,7 +1,7 @@
 //! A trace is judged once in a run of the process, and its verdict is what the policies of its generation say of all its
 //! spans that its shard had taken, by a model that looks at the spans themselves.
 //!
-//! Noticed: the merge of a span's leaves in `Evidence`.
+//! Notices when `Summary::absorb` takes a span's leaves instead of joining them.
 
 use super::super::node::Node;
 use super::super::seen::Seen;

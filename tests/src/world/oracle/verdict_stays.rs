@@ -1,7 +1,8 @@
 //! No verdict is taken back: one that is durable is in the log of every later run, as it was made, its trace is not judged
 //! again, and whatever is delivered is of a kept trace and says what its verdict says, under whatever rules.
 //!
-//! Noticed: `Shard::restore`.
+//! Notices when `Shard::restore` does nothing, and when units do not wait for their verdicts to be durable (`position` of
+//! `Waiting` in `Journal::flush`).
 
 use super::super::node::Node;
 use super::super::seen::Seen;

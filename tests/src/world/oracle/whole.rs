@@ -1,7 +1,8 @@
 //! Where nothing crashes or fails, a trace leaves whole or not at all, and as it came, but for what rules
 //! write into it. A kept trace lacks only what was dropped for want of memory and counted.
 //!
-//! Noticed: the spans that come when their trace has been kept, in `Shard::take_span`.
+//! Notices when a span that comes after its trace was kept is dropped (`take_late_kept`), and when spans are given a threshold
+//! of zero that they came without (`writes_zero`).
 
 use super::super::node::Node;
 use super::super::scenario::Policies;
