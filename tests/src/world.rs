@@ -54,6 +54,8 @@ pub struct Met {
     pub crashes: u32,
     /// Syncs of the disk.
     pub syncs: u64,
+    /// Writes and syncs that failed.
+    pub disk_failures: u64,
 }
 
 impl Met {
@@ -67,6 +69,7 @@ impl Met {
         self.delivered_again += other.delivered_again;
         self.crashes += other.crashes;
         self.syncs += other.syncs;
+        self.disk_failures += other.disk_failures;
     }
 }
 
@@ -93,6 +96,7 @@ impl Watched {
                 span.span_id.hash(&mut self.trace);
             }
             Seen::Crashed { .. } => self.met.crashes += 1,
+            Seen::DiskFailed => self.met.disk_failures += 1,
             _ => {}
         }
     }

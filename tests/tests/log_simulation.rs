@@ -12,7 +12,7 @@ use tailwater_tests::world::clock::Clock;
 use tailwater_tests::world::scenario::{Logged, Policies, Scenario};
 use tailwater_tests::world::senders::{Tracestates, Traffic};
 
-/// Seeds of one run: each number of the failing sync from 1 to 200 comes several times.
+/// Seeds of one run: each number of the failing sync from 1 to 100 comes several times.
 const SEEDS: u64 = 1000;
 const DECISION_WAIT_MS: u64 = 500;
 
@@ -45,7 +45,7 @@ fn crashing(seed: u64) -> Scenario {
             cuts_power: random.bool(),
             written_percent: [0, 30, 100][random.usize(0..3)],
             faults: Faults {
-                sync: (!seed.is_multiple_of(3)).then_some(1 + seed % 200),
+                sync: (!seed.is_multiple_of(3)).then_some(1 + seed % 100),
                 write: seed.is_multiple_of(5).then(|| random.u64(1..60)),
                 bytes_max: [2 << 20, 64 << 20][random.usize(0..2)],
             },
@@ -59,7 +59,7 @@ fn crashing(seed: u64) -> Scenario {
 fn what_was_acknowledged_survives_every_crash() {
     let met = run(SEEDS, crashing);
     eprintln!("{met:?}");
-    assert!(is_single() || met.crashes > 100, "the schedules meet crashes: {met:?}");
+    assert!(is_single() || (met.crashes > 100 && met.disk_failures > 100), "the schedules meet every case: {met:?}");
 }
 
 /// It breaks when anything is drawn or ordered that the seed does not decide, as the order of a `HashMap` would be.

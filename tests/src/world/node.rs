@@ -240,7 +240,7 @@ impl Node {
         for record in &batch.spans {
             let start = record.offset as usize;
             let sent = self.senders.sent(&batch.body[start..start + record.length as usize]).clone();
-            assert_eq!(record.trace_id, sent.trace_id(), "a shard takes what was sent");
+            assert_eq!(record.trace_id, sent.trace_id, "a shard takes what was sent");
             self.seen.push(Seen::Taken { core: number, arrived: batch.arrived, sent });
         }
         let Core { shard, outbox, .. } = &mut self.cores[number];

@@ -17,8 +17,10 @@ pub type SpanId = u64;
 /// A span the senders know of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sent {
-    /// Its trace's number.
-    pub trace: usize,
+    /// Its id.
+    pub id: SpanId,
+    /// Its trace's id.
+    pub trace_id: TraceId,
     /// The span.
     pub span: Span,
     /// Its bytes.
@@ -27,20 +29,6 @@ pub struct Sent {
     pub service: usize,
     /// When it is due, of the world.
     pub send_at: Nanos,
-}
-
-impl Sent {
-    /// The span's id.
-    #[must_use]
-    pub fn id(&self) -> SpanId {
-        span_id(&self.span)
-    }
-
-    /// Its trace's id.
-    #[must_use]
-    pub fn trace_id(&self) -> TraceId {
-        trace_id(&self.span)
-    }
 }
 
 /// A span's id.
@@ -120,10 +108,17 @@ impl Senders {
                 let late = if random.u32(0..100) < traffic.late_percent { traffic.late_ms } else { 0 };
                 let send_at = Nanos::from_millis(begin + random.u64(0..traffic.spread_ms) + late);
                 let bytes = span.encode_to_vec();
-                unsent.push(Rc::new(Sent { trace, span, bytes, service: random.usize(0..4), send_at }));
+                unsent.push(Rc::new(Sent {
+                    id: span_id(&span),
+                    trace_id: trace_id(&span),
+                    span,
+                    bytes,
+                    service: random.usize(0..4),
+                    send_at,
+                }));
             }
         }
-        let by_id = unsent.iter().map(|sent| (sent.id(), sent.clone())).collect();
+        let by_id = unsent.iter().map(|sent| (sent.id, sent.clone())).collect();
         unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
         Self { unsent, by_id }
     }

@@ -34,10 +34,10 @@ impl Deadline {
 impl Oracle for Deadline {
     fn see(&mut self, seen: &Seen, node: &Node) {
         match seen {
-            Seen::Taken { core, arrived, sent } if !self.judged.contains(&sent.trace_id()) => {
+            Seen::Taken { core, arrived, sent } if !self.judged.contains(&sent.trace_id) => {
                 let wait = Nanos::from_millis(node.scenario.decision_wait_ms);
                 let next = self.ticked.get(core).map_or(0, |tick| tick + 1);
-                self.due.entry(sent.trace_id()).or_insert((*core, tick_of(arrived.plus(wait)).max(next)));
+                self.due.entry(sent.trace_id).or_insert((*core, tick_of(arrived.plus(wait)).max(next)));
             }
             Seen::Judged { judged, at, .. } => {
                 let (_, due) = self.due.remove(&judged.trace_id).expect("what is judged has come");

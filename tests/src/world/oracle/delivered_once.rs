@@ -28,10 +28,8 @@ impl Oracle for DeliveredOnce {
                 let is_first = self.delivered.insert(id);
                 assert!(is_first || !node.scenario.is_undisturbed(), "a span is exported once");
             }
-            Seen::SentAgain(spans) => self.sent_again.extend(spans.iter().map(|sent| sent.id())),
-            // What was only written may have gone with what the log knew of it.
-            Seen::AtRest if node.scenario.is_undisturbed() => {}
-            Seen::AtRest => self.settled.append(&mut self.delivered),
+            Seen::SentAgain(spans) => self.sent_again.extend(spans.iter().map(|sent| sent.id)),
+            Seen::AtRest => self.settled.extend(&self.delivered),
             Seen::Crashed { .. } => self.delivered.clear(),
             _ => {}
         }

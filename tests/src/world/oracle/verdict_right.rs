@@ -21,7 +21,7 @@ pub struct VerdictRight {
 impl Oracle for VerdictRight {
     fn see(&mut self, seen: &Seen, node: &Node) {
         match seen {
-            Seen::Taken { sent, .. } => self.taken.entry(sent.trace_id()).or_default().push(sent.clone()),
+            Seen::Taken { sent, .. } => self.taken.entry(sent.trace_id).or_default().push(sent.clone()),
             Seen::Judged { judged, ruled, policies, .. } => {
                 assert!(self.judged.insert(judged.trace_id), "a trace is judged once");
                 let spans = &self.taken[&judged.trace_id];
