@@ -203,7 +203,7 @@ impl Node {
         if spans.is_empty() {
             return;
         }
-        let body = encode(spans.iter().map(|sent| (sent.service, &sent.span)));
+        let body = encode(spans.iter().map(|sent| (sent.service, &sent.bytes)));
         let scanned = self.cores[number].shard.scan(&body).unwrap();
         assert_eq!((scanned.accepted as usize, scanned.refused), (spans.len(), 0));
         if self.log.is_some() {

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use fastrand::Rng;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tailwater_engine::vocabulary::{Nanos, TraceId};
@@ -180,20 +180,34 @@ pub fn span(random: &mut Rng, trace: usize, number: usize, marked: bool) -> Span
     }
 }
 
-/// A request of these spans, each with its service's number.
+/// A request of these spans, encoded, each with its service's number; they are sorted by it.
 #[must_use]
-pub fn encode<'a>(spans: impl Iterator<Item = (usize, &'a Span)>) -> Bytes {
-    let mut services: BTreeMap<usize, Vec<Span>> = BTreeMap::new();
+pub fn encode(spans: impl Iterator<Item = (usize, impl AsRef<[u8]>)>) -> Bytes {
+    let mut services: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     for (service, span) in spans {
-        services.entry(service).or_default().push(span.clone());
+        put_field(services.entry(service).or_default(), SPANS_FIELD, span.as_ref());
     }
-    let resource_spans = services.into_iter().map(|(service, spans)| ResourceSpans {
-        resource: Some(Resource {
-            attributes: vec![attribute("service.name", &format!("service-{service}"))],
-            ..Default::default()
-        }),
-        scope_spans: vec![ScopeSpans { spans, schema_url: "schema".into(), ..Default::default() }],
-        schema_url: "resource schema".into(),
-    });
-    ExportTraceServiceRequest { resource_spans: resource_spans.collect() }.encode_to_vec().into()
+    let mut request = Vec::new();
+    for (service, mut scope_spans) in services {
+        ScopeSpans { schema_url: "schema".into(), ..Default::default() }.encode(&mut scope_spans).unwrap();
+        let attributes = vec![attribute("service.name", &format!("service-{service}"))];
+        let resource = Some(Resource { attributes, ..Default::default() });
+        let mut resource_spans = ResourceSpans { resource, ..Default::default() }.encode_to_vec();
+        put_field(&mut resource_spans, SPANS_FIELD, &scope_spans);
+        ResourceSpans { schema_url: "resource schema".into(), ..Default::default() }
+            .encode(&mut resource_spans)
+            .unwrap();
+        put_field(&mut request, RESOURCE_SPANS_FIELD, &resource_spans);
+    }
+    request.into()
+}
+
+/// Numbers of fields: of spans in a scope, and of scopes in a resource; of resources in a request.
+const SPANS_FIELD: u32 = 2;
+const RESOURCE_SPANS_FIELD: u32 = 1;
+
+fn put_field(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
 }

@@ -514,7 +514,7 @@ async fn send(core: Rc<Core>, outside: Rc<RefCell<Outside>>, ack: Ack) {
 
 /// One request and its sender.
 async fn request(port: CorePort, outside: Rc<RefCell<Outside>>, number: u64, spans: Vec<Sent>) {
-    let body = encode(spans.iter().map(|sent| (sent.service, &sent.span)));
+    let body = encode(spans.iter().map(|sent| (sent.service, sent.span.encode_to_vec())));
     let failures = outside.borrow().failures;
     port.ready().await;
     let answer = match port.closed() {
