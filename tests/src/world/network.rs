@@ -1,5 +1,5 @@
-//! What cores send each other: each link, from one core of one node to another, has its delay and keeps its order. A node
-//! of its own has links between its cores only.
+//! What cores send each other: each link, from one core of one node to another, has its delay and keeps its order, both
+//! decided in `Network::send`. Nodes that act alone have links between their own cores only.
 
 use fastrand::Rng;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,6 +1,6 @@
 //! What must hold of a node: one file an invariant. An oracle is told what happens and keeps its own books of it; it is asked
-//! after every event and once more in the end. Each says what in the engine it notices
-//! when it is broken.
+//! after every event and once more in the end. Each says what in the engine it notices when that is broken. A new one is a
+//! file here and a row in `all`: it watches every node of every script.
 
 mod accounting;
 mod acknowledged;
