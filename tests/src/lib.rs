@@ -11,15 +11,14 @@
 pub mod conformance;
 pub mod disk;
 pub mod grpc;
-pub mod log_simulation;
 pub mod next_hop;
 pub mod own_rules;
 pub mod process;
-pub mod reload_simulation;
+pub mod seeds;
 pub mod shard_host;
 pub mod shard_plan;
-pub mod simulation;
 pub mod unbiased;
+pub mod world;
 
 /// The queues between cores, for a test that has another `tailwater_runtime` beside them.
 pub use tailwater_runtime::mesh;

@@ -45,7 +45,8 @@ use tailwater_net::compression::Encoding;
 use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
 use tailwater_proto::otlp::Signal;
 use tailwater_tests::shard_plan::roomy;
-use tailwater_tests::simulation::{encode, rules, span};
+use tailwater_tests::world::policies::errors_then_marked;
+use tailwater_tests::world::senders::{encode, span};
 use tempfile::TempDir;
 
 const DECISION_WAIT_MS: u64 = 500;
@@ -346,7 +347,7 @@ impl World {
         disk(|disk| disk.copy_to(self.directory.path()));
         let mut survey = survey::survey(self.directory.path(), false).unwrap();
         assert!(survey.unreadable.is_empty(), "{:?}", survey.unreadable);
-        let mut rules = rules();
+        let mut rules = errors_then_marked();
         survey.adopt(Arc::get_mut(&mut rules).unwrap());
         let count = random(|random| random.u16(1..4));
         let (channels, controls): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(64)).unzip();
@@ -531,7 +532,7 @@ fn items(signal: Signal, body: Bytes) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// A request of these, which are all of one signal.
 fn body(signal: Signal, items: &[Sent]) -> Bytes {
     if signal == Signal::Traces {
-        return encode(items.iter().map(|sent| (sent.service, &sent.span)));
+        return encode(items.iter().map(|sent| (sent.service, sent.span.encode_to_vec())));
     }
     let record = |sent: &Sent| LogRecord {
         trace_id: sent.span.trace_id.clone(),

@@ -1,0 +1,181 @@
+//! Nodes on one network in one thread: engine and log are real, what is around them keeps the promises of what it stands
+//! for, and a seed decides how long everything takes. Events happen by time; after each, every oracle of its node is
+//! asked. A script is a scenario for each node, a seed, and a look at what was met.
+//!
+//! Fault model: requests reach any core; messages between cores take any time but keep their order; the time is looked at
+//! late, nodes stand still for a while, their clocks begin anywhere and drift; spans come after their trace was judged;
+//! bounds are tight; rules change, on each core at another moment; the next hop delivers, refuses or gives up; disks lose,
+//! tear, reorder and fail; processes are killed, power is cut, and the next run has another number of cores.
+
+pub mod clock;
+pub mod events;
+pub mod network;
+pub mod next_hop;
+pub mod node;
+pub mod oracle;
+pub mod policies;
+pub mod scenario;
+pub mod seen;
+pub mod senders;
+pub mod verdict;
+
+use self::events::Events;
+use self::network::Network;
+use self::node::{Around, Node};
+use self::oracle::Oracle;
+use self::scenario::Scenario;
+use self::seen::Seen;
+use self::senders::{SpanId, span_id};
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use tailwater_engine::vocabulary::Nanos;
+
+/// Events of a node after which a run that does not end is called stuck.
+const EVENTS_MAX: u64 = 500_000;
+
+/// What a node of a run has met.
+#[derive(Debug, Clone, Default)]
+pub struct Met {
+    /// Events.
+    pub events: u64,
+    /// A hash of all events and of all that was seen to be judged and delivered, with their times.
+    pub trace: u64,
+    /// Verdicts.
+    pub judged: u64,
+    /// Verdicts under another generation than the one in force: of traces that were partly in the log only.
+    pub judged_under_former: u64,
+    /// Traces scanned again, in the last run of the process.
+    pub scanned_again: u64,
+    /// Traces judged before their time, in the last run of the process.
+    pub judged_early: u64,
+    /// Spans given to the next hop once more.
+    pub delivered_again: u64,
+    /// Crashes.
+    pub crashes: u32,
+    /// Syncs of the disk.
+    pub syncs: u64,
+    /// Writes and syncs that failed.
+    pub disk_failures: u64,
+}
+
+impl Met {
+    /// Both together; a trace is of one run.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.judged += other.judged;
+        self.judged_under_former += other.judged_under_former;
+        self.scanned_again += other.scanned_again;
+        self.judged_early += other.judged_early;
+        self.delivered_again += other.delivered_again;
+        self.crashes += other.crashes;
+        self.syncs += other.syncs;
+        self.disk_failures += other.disk_failures;
+    }
+}
+
+/// A node with those who watch it.
+struct Watched {
+    node: Node,
+    oracles: Vec<Box<dyn Oracle>>,
+    met: Met,
+    trace: DefaultHasher,
+    delivered: BTreeSet<SpanId>,
+    is_done: bool,
+}
+
+impl Watched {
+    fn note(&mut self, seen: &Seen) {
+        match seen {
+            Seen::Judged { judged, in_force, .. } => {
+                self.met.judged += 1;
+                self.met.judged_under_former += u64::from(judged.generation != *in_force);
+                (judged.trace_id, judged.generation, judged.threshold).hash(&mut self.trace);
+            }
+            Seen::Delivered { span, .. } => {
+                self.met.delivered_again += u64::from(!self.delivered.insert(span_id(span)));
+                span.span_id.hash(&mut self.trace);
+            }
+            Seen::Crashed { .. } => self.met.crashes += 1,
+            Seen::DiskFailed => self.met.disk_failures += 1,
+            _ => {}
+        }
+    }
+
+    /// Tells what happened, asks whether all still holds.
+    fn watch(&mut self, network: &Network) {
+        for seen in self.node.take_seen() {
+            self.note(&seen);
+            self.oracles.iter_mut().for_each(|oracle| oracle.see(&seen, &self.node));
+        }
+        let account = self.node.account();
+        self.oracles.iter_mut().for_each(|oracle| oracle.check(&self.node, &account, network));
+        self.is_done = account.pending() == 0 && self.node.is_at_rest(network);
+    }
+
+    fn end(mut self) -> Met {
+        self.oracles.iter_mut().for_each(|oracle| oracle.end(&self.node));
+        for core in &self.node.cores {
+            self.met.scanned_again += core.shard.ledger().traces.scanned_again;
+            self.met.judged_early += core.shard.ledger().traces.decided_early;
+        }
+        self.met.syncs = self.node.syncs();
+        self.met.trace = self.trace.finish();
+        self.met
+    }
+}
+
+/// Nodes, the network between their cores, and time.
+#[derive(Default)]
+pub struct World {
+    events: Events,
+    network: Network,
+    nodes: Vec<Watched>,
+}
+
+impl World {
+    /// A world with nobody in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more node, which starts.
+    #[must_use]
+    pub fn with(mut self, seed: u64, scenario: Scenario) -> Self {
+        let oracles = oracle::all(&scenario);
+        let node = Node::new(self.nodes.len(), seed, scenario);
+        let (met, trace) = (Met::default(), DefaultHasher::new());
+        let mut watched = Watched { node, oracles, met, trace, delivered: BTreeSet::new(), is_done: false };
+        let Self { events, network, .. } = &mut self;
+        watched.node.start(&mut Around { now: Nanos::default(), events, network });
+        watched.watch(network);
+        self.nodes.push(watched);
+        self
+    }
+
+    /// Runs until all that was sent to each node is settled. Returns what each has met.
+    ///
+    /// # Panics
+    /// When an invariant does not hold.
+    pub fn run(mut self) -> Vec<Met> {
+        while self.nodes.iter().any(|watched| !watched.is_done) {
+            let event = self.events.take().expect("a node that is not done has something to do");
+            let Self { events, network, nodes } = &mut self;
+            let watched = &mut nodes[event.node];
+            let node = &mut watched.node;
+            if watched.is_done || event.run != node.run {
+                continue;
+            }
+            if event.at < node.paused_until {
+                events.plan(node.paused_until, event.node, event.run, event.what);
+                continue;
+            }
+            watched.met.events += 1;
+            assert!(watched.met.events < EVENTS_MAX, "stuck: {:?}", node.account());
+            (event.at.0, event.what).hash(&mut watched.trace);
+            node.handle(event.what, &mut Around { now: event.at, events, network });
+            watched.watch(network);
+        }
+        self.nodes.into_iter().map(Watched::end).collect()
+    }
+}

@@ -1,0 +1,73 @@
+//! What happens next: events by the time of the world, those of one moment in the order in which they were planned.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use tailwater_engine::vocabulary::Nanos;
+
+/// What happens to a node. Cores are numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum What {
+    /// A sender sends what is due to this core.
+    Send(usize),
+    /// A message of the first core gets to the second.
+    Arrive(usize, usize),
+    /// A core looks at the time.
+    Tick(usize),
+    /// The next hop answers this core's oldest request.
+    Answer(usize),
+    /// The disk is done with what this core asked of one of its streams: data, or the opening of a file.
+    Disk {
+        /// The core.
+        core: usize,
+        /// Place of the kind of its stream in `KINDS`.
+        place: usize,
+        /// Whether a file was to be opened.
+        is_opening: bool,
+    },
+    /// A core's journal is flushed.
+    Flush(usize),
+    /// A core reads again what waits in its log.
+    Recall(usize),
+    /// One segment of the former run is read.
+    Replay,
+    /// Rules change, or one more core takes the change over.
+    Reload,
+    /// The node stands still for a while, as processes do; its clock goes on.
+    Pause,
+    /// The node ends without a word and starts again.
+    Crash,
+}
+
+/// Something that is going to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    /// When, of the world.
+    pub at: Nanos,
+    order: u64,
+    /// To which node.
+    pub node: usize,
+    /// In which run of its process: what a former run waited for does not happen.
+    pub run: u32,
+    /// What.
+    pub what: What,
+}
+
+/// All that is going to happen.
+#[derive(Debug, Default)]
+pub struct Events {
+    queue: BinaryHeap<Reverse<Event>>,
+    planned: u64,
+}
+
+impl Events {
+    /// Plans something.
+    pub fn plan(&mut self, at: Nanos, node: usize, run: u32, what: What) {
+        self.planned += 1;
+        self.queue.push(Reverse(Event { at, order: self.planned, node, run, what }));
+    }
+
+    /// The next event.
+    pub fn take(&mut self) -> Option<Event> {
+        self.queue.pop().map(|Reverse(event)| event)
+    }
+}

@@ -1,0 +1,48 @@
+//! What must hold of a node: one file an invariant. An oracle is told what happens and keeps its own books of it; it is asked
+//! after every event and once more in the end. Each says what in the engine it notices when that is broken. A new one is a
+//! file here and a row in `all`: it watches every node of every script.
+
+mod accounting;
+mod acknowledged;
+mod bounds;
+mod deadline;
+mod delivered_once;
+mod generation;
+mod verdict_right;
+mod verdict_stays;
+mod whole;
+
+use super::network::Network;
+use super::node::Node;
+use super::scenario::Scenario;
+use super::seen::Seen;
+use tailwater_engine::ledger::Account;
+
+/// One invariant of one node. It fails by panicking.
+pub trait Oracle {
+    /// Something was seen. What is asked of the node is as it is after the event that this was a part of.
+    fn see(&mut self, seen: &Seen, node: &Node);
+    /// An event is over. `Account` is that of all shards.
+    fn check(&mut self, _: &Node, _: &Account, _: &Network) {}
+    /// All that was sent is settled.
+    fn end(&mut self, _: &Node) {}
+}
+
+/// All that hold of a node of this scenario.
+#[must_use]
+pub fn all(scenario: &Scenario) -> Vec<Box<dyn Oracle>> {
+    let mut all: Vec<Box<dyn Oracle>> = vec![
+        Box::<accounting::Accounting>::default(),
+        Box::<bounds::Bounds>::default(),
+        Box::<delivered_once::DeliveredOnce>::default(),
+        Box::<generation::Generation>::default(),
+        Box::<verdict_right::VerdictRight>::default(),
+        Box::<verdict_stays::VerdictStays>::default(),
+        Box::<whole::Whole>::default(),
+        Box::<acknowledged::Acknowledged>::default(),
+    ];
+    if deadline::Deadline::holds(scenario) {
+        all.push(Box::<deadline::Deadline>::default());
+    }
+    all
+}

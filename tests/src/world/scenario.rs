@@ -1,0 +1,121 @@
+//! What one node of a run may vary.
+
+use super::clock::Clock;
+use super::policies::PolicySet;
+use super::senders::Traffic;
+use crate::disk::Faults;
+use crate::shard_plan::roomy;
+use tailwater_engine::export::BatchLimits;
+use tailwater_engine::log::lane::LanePlan;
+use tailwater_engine::shard::ShardPlan;
+use tailwater_engine::vocabulary::Nanos;
+
+/// A node, its senders, its next hop.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Cores of the first run; a node with a log starts again on any number of them.
+    pub cores: u16,
+    /// What is sent.
+    pub traffic: Traffic,
+    /// Undecided traces each shard may hold.
+    pub traces_max: usize,
+    /// Bytes each arena may hold.
+    pub arena_bytes_max: usize,
+    /// From a trace's first span to its verdict.
+    pub decision_wait_ms: u64,
+    /// The wait after a root span; 0 for none.
+    pub root_wait_ms: u64,
+    /// Age past which bytes leave memory; 0 for never.
+    pub cold_after_ms: u64,
+    /// The rules.
+    pub policies: Policies,
+    /// Share of export requests that fail for good, percent.
+    pub refused_percent: u32,
+    /// Share of export requests that fail for now, percent.
+    pub parked_percent: u32,
+    /// The log, if there is one.
+    pub log: Option<Logged>,
+    /// What the node takes the time to be.
+    pub clock: Clock,
+    /// Longest time that the node stands still; 0 for never.
+    pub pause_ms_max: u64,
+}
+
+/// Which rules are in force.
+#[derive(Debug, Clone, Copy)]
+pub enum Policies {
+    /// Always these.
+    Fixed(PolicySet),
+    /// Those that keep what is marked, then others after about so many milliseconds each.
+    Changing(u64),
+    /// Others in each run of the process.
+    OfRuns,
+}
+
+/// A log and what happens to it.
+#[derive(Debug, Clone, Default)]
+pub struct Logged {
+    /// Crashes.
+    pub crashes: u32,
+    /// Whether a crash takes the power along, or only the process.
+    pub cuts_power: bool,
+    /// Share of requests whose senders wait for the write only, percent.
+    pub written_percent: u32,
+    /// What the disk does.
+    pub faults: Faults,
+}
+
+/// Bytes of a segment.
+const SEGMENT_BYTES: u64 = 64 << 10;
+
+impl Scenario {
+    /// Bounds and waits of a shard.
+    #[must_use]
+    pub fn shard_plan(&self, shard: u16, shards: u16, seed: u64) -> ShardPlan {
+        ShardPlan {
+            traces_max: self.traces_max,
+            arena_bytes_max: self.arena_bytes_max,
+            chunk_bytes: 4096,
+            span_bytes_max: 1 << 16,
+            kept_verdicts_max: 1000,
+            dropped_verdicts_max: 1000,
+            decision_wait: Nanos::from_millis(self.decision_wait_ms),
+            decision_wait_after_root: Nanos::from_millis(self.root_wait_ms),
+            cold_after: Nanos::from_millis(self.cold_after_ms),
+            batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
+            flush_interval: Nanos::from_millis(100),
+            ..roomy(shard, shards, seed)
+        }
+    }
+
+    /// Bounds of a core's log.
+    #[must_use]
+    pub fn lane_plan(&self, core: u16, cores: u16, first_number: u64, nonce_seed: u64) -> LanePlan {
+        LanePlan {
+            core,
+            cores,
+            first_number,
+            nonce_seed,
+            segment_bytes: SEGMENT_BYTES,
+            begins_small: nonce_seed.is_multiple_of(2),
+            requests_bytes_max: 64 * SEGMENT_BYTES,
+            journal_segment_bytes: SEGMENT_BYTES,
+            journal_segments_max: 8,
+            buffer_bytes_max: 1 << 20,
+            verdicts_max: 2000,
+        }
+    }
+
+    /// Whether there is room for everything.
+    #[must_use]
+    pub fn is_roomy(&self) -> bool {
+        self.traces_max > self.traffic.traces
+    }
+
+    /// Whether the senders get all they were promised, and the next hop nothing twice.
+    #[must_use]
+    pub fn is_undisturbed(&self) -> bool {
+        let is_good = |log: &Logged| log.crashes == 0 && log.faults.sync.is_none() && log.faults.write.is_none();
+        self.log.as_ref().is_none_or(is_good)
+    }
+}

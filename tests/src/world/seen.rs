@@ -1,0 +1,78 @@
+//! What a node does and what happens to it, as those see it who know what it has promised.
+
+use super::policies::PolicySet;
+use super::senders::Sent;
+use super::verdict::Ruled;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use tailwater_engine::vocabulary::{Judged, Nanos, TraceId};
+
+/// One thing that was seen.
+#[derive(Debug)]
+pub enum Seen {
+    /// A sender was told that the node has these, when they were synced or only written.
+    Acknowledged {
+        /// The spans.
+        spans: Vec<Rc<Sent>>,
+        /// Whether a power cut may not take them.
+        is_synced: bool,
+    },
+    /// So many spans entered the node, new or of a former run's log.
+    Accepted(usize),
+    /// A shard is about to take this span.
+    Taken {
+        /// Its core.
+        core: usize,
+        /// When its request came, by the node's clock.
+        arrived: Nanos,
+        /// The span.
+        sent: Rc<Sent>,
+    },
+    /// A trace has a verdict.
+    Judged {
+        /// What its shard told.
+        judged: Judged,
+        /// What it means.
+        ruled: Ruled,
+        /// The policies of its generation.
+        policies: PolicySet,
+        /// The generation in force.
+        in_force: u32,
+        /// When, by the node's clock.
+        at: Nanos,
+        /// Whether bytes of the trace had left memory.
+        is_cold: bool,
+    },
+    /// A shard has looked at the time.
+    Ticked {
+        /// Its core.
+        core: usize,
+        /// The time, by the node's clock.
+        at: Nanos,
+    },
+    /// The next hop was given this span, and took it or refused it for good.
+    Delivered {
+        /// The span.
+        span: Rc<Span>,
+        /// Whether it refused.
+        is_refused: bool,
+    },
+    /// A verdict is durable.
+    Durable(TraceId, Ruled),
+    /// Nothing is on its way, and the log knows all that was delivered.
+    AtRest,
+    /// These will be sent once more, and the node may know them twice.
+    SentAgain(Vec<Rc<Sent>>),
+    /// The disk has failed: what was only written may be gone.
+    DiskFailed,
+    /// What was parked is not in the log.
+    Unreadable,
+    /// The node ended without a word.
+    Crashed {
+        /// Whether the power went.
+        cuts_power: bool,
+    },
+    /// The node starts, with the verdicts that its journals have.
+    Started(BTreeMap<TraceId, Ruled>),
+}
