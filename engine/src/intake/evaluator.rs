@@ -2,16 +2,17 @@
 //! theirs. A walk over a request asks one evaluator for each pipeline.
 
 use super::Scanned;
-use super::walk::{Walked, position};
 use crate::route::Route;
 use crate::rules::attribute::Memory;
 use crate::rules::{Rules, Site};
 use crate::vocabulary::{Envelopes, Nanos, Origin, ShardIndex, SpanBatch, SpanHead, SpanRecord};
 use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
 use tailwater_ottl::{Scope, Target};
 use tailwater_proto::otlp::check::KeyValue;
-use tailwater_proto::otlp::scan::SpanFacts;
+use tailwater_proto::otlp::refusal::Refusals;
+use tailwater_proto::otlp::scan::{SpanFacts, SpanFault};
 
 /// A list grown past this by one huge request is given back to the allocator.
 const RECYCLED_SPANS_MAX: usize = 65_536;
@@ -79,6 +80,25 @@ pub(super) struct Around<'a> {
     pub(super) resource: Range<u32>,
     /// The scope, where a condition looks at it.
     pub(super) scope: Scope<'a>,
+}
+
+/// What a walk comes to, whatever the rules; the spans are staged with the evaluators.
+#[derive(Debug, Clone)]
+pub(super) struct Walked {
+    /// The request, or what was mended of it.
+    pub(super) body: Bytes,
+    pub(super) envelopes: Arc<Envelopes>,
+    pub(super) accepted: u32,
+    pub(super) refused: u32,
+    pub(super) refusals: Refusals,
+    pub(super) fault: Option<(String, SpanFault)>,
+    pub(super) repaired: u32,
+}
+
+/// A position in a request; requests over 4 GiB are refused before the walk.
+#[inline]
+pub(super) fn position(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
 /// One set of rules during a walk.

@@ -1,7 +1,7 @@
 //! One walk over a trace request, for one set of rules or several: the bytes are read once, and each evaluator is asked
 //! about what its rules want to know while they are hot.
 
-use super::evaluator::{Around, Evaluator};
+use super::evaluator::{Around, Evaluator, Walked, position};
 use super::{IntakeError, Terms};
 use crate::rules::status_bit;
 use crate::vocabulary::{Envelopes, ScopeEnvelope, SpanHead, SpanRecord};
@@ -18,19 +18,6 @@ use tailwater_proto::tracestate::{self, SamplingState};
 
 /// The flag of a trace id that is random, among a span's `flags` (W3C Level 2).
 const RANDOM_FLAG: u32 = 2;
-
-/// What a walk comes to, whatever the rules; the spans are staged with the evaluators.
-#[derive(Debug, Clone)]
-pub(super) struct Walked {
-    /// The request, or what was mended of it.
-    pub(super) body: Bytes,
-    pub(super) envelopes: Arc<Envelopes>,
-    pub(super) accepted: u32,
-    pub(super) refused: u32,
-    pub(super) refusals: Refusals,
-    pub(super) fault: Option<(String, SpanFault)>,
-    pub(super) repaired: u32,
-}
 
 /// Walks `body`, or what can be mended of it, and gives the evaluators back. One evaluator comes as an array, whose loops
 /// are none at all.
@@ -146,12 +133,6 @@ impl<'e, E: AsMut<[Evaluator<'e>]>> Walk<'_, E> {
             self.fault.get_or_insert_with(|| (format!("the scope numbered {scope} of the request"), fault));
         }
     }
-}
-
-/// A position in a request; requests over 4 GiB are refused before the walk.
-#[inline]
-pub(super) fn position(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
 /// Puts into `head` what a tracestate says about sampling, if anything.
