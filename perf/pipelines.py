@@ -2,7 +2,7 @@
 
 Every pipeline has the ten policies of the baseline in a sampler of its own, and sends to the same server. The numbers of
 pipelines take turns, round by round, and the medians are compared with those of one. docs/adr/0008-pipelines.md says why
-each pipeline scans, buffers and judges for itself.
+each pipeline buffers and judges for itself.
 
 With `--instructions` each request goes through as many shards in one process, as the port of a core has it, and what is
 compared are instructions a span.

@@ -16,6 +16,7 @@ use tailwater_config::sampling::Sampling;
 use tailwater_config::{Inputs, load};
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
+use tailwater_engine::intake::Scanned;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, ShardIndex, Unit};
@@ -240,10 +241,9 @@ fn pass(
         .collect();
     let traces_per_round = u64::from(traffic.corpus.traces_per_round());
     let mut passed = Passed::default();
-    let mut measured = |shards: &mut Vec<(Shard, Counting)>,
-                        work: &mut dyn FnMut(&mut Shard, &mut Counting) -> Result<(), String>| {
+    let mut measured = |work: &mut dyn FnMut(&mut [(Shard, Counting)]) -> Result<(), String>| {
         let begin = time.is_some().then(Instant::now);
-        shards.iter_mut().try_for_each(|(shard, host)| work(shard, host))?;
+        work(&mut shards)?;
         if let (Some(time), Some(begin)) = (&mut *time, begin) {
             *time += begin.elapsed();
         }
@@ -263,18 +263,22 @@ fn pass(
             );
             let body = Bytes::from(body);
             passed.spans += request.spans;
-            measured(&mut shards, &mut |shard, host| take(shard, now, &body, host))?;
+            measured(&mut |shards| take(shards, now, &body))?;
         }
-        measured(&mut shards, &mut |shard, host| {
-            while shard.tick(now, host) {}
-            settle(shard, host);
+        measured(&mut |shards| {
+            for (shard, host) in shards {
+                while shard.tick(now, host) {}
+                settle(shard, host);
+            }
             Ok(())
         })?;
     }
     let end = Nanos(ROUND.0 * (traffic.rounds_in_all() + traffic.wait_rounds + 1));
-    measured(&mut shards, &mut |shard, host| {
-        while shard.drain(end, host) {}
-        settle(shard, host);
+    measured(&mut |shards| {
+        for (shard, host) in shards {
+            while shard.drain(end, host) {}
+            settle(shard, host);
+        }
         Ok(())
     })?;
     for (shard, host) in &shards {
@@ -286,9 +290,22 @@ fn pass(
     Ok(passed)
 }
 
-/// One request's way through the shard.
-fn take(shard: &mut Shard, now: Nanos, body: &Bytes, host: &mut Counting) -> Result<(), String> {
-    let mut scanned = shard.scan(body).map_err(|error| error.to_string())?;
+/// One request's way through the shards: as the port of a core has it, with one scan for all.
+fn take(shards: &mut [(Shard, Counting)], now: Nanos, body: &Bytes) -> Result<(), String> {
+    if let [(shard, host)] = shards {
+        let scanned = shard.scan(body).map_err(|error| error.to_string())?;
+        take_scanned(shard, now, scanned, host);
+        return Ok(());
+    }
+    let mut all: Vec<_> = shards.iter_mut().map(|(shard, _)| shard).collect();
+    let scanned = Shard::scan_for_all(&mut all, body).map_err(|error| error.to_string())?;
+    for ((shard, host), scanned) in shards.iter_mut().zip(scanned) {
+        take_scanned(shard, now, scanned, host);
+    }
+    Ok(())
+}
+
+fn take_scanned(shard: &mut Shard, now: Nanos, mut scanned: Scanned, host: &mut Counting) {
     for (_, batch) in &mut scanned.batches {
         batch.arrived = now;
     }
@@ -296,7 +313,6 @@ fn take(shard: &mut Shard, now: Nanos, body: &Bytes, host: &mut Counting) -> Res
     for (_, batch) in scanned.batches {
         shard.take(now, batch, host);
     }
-    Ok(())
 }
 
 /// All that was given out has arrived.

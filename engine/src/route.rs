@@ -6,7 +6,7 @@ use tailwater_ottl::Noted;
 use twox_hash::XxHash3_64;
 
 /// The map from traces to shards. Every core of a node has the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     hasher: KeyedHasher,
     shards: u16,
@@ -48,7 +48,7 @@ impl Route {
 }
 
 /// XXH3-64 under a secret. Who has the same seed gets the same hashes, on any processor and with any version of the program.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct KeyedHasher {
     /// What inputs of 16 bytes are mixed with, made of the secret once.
     flips: [u64; 2],

@@ -4,7 +4,7 @@
 //!
 //! The shard is put together of parts that each know their own: what it holds (`holding`), where it judges (the bench),
 //! what leaves it (`outgoing`), why traces came to what they did (`reason`). The methods here and in the files beside join
-//! them: `take` what comes, `tick` what is due, `settle` a ruling.
+//! them: `scan` and `take` what comes, `tick` what is due, `settle` a ruling.
 
 mod cool;
 mod framing;
@@ -14,6 +14,7 @@ mod ingest;
 mod marks;
 mod outgoing;
 mod reason;
+mod scan;
 mod settle;
 mod take;
 mod tick;
@@ -24,13 +25,12 @@ use crate::decide::KeptBy;
 use crate::export::BatchLimits;
 use crate::export::mark::MarkCounts;
 use crate::index::Place;
-use crate::intake::{Intake, IntakeError, Scanned, weight};
+use crate::intake::Intake;
 use crate::judge::Bench;
 use crate::ledger::{Ledger, PolicyCounts};
 use crate::route::Route;
 use crate::rules::Rules;
 use crate::vocabulary::{Nanos, ShardIndex, TraceId};
-use bytes::Bytes;
 use cool::Sweep;
 use framing::Framing;
 use generation::Generations;
@@ -39,7 +39,6 @@ use outgoing::Outgoing;
 use reason::Reasons;
 use std::sync::Arc;
 use tailwater_config::sampling::{RandomnessSource, Strategy};
-use tailwater_proto::otlp::Signal;
 use waits::Waits;
 
 pub use crate::vocabulary::TICK;
@@ -183,49 +182,6 @@ impl Shard {
         let traces = self.holding.buffer.traces.len();
         !self.holding.buffer.cold.has_room_for(self.holding.buffer.cold.capacity() / 8)
             || traces > self.plan.traces_max - self.plan.traces_max / 8
-    }
-
-    /// Scans a request of a former run, or one that is read again: faults are no one's to be told.
-    ///
-    /// # Errors
-    /// `IntakeError`.
-    pub fn scan_again(&mut self, body: &Bytes) -> Result<Scanned, IntakeError> {
-        self.intake.scan(body, self.bench.rules())
-    }
-
-    /// The same for a request of any signal.
-    ///
-    /// # Errors
-    /// `IntakeError`.
-    pub fn scan_request_again(&mut self, signal: Signal, body: &Bytes) -> Result<Scanned, IntakeError> {
-        self.intake.scan_request(signal, body, self.bench.rules())
-    }
-
-    /// Most bytes that scanning this request takes.
-    #[must_use]
-    pub fn scanned_bytes(&self, body: &[u8]) -> usize {
-        weight::scanned_bytes(body, self.bench.rules().leaf_words())
-    }
-
-    /// Scans a trace request received by this core. Nothing of it is accepted before `accept`.
-    ///
-    /// # Errors
-    /// `IntakeError`; the request is counted as refused and nothing of it is kept.
-    pub fn scan(&mut self, body: &Bytes) -> Result<Scanned, IntakeError> {
-        self.scan_request(Signal::Traces, body)
-    }
-
-    /// Scans a request of any signal received by this core. Nothing of it is accepted before `accept` or `pass`.
-    ///
-    /// # Errors
-    /// `IntakeError`; the request is counted as refused and nothing of it is kept.
-    pub fn scan_request(&mut self, signal: Signal, body: &Bytes) -> Result<Scanned, IntakeError> {
-        let scanned = self.intake.scan_request(signal, body, self.bench.rules());
-        let scanned = scanned.inspect_err(|_| self.ledger.refused.requests += 1)?;
-        self.ledger.refused.refuse(signal, &scanned.refusals);
-        self.ledger.refused.repaired_texts += u64::from(scanned.repaired);
-        self.ledger.traces.condition_errors += u64::from(scanned.condition_failures);
-        Ok(scanned)
     }
 
     /// Counts that many spans of a scanned request as accepted. Those of this shard are to be given to `take` by the

@@ -1,8 +1,11 @@
 //! What intake makes of requests with something wrong above their spans.
 
+mod for_all;
+
 use super::*;
-use crate::rules::Rules;
+use crate::vocabulary::SpanRecord;
 use tailwater_config::sampling::Sampling;
+use tailwater_proto::otlp::refusal::Cause;
 use tailwater_proto::otlp::wire::put_header;
 
 fn field(number: u32, content: &[u8]) -> Vec<u8> {

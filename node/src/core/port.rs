@@ -10,6 +10,7 @@ use tailwater_connectors::delivery::Settlement;
 use tailwater_connectors::otlp::exporter::Environment;
 use tailwater_connectors::otlp::port::{Accepted, LeftOut, Port, PortError, Received};
 use tailwater_engine::intake::Scanned;
+use tailwater_engine::shard::Shard;
 use tailwater_engine::vocabulary::Origin;
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
@@ -66,16 +67,14 @@ impl CorePort {
             let refusal = self.cores.iter().find_map(|core| core.log.as_ref()?.refusal(received.raw.len()));
             refusal.map_or(Ok(()), Err)?;
         }
-        let mut told = None;
-        let mut taking = Vec::with_capacity(self.cores.len());
-        for core in &*self.cores {
-            let scanned = core.shard.borrow_mut().scan(&received.body)?;
-            // All scan alike, only their policies differ.
-            told.get_or_insert_with(|| Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() });
-            if scanned.accepted > 0 {
-                taking.push(self.accept(core, received, scanned));
-            }
-        }
+        let scanned = {
+            let mut shards: Vec<_> = self.cores.iter().map(|core| core.shard.borrow_mut()).collect();
+            Shard::scan_for_all(&mut shards, &received.body)?
+        };
+        // What is refused is refused by all, only their policies differ.
+        let told = scanned.first().map(|first| Accepted { refusals: first.refusals, fault: first.fault.clone() });
+        let taking = self.cores.iter().zip(scanned).filter(|(_, scanned)| scanned.accepted > 0);
+        let taking: Vec<_> = taking.map(|(core, scanned)| self.accept(core, received, scanned)).collect();
         join_all(taking).await.into_iter().collect::<Result<(), PortError>>()?;
         Ok(told.unwrap_or_default())
     }
@@ -129,7 +128,10 @@ impl Port for CorePort {
 
     fn weight(&self, signal: Signal, protobuf: &[u8]) -> usize {
         match signal {
-            Signal::Traces => self.cores.iter().map(|core| core.shard.borrow().scanned_bytes(protobuf)).sum(),
+            Signal::Traces => {
+                let shards: Vec<_> = self.cores.iter().map(|core| core.shard.borrow()).collect();
+                Shard::scanned_bytes_for_all(&shards, protobuf)
+            }
             // The copy that goes on, and its units: see `Passing`.
             Signal::Metrics | Signal::Logs => 2 * protobuf.len(),
         }
