@@ -75,6 +75,9 @@ const FIRST_UNIX_NANOS: u64 = 1_760_000_000 * Nanos::PER_SECOND;
 /// What configurations are checked against; the shard here has bounds of its own.
 const MACHINE_MEMORY_BYTES: u64 = 16 << 30;
 
+/// A step of the shards whose time is measured.
+type Work<'a> = dyn FnMut(&mut [(Shard, Counting)]) -> Result<(), String> + 'a;
+
 /// Counts what leaves the shard and lets go of it.
 #[derive(Default)]
 struct Counting {
@@ -241,7 +244,7 @@ fn pass(
         .collect();
     let traces_per_round = u64::from(traffic.corpus.traces_per_round());
     let mut passed = Passed::default();
-    let mut measured = |work: &mut dyn FnMut(&mut [(Shard, Counting)]) -> Result<(), String>| {
+    let mut measured = |work: &mut Work<'_>| {
         let begin = time.is_some().then(Instant::now);
         work(&mut shards)?;
         if let (Some(time), Some(begin)) = (&mut *time, begin) {

@@ -38,3 +38,8 @@ pub mod export;
 pub mod shard;
 
 pub mod trial;
+
+/// Spans with everything in them, as the tests of conditions have them.
+#[cfg(test)]
+#[path = "../../ottl/src/tests/fixture.rs"]
+mod fixture;

@@ -1,12 +1,9 @@
 //! One scan for several sets of rules comes to what a scan for each of them does: random requests, sound and faulty.
 
 use super::*;
+use crate::fixture;
 use tailwater_config::sampling::native::{NativeRule, Sampler};
 use tailwater_config::sampling::{ErrorMode, Policy, Rule};
-
-#[path = "../../../../ottl/src/tests/fixture.rs"]
-#[expect(dead_code, reason = "other tests need the rest")]
-mod fixture;
 
 /// Spans, and what is around them, may be no larger.
 const SPAN_BYTES_MAX: u32 = 300;

@@ -1,10 +1,9 @@
 //! Conditions among the rules: what their outcomes on built spans make of a policy.
 
-#[path = "../../../../ottl/src/tests/fixture.rs"]
-mod fixture;
 mod needs;
 
 use super::*;
+use crate::fixture;
 use crate::intake::Intake;
 use crate::route::Route;
 use crate::rules::Rules;
