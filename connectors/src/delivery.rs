@@ -54,10 +54,13 @@ impl Delivery {
     pub fn new(request: &mut ExportRequest, exporters: u32) -> Self {
         let units = std::mem::take(&mut request.units);
         let is_logged = |kept: &KeptUnit| !kept.unit.is_none();
+        let is_each = units.len() as u64 == u64::from(request.items);
+        // One unit may stand for all of a request that passes the shards by.
+        let is_whole = request.signal != Signal::Traces && units.len() == 1;
         Self {
             signal: request.signal,
             items: request.items,
-            is_recoverable: !units.is_empty() && units.iter().all(is_logged),
+            is_recoverable: !units.is_empty() && (is_each || is_whole) && units.iter().all(is_logged),
             units: RefCell::new(units),
             exporters_left: Cell::new(exporters.max(1)),
             delivered: Cell::new(request.items),
@@ -177,7 +180,8 @@ mod tests {
         assert!(!recoverable(Signal::Traces, 0, Vec::new()));
         assert!(recoverable(Signal::Metrics, 2, vec![unit(0)]));
         assert!(recoverable(Signal::Logs, 1, vec![unit(0)]));
-        assert!(!recoverable(Signal::Logs, 2, vec![unit(0), unit(1)]));
+        assert!(recoverable(Signal::Logs, 2, vec![unit(0), unit(1)]));
+        assert!(!recoverable(Signal::Logs, 3, vec![unit(0), unit(1)]));
         assert!(!recoverable(Signal::Metrics, 2, vec![KeptUnit::plain(Unit::NONE)]));
         assert!(!recoverable(Signal::Metrics, 0, Vec::new()));
     }
