@@ -24,7 +24,7 @@ pub struct Turn {
     pub request: usize,
     /// requests of the round
     requests: usize,
-    /// monotonic time at which the round began, nanoseconds
+    /// monotonic time at which the first request of the round went out, nanoseconds
     begun: u64,
     /// Unix time that the round is stamped with, nanoseconds
     pub unix_nanos: u64,
@@ -75,13 +75,18 @@ impl Schedule {
         if self.spread > 0 && may_begin && has_room {
             return Next::Begin { is_spread: true };
         }
+        // A round that fills is not left half sent for longer than a spread one: its traces would be judged without the rest.
+        let is_old = |turn: &mut Turn| self.spread > 0 && turn.request > 0 && turn.due <= now;
+        if let Some(turn) = self.filling.take_if(is_old) {
+            return self.send(turn, now);
+        }
         if due.is_some_and(|due| due <= now)
             && let Some(Reverse(turn)) = self.open.pop()
         {
-            return self.send(turn);
+            return self.send(turn, now);
         }
         if let Some(turn) = self.filling.take() {
-            return self.send(turn);
+            return self.send(turn, now);
         }
         if may_begin {
             return Next::Begin { is_spread: false };
@@ -102,14 +107,16 @@ impl Schedule {
     }
 
     /// The request goes out, and the next one of its round takes its place.
-    fn send(&mut self, turn: Turn) -> Next {
+    fn send(&mut self, turn: Turn, now: u64) -> Next {
         // A pause does not let many rounds begin at once afterwards.
         self.credit = (self.credit + 1).min(2 * self.requests);
         let request = turn.request + 1;
         if request < turn.requests {
+            // Its time counts from the first that went out: one that others held up is not hurried afterwards.
+            let begun = if turn.request == 0 { now } else { turn.begun };
             let steps = (turn.requests - 1) as u64;
-            let after = if turn.is_spread { self.spread / steps * request as u64 } else { 0 };
-            let next = Turn { request, due: turn.begun.saturating_add(after), ..turn };
+            let after = self.spread / steps * request as u64;
+            let next = Turn { request, begun, due: begun.saturating_add(after), ..turn };
             if turn.is_spread {
                 self.open.push(Reverse(next));
             } else {
@@ -157,6 +164,18 @@ mod tests {
             rounds.entry(turn.round).or_default().push((*now, *turn));
         }
         rounds
+    }
+
+    /// Without `is_old` the second request of the round that fills would wait for as long as something else is due.
+    #[test]
+    fn a_round_that_fills_is_not_left_behind() {
+        let mut schedule = Schedule::new(100);
+        schedule.begin(0, 2, false, 0, 0);
+        assert!(matches!(schedule.next(0, false), Next::Send(Turn { round: 0, request: 0, .. })));
+        schedule.begin(1, 300, true, 0, 0);
+        assert!(matches!(schedule.next(99, false), Next::Send(Turn { round: 1, .. })));
+        assert!(matches!(schedule.next(100, false), Next::Send(Turn { round: 0, request: 1, .. })));
+        assert!(matches!(schedule.next(100, false), Next::Send(Turn { round: 1, .. })));
     }
 
     #[test]
