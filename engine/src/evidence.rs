@@ -6,6 +6,7 @@
 
 mod gathered;
 mod head;
+pub mod told;
 
 pub use gathered::Gathered;
 pub use head::{Row, TraceHead};

@@ -1,6 +1,7 @@
 //! The seam to the world: what a shard asks of whoever runs it. Passed to each call and never stored, so that no
 //! type parameter spreads. The real host is in `node`, a simulated one drives the tests.
 
+use crate::cluster::mail::Outgoing;
 use crate::vocabulary::{Destinations, Judged, KeptUnit, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
@@ -35,6 +36,11 @@ pub trait Host {
     /// Whether what is kept now will be taken by the exporters or the log. While it will not, verdicts wait that can. What
     /// is exported before the next question after a yes is taken whole, so that no trace is torn.
     fn has_room(&mut self) -> bool {
+        true
+    }
+    /// Sends a message to another node of the cluster, or to all. False when there is no room on the way now: it is to be
+    /// sent later. A node alone is never asked.
+    fn tell(&mut self, _message: Outgoing<'_>) -> bool {
         true
     }
 }

@@ -7,7 +7,7 @@ mod ruling;
 mod windows;
 
 pub use ruling::Ruling;
-pub use windows::Windows;
+pub use windows::{WINDOW_TICKS, Windows};
 
 use crate::evidence::{Row, Summary, TraceHead};
 use crate::ledger::PolicyCounts;

@@ -31,6 +31,8 @@ pub mod buffer;
 
 pub mod judge;
 
+pub mod cluster;
+
 pub mod decide;
 
 pub mod export;

@@ -36,8 +36,7 @@ impl Route {
     #[inline]
     #[must_use]
     pub fn shard(&self, hash: u64) -> ShardIndex {
-        let [_, _, _, _, _, _, _, _, low, high, ..] = (u128::from(hash) * u128::from(self.shards)).to_le_bytes();
-        ShardIndex(u16::from_le_bytes([low, high]))
+        shard_among(hash, self.shards)
     }
 
     /// How many shards there are.
@@ -45,6 +44,14 @@ impl Route {
     pub fn shards(&self) -> u16 {
         self.shards
     }
+}
+
+/// The shard of a hash where there are `shards`: on this node, or on another.
+#[inline]
+#[must_use]
+pub fn shard_among(hash: u64, shards: u16) -> ShardIndex {
+    let [_, _, _, _, _, _, _, _, low, high, ..] = (u128::from(hash) * u128::from(shards.max(1))).to_le_bytes();
+    ShardIndex(u16::from_le_bytes([low, high]))
 }
 
 /// XXH3-64 under a secret. Who has the same seed gets the same hashes, on any processor and with any version of the program.

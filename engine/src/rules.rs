@@ -12,6 +12,7 @@ mod held;
 mod judge;
 pub mod limit;
 pub mod ottl;
+mod places;
 pub mod quantile;
 mod shadow;
 mod tree;
@@ -57,6 +58,8 @@ pub struct Rules {
     relative: Vec<RelativeLeaf>,
     /// Encoded attributes that kept spans get.
     annotations: Vec<Vec<u8>>,
+    /// The numbers of those in force, in the order of the configuration.
+    annotation_order: Vec<u16>,
     policies: Vec<CompiledPolicy>,
     /// Numbers of policies that have never been in force since the start.
     named_only: Vec<u16>,

@@ -6,21 +6,25 @@
 //! what leaves it (`outgoing`), why traces came to what they did (`reason`). The methods here and in the files beside join
 //! them: `scan` and `take` what comes, `tick` what is due, `settle` a ruling.
 
+mod cluster;
 mod cool;
 mod framing;
 mod generation;
+mod hear;
 mod holding;
 mod ingest;
 mod marks;
 mod outgoing;
 mod reason;
 mod scan;
+mod session;
 mod settle;
 mod take;
 mod tick;
 mod waits;
 
 use crate::buffer::arena::Reference;
+use crate::cluster::Cluster;
 use crate::decide::KeptBy;
 use crate::export::BatchLimits;
 use crate::export::mark::MarkCounts;
@@ -115,6 +119,8 @@ pub struct Shard {
     sweep: Sweep,
     outgoing: Outgoing,
     reasons: Reasons,
+    /// Its part in a cluster, if the node is in one.
+    cluster: Option<Box<Cluster>>,
     /// Scratch: traces that are off the wheel, and the fragments of one.
     due: Vec<u32>,
     fragments: Vec<Reference>,
@@ -137,6 +143,7 @@ impl Shard {
             sweep: Sweep::default(),
             generations: Generations::default(),
             reasons: Reasons::new(plan.hash_seed),
+            cluster: None,
             framing: Framing::under(&plan, &rules),
             bench: Bench::new(rules, plan.randomness, plan.shards),
             plan,
@@ -234,9 +241,13 @@ impl Shard {
     /// Remembers a verdict of a former run of the node. The trace must be this shard's.
     pub fn restore(&mut self, trace_id: &TraceId, kept_by: Option<KeptBy>) {
         let hash = self.intake.hash(trace_id);
-        if self.holding.find_verdict(hash).is_some() {
-            return;
+        if self.holding.find_verdict(hash).is_none() {
+            self.remember(hash, kept_by);
         }
+    }
+
+    /// Remembers a verdict on a trace that is neither pending here nor remembered.
+    fn remember(&mut self, hash: u64, kept_by: Option<KeptBy>) {
         let (remembered, kind): (_, fn(u32) -> Place) = match kept_by {
             Some(kept) => (self.holding.kept.remember(hash, Some(kept)), Place::Kept),
             None => (self.holding.dropped.remember(hash, None), Place::Dropped),

@@ -6,6 +6,9 @@
 //! Numbers of fixed width are little-endian, others are varints as protobuf has them. A message fits into one datagram. Its
 //! entries are all of one shard of a node with so many shards: a node with as many gives them to that shard unread.
 
+pub mod evidence;
+pub mod message;
+pub mod ruling;
 pub mod view;
 
 /// A node, the same as long as its data directory is. Drawn at random when that is made.

@@ -14,15 +14,20 @@ pub fn is_single() -> bool {
     number("SIMULATION_SEED").is_some()
 }
 
+/// The seeds to run: `count` of them if nothing else was asked for.
+#[must_use]
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    number("SIMULATION_SEED").map_or(0..number("SIMULATION_SEEDS").unwrap_or(count), |seed| seed..seed + 1)
+}
+
 /// Runs a node of `script` for each seed, `seeds` of them if nothing else was asked for. Returns what all have met.
 ///
 /// # Panics
 /// When an invariant does not hold.
 #[must_use]
 pub fn run(seeds: u64, script: fn(u64) -> Scenario) -> Met {
-    let range = number("SIMULATION_SEED").map_or(0..number("SIMULATION_SEEDS").unwrap_or(seeds), |seed| seed..seed + 1);
     let mut sum = Met::default();
-    for seed in range {
+    for seed in self::seeds(seeds) {
         let scenario = script(seed);
         let outcome = std::panic::catch_unwind(|| World::new().with(seed, scenario.clone()).run());
         let Ok(met) = outcome else { panic!("seed {seed} failed: SIMULATION_SEED={seed}; {scenario:?}") };

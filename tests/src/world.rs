@@ -8,6 +8,7 @@
 //! tear, reorder and fail; processes are killed, power is cut, and the next run has another number of cores.
 
 pub mod clock;
+pub mod cluster;
 pub mod events;
 pub mod network;
 pub mod next_hop;
@@ -19,15 +20,19 @@ pub mod seen;
 pub mod senders;
 pub mod verdict;
 
+use self::cluster::{Cluster, Weather};
 use self::events::Events;
 use self::network::Network;
 use self::node::{Around, Node};
 use self::oracle::Oracle;
+use self::oracle::together::Together;
+use self::policies::PolicySet;
 use self::scenario::Scenario;
 use self::seen::Seen;
 use self::senders::{SpanId, span_id};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use tailwater_engine::cluster::counts::ClusterCounts;
 use tailwater_engine::vocabulary::Nanos;
 
 /// Events of a node after which a run that does not end is called stuck.
@@ -56,6 +61,8 @@ pub struct Met {
     pub syncs: u64,
     /// Writes and syncs that failed.
     pub disk_failures: u64,
+    /// What its shards did in the cluster, in the last run of the process.
+    pub cluster: ClusterCounts,
 }
 
 impl Met {
@@ -70,6 +77,7 @@ impl Met {
         self.crashes += other.crashes;
         self.syncs += other.syncs;
         self.disk_failures += other.disk_failures;
+        self.cluster.add(&other.cluster);
     }
 }
 
@@ -102,10 +110,14 @@ impl Watched {
     }
 
     /// Tells what happened, asks whether all still holds.
-    fn watch(&mut self, network: &Network) {
+    fn watch(&mut self, network: &Network, together: Option<&mut Together>, now: Nanos) {
+        let mut together = together;
         for seen in self.node.take_seen() {
             self.note(&seen);
             self.oracles.iter_mut().for_each(|oracle| oracle.see(&seen, &self.node));
+            if let Some(together) = &mut together {
+                together.see(&seen, &self.node, now);
+            }
         }
         let account = self.node.account();
         self.oracles.iter_mut().for_each(|oracle| oracle.check(&self.node, &account, network));
@@ -117,6 +129,9 @@ impl Watched {
         for core in &self.node.cores {
             self.met.scanned_again += core.shard.ledger().traces.scanned_again;
             self.met.judged_early += core.shard.ledger().traces.decided_early;
+            if let Some(cluster) = core.shard.cluster() {
+                self.met.cluster.add(&cluster.counts);
+            }
         }
         self.met.syncs = self.node.syncs();
         self.met.trace = self.trace.finish();
@@ -130,6 +145,7 @@ pub struct World {
     events: Events,
     network: Network,
     nodes: Vec<Watched>,
+    together: Option<Together>,
 }
 
 impl World {
@@ -139,6 +155,14 @@ impl World {
         Self::default()
     }
 
+    /// A world whose nodes are a cluster.
+    #[must_use]
+    pub fn of_cluster(weather: Weather, policies: PolicySet, is_calm: bool) -> Self {
+        let mut world = Self { together: Some(Together::new(policies, is_calm)), ..Self::default() };
+        world.network.cluster = Some(Cluster::new(weather));
+        world
+    }
+
     /// One more node, which starts.
     #[must_use]
     pub fn with(mut self, seed: u64, scenario: Scenario) -> Self {
@@ -146,9 +170,9 @@ impl World {
         let node = Node::new(self.nodes.len(), seed, scenario);
         let (met, trace) = (Met::default(), DefaultHasher::new());
         let mut watched = Watched { node, oracles, met, trace, delivered: BTreeSet::new(), is_done: false };
-        let Self { events, network, .. } = &mut self;
+        let Self { events, network, together, .. } = &mut self;
         watched.node.start(&mut Around { now: Nanos::default(), events, network });
-        watched.watch(network);
+        watched.watch(network, together.as_mut(), Nanos::default());
         self.nodes.push(watched);
         self
     }
@@ -158,12 +182,14 @@ impl World {
     /// # Panics
     /// When an invariant does not hold.
     pub fn run(mut self) -> Vec<Met> {
-        while self.nodes.iter().any(|watched| !watched.is_done) {
+        while self.nodes.iter().any(|watched| !watched.is_done) || !self.network.is_calm() {
             let event = self.events.take().expect("a node that is not done has something to do");
-            let Self { events, network, nodes } = &mut self;
+            let Self { events, network, nodes, together } = &mut self;
             let watched = &mut nodes[event.node];
             let node = &mut watched.node;
-            if watched.is_done || event.run != node.run {
+            let is_done = watched.is_done && network.cluster.is_none();
+            if is_done || event.run != node.run {
+                network.forget(event.what);
                 continue;
             }
             if event.at < node.paused_until {
@@ -174,8 +200,14 @@ impl World {
             assert!(watched.met.events < EVENTS_MAX, "stuck: {:?}", node.account());
             (event.at.0, event.what).hash(&mut watched.trace);
             node.handle(event.what, &mut Around { now: event.at, events, network });
-            watched.watch(network);
+            watched.watch(network, together.as_mut(), event.at);
         }
-        self.nodes.into_iter().map(Watched::end).collect()
+        let met: Vec<Met> = self.nodes.into_iter().map(Watched::end).collect();
+        if let Some(together) = self.together {
+            let mut counts = ClusterCounts::default();
+            met.iter().for_each(|met| counts.add(&met.cluster));
+            together.end(&counts);
+        }
+        met
     }
 }

@@ -52,6 +52,7 @@ fn crashing(seed: u64) -> Scenario {
         }),
         clock: Clock { offset: Nanos::from_millis(1_000_000_000), drift_ppm: random.i32(-200..200) },
         pause_ms_max: random.u64(0..2) * 500,
+        cluster: None,
     }
 }
 

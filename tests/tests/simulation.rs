@@ -53,6 +53,7 @@ fn roomy(seed: u64) -> Scenario {
         log: None,
         clock: clock(&mut random),
         pause_ms_max: random.u64(0..2) * 1500,
+        cluster: None,
     }
 }
 

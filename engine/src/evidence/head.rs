@@ -51,13 +51,13 @@ pub struct TraceHead {
     /// The least `rv` that came.
     pub randomness: Option<u64>,
     /// The one threshold of all spans so far; 0 where there are rows.
-    level: u64,
+    pub(super) level: u64,
     /// True once a span came with a threshold that its row does not tell.
-    has_threshold: bool,
+    pub(super) has_threshold: bool,
     /// Thresholds that are equal without that many of their low bits count as one, but for the lowest.
-    coarse: u32,
+    pub(super) coarse: u32,
     /// Lowest level first; empty while all spans have the same.
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
 }
 
 /// Rows of a trace. Senders have a handful of rates.

@@ -108,6 +108,7 @@ impl Rules {
             key_names: compiler.keys,
             relative: compiler.relative,
             annotations: compiler.annotations,
+            annotation_order: compiler.annotation_order,
             policies,
             named_only: Vec::new(),
             order,
@@ -135,6 +136,7 @@ pub(super) struct Compiler {
     pub(super) keys: Vec<Vec<String>>,
     pub(super) relative: Vec<RelativeLeaf>,
     pub(super) annotations: Vec<Vec<u8>>,
+    pub(super) annotation_order: Vec<u16>,
     leaves: u16,
 }
 

@@ -101,6 +101,9 @@ impl Shard {
         self.framing.change(&self.plan, rules, former_weigh);
         self.bench.retain(|generation| self.generations.has(generation));
         self.holding.buffer.traces.widen_leaves(rules.leaf_words() - 1);
+        if self.cluster.is_some() {
+            self.tell_again(now);
+        }
         let policies = rules.policy_names().len().max(self.ledger.policies.len());
         self.ledger.policies.resize(policies, PolicyCounts::default());
         true
@@ -113,6 +116,9 @@ impl Shard {
         self.plan.inactivity_timeout = inactivity_timeout;
         self.plan.trace_duration_max = trace_duration_max;
         self.waits = Waits::of(&self.plan);
+        if let Some(cluster) = &self.cluster {
+            self.waits = self.waits.in_cluster(&cluster.plan, &self.bench.windows);
+        }
         self.plan.cold_after = plan.cold_after;
         self.plan.trace_bytes_max = plan.trace_bytes_max;
         self.plan.drop_pending_at_drain = plan.drop_pending_at_drain;
@@ -342,6 +348,9 @@ impl Shard {
             self.bench.retain(|generation| self.generations.has(generation));
         }
         entries.iter().for_each(|entry| self.reasons.forget(*entry));
+        if let Some(cluster) = &mut self.cluster {
+            entries.iter().for_each(|entry| cluster.changes.forget(*entry));
+        }
         self.holding.buffer.release(entries, |unit| host.resolve(unit));
     }
 }

@@ -137,6 +137,9 @@ impl Shard {
         if record.is_root {
             self.root_came(batch.arrived, entry);
         }
+        if self.cluster.is_some() {
+            self.note_change(entry, record, batch.arrived);
+        }
         if is_too_large {
             self.outgrew(entry, host);
         }

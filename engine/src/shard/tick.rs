@@ -10,15 +10,26 @@ use crate::vocabulary::{Nanos, Occasion};
 use tailwater_config::sampling::Strategy;
 
 /// Traces judged in one step, so that their memory is walked together.
-const JUDGE_STEP: usize = 256;
+pub(super) const JUDGE_STEP: usize = 256;
 /// Traces judged in one call of `tick`.
 /// At the bound: the caller lets requests through, then comes back.
-const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
+pub(super) const JUDGE_PER_TICK_MAX: usize = 4 * JUDGE_STEP;
 
 impl Shard {
     /// Judges what is due and sends a batch that has waited long enough, as far as the host has room for what is kept. True
     /// when more is due and there is room: call again soon, after letting other work through.
     pub fn tick(&mut self, now: Nanos, host: &mut impl Host) -> bool {
+        let more = if self.cluster.is_some() { self.tick_in_cluster(now, host) } else { self.judge_due(now, host) };
+        self.cool_old(now);
+        let is_due = now >= self.outgoing.opened().plus(self.plan.flush_interval);
+        if self.outgoing.spans() > 0 && is_due && host.has_room() {
+            self.flush(host);
+        }
+        more
+    }
+
+    /// Judges what is due, as a node alone does.
+    fn judge_due(&mut self, now: Nanos, host: &mut impl Host) -> bool {
         let mut more = true;
         let mut judged = 0;
         while more && judged < JUDGE_PER_TICK_MAX {
@@ -37,11 +48,6 @@ impl Shard {
             }
             // A window is cut when all of the one before have been judged, whatever the time: each trace is in one window.
             more = more || self.cut_window(now);
-        }
-        self.cool_old(now);
-        let is_due = now >= self.outgoing.opened().plus(self.plan.flush_interval);
-        if self.outgoing.spans() > 0 && is_due && host.has_room() {
-            self.flush(host);
         }
         more
     }
@@ -146,6 +152,9 @@ impl Shard {
             };
             let ruling = self.rule(now, *entry, occasion);
             self.note_reason(now, *entry, &ruling, occasion);
+            if self.cluster.is_some() {
+                self.tell_alone(*entry, &ruling);
+            }
             self.carry_out(now, *entry, &ruling, occasion, host);
             judged += 1;
             if self.outgoing.sent() != sent {

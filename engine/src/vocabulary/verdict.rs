@@ -62,11 +62,15 @@ pub enum Occasion {
     LogFull,
     /// Its rules gave way to others, and it could not go over to them.
     Reload,
+    /// The node of the cluster that owns it told what it came to.
+    Owner,
+    /// No owner answered: it was judged by what lay here.
+    Alone,
 }
 
 impl Occasion {
     /// All, by their numbers.
-    const ALL: [(Self, &'static str); 11] = [
+    const ALL: [(Self, &'static str); 13] = [
         (Self::Deadline, "decision_wait"),
         (Self::Early, "memory_full"),
         (Self::Drain, "drain"),
@@ -78,6 +82,8 @@ impl Occasion {
         (Self::TracesMax, "num_traces"),
         (Self::LogFull, "wal_full"),
         (Self::Reload, "reload"),
+        (Self::Owner, "cluster_owner"),
+        (Self::Alone, "cluster_alone"),
     ];
 
     /// The one of that number.
@@ -95,6 +101,6 @@ impl Occasion {
     /// Whether the trace was judged before its wait was over, because something was full or its rules were to go.
     #[must_use]
     pub fn is_early(self) -> bool {
-        matches!(self, Self::Early | Self::TracesMax | Self::LogFull | Self::Reload)
+        matches!(self, Self::Early | Self::TracesMax | Self::LogFull | Self::Reload | Self::Alone)
     }
 }

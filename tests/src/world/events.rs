@@ -36,6 +36,12 @@ pub enum What {
     Pause,
     /// The node ends without a word and starts again.
     Crash,
+    /// A message of another node arrives, by its number.
+    Hear(u64),
+    /// The node sees who is a member, as of this change.
+    See(u64),
+    /// The node leaves the cluster, and then ends.
+    Leave,
 }
 
 /// Something that is going to happen.

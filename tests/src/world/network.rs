@@ -1,6 +1,8 @@
 //! What cores send each other: each link, from one core of one node to another, has its delay and keeps its order, both
 //! decided in `Network::send`. Nodes that act alone have links between their own cores only.
 
+use super::cluster::Cluster;
+use super::events::What;
 use fastrand::Rng;
 use std::collections::{BTreeMap, VecDeque};
 use tailwater_engine::vocabulary::{KeptUnit, Nanos, SpanBatch, Unit};
@@ -48,6 +50,8 @@ pub struct Network {
     links: BTreeMap<(Address, Address), Link>,
     /// Messages and spans on their way, by the node that they are for.
     on_the_way: BTreeMap<usize, (usize, usize)>,
+    /// What is between the nodes, if they are a cluster.
+    pub cluster: Option<Cluster>,
 }
 
 impl Network {
@@ -81,6 +85,19 @@ impl Network {
     #[must_use]
     pub fn spans_to(&self, node: usize) -> usize {
         self.on_the_way.get(&node).map_or(0, |(_, spans)| *spans)
+    }
+
+    /// Whether nothing is on its way between nodes.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.under_way == 0)
+    }
+
+    /// Something does not happen: a message to a node that is gone never arrives.
+    pub fn forget(&mut self, what: What) {
+        if let (What::Hear(message), Some(cluster)) = (what, &mut self.cluster) {
+            cluster.forget(message);
+        }
     }
 
     /// Whether nothing is on its way to a node's cores.

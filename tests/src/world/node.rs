@@ -3,6 +3,7 @@
 
 mod logged;
 mod start;
+mod told;
 
 pub use self::logged::KINDS;
 use self::logged::{CoreLog, Log};
@@ -19,6 +20,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use tailwater_engine::cluster::mail::Outgoing;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::ledger::Account;
@@ -52,6 +54,9 @@ struct Outbox {
     judged: Vec<Judged>,
     resolved: Vec<Unit>,
     recalled: Vec<KeptUnit>,
+    told: Vec<told::Told>,
+    /// How many more messages there is room for on the way to other nodes.
+    room: usize,
 }
 
 impl Host for Outbox {
@@ -69,6 +74,14 @@ impl Host for Outbox {
 
     fn recall(&mut self, unit: KeptUnit) {
         self.recalled.push(unit);
+    }
+
+    fn tell(&mut self, message: Outgoing<'_>) -> bool {
+        let has_room = self.told.len() < self.room;
+        if has_room {
+            self.told.push(told::Told::of(message));
+        }
+        has_room
     }
 }
 
@@ -101,6 +114,10 @@ pub struct Node {
     generations: Vec<(PolicySet, Arc<Rules>)>,
     log: Option<Log>,
     crashes_left: u32,
+    /// The change of members that it has seen.
+    saw: u64,
+    /// Whether it is about to leave the cluster.
+    is_leaving: bool,
     seen: Vec<Seen>,
 }
 
@@ -116,10 +133,12 @@ impl Node {
             number,
             seed,
             now: Nanos::default(),
-            senders: Senders::new(&mut random, &scenario.traffic),
+            senders: told::senders(number, &mut random, &scenario),
+            saw: 0,
+            is_leaving: false,
             generations: Vec::new(),
             log: scenario.log.as_ref().map(|logged| Log::new(logged.faults.clone())),
-            crashes_left: scenario.log.as_ref().map_or(0, |logged| logged.crashes),
+            crashes_left: scenario.crashes(),
             seen: Vec::new(),
             scenario,
             random,
@@ -141,6 +160,9 @@ impl Node {
             What::Reload => self.reload(around),
             What::Pause => self.pause(around),
             What::Crash => self.crash(around),
+            What::Hear(message) => self.hear(message, around),
+            What::See(change) => self.see(change, around),
+            What::Leave => self.leave(around),
         }
     }
 
@@ -254,7 +276,9 @@ impl Node {
         if self.is_starting() {
             return;
         }
+        let room = self.room();
         let Core { shard, outbox, .. } = &mut self.cores[number];
+        outbox.room = room;
         shard.tick(self.now, outbox);
         let in_force = shard.rules().generation();
         self.gather(number, in_force, around);
@@ -264,7 +288,8 @@ impl Node {
 
     /// Passes on what a shard told its host.
     fn gather(&mut self, number: usize, in_force: u32, around: &mut Around<'_>) {
-        let Outbox { requests, judged, resolved, recalled } = std::mem::take(&mut self.cores[number].outbox);
+        let Outbox { requests, judged, resolved, recalled, told, .. } = std::mem::take(&mut self.cores[number].outbox);
+        self.send_told(told, around);
         let cold: BTreeSet<TraceId> = recalled.iter().map(|kept| self.trace_of(kept.unit)).collect();
         for judged in judged {
             let (policies, rules) = &self.generations[judged.generation as usize];

@@ -8,6 +8,7 @@ mod bounds;
 mod deadline;
 mod delivered_once;
 mod generation;
+pub mod together;
 mod verdict_right;
 mod verdict_stays;
 mod whole;
@@ -36,11 +37,15 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Oracle>> {
         Box::<bounds::Bounds>::default(),
         Box::<delivered_once::DeliveredOnce>::default(),
         Box::<generation::Generation>::default(),
-        Box::<verdict_right::VerdictRight>::default(),
-        Box::<verdict_stays::VerdictStays>::default(),
-        Box::<whole::Whole>::default(),
         Box::<acknowledged::Acknowledged>::default(),
     ];
+    if scenario.cluster.is_some() {
+        // Verdicts come from elsewhere: `together` has what is right.
+        return all;
+    }
+    all.push(Box::<whole::Whole>::default());
+    all.push(Box::<verdict_right::VerdictRight>::default());
+    all.push(Box::<verdict_stays::VerdictStays>::default());
     if deadline::Deadline::holds(scenario) {
         all.push(Box::<deadline::Deadline>::default());
     }

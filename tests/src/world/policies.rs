@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tailwater_config::sampling::native::{NativeRule, Sampler};
 use tailwater_config::sampling::{ErrorMode, Policy, Rule, Sampling, Thresholds};
 use tailwater_engine::rules::Rules;
+use tailwater_engine::vocabulary::Nanos;
 
 /// Policies that never sample, so that leaves take more than one word.
 const PADDING: usize = 70;
@@ -24,6 +25,8 @@ pub enum PolicySet {
     PaddedErrors,
     /// What lasts, or errors.
     SlowThenErrors,
+    /// What lasts, however long.
+    Lasting,
     /// What one service had a part in.
     Service,
     /// What has no errors.
@@ -118,6 +121,9 @@ impl PolicySet {
             Self::SlowThenErrors => {
                 vec![Policy::new("slow", Rule::Latency { threshold_ms: 100, upper_threshold_ms: 400 }), errors()]
             }
+            Self::Lasting => {
+                vec![Policy::new("lasting", Rule::Latency { threshold_ms: 100, upper_threshold_ms: 0 })]
+            }
             Self::Service => vec![text("service", "service.name", "service-1")],
             Self::Calm => vec![Policy::new("calm", Rule::Not(Box::new(errors())))],
             Self::Limited => {
@@ -144,6 +150,7 @@ impl PolicySet {
             Self::Marked => marked,
             Self::PaddedErrors => marked.or(errors),
             Self::SlowThenErrors => is_slow(spans).then_some("slow").or(errors),
+            Self::Lasting => (duration_ms(spans) > 100).then_some("lasting"),
             Self::Service => spans.iter().any(|sent| sent.service == 1).then_some("service"),
             Self::Calm => errors.is_none().then_some("calm"),
             Self::Many => (spans.len() >= 4).then_some("many"),
@@ -154,6 +161,13 @@ impl PolicySet {
         };
         kept_by.map_or(Says::Drop, Says::Keep)
     }
+}
+
+/// From the first start to the last end, milliseconds.
+fn duration_ms(spans: &[Rc<Sent>]) -> u64 {
+    let start = spans.iter().map(|sent| sent.span.start_time_unix_nano).min().unwrap_or(0);
+    let end = spans.iter().map(|sent| sent.span.end_time_unix_nano).max().unwrap_or(0);
+    end.saturating_sub(start) / Nanos::PER_MILLISECOND
 }
 
 /// Whether any prefix lasts for more than 100 and at most 400 milliseconds.

@@ -39,6 +39,27 @@ pub struct Scenario {
     pub clock: Clock,
     /// Longest time that the node stands still; 0 for never.
     pub pause_ms_max: u64,
+    /// The cluster that it is a node of, if it is.
+    pub cluster: Option<InCluster>,
+}
+
+/// What a node of a cluster has in common with the others.
+#[derive(Debug, Clone, Copy)]
+pub struct InCluster {
+    /// Seed of the hashes, of the traffic and of the rules.
+    pub seed: u64,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// Whether the spans of a service all come to one node, or each span to any.
+    pub is_sticky: bool,
+    /// Traces on the docket of a shard.
+    pub docket_traces_max: usize,
+    /// Share of messages to other nodes for which there is no room at first, percent.
+    pub full_percent: u32,
+    /// Crashes of the node without a log.
+    pub crashes: u32,
+    /// Whether it leaves in the end of its traffic.
+    pub leaves: bool,
 }
 
 /// Which rules are in force.
@@ -84,7 +105,7 @@ impl Scenario {
             cold_after: Nanos::from_millis(self.cold_after_ms),
             batch: BatchLimits { spans_max: 50, bytes_max: 20_000 },
             flush_interval: Nanos::from_millis(100),
-            ..roomy(shard, shards, seed)
+            ..roomy(shard, shards, self.cluster.map_or(seed, |cluster| cluster.seed))
         }
     }
 
@@ -104,6 +125,12 @@ impl Scenario {
             buffer_bytes_max: 1 << 20,
             verdicts_max: 2000,
         }
+    }
+
+    /// Crashes of the node.
+    #[must_use]
+    pub fn crashes(&self) -> u32 {
+        self.log.as_ref().map_or(0, |logged| logged.crashes)
     }
 
     /// Whether there is room for everything.

@@ -76,6 +76,9 @@ const SPAN_ID_AT: usize = 2 + 16 + 2;
 /// Traces begin within this time.
 const BEGIN_MS_MAX: u64 = 3000;
 
+/// An odd number whose products have the spans of a trace anywhere.
+const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The senders of one node.
 #[derive(Debug)]
 pub struct Senders {
@@ -118,6 +121,17 @@ impl Senders {
                 }));
             }
         }
+        Self::of(unsent)
+    }
+
+    /// Of what all senders of a cluster send, what comes to this node: each span to any, or those of a service to one.
+    #[must_use]
+    pub fn share(self, node: usize, nodes: usize, is_sticky: bool) -> Self {
+        let place = |sent: &Sent| if is_sticky { sent.service } else { (sent.id.wrapping_mul(SCATTER) >> 40) as usize };
+        Self::of(self.unsent.into_iter().filter(|sent| place(sent) % nodes == node).collect())
+    }
+
+    fn of(mut unsent: Vec<Rc<Sent>>) -> Self {
         let by_id = unsent.iter().map(|sent| (sent.id, sent.clone())).collect();
         unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
         Self { unsent, by_id }

@@ -122,7 +122,11 @@ impl Compiler {
                 if known.is_none() {
                     self.annotations.push(encoded);
                 }
-                Node::Annotated(Box::new(node), number.ok_or(RulesError::TooMany(u16::MAX))?)
+                let number = number.ok_or(RulesError::TooMany(u16::MAX))?;
+                if !self.annotation_order.contains(&number) {
+                    self.annotation_order.push(number);
+                }
+                Node::Annotated(Box::new(node), number)
             }
             Sampler::Limited { sampler, limit } => {
                 let node = self.sampler(name, sampler)?;

@@ -9,6 +9,7 @@ use super::logged::{CoreLog, FLUSH_US};
 use super::{Around, Core, Node, Outbox, PAUSE_US, SEND_US, TICK_US};
 use crate::disk::FileKey;
 use bytes::Bytes;
+use fastrand::Rng;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,7 +38,10 @@ impl Node {
             Policies::Changing(_) => PolicySet::Marked,
             Policies::OfRuns => PolicySet::OfRun(self.run),
         };
-        let mut rules = first.rules(None, &mut self.random);
+        let mut rules = match self.scenario.cluster {
+            Some(cluster) => first.rules(None, &mut Rng::with_seed(cluster.seed)),
+            None => first.rules(None, &mut self.random),
+        };
         let verdicts = self.survey(&mut rules);
         let rules = Arc::new(rules);
         self.generations = vec![(first, rules.clone())];
@@ -60,6 +64,7 @@ impl Node {
         if let Some(log) = &mut self.log {
             log.to_replay = keys.into_iter().filter(|(kind, _)| *kind == SegmentKind::Requests).collect();
         }
+        self.join(around);
         self.plan_all(around);
     }
 

@@ -1,0 +1,455 @@
+//! A shard in a cluster: it tells the owners of its traces what it has of them, judges those that it owns by what all nodes
+//! told, and asks where it hears nothing. What it hears is in `hear`.
+
+use super::session::Session;
+use super::tick::{JUDGE_PER_TICK_MAX, JUDGE_STEP};
+use super::{Shard, Waits};
+use crate::buffer::traces::Trace;
+use crate::cluster::docket::{Docketed, Heard, Source};
+use crate::cluster::mail::Recipient;
+use crate::cluster::{ASK_INTERVAL, Cluster, ClusterPlan};
+use crate::decide::KeptBy;
+use crate::evidence::{Gathered, Part, told};
+use crate::host::Host;
+use crate::judge::Ruling;
+use crate::ledger::DropReason;
+use crate::route::shard_among;
+use crate::vocabulary::{
+    Annotations, Judged, Nanos, Occasion, RandomnessKind, SpanRecord, Verdict, elapsed_ticks, tick_start, ticks,
+};
+use std::sync::Arc;
+use tailwater_proto::cluster::evidence::{Entry, Facts};
+use tailwater_proto::cluster::message::{Header, Kind};
+use tailwater_proto::cluster::view::View;
+use tailwater_proto::cluster::{Incarnation, NodeId, ruling};
+
+/// Entries told in one call of `tick`.
+/// At the bound: the rest is told in the next.
+const TOLD_PER_TICK_MAX: usize = 4_096;
+
+impl Shard {
+    /// From now on the shard is a part of a cluster that has these members.
+    pub fn join(&mut self, now: Nanos, plan: ClusterPlan, view: Arc<View>) {
+        self.waits = Waits::of(&self.plan).in_cluster(&plan, &self.bench.windows);
+        self.cluster = Some(Box::new(Cluster::new(plan, view, now)));
+        self.tell_again(now);
+    }
+
+    /// The members have changed: who owns another trace is told what lies here, and gets what is on the docket.
+    pub fn turn_to(&mut self, now: Nanos, view: &Arc<View>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.turn_to(now, view.clone());
+        cluster.mail.forget(|node| view.member(node).is_some());
+        let tick = elapsed_ticks(now);
+        for (entry, trace) in pending(&self.holding.buffer.traces) {
+            if cluster.has_new_owner(trace.hash) {
+                cluster.changes.touched(entry, trace.hash, tick);
+            }
+        }
+        let gone: Vec<u32> =
+            cluster.docket.entries().filter(|entry| !view.is_own(cluster.docket.get(*entry).hash)).collect();
+        for entry in gone {
+            let trace = cluster.docket.remove(entry);
+            hand_over(cluster, now, &trace);
+        }
+    }
+
+    /// This node is about to leave the cluster: what lies here is to be judged now.
+    pub fn leave(&mut self, now: Nanos) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.is_leaving = true;
+        for (entry, trace) in pending(&self.holding.buffer.traces) {
+            cluster.changes.hurried(entry, trace.hash);
+        }
+        let tick = elapsed_ticks(now);
+        let entries: Vec<u32> = cluster.docket.entries().collect();
+        entries.into_iter().for_each(|entry| cluster.docket.reschedule(entry, tick));
+    }
+
+    /// What the shard has done in the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_deref()
+    }
+
+    /// Rules have changed: what was told meant other leaves.
+    pub(super) fn tell_again(&mut self, now: Nanos) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.docket.forget_words(self.bench.rules().leaf_words() - 1);
+        let tick = elapsed_ticks(now);
+        for (entry, trace) in pending(&self.holding.buffer.traces) {
+            cluster.changes.touched(entry, trace.hash, tick);
+        }
+    }
+
+    /// A span has come: its trace is to be told, at once if it is a root.
+    #[inline]
+    pub(super) fn note_change(&mut self, entry: u32, record: &SpanRecord, arrived: Nanos) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if record.is_root {
+            cluster.changes.hurried(entry, record.hash);
+        } else {
+            cluster.changes.touched(entry, record.hash, elapsed_ticks(arrived));
+        }
+    }
+
+    /// As `tick`, for a shard in a cluster.
+    pub(super) fn tick_in_cluster(&mut self, now: Nanos, host: &mut impl Host) -> bool {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.look(now);
+        }
+        self.settle_heard(now, host);
+        self.tell_changes(now);
+        let more = self.judge_docket(now, host);
+        self.ask_overdue(now, host);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.mail.close();
+            cluster.mail.leave(|message| host.tell(message));
+        }
+        more
+    }
+
+    /// Tells owners what has changed.
+    fn tell_changes(&mut self, now: Nanos) {
+        let tick = elapsed_ticks(now);
+        for _ in 0..TOLD_PER_TICK_MAX {
+            let Some(cluster) = &mut self.cluster else { return };
+            let Some(change) = cluster.changes.next(tick) else { return };
+            if self.is_pending(change.entry, change.hash) {
+                self.tell(now, change.entry, false);
+            }
+        }
+    }
+
+    fn is_pending(&self, entry: u32, hash: u64) -> bool {
+        let traces = &self.holding.buffer.traces;
+        (entry as usize) < traces.entries() && {
+            let trace = traces.get(entry);
+            trace.hash == hash && !trace.newest.is_none()
+        }
+    }
+
+    /// Tells the owner of a trace what lies here; with `asks` it is to answer.
+    fn tell(&mut self, now: Nanos, entry: u32, asks: bool) {
+        self.refresh(entry);
+        let Self { cluster: Some(cluster), bench, holding, plan, .. } = self else { return };
+        let trace = holding.buffer.traces.get(entry);
+        let owner = cluster.view.owner(trace.hash);
+        let rules = bench.rules_of(trace.generation);
+        if owner == cluster.view.own {
+            let own = cluster.view.member(owner).map_or(Incarnation(0), |member| member.incarnation);
+            let gathered = Gathered {
+                seen: trace.seen,
+                size: trace.size,
+                more: holding.buffer.traces.leaves_more(entry).into(),
+                head: holding.buffer.head(entry).cloned().map(Box::new),
+            };
+            let source = Source { node: owner, incarnation: own, fingerprint: rules.fingerprint(), gathered };
+            let (opened, active) = (trace.opened, trace.active);
+            let is_too_large = plan.trace_bytes_max > 0 && trace.size.bytes > plan.trace_bytes_max;
+            let heard = Heard { trace_id: trace.id, hash: trace.hash, opened, active, is_too_large, source };
+            let waits = self.waits;
+            cluster.docket.hear(heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
+            return;
+        }
+        if !cluster.mail.has_room(Some(owner)) {
+            cluster.counts.evidence_held_back += 1;
+            return cluster.changes.touched(entry, trace.hash, elapsed_ticks(now));
+        }
+        let mut told = Entry {
+            trace_id: trace.id,
+            age_ms: milliseconds_since(now, trace.opened),
+            quiet_ms: milliseconds_since(now, trace.active),
+            is_too_large: plan.trace_bytes_max > 0 && trace.size.bytes > plan.trace_bytes_max,
+            asks,
+            is_leaving: cluster.is_leaving,
+            ..Entry::default()
+        };
+        let more = holding.buffer.traces.leaves_more(entry);
+        told::tell(Part { seen: &trace.seen, size: trace.size, more }, &mut told.facts);
+        told.head = holding.buffer.head(entry).map(told::tell_head);
+        let asked = u64::from(asks);
+        cluster.counts.evidence_sent += 1;
+        cluster.counts.evidence_asked += asked;
+        write_entry(cluster, (owner, rules.fingerprint(), trace.hash), &told);
+    }
+
+    /// Judges what is due on the docket, as far as the host has room for what is kept. True when more is due.
+    fn judge_docket(&mut self, now: Nanos, host: &mut impl Host) -> bool {
+        let (mut more, mut judged) = (true, 0);
+        let mut due = Vec::new();
+        while more && judged < JUDGE_PER_TICK_MAX {
+            let Self { cluster: Some(cluster), bench, .. } = self else { return false };
+            if cluster.stands_still(now) {
+                return false;
+            }
+            more = cluster.docket.expire(bench.windows.last_due(now), JUDGE_STEP, &mut due);
+            judged += due.len();
+            due.retain(|entry| {
+                let wait = cluster.waits_for_others(now, cluster.docket.get(*entry).hash);
+                wait.inspect(|until| cluster.docket.reschedule(*entry, *until)).is_none()
+            });
+            let session = Session::call(&cluster.docket, &due, bench.rules());
+            let left = self.judge_session(now, session, &due, host);
+            let Self { cluster: Some(cluster), .. } = self else { return false };
+            if left > 0 {
+                due[due.len() - left..].iter().for_each(|entry| cluster.docket.put_back(*entry));
+                self.ledger.traces.verdicts_postponed += 1;
+                return false;
+            }
+            more = more || self.cut_docket(now);
+        }
+        more
+    }
+
+    /// Judges the traces of a session, which are at these places of the docket, until there is no room any more. Returns how
+    /// many are left.
+    fn judge_session(&mut self, now: Nanos, mut session: Session, entries: &[u32], host: &mut impl Host) -> usize {
+        self.bench.turn(now);
+        for (place, entry) in session.places().into_iter().zip(entries) {
+            if !host.has_room() {
+                return entries.len() - place as usize;
+            }
+            let trace = &session.get(place).0;
+            let size = trace.size();
+            let is_too_large =
+                trace.is_too_large || (self.plan.trace_bytes_max > 0 && size.bytes > self.plan.trace_bytes_max);
+            let (ruling, occasion) = if is_too_large {
+                (Ruling::dropped(DropReason::TraceTooLarge), Occasion::TooLarge)
+            } else {
+                let Self { cluster: Some(cluster), waits, bench, ledger, .. } = self else { return 0 };
+                let occasion = match cluster.is_leaving {
+                    true => Occasion::Drain,
+                    false => waits.that_ends_on_docket(trace, &bench.windows),
+                };
+                (bench.rule(now, (&mut session, place), occasion, &mut ledger.policies), occasion)
+            };
+            self.judged_for_all(now, *entry, &ruling, occasion, host);
+        }
+        0
+    }
+
+    /// Makes room on the docket: judges the trace that is due next.
+    pub(super) fn judge_soonest_on_docket(&mut self, now: Nanos, host: &mut impl Host) {
+        let Self { cluster: Some(cluster), bench, ledger, .. } = self else { return };
+        let Some(entry) = cluster.docket.soonest() else { return };
+        let mut session = Session::call(&cluster.docket, &[entry], bench.rules());
+        cluster.counts.docket_full += 1;
+        let ruling = bench.rule(now, (&mut session, 0), Occasion::TracesMax, &mut ledger.policies);
+        self.judged_for_all(now, entry, &ruling, Occasion::TracesMax, host);
+    }
+
+    /// At the beginning of a window, sets the thresholds of limits by what is due on the docket.
+    fn cut_docket(&mut self, now: Nanos) -> bool {
+        let Self { cluster: Some(cluster), bench, .. } = self else { return false };
+        if !bench.windows.advance(now) {
+            return false;
+        }
+        let mut due = Vec::new();
+        cluster.docket.due(bench.windows.last_due(now), &mut due);
+        let mut session = Session::call(&cluster.docket, &due, bench.rules());
+        let places = session.places();
+        bench.cut(now, &mut session, &places);
+        true
+    }
+
+    /// A trace of the docket is judged: its spans here are settled, and who else has any is told.
+    pub(super) fn judged_for_all(
+        &mut self,
+        now: Nanos,
+        entry: u32,
+        ruling: &Ruling,
+        occasion: Occasion,
+        host: &mut impl Host,
+    ) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let trace = cluster.docket.remove(entry);
+        cluster.counts.judged += 1;
+        self.tell_ruling(&trace, ruling);
+        self.settle_here(now, (&trace.trace_id, trace.hash, trace.size().spans), ruling, occasion, host);
+    }
+
+    /// Settles what lies here of a trace, or remembers the verdict for what comes late.
+    pub(super) fn settle_here(
+        &mut self,
+        now: Nanos,
+        (trace_id, hash, spans): (&[u8; 16], u64, u32),
+        ruling: &Ruling,
+        occasion: Occasion,
+        host: &mut impl Host,
+    ) {
+        if let Some(entry) = self.holding.find_pending(hash, trace_id) {
+            self.holding.buffer.traces.unlink(entry);
+            self.note_reason(now, entry, ruling, occasion);
+            self.carry_out(now, entry, ruling, occasion, host);
+            return self.release(&[entry], host);
+        }
+        if self.holding.find_verdict(hash).is_some() {
+            return;
+        }
+        let kept = kept_by(ruling);
+        host.judged(&Judged {
+            trace_id: *trace_id,
+            verdict: ruling.ballot.verdict,
+            drop_reason: ruling.ballot.drop_reason as u8,
+            occasion,
+            threshold: ruling.ballot.threshold,
+            randomness: kept.map_or(RandomnessKind::Id, |kept| kept.randomness),
+            given: kept.and_then(|kept| kept.given),
+            annotations: kept.map_or(Annotations::NONE, |kept| kept.annotations),
+            spans,
+            generation: self.bench.rules().generation(),
+        });
+        self.remember(hash, kept);
+    }
+
+    /// Tells a keep to all, and a drop to those who have spans of the trace.
+    pub(super) fn tell_ruling(&mut self, trace: &Docketed, ruling: &Ruling) {
+        let outcome = self.outcome_of(ruling);
+        let told = ruling::Ruling { hash: trace.hash, outcome };
+        match ruling.ballot.verdict {
+            Verdict::Keep(_) => self.say_ruling(&told),
+            Verdict::Drop => trace.sources.iter().for_each(|source| self.answer(source.node, &told)),
+        }
+    }
+
+    /// A trace is about to be settled that no owner has ruled on: all are told that it is kept, if it is.
+    pub(super) fn tell_alone(&mut self, entry: u32, ruling: &Ruling) {
+        let hash = self.holding.buffer.traces.get(entry).hash;
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.counts.judged_alone += 1;
+        if matches!(ruling.ballot.verdict, Verdict::Keep(_)) {
+            let outcome = self.outcome_of(ruling);
+            self.say_ruling(&ruling::Ruling { hash, outcome });
+        }
+    }
+
+    fn outcome_of(&self, ruling: &Ruling) -> ruling::Outcome {
+        let Some(kept) = kept_by(ruling) else { return ruling::Outcome::Dropped(ruling.ballot.drop_reason as u8) };
+        let rules = self.bench.rules();
+        let annotations = ruling.annotations.iter().filter_map(|number| rules.place_of_annotation(*number));
+        ruling::Outcome::Kept(ruling::Kept {
+            policy: rules.place_of(kept.policy).unwrap_or(u16::MAX),
+            sub_policy: ruling.ballot.sub_policy,
+            threshold: kept.threshold,
+            randomness: kept.randomness as u8,
+            given: kept.given,
+            annotations: annotations.collect(),
+        })
+    }
+
+    /// Tells all members. Those with other numbers of shards get messages of their own.
+    pub(super) fn say_ruling(&mut self, told: &ruling::Ruling) {
+        let Self { cluster: Some(cluster), bench, .. } = self else { return };
+        let own = cluster.view.own;
+        let mut counts: Vec<u16> =
+            cluster.view.members().iter().filter(|member| member.node != own).map(|member| member.shards).collect();
+        counts.sort_unstable();
+        counts.dedup();
+        for shards in counts {
+            write_ruling(cluster, (None, shards, bench.rules().fingerprint()), told);
+        }
+    }
+
+    /// Tells one node.
+    pub(super) fn answer(&mut self, node: NodeId, told: &ruling::Ruling) {
+        let Self { cluster: Some(cluster), bench, .. } = self else { return };
+        let Some(member) = cluster.view.member(node).copied().filter(|_| node != cluster.view.own) else { return };
+        if !cluster.mail.has_room(Some(node)) {
+            cluster.counts.rulings_held_back += 1;
+            return;
+        }
+        write_ruling(cluster, (Some(node), member.shards, bench.rules().fingerprint()), told);
+    }
+
+    /// Asks the owners of traces that should have been judged by now; judges those alone of which nobody has answered for too
+    /// long.
+    fn ask_overdue(&mut self, now: Nanos, host: &mut impl Host) {
+        let tick = elapsed_ticks(now);
+        let mut due = std::mem::take(&mut self.due);
+        self.holding.buffer.traces.expire(tick, JUDGE_PER_TICK_MAX, &mut due);
+        let mut alone = Vec::new();
+        for entry in due.iter().copied() {
+            let trace = self.holding.buffer.traces.get(entry);
+            let hash = trace.hash;
+            let Some(cluster) = &mut self.cluster else { break };
+            let asked = cluster.changes.ask(entry, tick);
+            if cluster.docket.find(hash).is_some() {
+                // It waits here.
+                cluster.changes.answered(entry);
+            } else if tick.saturating_sub(asked) > ticks(cluster.plan.hold_max) {
+                alone.push(entry);
+                continue;
+            }
+            self.holding.buffer.traces.schedule(entry, tick.saturating_add(ticks(ASK_INTERVAL)));
+            self.tell(now, entry, true);
+        }
+        self.due = due;
+        self.judge_while_room(now, &alone, Occasion::Alone, host);
+    }
+}
+
+/// Gives a trace on the docket to who owns it now.
+fn hand_over(cluster: &mut Cluster, now: Nanos, trace: &Docketed) {
+    let own = cluster.view.own;
+    let owner = cluster.view.owner(trace.hash);
+    for source in trace.sources.iter().filter(|source| source.node != own) {
+        let Gathered { seen, size, more, head } = &source.gathered;
+        let mut facts = Facts::default();
+        told::tell(Part { seen, size: *size, more }, &mut facts);
+        let told = Entry {
+            trace_id: trace.trace_id,
+            source: Some((source.node, source.incarnation)),
+            age_ms: milliseconds_since(now, trace.opened),
+            quiet_ms: milliseconds_since(now, trace.active),
+            facts,
+            head: head.as_deref().map(told::tell_head),
+            is_too_large: trace.is_too_large,
+            is_relayed: true,
+            ..Entry::default()
+        };
+        cluster.counts.evidence_relayed += 1;
+        write_entry(cluster, (owner, source.fingerprint, trace.hash), &told);
+    }
+}
+
+/// The undecided traces, by their entries.
+fn pending(traces: &crate::buffer::traces::TraceTable) -> impl Iterator<Item = (u32, &Trace)> {
+    let entries = (0u32..).take(traces.entries());
+    entries.map(|entry| (entry, traces.get(entry))).filter(|(_, trace)| !trace.newest.is_none())
+}
+
+fn milliseconds_since(now: Nanos, tick: u32) -> u64 {
+    now.0.saturating_sub(tick_start(tick).0) / Nanos::PER_MILLISECOND
+}
+
+/// How a trace was kept, if it was.
+pub(super) fn kept_by(ruling: &Ruling) -> Option<KeptBy> {
+    let Ruling { ballot, randomness, annotations, .. } = ruling;
+    let Verdict::Keep(policy) = ballot.verdict else { return None };
+    Some(KeptBy {
+        policy,
+        threshold: ballot.threshold,
+        randomness: randomness.kind,
+        given: (randomness.kind == RandomnessKind::Given).then_some(randomness.value),
+        annotations: Annotations::of(annotations),
+    })
+}
+
+/// Writes an entry to a member: its fingerprint is of the rules that it was gathered under.
+pub(super) fn write_entry(cluster: &mut Cluster, (node, fingerprint, hash): (NodeId, u64, u64), entry: &Entry) {
+    let Some(member) = cluster.view.member(node) else { return };
+    let (shards, shard) = (member.shards, shard_among(hash, member.shards).0);
+    let recipient = Recipient { node: Some(node), shards, shard, fingerprint, is_ruling: false };
+    let header = Header { kind: Kind::Evidence, pipeline: cluster.plan.pipeline, fingerprint, shards, shard };
+    let base = entry.facts.start_unix_nano;
+    cluster.mail.write(recipient, header, base, |base, out| entry.put(base, out));
+}
+
+fn write_ruling(cluster: &mut Cluster, (node, shards, fingerprint): (Option<NodeId>, u16, u64), told: &ruling::Ruling) {
+    let shard = shard_among(told.hash, shards).0;
+    let recipient = Recipient { node, shards, shard, fingerprint, is_ruling: true };
+    let header = Header { kind: Kind::Rulings, pipeline: cluster.plan.pipeline, fingerprint, shards, shard };
+    cluster.counts.rulings_sent += 1;
+    cluster.mail.write(recipient, header, 0, |_, out| told.put(out));
+}

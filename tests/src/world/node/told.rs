@@ -1,0 +1,148 @@
+//! A node of a cluster: what its shards tell goes out, what others tell is heard, and members come and go.
+
+use super::super::cluster::{Letter, id, number};
+use super::super::events::What;
+use super::super::scenario::{InCluster, Scenario};
+use super::super::senders::Senders;
+use super::{Around, Node};
+use fastrand::Rng;
+use std::ops::Range;
+use tailwater_engine::cluster::ClusterPlan;
+use tailwater_engine::cluster::mail::Outgoing;
+use tailwater_engine::vocabulary::Nanos;
+use tailwater_proto::cluster::view::Member;
+use tailwater_proto::cluster::{Incarnation, NodeId};
+
+/// How long it takes, microseconds, until a node sees that another has come or has left, and that one is gone without a word.
+const SEEN_US: Range<u64> = 1_000..400_000;
+const MISSED_US: Range<u64> = 1_000_000..5_000_000;
+
+/// What a shard told.
+#[derive(Debug)]
+pub(super) struct Told {
+    to: Option<NodeId>,
+    bytes: Vec<u8>,
+}
+
+impl Told {
+    pub(super) fn of(message: Outgoing<'_>) -> Self {
+        Self { to: message.to, bytes: message.bytes.to_vec() }
+    }
+}
+
+/// The senders of a node: its own, or its share of those of the cluster.
+pub(super) fn senders(number: usize, random: &mut Rng, scenario: &Scenario) -> Senders {
+    match scenario.cluster {
+        None => Senders::new(random, &scenario.traffic),
+        Some(InCluster { seed, nodes, is_sticky, .. }) => {
+            Senders::new(&mut Rng::with_seed(seed), &scenario.traffic).share(number, nodes, is_sticky)
+        }
+    }
+}
+
+impl Node {
+    /// The node becomes a member, if it is to be one.
+    pub(super) fn join(&mut self, around: &mut Around<'_>) {
+        let Some(scenario) = self.scenario.cluster else { return };
+        let Some(cluster) = &mut around.network.cluster else { return };
+        let shards = self.cores.len() as u16;
+        let member = Member { node: id(self.number), incarnation: Incarnation(u64::from(self.run) + 1), shards };
+        let change = cluster.change(self.number, Some(member));
+        self.saw = change;
+        let view = cluster.view(change, self.number);
+        let plan = ClusterPlan {
+            pipeline: 7,
+            evidence_delay: Nanos::from_millis(250),
+            answer_wait: Nanos::from_millis(1_000),
+            hold_max: Nanos::from_millis(10_000),
+            docket_traces_max: scenario.docket_traces_max,
+            message_bytes_max: 1_200,
+        };
+        for core in &mut self.cores {
+            core.shard.join(self.now, plan.clone(), view.clone());
+        }
+        self.tell_of(change, SEEN_US, around);
+    }
+
+    /// All others see a change, each at another time.
+    fn tell_of(&mut self, change: u64, within: Range<u64>, around: &mut Around<'_>) {
+        let Some(cluster) = &around.network.cluster else { return };
+        for other in cluster.numbers().into_iter().filter(|other| *other != self.number) {
+            let at = around.now.plus(Nanos(self.random.u64(within.clone()) * 1000));
+            let Some(Member { incarnation, .. }) = cluster.member(other) else { continue };
+            around.events.plan(at, other, incarnation.0 as u32 - 1, What::See(change));
+        }
+    }
+
+    /// Room on the way to others.
+    pub(super) fn room(&mut self) -> usize {
+        let full_percent = self.scenario.cluster.map_or(0, |cluster| cluster.full_percent);
+        if self.random.u32(0..100) < full_percent { self.random.usize(0..3) } else { usize::MAX }
+    }
+
+    pub(super) fn send_told(&mut self, told: Vec<Told>, around: &mut Around<'_>) {
+        for Told { to, bytes } in told {
+            let Some(cluster) = &mut around.network.cluster else { continue };
+            let Some(own) = cluster.member(self.number) else { continue };
+            let letter = Letter { from: (own.node, own.incarnation), bytes };
+            let others: Vec<usize> = match to {
+                Some(node) => vec![number(node)],
+                None => cluster.numbers().into_iter().filter(|other| *other != self.number).collect(),
+            };
+            for other in others {
+                let Some(Member { incarnation, .. }) = cluster.member(other) else { continue };
+                for (message, at) in cluster.send(around.now, &letter, &mut self.random) {
+                    around.events.plan(at, other, incarnation.0 as u32 - 1, What::Hear(message));
+                }
+            }
+        }
+    }
+
+    pub(super) fn hear(&mut self, message: u64, around: &mut Around<'_>) {
+        let Some(cluster) = &mut around.network.cluster else { return };
+        let Some(letter) = cluster.take(message) else { return };
+        // Who is not a member in this run any more is not listened to.
+        let view = cluster.view(self.saw, self.number);
+        if view.member(letter.from.0).is_none_or(|member| member.incarnation > letter.from.1) {
+            return;
+        }
+        for core in 0..self.cores.len() {
+            let room = self.room();
+            let super::Core { shard, outbox, .. } = &mut self.cores[core];
+            outbox.room = room;
+            shard.hear(self.now, letter.from, &letter.bytes, outbox);
+            let in_force = shard.rules().generation();
+            self.gather(core, in_force, around);
+            self.follow(core, around);
+        }
+    }
+
+    pub(super) fn see(&mut self, change: u64, around: &mut Around<'_>) {
+        let Some(cluster) = &around.network.cluster else { return };
+        if change <= self.saw {
+            return;
+        }
+        self.saw = change;
+        let view = cluster.view(change, self.number);
+        for core in 0..self.cores.len() {
+            self.cores[core].shard.turn_to(self.now, &view);
+            self.follow(core, around);
+        }
+    }
+
+    /// The node leaves: it is told to, has some time to settle what it holds, and is no member any more then.
+    pub(super) fn leave(&mut self, around: &mut Around<'_>) {
+        self.is_leaving = true;
+        for core in &mut self.cores {
+            core.shard.leave(self.now);
+        }
+        let _ = around;
+    }
+
+    /// A node without a log ends without a word, and all it holds is gone.
+    pub(super) fn vanish(&mut self, around: &mut Around<'_>) {
+        let Some(cluster) = &mut around.network.cluster else { return };
+        let change = cluster.change(self.number, None);
+        self.tell_of(change, MISSED_US, around);
+    }
+}
