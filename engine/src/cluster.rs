@@ -45,6 +45,11 @@ pub struct ClusterPlan {
 pub const GATHER: Nanos = Nanos::from_millis(300);
 /// After a change of members, until traces are judged that came with it, and as long as a former owner is believed.
 pub const SETTLE: Nanos = Nanos::from_millis(2_000);
+/// So long after a change of members a new owner asks those before it what they remember of a trace.
+pub const REMEMBERED: Nanos = Nanos::from_millis(60_000);
+/// Views of the members that are remembered for it.
+/// At the bound: the oldest is forgotten; a late span of a trace that was judged under it may be judged by itself.
+const FORMER_MAX: usize = 8;
 /// Between two questions after a trace.
 pub const ASK_INTERVAL: Nanos = Nanos::from_millis(500);
 /// A clock that has made such a step stood still long enough for others to have gone on without this node.
@@ -57,9 +62,11 @@ pub struct Cluster {
     pub plan: ClusterPlan,
     /// The members as this node sees them.
     pub view: Arc<View>,
-    /// Those before, and when they changed.
-    former: Arc<View>,
+    /// Those before, newest first, each with the time at which it was over.
+    former: VecDeque<(Arc<View>, Nanos)>,
     changed: Nanos,
+    /// When this node came.
+    joined: Nanos,
     /// When the time was last looked at.
     looked: Nanos,
     /// Until then nothing is judged here.
@@ -74,7 +81,7 @@ pub struct Cluster {
     pub heard: VecDeque<(NodeId, u64, Ruling)>,
     /// What happened.
     pub counts: ClusterCounts,
-    /// This node is about to leave.
+    /// This node is about to leave: what lies here is to be judged now.
     pub is_leaving: bool,
 }
 
@@ -87,9 +94,10 @@ impl Cluster {
             docket: Docket::new(plan.docket_traces_max),
             mail: Mail::new(plan.message_bytes_max),
             plan,
-            former: view.clone(),
+            former: VecDeque::new(),
             view,
             changed: now,
+            joined: now,
             looked: now,
             still_until: now.plus(SETTLE),
             heard: VecDeque::new(),
@@ -100,30 +108,50 @@ impl Cluster {
 
     /// The members have changed.
     pub fn turn_to(&mut self, now: Nanos, view: Arc<View>) {
-        self.former = std::mem::replace(&mut self.view, view);
+        let before = std::mem::replace(&mut self.view, view);
+        self.former.truncate(FORMER_MAX - 1);
+        self.former.push_front((before, now));
         self.changed = now;
+        self.is_leaving = self.view.member(self.view.own).is_some_and(|member| member.is_leaving);
     }
 
-    /// Who judged the traces of this hash before the members changed.
+    /// Who may remember what came of a trace of this hash that this node owns now: those who owned it before, and all where
+    /// one of these is gone.
     #[must_use]
-    pub fn former_owner(&self, hash: u64) -> NodeId {
-        self.former.owner(hash)
+    pub fn who_may_remember(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
+        let recent = self.former.iter().take_while(|(_, over)| now < over.plus(REMEMBERED));
+        let views: Vec<&View> = recent.map(|(view, _)| &**view).chain([&*self.view]).collect();
+        let mut owners: Vec<NodeId> = views.iter().map(|view| view.owner(hash)).collect();
+        if now < self.joined.plus(REMEMBERED) {
+            // Others judged all there was before it came, whatever it saw of them then.
+            owners.extend(views.iter().filter_map(|view| view.owner_but_own(hash)));
+        }
+        owners.sort_unstable();
+        owners.dedup();
+        owners.retain(|node| *node != self.view.own);
+        if owners.iter().all(|node| self.view.member(*node).is_some()) {
+            return owners;
+        }
+        self.view.members().iter().map(|member| member.node).filter(|node| *node != self.view.own).collect()
     }
 
-    /// Whether a node in its former run, or none, judged them.
+    fn former_owner(&self, hash: u64) -> NodeId {
+        self.former.front().map_or(self.view.own, |(view, _)| view.owner(hash))
+    }
+
+    /// Whether another node, or this one in another run, judged them before the members changed.
     #[must_use]
     pub fn has_new_owner(&self, hash: u64) -> bool {
-        let (before, after) = (self.former.owner(hash), self.view.owner(hash));
-        before != after
-            || self.former.member(before).map(|member| member.incarnation)
-                != self.view.member(after).map(|member| member.incarnation)
+        let Some((former, _)) = self.former.front() else { return false };
+        let run = |view: &View| view.member(view.owner(hash)).map(|member| (member.node, member.incarnation));
+        run(former) != run(&self.view)
     }
 
     /// Whether what `node` rules on a trace that it drops is to be obeyed: it is the owner, or was until a moment ago. One
     /// that was cut off may have judged by what was known long ago.
     #[must_use]
     pub fn obeys(&self, now: Nanos, node: NodeId, hash: u64) -> bool {
-        self.view.owner(hash) == node || (!self.is_settled(now) && self.former.owner(hash) == node)
+        self.view.owner(hash) == node || (!self.is_settled(now) && self.former_owner(hash) == node)
     }
 
     /// Whether the members have not changed for a while, so that all have told the new owners what they have.

@@ -21,7 +21,7 @@ pub mod senders;
 pub mod verdict;
 
 use self::cluster::{Cluster, Weather};
-use self::events::Events;
+use self::events::{Events, What};
 use self::network::Network;
 use self::node::{Around, Node};
 use self::oracle::Oracle;
@@ -171,7 +171,12 @@ impl World {
         let (met, trace) = (Met::default(), DefaultHasher::new());
         let mut watched = Watched { node, oracles, met, trace, delivered: BTreeSet::new(), is_done: false };
         let Self { events, network, together, .. } = &mut self;
-        watched.node.start(&mut Around { now: Nanos::default(), events, network });
+        let comes_ms = watched.node.scenario.cluster.map_or(0, |cluster| cluster.comes_ms);
+        if comes_ms == 0 {
+            watched.node.start(&mut Around { now: Nanos::default(), events, network });
+        } else {
+            events.plan(Nanos::from_millis(comes_ms), watched.node.number(), 0, What::Come);
+        }
         watched.watch(network, together.as_mut(), Nanos::default());
         self.nodes.push(watched);
         self

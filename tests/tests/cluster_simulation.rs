@@ -9,7 +9,7 @@ use tailwater_tests::seeds::{is_single, seeds};
 use tailwater_tests::world::clock::Clock;
 use tailwater_tests::world::cluster::Weather;
 use tailwater_tests::world::policies::PolicySet;
-use tailwater_tests::world::scenario::{InCluster, Policies, Scenario};
+use tailwater_tests::world::scenario::{Goes, InCluster, Policies, Scenario};
 use tailwater_tests::world::senders::{Tracestates, Traffic};
 use tailwater_tests::world::{Met, World};
 
@@ -55,8 +55,8 @@ fn cluster(random: &mut Rng, seed: u64) -> InCluster {
         is_sticky: random.bool(),
         docket_traces_max: 1_000,
         full_percent: 0,
-        crashes: 0,
-        leaves: false,
+        comes_ms: 0,
+        goes: None,
     }
 }
 
@@ -102,6 +102,31 @@ fn stormy(seed: u64) -> Vec<Met> {
     world.run()
 }
 
+/// Nodes come and go, in all ways; the network is as it is.
+fn churning(seed: u64) -> Vec<Met> {
+    let mut random = Rng::with_seed(seed);
+    let (set, cluster, traffic) = (SETS[random.usize(0..SETS.len())], cluster(&mut random, seed), traffic(&mut random));
+    let weather = Weather {
+        delay_us_max: random.u64(1_000..100_000),
+        lost_percent: random.u32(0..20),
+        doubled_percent: random.u32(0..20),
+    };
+    let mut world = World::of_cluster(weather, set, false);
+    for number in 0..cluster.nodes as u64 {
+        let goes = match random.u8(0..4) {
+            // One stays.
+            _ if number == 0 => None,
+            0 => Some((random.u64(1_000..6_000), Goes::Leaving)),
+            1 => Some((random.u64(1_000..6_000), Goes::Lost)),
+            _ => None,
+        };
+        let comes_ms = if number > 0 && random.bool() { random.u64(1..4_000) } else { 0 };
+        let cluster = InCluster { comes_ms, goes, ..cluster };
+        world = world.with(seed * 100 + number, node(&mut random, cluster, set, &traffic));
+    }
+    world.run()
+}
+
 fn run(script: fn(u64) -> Vec<Met>) -> Met {
     let mut sum = Met::default();
     for seed in seeds(SEEDS) {
@@ -124,4 +149,11 @@ fn in_a_storm_every_trace_is_whole_or_not_there() {
     eprintln!("{met:?}");
     let all = [met.cluster.evidence_asked, met.cluster.standstills];
     assert!(is_single() || all.iter().all(|count| *count > 5), "the schedules meet every case: {met:?}");
+}
+
+#[test]
+fn whoever_comes_and_goes_every_trace_is_whole_or_not_there() {
+    let met = run(churning);
+    eprintln!("{met:?}");
+    assert!(is_single() || met.cluster.evidence_relayed > 100, "the schedules meet every case: {met:?}");
 }

@@ -40,6 +40,8 @@ pub struct Docketed {
     pub sources: Vec<Source>,
     /// A node has more of it than it may hold.
     pub is_too_large: bool,
+    /// Others were asked once more, just before it is judged, what they remember of it.
+    pub is_asked_again: bool,
     is_vacant: bool,
 }
 
@@ -159,6 +161,15 @@ impl Docket {
         number
     }
 
+    /// Others are asked once more what they remember of a trace; it is judged at `deadline`. False if they were before.
+    pub fn ask_again(&mut self, entry: u32, deadline: u32) -> bool {
+        let was_asked = std::mem::replace(&mut self.entries[entry as usize].is_asked_again, true);
+        if !was_asked {
+            self.reschedule(entry, deadline);
+        }
+        !was_asked
+    }
+
     /// Another deadline.
     pub fn reschedule(&mut self, entry: u32, deadline: u32) {
         self.entries[entry as usize].deadline = deadline;
@@ -227,6 +238,7 @@ impl Docketed {
             deadline: u32::MAX,
             sources: Vec::new(),
             is_too_large: false,
+            is_asked_again: false,
             is_vacant: true,
         }
     }

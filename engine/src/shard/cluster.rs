@@ -1,6 +1,7 @@
 //! A shard in a cluster: it tells the owners of its traces what it has of them, judges those that it owns by what all nodes
 //! told, and asks where it hears nothing. What it hears is in `hear`.
 
+use super::hear::ask_who_may_remember;
 use super::session::Session;
 use super::tick::{JUDGE_PER_TICK_MAX, JUDGE_STEP};
 use super::{Shard, Waits};
@@ -42,7 +43,9 @@ impl Shard {
         cluster.mail.forget(|node| view.member(node).is_some());
         let tick = elapsed_ticks(now);
         for (entry, trace) in pending(&self.holding.buffer.traces) {
-            if cluster.has_new_owner(trace.hash) {
+            if cluster.is_leaving {
+                cluster.changes.hurried(entry, trace.hash);
+            } else if cluster.has_new_owner(trace.hash) {
                 cluster.changes.touched(entry, trace.hash, tick);
             }
         }
@@ -52,18 +55,6 @@ impl Shard {
             let trace = cluster.docket.remove(entry);
             hand_over(cluster, now, &trace);
         }
-    }
-
-    /// This node is about to leave the cluster: what lies here is to be judged now.
-    pub fn leave(&mut self, now: Nanos) {
-        let Some(cluster) = &mut self.cluster else { return };
-        cluster.is_leaving = true;
-        for (entry, trace) in pending(&self.holding.buffer.traces) {
-            cluster.changes.hurried(entry, trace.hash);
-        }
-        let tick = elapsed_ticks(now);
-        let entries: Vec<u32> = cluster.docket.entries().collect();
-        entries.into_iter().for_each(|entry| cluster.docket.reschedule(entry, tick));
     }
 
     /// What the shard has done in the cluster.
@@ -136,6 +127,18 @@ impl Shard {
         let trace = holding.buffer.traces.get(entry);
         let owner = cluster.view.owner(trace.hash);
         let rules = bench.rules_of(trace.generation);
+        let mut told = Entry {
+            trace_id: trace.id,
+            age_ms: milliseconds_since(now, trace.opened),
+            quiet_ms: milliseconds_since(now, trace.active),
+            is_too_large: plan.trace_bytes_max > 0 && trace.size.bytes > plan.trace_bytes_max,
+            asks,
+            is_leaving: cluster.is_leaving,
+            ..Entry::default()
+        };
+        let more = holding.buffer.traces.leaves_more(entry);
+        told::tell(Part { seen: &trace.seen, size: trace.size, more }, &mut told.facts);
+        told.head = holding.buffer.head(entry).map(told::tell_head);
         if owner == cluster.view.own {
             let own = cluster.view.member(owner).map_or(Incarnation(0), |member| member.incarnation);
             let gathered = Gathered {
@@ -149,25 +152,17 @@ impl Shard {
             let is_too_large = plan.trace_bytes_max > 0 && trace.size.bytes > plan.trace_bytes_max;
             let heard = Heard { trace_id: trace.id, hash: trace.hash, opened, active, is_too_large, source };
             let waits = self.waits;
+            let is_new = cluster.docket.find(trace.hash).is_none();
             cluster.docket.hear(heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
+            if is_new {
+                ask_who_may_remember(cluster, now, (rules.fingerprint(), trace.hash), &told);
+            }
             return;
         }
         if !cluster.mail.has_room(Some(owner)) {
             cluster.counts.evidence_held_back += 1;
             return cluster.changes.touched(entry, trace.hash, elapsed_ticks(now));
         }
-        let mut told = Entry {
-            trace_id: trace.id,
-            age_ms: milliseconds_since(now, trace.opened),
-            quiet_ms: milliseconds_since(now, trace.active),
-            is_too_large: plan.trace_bytes_max > 0 && trace.size.bytes > plan.trace_bytes_max,
-            asks,
-            is_leaving: cluster.is_leaving,
-            ..Entry::default()
-        };
-        let more = holding.buffer.traces.leaves_more(entry);
-        told::tell(Part { seen: &trace.seen, size: trace.size, more }, &mut told.facts);
-        told.head = holding.buffer.head(entry).map(told::tell_head);
         let asked = u64::from(asks);
         cluster.counts.evidence_sent += 1;
         cluster.counts.evidence_asked += asked;
@@ -186,8 +181,10 @@ impl Shard {
             more = cluster.docket.expire(bench.windows.last_due(now), JUDGE_STEP, &mut due);
             judged += due.len();
             due.retain(|entry| {
-                let wait = cluster.waits_for_others(now, cluster.docket.get(*entry).hash);
+                let hash = cluster.docket.get(*entry).hash;
+                let wait = cluster.waits_for_others(now, hash);
                 wait.inspect(|until| cluster.docket.reschedule(*entry, *until)).is_none()
+                    && !ask_again(cluster, now, (bench.rules().fingerprint(), *entry))
             });
             let session = Session::call(&cluster.docket, &due, bench.rules());
             let left = self.judge_session(now, session, &due, host);
@@ -411,6 +408,20 @@ fn hand_over(cluster: &mut Cluster, now: Nanos, trace: &Docketed) {
         cluster.counts.evidence_relayed += 1;
         write_entry(cluster, (owner, source.fingerprint, trace.hash), &told);
     }
+}
+
+/// A trace is about to be judged that others may have judged before: they are asked once more, for when it came some may not
+/// have known this node. True if so: it waits for their answers.
+fn ask_again(cluster: &mut Cluster, now: Nanos, (fingerprint, entry): (u64, u32)) -> bool {
+    let trace = cluster.docket.get(entry);
+    let (hash, trace_id) = (trace.hash, trace.trace_id);
+    let nobody_asked = trace.is_asked_again || cluster.who_may_remember(now, hash).is_empty();
+    let until = elapsed_ticks(now).saturating_add(ticks(ASK_INTERVAL));
+    if nobody_asked || !cluster.docket.ask_again(entry, until) {
+        return false;
+    }
+    ask_who_may_remember(cluster, now, (fingerprint, hash), &Entry { trace_id, ..Entry::default() });
+    true
 }
 
 /// The undecided traces, by their entries.

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::cluster::{kept_by, write_entry};
+use crate::cluster::Cluster;
 use crate::cluster::docket::{Heard, Source};
 use crate::evidence::told;
 use crate::host::Host;
@@ -93,8 +94,7 @@ impl Shard {
         let owner = cluster.view.owner(hash);
         if owner != cluster.view.own {
             if entry.is_relayed {
-                cluster.counts.evidence_stray += 1;
-                return;
+                return self.tell_what_is_remembered(from.0, hash, entry.asks);
             }
             (entry.source, entry.is_relayed) = (Some((node, incarnation)), true);
             cluster.counts.evidence_relayed += 1;
@@ -126,6 +126,9 @@ impl Shard {
             source: Source { node, incarnation, fingerprint, gathered },
         };
         let place = cluster.docket.hear(heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
+        if is_new {
+            ask_who_may_remember(cluster, now, (fingerprint, hash), entry);
+        }
         if entry.is_too_large || entry.is_leaving {
             cluster.docket.reschedule(place, elapsed_ticks(now));
         }
@@ -133,6 +136,17 @@ impl Shard {
             let wait = cluster.docket.get(place).deadline.saturating_sub(elapsed_ticks(now));
             let wait_ms = u64::from(wait) * (TICK.0 / Nanos::PER_MILLISECOND);
             self.answer(node, &Told { hash, outcome: Outcome::Pending(wait_ms) });
+        }
+    }
+
+    /// A new owner asks: what came of a trace that this node, or one that is gone, has judged.
+    fn tell_what_is_remembered(&mut self, node: NodeId, hash: u64, is_asked: bool) {
+        match self.remembered(hash).filter(|_| is_asked) {
+            Some(outcome) => self.answer(node, &Told { hash, outcome }),
+            None => {
+                let Some(cluster) = &mut self.cluster else { return };
+                cluster.counts.evidence_stray += u64::from(!is_asked);
+            }
         }
     }
 
@@ -162,9 +176,11 @@ impl Shard {
             return;
         }
         cluster.counts.rulings_heard += 1;
+        let view_is_own = cluster.view.is_own(told.hash);
         match told.outcome {
             Outcome::Pending(wait_ms) => return self.wait_on(now, told.hash, wait_ms),
-            Outcome::Dropped(_) if !cluster.obeys(now, from.node, told.hash) => {
+            // An owner obeys those whom it has asked.
+            Outcome::Dropped(_) if !view_is_own && !cluster.obeys(now, from.node, told.hash) => {
                 cluster.counts.rulings_disobeyed += 1;
                 return;
             }
@@ -290,6 +306,18 @@ impl Shard {
         cluster.changes.answered(entry);
         let wait = Nanos::from_millis(wait_ms).plus(cluster.plan.answer_wait);
         self.holding.buffer.traces.reschedule(entry, elapsed_ticks(now).saturating_add(ticks(wait)));
+    }
+}
+
+/// A trace has come onto the docket that others may have judged before this node owned it.
+pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, (fingerprint, hash): (u64, u64), entry: &Entry) {
+    let nodes = cluster.who_may_remember(now, hash);
+    if nodes.is_empty() {
+        return;
+    }
+    let question = Entry { source: None, asks: true, is_relayed: true, ..entry.clone() };
+    for node in nodes {
+        write_entry(cluster, (node, fingerprint, hash), &question);
     }
 }
 

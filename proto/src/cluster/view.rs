@@ -17,6 +17,8 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// How many shards it has.
     pub shards: u16,
+    /// It is about to leave: it is heard, and owns nothing any more.
+    pub is_leaving: bool,
 }
 
 /// The live nodes as one of them sees them, itself among them.
@@ -52,11 +54,17 @@ impl View {
         self.members.get(at)
     }
 
-    /// The node that judges the traces of this hash; the own one where the view is empty.
+    /// The node that judges the traces of this hash: one that is about to leave only if all are; the own one where the view
+    /// is empty.
     #[must_use]
     pub fn owner(&self, hash: u64) -> NodeId {
-        let ranked = self.members.iter().map(|member| (mix(hash ^ mix(member.node.0)), member.node));
-        ranked.max().map_or(self.own, |(_, node)| node)
+        highest(self.members.iter(), hash).unwrap_or(self.own)
+    }
+
+    /// The node that would, if this one were not there; `None` where there is no other.
+    #[must_use]
+    pub fn owner_but_own(&self, hash: u64) -> Option<NodeId> {
+        highest(self.members.iter().filter(|member| member.node != self.own), hash)
     }
 
     /// Whether this node judges the traces of this hash.
@@ -64,6 +72,11 @@ impl View {
     pub fn is_own(&self, hash: u64) -> bool {
         self.owner(hash) == self.own
     }
+}
+
+fn highest<'a>(members: impl Iterator<Item = &'a Member>, hash: u64) -> Option<NodeId> {
+    let rank = |member: &Member| (!member.is_leaving, mix(hash ^ mix(member.node.0)), member.node);
+    members.map(rank).max().map(|(_, _, node)| node)
 }
 
 /// The finalizer of `SplitMix64` (Steele, Lea, Flood, 2014): every bit of the input flips each of the output half the time.
@@ -79,7 +92,8 @@ mod tests {
     use super::*;
 
     fn view(nodes: &[u64]) -> View {
-        let member = |node: &u64| Member { node: NodeId(*node), incarnation: Incarnation(1), shards: 1 };
+        let member =
+            |node: &u64| Member { node: NodeId(*node), incarnation: Incarnation(1), shards: 1, is_leaving: false };
         View::new(1, NodeId(nodes[0]), nodes.iter().map(member).collect())
     }
 
@@ -114,8 +128,22 @@ mod tests {
     }
 
     #[test]
+    fn who_is_about_to_leave_owns_nothing() {
+        let mut members = view(&[1, 2, 3]).members().to_vec();
+        members[2].is_leaving = true;
+        let view = View::new(2, NodeId(1), members.clone());
+        assert!((0..100u64).all(|hash| view.owner(hash << 50) != NodeId(3)));
+        members.iter_mut().for_each(|member| member.is_leaving = true);
+        let view = View::new(3, NodeId(1), members);
+        assert!((0..100u64).any(|hash| view.owner(hash << 50) == NodeId(3)), "someone has to");
+    }
+
+    #[test]
     fn of_two_runs_of_a_node_the_later_counts() {
-        let member = |incarnation| Member { node: NodeId(7), incarnation: Incarnation(incarnation), shards: 2 };
+        let member = |incarnation| {
+            let incarnation = Incarnation(incarnation);
+            Member { node: NodeId(7), incarnation, shards: 2, is_leaving: false }
+        };
         let view = View::new(1, NodeId(7), vec![member(3), member(9), member(5)]);
         assert_eq!(view.members(), [member(9)]);
     }

@@ -40,8 +40,10 @@ pub enum What {
     Hear(u64),
     /// The node sees who is a member, as of this change.
     See(u64),
-    /// The node leaves the cluster, and then ends.
-    Leave,
+    /// The node comes.
+    Come,
+    /// The node goes.
+    Go,
 }
 
 /// Something that is going to happen.

@@ -118,6 +118,8 @@ pub struct Node {
     saw: u64,
     /// Whether it is about to leave the cluster.
     is_leaving: bool,
+    /// Whether it is gone.
+    is_gone: bool,
     seen: Vec<Seen>,
 }
 
@@ -136,6 +138,7 @@ impl Node {
             senders: told::senders(number, &mut random, &scenario),
             saw: 0,
             is_leaving: false,
+            is_gone: false,
             generations: Vec::new(),
             log: scenario.log.as_ref().map(|logged| Log::new(logged.faults.clone())),
             crashes_left: scenario.crashes(),
@@ -162,7 +165,8 @@ impl Node {
             What::Crash => self.crash(around),
             What::Hear(message) => self.hear(message, around),
             What::See(change) => self.see(change, around),
-            What::Leave => self.leave(around),
+            What::Come => self.start(around),
+            What::Go => self.go(around),
         }
     }
 
@@ -201,7 +205,7 @@ impl Node {
 
     /// In the end nothing fails any more.
     fn is_calm(&self) -> bool {
-        self.senders.is_done() && self.crashes_left == 0
+        (self.senders.is_done() || self.is_leaving) && self.crashes_left == 0 && !self.is_to_go()
     }
 
     fn plan(&mut self, after_us: Range<u64>, what: What, around: &mut Around<'_>) {
@@ -218,7 +222,7 @@ impl Node {
     fn send(&mut self, number: usize, around: &mut Around<'_>) {
         self.plan(SEND_US, What::Send(number), around);
         let count = self.random.usize(1..REQUEST_SPANS_MAX);
-        if self.is_starting() {
+        if self.is_starting() || self.is_leaving {
             return;
         }
         let spans = self.senders.due(around.now, count);
@@ -284,6 +288,7 @@ impl Node {
         self.gather(number, in_force, around);
         self.seen.push(Seen::Ticked { core: number, at: self.now });
         self.follow(number, around);
+        self.end_if_settled(around);
     }
 
     /// Passes on what a shard told its host.

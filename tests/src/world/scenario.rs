@@ -56,10 +56,19 @@ pub struct InCluster {
     pub docket_traces_max: usize,
     /// Share of messages to other nodes for which there is no room at first, percent.
     pub full_percent: u32,
-    /// Crashes of the node without a log.
-    pub crashes: u32,
-    /// Whether it leaves in the end of its traffic.
-    pub leaves: bool,
+    /// When it comes, of the world, milliseconds.
+    pub comes_ms: u64,
+    /// When and how it goes, if it does.
+    pub goes: Option<(u64, Goes)>,
+}
+
+/// How a node goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goes {
+    /// It says so and settles what it has.
+    Leaving,
+    /// Without a word, and all it has is gone.
+    Lost,
 }
 
 /// Which rules are in force.

@@ -73,6 +73,8 @@ pub enum Seen {
         /// Whether the power went.
         cuts_power: bool,
     },
+    /// The node is gone for good, with all it had.
+    Lost,
     /// The node starts, with the verdicts that its journals have.
     Started(BTreeMap<TraceId, Ruled>),
 }

@@ -153,6 +153,11 @@ impl Senders {
         self.unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
     }
 
+    /// The node is gone: they send nothing more.
+    pub fn stop(&mut self) {
+        self.unsent.clear();
+    }
+
     /// Whether all has been sent.
     #[must_use]
     pub fn is_done(&self) -> bool {

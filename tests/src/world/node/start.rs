@@ -66,6 +66,7 @@ impl Node {
         }
         self.join(around);
         self.plan_all(around);
+        self.plan_going(around);
     }
 
     fn plan_all(&mut self, around: &mut Around<'_>) {

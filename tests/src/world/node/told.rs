@@ -2,7 +2,8 @@
 
 use super::super::cluster::{Letter, id, number};
 use super::super::events::What;
-use super::super::scenario::{InCluster, Scenario};
+use super::super::scenario::{Goes, InCluster, Scenario};
+use super::super::seen::Seen;
 use super::super::senders::Senders;
 use super::{Around, Node};
 use fastrand::Rng;
@@ -46,7 +47,12 @@ impl Node {
         let Some(scenario) = self.scenario.cluster else { return };
         let Some(cluster) = &mut around.network.cluster else { return };
         let shards = self.cores.len() as u16;
-        let member = Member { node: id(self.number), incarnation: Incarnation(u64::from(self.run) + 1), shards };
+        let member = Member {
+            node: id(self.number),
+            incarnation: Incarnation(u64::from(self.run) + 1),
+            shards,
+            is_leaving: false,
+        };
         let change = cluster.change(self.number, Some(member));
         self.saw = change;
         let view = cluster.view(change, self.number);
@@ -130,19 +136,48 @@ impl Node {
         }
     }
 
-    /// The node leaves: it is told to, has some time to settle what it holds, and is no member any more then.
-    pub(super) fn leave(&mut self, around: &mut Around<'_>) {
-        self.is_leaving = true;
-        for core in &mut self.cores {
-            core.shard.leave(self.now);
+    /// When it is to go.
+    pub(super) fn plan_going(&mut self, around: &mut Around<'_>) {
+        if let Some((goes_ms, _)) = self.scenario.cluster.and_then(|cluster| cluster.goes) {
+            around.events.plan(around.now.plus(Nanos::from_millis(goes_ms)), self.number, self.run, What::Go);
         }
-        let _ = around;
     }
 
-    /// A node without a log ends without a word, and all it holds is gone.
-    pub(super) fn vanish(&mut self, around: &mut Around<'_>) {
+    /// Whether it is still to go.
+    pub(super) fn is_to_go(&self) -> bool {
+        let goes = self.scenario.cluster.is_some_and(|cluster| cluster.goes.is_some());
+        goes && !self.is_leaving && !self.is_gone
+    }
+
+    /// The node goes. One that leaves says so, so that it owns nothing any more, and is no member once it has settled all.
+    pub(super) fn go(&mut self, around: &mut Around<'_>) {
+        let Some((_, goes)) = self.scenario.cluster.and_then(|cluster| cluster.goes) else { return };
         let Some(cluster) = &mut around.network.cluster else { return };
+        if goes == Goes::Leaving {
+            self.is_leaving = true;
+            let member = cluster.member(self.number).map(|member| Member { is_leaving: true, ..member });
+            let change = cluster.change(self.number, member);
+            self.see(change, around);
+            return self.tell_of(change, SEEN_US, around);
+        }
         let change = cluster.change(self.number, None);
+        self.is_gone = true;
+        self.run += 1;
+        self.senders.stop();
+        self.cores.clear();
+        around.network.disconnect(self.number);
+        self.seen.push(Seen::Lost);
         self.tell_of(change, MISSED_US, around);
+    }
+
+    /// A node that leaves is gone once nothing is pending on it.
+    pub(super) fn end_if_settled(&mut self, around: &mut Around<'_>) {
+        let is_settled = || self.account().pending() == 0 && around.network.is_silent(self.number);
+        if self.is_leaving && !self.is_gone && is_settled() {
+            let Some(cluster) = &mut around.network.cluster else { return };
+            let change = cluster.change(self.number, None);
+            self.is_gone = true;
+            self.tell_of(change, SEEN_US, around);
+        }
     }
 }

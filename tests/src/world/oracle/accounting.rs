@@ -23,7 +23,7 @@ impl Oracle for Accounting {
             Seen::Accepted(spans) => self.accepted += spans,
             Seen::Delivered { is_refused: true, .. } => self.refused += 1,
             Seen::Delivered { .. } => self.delivered += 1,
-            Seen::Crashed { .. } => *self = Self::default(),
+            Seen::Crashed { .. } | Seen::Lost => *self = Self::default(),
             _ => {}
         }
     }

@@ -37,7 +37,9 @@ impl Oracle for Acknowledged {
                 self.is_dropped.extend(known.iter().map(|(trace, ruled)| (*trace, !ruled.is_kept)));
             }
             Seen::Delivered { span, .. } => _ = self.delivered.insert(span_id(span)),
-            Seen::DiskFailed | Seen::Crashed { cuts_power: true } => self.excused.append(&mut self.written_only),
+            Seen::Lost | Seen::DiskFailed | Seen::Crashed { cuts_power: true } => {
+                self.excused.append(&mut self.written_only)
+            }
             Seen::Unreadable => assert!(!self.excused.is_empty(), "everything parked is in the log"),
             _ => {}
         }
