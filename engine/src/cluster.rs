@@ -115,10 +115,8 @@ impl Cluster {
         self.is_leaving = self.view.member(self.view.own).is_some_and(|member| member.is_leaving);
     }
 
-    /// Who may remember what came of a trace of this hash that this node owns now: those who owned it before, and all where
-    /// one of these is gone.
-    #[must_use]
-    pub fn who_may_remember(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
+    /// Who owned a trace of this hash a while ago, but for this node.
+    fn recent_owners(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
         let recent = self.former.iter().take_while(|(_, over)| now < over.plus(REMEMBERED));
         let views: Vec<&View> = recent.map(|(view, _)| &**view).chain([&*self.view]).collect();
         let mut owners: Vec<NodeId> = views.iter().map(|view| view.owner(hash)).collect();
@@ -129,10 +127,24 @@ impl Cluster {
         owners.sort_unstable();
         owners.dedup();
         owners.retain(|node| *node != self.view.own);
+        owners
+    }
+
+    /// Who may remember what came of a trace of this hash that this node owns now: those who owned it before, and all where
+    /// one of these is gone.
+    #[must_use]
+    pub fn who_may_remember(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
+        let owners = self.recent_owners(now, hash);
         if owners.iter().all(|node| self.view.member(*node).is_some()) {
             return owners;
         }
         self.view.members().iter().map(|member| member.node).filter(|node| *node != self.view.own).collect()
+    }
+
+    /// Whether someone owned it a while ago who is gone, and may have been the only one to know.
+    #[must_use]
+    pub fn may_be_forgotten(&self, now: Nanos, hash: u64) -> bool {
+        self.recent_owners(now, hash).iter().any(|node| self.view.member(*node).is_none())
     }
 
     fn former_owner(&self, hash: u64) -> NodeId {

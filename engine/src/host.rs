@@ -1,8 +1,7 @@
 //! The seam to the world: what a shard asks of whoever runs it. Passed to each call and never stored, so that no
 //! type parameter spreads. The real host is in `node`, a simulated one drives the tests.
 
-use crate::cluster::mail::Outgoing;
-use crate::vocabulary::{Destinations, Judged, KeptUnit, Unit};
+use crate::vocabulary::{Destinations, Judged, KeptUnit, Said, Unit};
 use bytes::Bytes;
 use tailwater_proto::otlp::Signal;
 
@@ -38,10 +37,12 @@ pub trait Host {
     fn has_room(&mut self) -> bool {
         true
     }
-    /// Sends a message to another node of the cluster, or to all. False when there is no room on the way now: it is to be
-    /// sent later. A node alone is never asked.
-    fn tell(&mut self, _message: Outgoing<'_>) -> bool {
-        true
+    /// Sends a message to another node of the cluster, or to all. A node alone is never asked.
+    ///
+    /// # Errors
+    /// The message, where there is no room on the way now: it is to be sent later.
+    fn tell(&mut self, said: Said) -> Result<(), Said> {
+        Err(said)
     }
 }
 

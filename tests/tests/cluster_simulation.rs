@@ -5,11 +5,12 @@
 
 use fastrand::Rng;
 use tailwater_engine::vocabulary::Nanos;
+use tailwater_tests::disk::Faults;
 use tailwater_tests::seeds::{is_single, seeds};
 use tailwater_tests::world::clock::Clock;
 use tailwater_tests::world::cluster::Weather;
 use tailwater_tests::world::policies::PolicySet;
-use tailwater_tests::world::scenario::{Goes, InCluster, Policies, Scenario};
+use tailwater_tests::world::scenario::{Goes, InCluster, Logged, Policies, Scenario};
 use tailwater_tests::world::senders::{Tracestates, Traffic};
 use tailwater_tests::world::{Met, World};
 
@@ -127,6 +128,31 @@ fn churning(seed: u64) -> Vec<Met> {
     world.run()
 }
 
+/// Nodes with logs are killed and start again, with another number of shards: others take them for dead, or hardly notice.
+fn crashing(seed: u64) -> Vec<Met> {
+    let mut random = Rng::with_seed(seed);
+    let (set, cluster, traffic) = (SETS[random.usize(0..SETS.len())], cluster(&mut random, seed), traffic(&mut random));
+    let weather = Weather {
+        delay_us_max: random.u64(1_000..100_000),
+        lost_percent: random.u32(0..20),
+        doubled_percent: random.u32(0..20),
+    };
+    let mut world = World::of_cluster(weather, set, false);
+    for number in 0..cluster.nodes as u64 {
+        let logged = Logged {
+            crashes: random.u32(0..3),
+            cuts_power: random.bool(),
+            written_percent: 0,
+            faults: Faults { bytes_max: 64 << 20, ..Faults::default() },
+        };
+        let log = Some(logged);
+        let parked_percent = random.u32(0..20);
+        world = world
+            .with(seed * 100 + number, Scenario { log, parked_percent, ..node(&mut random, cluster, set, &traffic) });
+    }
+    world.run()
+}
+
 fn run(script: fn(u64) -> Vec<Met>) -> Met {
     let mut sum = Met::default();
     for seed in seeds(SEEDS) {
@@ -156,4 +182,11 @@ fn whoever_comes_and_goes_every_trace_is_whole_or_not_there() {
     let met = run(churning);
     eprintln!("{met:?}");
     assert!(is_single() || met.cluster.evidence_relayed > 100, "the schedules meet every case: {met:?}");
+}
+
+#[test]
+fn whoever_crashes_every_acknowledged_trace_is_whole_or_not_there() {
+    let met = run(crashing);
+    eprintln!("{met:?}");
+    assert!(is_single() || met.crashes > 100, "the schedules meet every case: {met:?}");
 }

@@ -31,6 +31,9 @@ pub struct ClusterCounts {
     pub rulings_disobeyed: u64,
     /// Traces judged by what lies here alone, because no owner answered or because there was no room.
     pub judged_alone: u64,
+    /// Traces judged whose owner before is gone, with what it remembered: spans of them that came earlier may have had another
+    /// verdict.
+    pub judged_unremembered: u64,
     /// Traces that one node dropped a part of and another kept.
     pub torn: u64,
     /// Messages that were no messages of this version, or ended early.
@@ -56,6 +59,7 @@ impl ClusterCounts {
         self.rulings_heard += other.rulings_heard;
         self.rulings_disobeyed += other.rulings_disobeyed;
         self.judged_alone += other.judged_alone;
+        self.judged_unremembered += other.judged_unremembered;
         self.torn += other.torn;
         self.malformed += other.malformed;
         self.standstills += other.standstills;

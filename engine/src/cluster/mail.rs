@@ -1,8 +1,8 @@
 //! Messages to other nodes as they are written: entries for one shard of one node, or rulings for all, until the message is
 //! full or has waited.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use crate::vocabulary::Said;
+use std::collections::{BTreeMap, VecDeque};
 use tailwater_proto::cluster::NodeId;
 use tailwater_proto::cluster::message::{HEADER_BYTES, Header, Kind};
 
@@ -33,31 +33,19 @@ struct Open {
     entries: u32,
 }
 
-/// A message on its way out.
-#[derive(Debug, Clone, Copy)]
-pub struct Outgoing<'a> {
-    /// To whom; `None` for all.
-    pub to: Option<NodeId>,
-    /// It tells what follows from verdicts: not before those are durable.
-    pub follows_verdicts: bool,
-    /// The message.
-    pub bytes: &'a [u8],
-}
-
 /// The open messages, and full ones that wait.
 #[derive(Debug)]
 pub struct Mail {
     open: BTreeMap<Recipient, Open>,
-    held: BTreeMap<Option<NodeId>, VecDeque<(bool, Vec<u8>)>>,
+    held: BTreeMap<Option<NodeId>, VecDeque<Said>>,
     bytes_max: usize,
-    spare: Vec<Vec<u8>>,
 }
 
 impl Mail {
     /// Messages of at most `bytes_max`.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { open: BTreeMap::new(), held: BTreeMap::new(), bytes_max, spare: Vec::new() }
+        Self { open: BTreeMap::new(), held: BTreeMap::new(), bytes_max }
     }
 
     /// Whether more may be written to a node.
@@ -69,8 +57,7 @@ impl Mail {
     /// Writes an entry by `put`, which is given the base of the message; that of a new one is `base`. A message that is too
     /// long with it leaves without it first.
     pub fn write(&mut self, recipient: Recipient, header: Header, base: u64, put: impl Fn(u64, &mut Vec<u8>)) {
-        let Self { open, spare, .. } = self;
-        let message = open.entry(recipient).or_insert_with(|| Open::new(spare, header, base));
+        let message = self.open.entry(recipient).or_insert_with(|| Open::new(header, base));
         let length = message.bytes.len();
         put(message.base, &mut message.bytes);
         message.entries += 1;
@@ -78,32 +65,26 @@ impl Mail {
             return;
         }
         message.bytes.truncate(length);
-        let full = std::mem::replace(message, Open::new(spare, header, base));
+        let full = std::mem::replace(message, Open::new(header, base));
         put(message.base, &mut message.bytes);
         message.entries = 1;
-        self.held.entry(recipient.node).or_default().push_back((recipient.is_ruling, full.bytes));
+        self.held.entry(recipient.node).or_default().push_back(recipient.said(full));
     }
 
     /// All open messages are to leave.
     pub fn close(&mut self) {
         while let Some((recipient, open)) = self.open.pop_first() {
-            self.held.entry(recipient.node).or_default().push_back((recipient.is_ruling, open.bytes));
+            self.held.entry(recipient.node).or_default().push_back(recipient.said(open));
         }
     }
 
     /// Gives `send` what is to leave; where it refuses, the rest for that node waits.
-    pub fn leave(&mut self, mut send: impl FnMut(Outgoing<'_>) -> bool) {
-        let Self { held, spare, .. } = self;
-        held.retain(|to, messages| {
-            while let Some((follows_verdicts, bytes)) = messages.front() {
-                if !send(Outgoing { to: *to, follows_verdicts: *follows_verdicts, bytes }) {
+    pub fn leave(&mut self, mut send: impl FnMut(Said) -> Result<(), Said>) {
+        self.held.retain(|_, messages| {
+            while let Some(said) = messages.pop_front() {
+                if let Err(back) = send(said) {
+                    messages.push_front(back);
                     return true;
-                }
-                if let Some((_, mut bytes)) = messages.pop_front()
-                    && spare.len() < HELD_MAX
-                {
-                    bytes.clear();
-                    spare.push(bytes);
                 }
             }
             false
@@ -123,9 +104,15 @@ impl Mail {
     }
 }
 
+impl Recipient {
+    fn said(self, open: Open) -> Said {
+        Said { to: self.node, follows_verdicts: self.is_ruling, bytes: open.bytes }
+    }
+}
+
 impl Open {
-    fn new(spare: &mut Vec<Vec<u8>>, header: Header, base: u64) -> Self {
-        let mut bytes = spare.pop().unwrap_or_default();
+    fn new(header: Header, base: u64) -> Self {
+        let mut bytes = Vec::new();
         header.put(&mut bytes);
         debug_assert_eq!(bytes.len(), HEADER_BYTES);
         if header.kind == Kind::Evidence {

@@ -13,7 +13,7 @@ use super::format::{
 use super::segments::{Change, Segments};
 use super::stream::{AppendError, Stream, StreamPlan};
 use super::told::{Telling, Told};
-use crate::vocabulary::{Judged, RandomnessKind, Unit, Verdict};
+use crate::vocabulary::{Judged, RandomnessKind, Said, Unit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
@@ -50,6 +50,8 @@ struct Waiting {
     verdicts: Vec<VerdictEntry>,
     /// Units that follow from them.
     units: Vec<Unit>,
+    /// What is said of them.
+    said: Vec<Said>,
 }
 
 #[derive(Debug)]
@@ -72,10 +74,13 @@ pub struct Journal {
     telling: Telling,
     /// Units that follow from verdicts not yet appended.
     gated: Vec<Unit>,
+    /// What is said of them.
+    gated_said: Vec<Said>,
     /// Verdicts of the flush being put together that are appended already.
     appended: Vec<VerdictEntry>,
     waiting: VecDeque<Waiting>,
     released: Vec<Unit>,
+    released_said: Vec<Said>,
     segments: VecDeque<JournalSegment>,
     /// The last segment at whose beginning all that is resolved was said.
     last_number: Option<u64>,
@@ -103,9 +108,11 @@ impl Journal {
             segments_max: segments_max.max(2),
             verdicts: Vec::new(),
             gated: Vec::new(),
+            gated_said: Vec::new(),
             appended: Vec::new(),
             waiting: VecDeque::new(),
             released: Vec::new(),
+            released_said: Vec::new(),
             segments: VecDeque::new(),
             last_number: None,
             snapshot: None,
@@ -155,6 +162,7 @@ impl Journal {
             self.counts.verdicts_lost += self.verdicts.len() as u64;
             self.verdicts.clear();
             self.released.append(&mut self.gated);
+            self.released_said.append(&mut self.gated_said);
         }
         self.verdicts.push(entry);
     }
@@ -163,6 +171,17 @@ impl Journal {
     #[inline]
     pub fn resolve(&mut self, unit: Unit) {
         self.gated.push(unit);
+    }
+
+    /// Something is to be said to other nodes, as of the verdicts noted so far: not before they are durable, so that no node
+    /// has said what it does not know after a crash.
+    pub fn say(&mut self, said: Said) {
+        self.gated_said.push(said);
+    }
+
+    /// What may be said.
+    pub fn take_said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.released_said)
     }
 
     /// Units whose verdicts are durable, to be told to the cores that own their segments.
@@ -194,9 +213,11 @@ impl Journal {
         if self.stream.position() != before {
             self.told_unix_nano = unix_nano;
         }
-        if self.verdicts.is_empty() && !(self.gated.is_empty() && self.appended.is_empty()) {
+        let has_more = !(self.gated.is_empty() && self.gated_said.is_empty() && self.appended.is_empty());
+        if self.verdicts.is_empty() && has_more {
             let (verdicts, units) = (std::mem::take(&mut self.appended), std::mem::take(&mut self.gated));
-            self.waiting.push_back(Waiting { position: self.stream.position(), verdicts, units });
+            let said = std::mem::take(&mut self.gated_said);
+            self.waiting.push_back(Waiting { position: self.stream.position(), verdicts, units, said });
         }
         // A segment that was begun in the middle of this flush is without a snapshot yet: the next flush makes it.
         if let (Ok(()), Some(number)) = (all, snapshot) {
@@ -313,6 +334,7 @@ impl Journal {
         while self.waiting.front().is_some_and(|waiting| waiting.position <= synced) {
             let Some(mut waiting) = self.waiting.pop_front() else { break };
             self.released.append(&mut waiting.units);
+            self.released_said.append(&mut waiting.said);
         }
         if let Some((number, position)) = self.snapshot_pending
             && position <= synced
@@ -341,16 +363,18 @@ impl Journal {
         self.last_number = None;
         self.snapshot_pending = None;
         let mut verdicts = Vec::new();
-        let mut units = Vec::new();
+        let (mut units, mut said) = (Vec::new(), Vec::new());
         while self.waiting.front().is_some_and(|waiting| waiting.position <= lost) {
             let Some(mut waiting) = self.waiting.pop_front() else { break };
             verdicts.append(&mut waiting.verdicts);
             units.append(&mut waiting.units);
+            said.append(&mut waiting.said);
         }
         verdicts.append(&mut self.appended);
         verdicts.append(&mut self.verdicts);
         units.append(&mut self.gated);
-        (self.verdicts, self.gated) = (verdicts, units);
+        said.append(&mut self.gated_said);
+        (self.verdicts, self.gated, self.gated_said) = (verdicts, units, said);
     }
 
     /// Journal segments whose files may be recycled.

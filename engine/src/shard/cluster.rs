@@ -95,7 +95,7 @@ impl Shard {
         self.ask_overdue(now, host);
         if let Some(cluster) = &mut self.cluster {
             cluster.mail.close();
-            cluster.mail.leave(|message| host.tell(message));
+            cluster.mail.leave(|said| host.tell(said));
         }
         more
     }
@@ -262,6 +262,7 @@ impl Shard {
         let Some(cluster) = &mut self.cluster else { return };
         let trace = cluster.docket.remove(entry);
         cluster.counts.judged += 1;
+        cluster.counts.judged_unremembered += u64::from(cluster.may_be_forgotten(now, trace.hash));
         self.tell_ruling(&trace, ruling);
         self.settle_here(now, (&trace.trace_id, trace.hash, trace.size().spans), ruling, occasion, host);
     }

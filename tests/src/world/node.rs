@@ -20,13 +20,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use tailwater_engine::cluster::mail::Outgoing;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::ledger::Account;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::Shard;
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, SpanBatch, TraceId, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, Said, SpanBatch, TraceId, Unit};
 
 /// How long things take, microseconds: to the next request at a core, to the next look at the time, of an answer of the next
 /// hop, to the next pause.
@@ -54,7 +53,7 @@ struct Outbox {
     judged: Vec<Judged>,
     resolved: Vec<Unit>,
     recalled: Vec<KeptUnit>,
-    told: Vec<told::Told>,
+    told: Vec<Said>,
     /// How many more messages there is room for on the way to other nodes.
     room: usize,
 }
@@ -76,12 +75,12 @@ impl Host for Outbox {
         self.recalled.push(unit);
     }
 
-    fn tell(&mut self, message: Outgoing<'_>) -> bool {
-        let has_room = self.told.len() < self.room;
-        if has_room {
-            self.told.push(told::Told::of(message));
+    fn tell(&mut self, said: Said) -> Result<(), Said> {
+        if self.told.len() >= self.room {
+            return Err(said);
         }
-        has_room
+        self.told.push(said);
+        Ok(())
     }
 }
 
@@ -294,7 +293,6 @@ impl Node {
     /// Passes on what a shard told its host.
     fn gather(&mut self, number: usize, in_force: u32, around: &mut Around<'_>) {
         let Outbox { requests, judged, resolved, recalled, told, .. } = std::mem::take(&mut self.cores[number].outbox);
-        self.send_told(told, around);
         let cold: BTreeSet<TraceId> = recalled.iter().map(|kept| self.trace_of(kept.unit)).collect();
         for judged in judged {
             let (policies, rules) = &self.generations[judged.generation as usize];
@@ -305,6 +303,8 @@ impl Node {
             let is_cold = cold.contains(&judged.trace_id);
             self.seen.push(Seen::Judged { judged, ruled, policies, in_force, at: self.now, is_cold });
         }
+        let told = self.hold_for_verdicts(number, told);
+        self.send_told(told, around);
         for unit in resolved {
             self.cores[number].log.as_mut().expect("what is resolved is in a log").resolve(unit);
         }

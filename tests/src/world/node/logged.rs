@@ -235,7 +235,10 @@ impl Node {
         for retired in core.lane.take_retired() {
             node.disk.retire((retired.kind, retired.number));
         }
-        for unit in core.lane.journal().take_released() {
+        let said = core.lane.journal().take_said();
+        let released = core.lane.journal().take_released();
+        self.send_told(said, around);
+        for unit in released {
             let owner = usize::from(unit.segment.core());
             if owner == number {
                 self.lane(number).lane.resolve(unit);

@@ -115,7 +115,7 @@ impl Node {
         let recovered = &self.log.as_ref().expect("the node has a log").recovered;
         let known: BTreeMap<_, _> =
             entries.iter().map(|entry| (entry.trace_id, Ruled::recovered(entry, recovered))).collect();
-        let route = Route::new([self.seed, 2, 3, 4], self.cores.len() as u16);
+        let route = Route::new(self.scenario.shard_plan(0, 1, self.seed).hash_seed, self.cores.len() as u16);
         for entry in verdicts {
             let core = &mut self.cores[usize::from(route.shard(route.hash(&entry.trace_id)).0)];
             core.shard.restore(&entry.trace_id, kept_by(entry));

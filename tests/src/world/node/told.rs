@@ -9,27 +9,13 @@ use super::{Around, Node};
 use fastrand::Rng;
 use std::ops::Range;
 use tailwater_engine::cluster::ClusterPlan;
-use tailwater_engine::cluster::mail::Outgoing;
-use tailwater_engine::vocabulary::Nanos;
+use tailwater_engine::vocabulary::{Nanos, Said};
+use tailwater_proto::cluster::Incarnation;
 use tailwater_proto::cluster::view::Member;
-use tailwater_proto::cluster::{Incarnation, NodeId};
 
 /// How long it takes, microseconds, until a node sees that another has come or has left, and that one is gone without a word.
 const SEEN_US: Range<u64> = 1_000..400_000;
 const MISSED_US: Range<u64> = 1_000_000..5_000_000;
-
-/// What a shard told.
-#[derive(Debug)]
-pub(super) struct Told {
-    to: Option<NodeId>,
-    bytes: Vec<u8>,
-}
-
-impl Told {
-    pub(super) fn of(message: Outgoing<'_>) -> Self {
-        Self { to: message.to, bytes: message.bytes.to_vec() }
-    }
-}
 
 /// The senders of a node: its own, or its share of those of the cluster.
 pub(super) fn senders(number: usize, random: &mut Rng, scenario: &Scenario) -> Senders {
@@ -86,8 +72,17 @@ impl Node {
         if self.random.u32(0..100) < full_percent { self.random.usize(0..3) } else { usize::MAX }
     }
 
-    pub(super) fn send_told(&mut self, told: Vec<Told>, around: &mut Around<'_>) {
-        for Told { to, bytes } in told {
+    /// What follows from verdicts waits until they are durable; returns the rest.
+    pub(super) fn hold_for_verdicts(&mut self, core: usize, told: Vec<Said>) -> Vec<Said> {
+        let Some(log) = &mut self.cores[core].log else { return told };
+        let (held, free) = told.into_iter().partition(|said| said.follows_verdicts);
+        let journal = log.lane.journal();
+        Vec::into_iter(held).for_each(|said| journal.say(said));
+        free
+    }
+
+    pub(super) fn send_told(&mut self, told: Vec<Said>, around: &mut Around<'_>) {
+        for Said { to, bytes, .. } in told {
             let Some(cluster) = &mut around.network.cluster else { continue };
             let Some(own) = cluster.member(self.number) else { continue };
             let letter = Letter { from: (own.node, own.incarnation), bytes };
