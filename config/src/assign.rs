@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::catalogue::{Kind, Slot};
 use crate::problem::{Fault, Findings, Source, shown};
-use crate::settings::ListenAddress;
+use crate::settings::{ListenAddress, Secret};
 use crate::value;
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
 use crate::{native, policies};
@@ -28,7 +28,7 @@ pub(crate) fn from_node(place: &Place<'_>, kind: Kind, slot: Slot<'_>, node: &No
         return;
     }
     if let Err(fault) = node_value(kind, slot, node) {
-        let value = node.written().filter(|_| kind != Kind::Headers).map(shown);
+        let value = node.written().filter(|_| !is_secret(kind)).map(shown);
         findings.problem(place.source.clone(), place.key, value, fault);
     }
 }
@@ -50,9 +50,14 @@ pub(crate) fn from_text(place: &Place<'_>, kind: Kind, slot: Slot<'_>, text: &st
         return;
     }
     if let Err(fault) = text_value(kind, slot, text) {
-        let value = (kind != Kind::Headers).then(|| shown(text));
+        let value = (!is_secret(kind)).then(|| shown(text));
         findings.problem(place.source.clone(), place.key, value, fault);
     }
+}
+
+/// Whether values of that kind are not to be repeated.
+fn is_secret(kind: Kind) -> bool {
+    matches!(kind, Kind::Headers | Kind::Secret)
 }
 
 fn assign_rules(place: &Place<'_>, slot: Slot<'_>, node: &Node, findings: &mut Findings) {
@@ -78,7 +83,7 @@ fn assign_rules(place: &Place<'_>, slot: Slot<'_>, node: &Node, findings: &mut F
 }
 
 fn node_value(kind: Kind, slot: Slot<'_>, node: &Node) -> Result<(), Fault> {
-    let takes_text = matches!(kind, Kind::Text | Kind::Path | Kind::Address | Kind::Choice(_));
+    let takes_text = matches!(kind, Kind::Text | Kind::Secret | Kind::Path | Kind::Address | Kind::Choice(_));
     if let Some(original) = node.original.as_deref().filter(|_| takes_text) {
         return text_value(kind, slot, original);
     }
@@ -89,6 +94,9 @@ fn node_value(kind: Kind, slot: Slot<'_>, node: &Node) -> Result<(), Fault> {
                 *target = texts;
             }
             Ok(())
+        }
+        (Value::List(items), Kind::Addresses) => {
+            put_addresses(slot, items.iter().map(text_of).collect::<Result<Vec<_>, _>>()?)
         }
         (Value::List(items), Kind::Statuses) => {
             let texts = items.iter().map(|item| match &item.value {
@@ -124,11 +132,11 @@ fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Res
         Kind::Number { .. } => matches!(resolved, Resolved::Integer(_) | Resolved::Float(_)),
         Kind::Bytes { .. } => !matches!(resolved, Resolved::Null | Resolved::Bool(_) | Resolved::Float(_)),
         Kind::Duration { .. } => matches!(resolved, Resolved::Text(_) | Resolved::Integer(0)),
-        Kind::List | Kind::Statuses => matches!(resolved, Resolved::Text(_)),
+        Kind::List | Kind::Addresses | Kind::Statuses => matches!(resolved, Resolved::Text(_)),
         Kind::Headers => node.original.is_some(),
         Kind::Policies | Kind::Rules => false,
         // A path or a core list such as `2` may look like a number.
-        Kind::Text | Kind::Path => resolved != Resolved::Null,
+        Kind::Text | Kind::Secret | Kind::Path => resolved != Resolved::Null,
         Kind::Address | Kind::Choice(_) => matches!(resolved, Resolved::Text(_)),
     };
     if typed { text_value(kind, slot, &scalar.text) } else { Err(mismatch(kind, node)) }
@@ -151,9 +159,10 @@ pub(crate) fn expected(kind: Kind) -> &'static str {
         Kind::Bytes { .. } => "a size, such as 64MiB",
         Kind::Duration { .. } => "a duration, such as 500ms, 10s or 1m30s",
         Kind::Number { .. } => "a number, such as 1.5",
-        Kind::Text => "text",
+        Kind::Text | Kind::Secret => "text",
         Kind::Path => "a path",
         Kind::Address => "an address, such as 127.0.0.1:4317",
+        Kind::Addresses => "a list of addresses, such as [tailwater-0:7946, tailwater-1:7946]",
         Kind::Choice(_) => "one of its words",
         Kind::List => "a list, such as [a, b]",
         Kind::Statuses => "a list of HTTP statuses, such as [401, 403]",
@@ -181,11 +190,20 @@ fn text_value(kind: Kind, slot: Slot<'_>, text: &str) -> Result<(), Fault> {
         }
         Slot::Number(target) => *target = number(kind, text)?,
         Slot::Duration(target) => *target = duration(kind, text)?,
+        Slot::Text(target) if text.is_empty() => {
+            return Err(Fault::new("nothing written", format!("write something in place of `{target}`")));
+        }
+        Slot::Text(target) => *target = text.to_string(),
+        // A file that the value comes from ends with a line end.
+        Slot::Secret(target) => *target = Some(text.trim()).filter(|text| !text.is_empty()).map(Secret::new),
         Slot::OptionalText(target) => *target = (!text.is_empty()).then(|| text.to_string()),
         Slot::Path(target) => *target = path(text)?,
         Slot::OptionalPath(target) => *target = if text.is_empty() { None } else { Some(path(text)?) },
         Slot::Address(target) => *target = address(text)?,
         Slot::OptionalAddress(target) => *target = if text == "none" { None } else { Some(address(text)?) },
+        Slot::Addresses(_) => {
+            return put_addresses(slot, text.split(',').map(str::trim).filter(|part| !part.is_empty()));
+        }
         Slot::Choice(target) => {
             if !target.choose(text) {
                 return Err(no_such_choice(kind, text));
@@ -199,6 +217,21 @@ fn text_value(kind: Kind, slot: Slot<'_>, text: &str) -> Result<(), Fault> {
         }
         Slot::Headers(_) => return put_headers(slot, headers(text)?),
         Slot::Policies(_) | Slot::Rules(_) => {}
+    }
+    Ok(())
+}
+
+fn put_addresses<'a>(slot: Slot<'_>, texts: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
+    let address = |text: &str| {
+        let address = ListenAddress::parse(text).filter(|address| address.port() != 0);
+        let is_one = |address: &ListenAddress| !address.ip().is_some_and(|ip| ip.is_unspecified());
+        address.filter(is_one).ok_or_else(|| {
+            let remedy = "write HOST:PORT with a name or an IP address, such as tailwater-0.tailwater:7946";
+            Fault::new(format!("`{}` is not an address to send to", shown(text)), remedy)
+        })
+    };
+    if let Slot::Addresses(target) = slot {
+        *target = texts.into_iter().map(address).collect::<Result<_, _>>()?;
     }
     Ok(())
 }

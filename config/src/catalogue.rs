@@ -1,6 +1,7 @@
 //! The catalogue: every knob once, with its path, kind, bounds, effect and the place its value goes to. File,
 //! environment, flags, the reference page and `effective` are all read off this table.
 
+mod cluster;
 mod exporter;
 mod node;
 mod receiver;
@@ -15,7 +16,7 @@ use crate::choices::Choice;
 use crate::draft::{Draft, ReceiverDraft, Which};
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
-use crate::settings::{ListenAddress, OtlpExporter, Pipeline};
+use crate::settings::{ListenAddress, OtlpExporter, Pipeline, Secret};
 use crate::value::{show_bytes, show_duration};
 
 /// What a key takes, with its bounds (inclusive).
@@ -53,10 +54,14 @@ pub enum Kind {
     },
     /// Text.
     Text,
+    /// Text that is never printed.
+    Secret,
     /// A path of the file system.
     Path,
     /// `host:port` to listen on.
     Address,
+    /// A list of `host:port` to send to; on the command line separated by commas.
+    Addresses,
     /// One of a few words.
     Choice(&'static [&'static str]),
     /// A list of text; on the command line separated by commas.
@@ -79,11 +84,15 @@ pub(crate) enum Slot<'a> {
     OptionalCount(&'a mut Option<usize>),
     Number(&'a mut f64),
     Duration(&'a mut Duration),
+    /// Never empty.
+    Text(&'a mut String),
     OptionalText(&'a mut Option<String>),
+    Secret(&'a mut Option<Secret>),
     Path(&'a mut PathBuf),
     OptionalPath(&'a mut Option<PathBuf>),
     Address(&'a mut ListenAddress),
     OptionalAddress(&'a mut Option<ListenAddress>),
+    Addresses(&'a mut Vec<ListenAddress>),
     Choice(&'a mut dyn Choice),
     List(&'a mut Vec<String>),
     Statuses(&'a mut Vec<u16>),
@@ -179,7 +188,7 @@ impl Target {
         if let Some(rest) = path.strip_prefix("sampling.") {
             return sampling::KEYS.iter().find(|key| key.path == rest).map(Self::Sampling);
         }
-        node::KEYS.iter().chain(wal::KEYS).find(|key| key.path == path).map(Self::Node)
+        node::KEYS.iter().chain(wal::KEYS).chain(cluster::KEYS).find(|key| key.path == path).map(Self::Node)
     }
 
     /// The knob at a path below a listener of the receiver of that number beside the first.
@@ -284,7 +293,7 @@ pub fn knobs() -> Vec<Knob> {
             knobs.push(knob(prefix, key, draft.receiver_mut(which)));
         }
     }
-    for key in wal::KEYS {
+    for key in wal::KEYS.iter().chain(cluster::KEYS) {
         knobs.push(knob("", key, &mut draft));
     }
     for key in sampling::KEYS {
@@ -360,6 +369,9 @@ fn knob<T>(prefix: &str, key: &'static Key<T>, target: &mut T) -> Knob {
     Knob { path, flag, environment, kind: key.kind, default, effect: key.effect }
 }
 
+/// What stands for a secret.
+pub(crate) const REDACTED: &str = "[redacted]";
+
 /// The written form of what a slot holds; empty when it holds nothing. Policies are shown by `effective` alone.
 pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
     match slot {
@@ -369,11 +381,14 @@ pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
         Slot::OptionalCount(value) => value.map(|value| value.to_string()).unwrap_or_default(),
         Slot::Number(value) => value.to_string(),
         Slot::Duration(value) => show_duration(**value),
+        Slot::Text(value) => value.to_string(),
+        Slot::Secret(value) => if value.is_some() { REDACTED } else { "" }.to_string(),
         Slot::OptionalText(value) => value.as_deref().unwrap_or_default().to_string(),
         Slot::Path(value) => value.display().to_string(),
         Slot::OptionalPath(value) => value.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         Slot::Address(value) => value.to_string(),
         Slot::OptionalAddress(value) => value.as_ref().map_or_else(|| "none".to_string(), ToString::to_string),
+        Slot::Addresses(values) => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         Slot::Choice(value) => value.chosen().to_string(),
         Slot::List(values) => values.join(","),
         Slot::Statuses(values) => values.iter().map(u16::to_string).collect::<Vec<_>>().join(","),

@@ -99,6 +99,7 @@ pub fn needs_restart(running: &Config, wanted: &Config) -> Vec<String> {
         let is_same = match (row.target.slot(&mut mine), row.target.slot(&mut theirs)) {
             // Their values are secrets, which are never shown.
             (Slot::Headers(mine), Slot::Headers(theirs)) => mine == theirs,
+            (Slot::Secret(mine), Slot::Secret(theirs)) => mine == theirs,
             (mine, theirs) => catalogue::show(kind, &mine) == catalogue::show(kind, &theirs),
         };
         if !is_same {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::sampling::Sampling;
-use crate::settings::{Ack, Config, FileExporter, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Wal};
+use crate::settings::{Ack, Cluster, Config, FileExporter, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Wal};
 
 /// Which receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,7 @@ impl Draft {
             // Zero: worked out from the machine when nothing is written.
             memory: Memory { bytes_max: 0, receive_bytes_max: 0, span_bytes_max: 0 },
             wal: Wal { buffer_bytes_max: 0, ..Wal::default() },
+            cluster: Cluster { docket_traces_max: 0, ..Cluster::default() },
             ..Config::default()
         };
         Self {

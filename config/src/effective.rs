@@ -9,7 +9,7 @@ pub use conditions::{conditions_of_policy, conditions_of_rule};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::catalogue::{self, Kind, Slot};
+use crate::catalogue::{self, Kind, REDACTED, Slot};
 use crate::draft::Draft;
 use crate::load::Loaded;
 use crate::policies::percent_of;
@@ -18,9 +18,6 @@ use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Rule, Sampling};
 use crate::settings::Config;
 use crate::yaml::{Resolved, Scalar, Style};
-
-/// What stands for a secret.
-const REDACTED: &str = "[redacted]";
 
 /// The configuration in effect as YAML.
 #[must_use]
@@ -143,6 +140,10 @@ fn written(kind: Kind, slot: &Slot<'_>, level: usize) -> Option<Written> {
             let items: Vec<String> = values.iter().map(u16::to_string).collect();
             Some(Written::Value(format!("[{}]", items.join(", "))))
         }
+        Slot::Addresses(values) if !values.is_empty() => {
+            let items: Vec<String> = values.iter().map(|value| text(&value.to_string())).collect();
+            Some(Written::Value(format!("[{}]", items.join(", "))))
+        }
         Slot::Headers(headers) if !headers.is_empty() => {
             let lines = headers.iter().map(|(name, _)| format!("{indent}{}: \"{REDACTED}\"\n", text(name)));
             Some(Written::Block(lines.collect()))
@@ -151,7 +152,13 @@ fn written(kind: Kind, slot: &Slot<'_>, level: usize) -> Option<Written> {
         Slot::Policies(values) => Some(Written::Block(policies(values, &indent))),
         Slot::Rules(values) if values.is_empty() => None,
         Slot::Rules(values) => Some(Written::Block(rules(values, &indent))),
-        Slot::Path(_) | Slot::OptionalPath(_) | Slot::OptionalText(_) | Slot::Address(_) | Slot::OptionalAddress(_) => {
+        Slot::Path(_)
+        | Slot::OptionalPath(_)
+        | Slot::Text(_)
+        | Slot::OptionalText(_)
+        | Slot::Secret(_)
+        | Slot::Address(_)
+        | Slot::OptionalAddress(_) => {
             let value = catalogue::show(kind, slot);
             (!value.is_empty()).then(|| Written::Value(text(&value)))
         }

@@ -1,5 +1,6 @@
 //! The last step: what is worked out from other values, and the checks that look at more than one key.
 
+mod cluster;
 mod sampling;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,7 @@ pub(crate) fn finish(
     }
     wal(&mut draft, &mut checks);
     samplings(&mut draft, &mut checks);
+    cluster::cluster(&mut draft, &mut checks);
     pipeline_exporters(&draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);

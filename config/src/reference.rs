@@ -116,6 +116,11 @@ sender is answered, and stays there until it has been dropped or delivered. What
 too. (`log.level` and `log.format` are about the program's own lines.)
 ";
 
+const CLUSTER: &str = "\
+These keys are read and checked, and have no effect yet: nodes do not form clusters, and each works by itself. What they
+say of one is what it will do. None of them changes at a reload, but for what stands in `cluster.key_file`.
+";
+
 const COLLECTOR: &str = "\
 ## The Collector's file
 
@@ -141,13 +146,14 @@ type Section = (&'static str, &'static str, fn(&str) -> bool);
 pub fn reference_page() -> String {
     let knobs = knobs();
     let mut page = format!("{HEAD}\n{COMMANDS}");
-    let sections: [Section; 7] = [
+    let sections: [Section; 8] = [
         ("The process", "", |path| {
             !path.contains('.') || ["log.", "admin.", "explain."].iter().any(|section| path.starts_with(section))
         }),
         ("Receivers", RECEIVERS, |path| path.starts_with("otlp.")),
         ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
+        ("The cluster", CLUSTER, |path| path.starts_with("cluster.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),
         ("Embedded exporters", "", |path| {
             ["exporters.file.", "exporters.debug."].iter().any(|section| path.starts_with(section))
@@ -191,9 +197,10 @@ fn takes(kind: Kind) -> String {
         Kind::Bytes { min, max } => format!("size, {} to {}", show_bytes(min), show_bytes(max)),
         Kind::Duration { min, max } => format!("duration, {} to {}", show_duration(min), show_duration(max)),
         Kind::Number { min, max } => format!("number, {min} to {max}"),
-        Kind::Text => "text".to_string(),
+        Kind::Text | Kind::Secret => "text".to_string(),
         Kind::Path => "path".to_string(),
         Kind::Address => "host:port".to_string(),
+        Kind::Addresses => "list of host:port".to_string(),
         Kind::Choice(choices) => choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", "),
         Kind::List => "list of text".to_string(),
         Kind::Statuses => "list of HTTP statuses".to_string(),

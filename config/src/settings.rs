@@ -2,6 +2,7 @@
 //! Defaults are those of the native form; the Collector's file brings its own (see `collector`).
 
 mod address;
+mod cluster;
 mod exporter;
 mod pipeline;
 mod wal;
@@ -15,6 +16,7 @@ use crate::sampling::Sampling;
 use crate::value::{GIB, KIB, MIB};
 
 pub use address::ListenAddress;
+pub use cluster::{Cluster, Secret};
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
 pub use wal::{Wal, WalFull};
@@ -44,6 +46,8 @@ pub struct Config {
     pub ack: Ack,
     /// The log of what has been taken over.
     pub wal: Wal,
+    /// This node among others.
+    pub cluster: Cluster,
 }
 
 impl Config {

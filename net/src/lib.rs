@@ -1,4 +1,4 @@
-//! Sockets and protocols: HTTP/1.1, HTTP/2, gRPC, TLS, compression. Knows no traces.
+//! Sockets and protocols: HTTP/1.1, HTTP/2, gRPC, TLS, compression, sealed datagrams. Knows no traces.
 //!
 //! # The server
 //!
@@ -34,10 +34,15 @@
 //!
 //! [`client`] calls gRPC and HTTP servers from any executor; [`compression`] inflates and deflates whole bodies;
 //! [`status`] is `google.rpc.Status`, shared by both sides.
+//!
+//! # Datagrams
+//!
+//! [`datagram`] seals and opens what nodes of a cluster send one another.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss))]
 
 pub mod acceptor;
 pub mod client;
 pub mod compression;
+pub mod datagram;
 pub mod server;
 pub mod status;

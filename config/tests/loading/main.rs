@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
+mod cluster;
 mod collector;
 mod documents;
 mod every_policy;

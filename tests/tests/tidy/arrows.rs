@@ -9,7 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ottl", &["proto"]),
     ("config", &["ottl"]),
     ("runtime", &[]),
-    ("net", &["runtime"]),
+    ("net", &["proto", "runtime"]),
     ("engine", &["proto", "ottl", "config"]),
     ("connectors", &["engine", "proto", "config", "net"]),
     ("node", &["connectors", "engine", "net", "runtime", "proto", "config"]),
