@@ -23,6 +23,7 @@ mod pressure;
 mod recall;
 mod receivers;
 pub mod replay;
+mod told;
 
 pub use port::CorePort;
 pub use recall::protobuf as logged_body;
@@ -34,16 +35,20 @@ use self::owners::ForOwners;
 use self::peers::Peers;
 use self::pressure::Pressure;
 use self::receivers::Receivers;
+use self::told::Telling;
 use crate::numbers::CoreNumber;
 use crate::outbox::Outbox;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::shard::Shard;
-use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Said, SpanBatch, Unit};
 use tailwater_net::server::ReceiveMemory;
+use tailwater_proto::cluster::view::View;
+use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::sleep;
 
@@ -64,6 +69,12 @@ pub enum Message {
     Done(Vec<Unit>, Destinations),
     /// The sender's log is full: traces are to be judged early wherever they are, for their spans are in any core's log.
     LogFull,
+    /// What a shard says to other nodes, for the gossip thread.
+    Told(Said),
+    /// What another node said to this one.
+    Heard((NodeId, Incarnation), Arc<[u8]>),
+    /// The members of the cluster, as the gossip thread sees them.
+    Members(Arc<View>),
     /// What wanted to pass each limit on the core of that number in the last second, by the numbers that limits have in a
     /// generation of the rules.
     LimitDemand(CoreNumber, u32, Vec<u64>),
@@ -78,6 +89,7 @@ pub struct Core {
     pressure: Pressure,
     limits: Demands,
     peers: Peers,
+    telling: Telling,
     /// This core's log, if any receiver acknowledges more than the receipt.
     log: Option<Rc<CoreLog>>,
     for_owners: RefCell<ForOwners>,
@@ -125,6 +137,7 @@ impl Core {
             pressure: Pressure::new(settings.blocks_on_overflow),
             limits: Demands::default(),
             peers,
+            telling: Telling::default(),
             log,
             for_owners: RefCell::default(),
             origin: Cell::new(origin),
@@ -158,6 +171,7 @@ impl Core {
         let mut shard = self.shard.borrow_mut();
         let mut outbox = self.outbox.borrow_mut();
         outbox.be_strict();
+        outbox.set_telling_room(self.telling_room());
         let result = call(&mut shard, self.now(), &mut outbox);
         for settlement in outbox.take_settled() {
             self.book(&mut shard, &mut outbox, settlement);
@@ -165,8 +179,9 @@ impl Core {
         if let Some(log) = &self.log {
             outbox.log_into(log.lane.borrow_mut().journal());
         }
-        let recalled = outbox.take_recalled();
+        let (recalled, said) = (outbox.take_recalled(), outbox.take_said());
         drop((shard, outbox));
+        self.tell(said);
         for unit in recalled {
             self.park(unit, Destinations::ALL);
         }
@@ -206,6 +221,12 @@ impl Core {
                 }
             }
             Message::Done(units, done) => self.note_done(units, done),
+            // That is for the gossip thread.
+            Message::Told(_) => {}
+            Message::Heard(from, message) => {
+                self.with_shard(|shard, now, outbox| shard.hear(now, from, &message, outbox));
+            }
+            Message::Members(view) => self.with_shard(|shard, now, _| shard.turn_to(now, &view)),
             Message::LimitDemand(core, generation, demand) => {
                 if generation == self.shard.borrow().rules().generation() {
                     self.limits.note(core, demand);

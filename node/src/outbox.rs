@@ -18,7 +18,7 @@ use tailwater_connectors::otlp::SIGNALS;
 use tailwater_connectors::otlp::exporter::{BreakerState, Exporter};
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::log::journal::Journal;
-use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Unit};
+use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Said, Unit};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::clock::monotonic_nanos;
 
@@ -149,6 +149,9 @@ pub struct Outbox {
     judged: Vec<Judged>,
     resolved: Vec<Unit>,
     recalled: Vec<KeptUnit>,
+    /// What is said to other nodes, and how much more there is room for.
+    said: Vec<Said>,
+    telling_room: usize,
     /// Where there are several exporters and a log: what is on its way, and when it was last looked at. Oldest first.
     on_their_way: VecDeque<(Duration, Weak<Delivery>)>,
     /// Items in the log of which nobody will say which exporters are done with them.
@@ -169,6 +172,8 @@ impl Outbox {
             judged: Vec::new(),
             resolved: Vec::new(),
             recalled: Vec::new(),
+            said: Vec::new(),
+            telling_room: 0,
             on_their_way: VecDeque::new(),
             done_forgotten: 0,
             is_logged,
@@ -243,6 +248,16 @@ impl Outbox {
     pub fn log_into(&mut self, journal: &mut Journal) {
         self.judged.drain(..).for_each(|judged| journal.judged(&judged));
         self.resolved.drain(..).for_each(|unit| journal.resolve(unit));
+    }
+
+    /// There is room for so many messages to other nodes.
+    pub fn set_telling_room(&mut self, room: usize) {
+        self.telling_room = room;
+    }
+
+    /// What is said to other nodes.
+    pub fn take_said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.said)
     }
 
     /// Kept spans whose bytes are only in the log.
@@ -373,6 +388,14 @@ impl Host for Outbox {
         if self.is_logged {
             self.judged.push(*judged);
         }
+    }
+
+    fn tell(&mut self, said: Said) -> Result<(), Said> {
+        if self.said.len() >= self.telling_room {
+            return Err(said);
+        }
+        self.said.push(said);
+        Ok(())
     }
 
     #[inline]

@@ -311,12 +311,13 @@ impl CoreLog {
 
     /// Does what follows from the streams' progress.
     fn progress(&self, core: &Rc<Core>) {
-        let released = {
+        let (released, said) = {
             let mut lane = self.lane.borrow_mut();
             lane.progress();
             self.retired.borrow_mut().extend(lane.take_retired());
-            lane.journal().take_released()
+            (lane.journal().take_released(), lane.journal().take_said())
         };
+        core.tell_durable(said);
         core.tell_owners(&released);
         self.commit(core);
         if !self.retired.borrow().is_empty() {

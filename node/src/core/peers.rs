@@ -45,6 +45,13 @@ impl Peers {
         self.port.try_send(port(to), message)
     }
 
+    /// Gives a message to the first who is no core, or back if there is none or its queue is full.
+    #[expect(clippy::result_large_err, reason = "the message itself: it is moved on the way there, too")]
+    pub fn try_tell(&self, message: Message) -> Result<(), Message> {
+        let guest = PortNumber(usize::from(self.cores));
+        if self.port.ports().len() <= guest.0 { Err(message) } else { self.port.try_send(guest, message) }
+    }
+
     /// Gives a message to a core once there is room for it.
     pub fn send(&self, to: CoreNumber, message: Message) -> impl Future<Output = ()> + '_ {
         self.port.send(port(to), message)
@@ -62,7 +69,7 @@ impl Peers {
 }
 
 /// The only place where a core's number becomes that of a port.
-fn port(core: CoreNumber) -> PortNumber {
+pub fn port(core: CoreNumber) -> PortNumber {
     PortNumber(core.position())
 }
 

@@ -1,0 +1,38 @@
+//! Finding other nodes: names are looked up, and this node is announced where nobody is known yet.
+
+use super::{Names, State};
+use crate::discovery::Discovery;
+use std::rc::Rc;
+use std::time::Duration;
+use tailwater_engine::vocabulary::Nanos;
+use tailwater_runtime::clock::monotonic_nanos;
+use tailwater_runtime::executor::sleep;
+use tailwater_runtime::net::resolve;
+
+/// How often it is seen to.
+const PAUSE: Duration = Duration::from_millis(250);
+
+impl State {
+    /// Looks up the names of `cluster.join` and announces this node there, for as long as it runs.
+    pub(super) async fn find(self: Rc<Self>, names: Names) {
+        let mut discovery = Discovery::new(&names, Nanos(monotonic_nanos()));
+        loop {
+            for (number, name) in discovery.lookups(Nanos(monotonic_nanos())) {
+                let found = resolve(&name.host, name.port).await;
+                if let Err(error) = &found {
+                    tracing::debug!(%error, "a node to join is not found");
+                }
+                discovery.found(Nanos(monotonic_nanos()), number, found.unwrap_or_default());
+            }
+            let others = self.hub.borrow().view().members().len().saturating_sub(1);
+            let own = self.socket.local_addr();
+            let addresses = discovery.announce_to(Nanos(monotonic_nanos()), others, |address| {
+                address == own || self.hub.borrow().is_member_at(address)
+            });
+            for address in addresses {
+                self.with_hub(|hub, now, wire| hub.announce(now, address, wire));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The hub's seam to the world: datagrams are sealed and queued, what was said is given to the cores that it is for.
+
+use crate::core::Message;
+use crate::core::peers::port;
+use crate::numbers::CoreNumber;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tailwater_hub::Wire;
+use tailwater_net::datagram::Sealer;
+use tailwater_proto::cluster::message::Header;
+use tailwater_proto::cluster::view::View;
+use tailwater_proto::cluster::{Incarnation, NodeId};
+use tailwater_runtime::mesh::MeshPort;
+use tailwater_runtime::net::udp::Sent;
+
+/// Datagrams that wait for the socket.
+/// At the bound: new ones are dropped, as the network drops them, and counted; what matters comes again.
+const DATAGRAMS_MAX: usize = 4_096;
+
+/// The seam.
+pub(super) struct NodeWire {
+    sealer: Sealer,
+    datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
+    pipelines: Vec<(u64, MeshPort<Message>)>,
+    shards: u16,
+    unsent: u64,
+    strange: u64,
+}
+
+impl NodeWire {
+    pub(super) fn new(sealer: Sealer, pipelines: Vec<(u64, MeshPort<Message>)>, shards: u16) -> Self {
+        Self { sealer, datagrams: VecDeque::new(), pipelines, shards, unsent: 0, strange: 0 }
+    }
+
+    pub(super) fn has_datagrams(&self) -> bool {
+        !self.datagrams.is_empty()
+    }
+
+    pub(super) fn take_datagram(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        self.datagrams.pop_front()
+    }
+
+    pub(super) fn note_sent(&mut self, sent: &Sent) {
+        self.unsent += u64::from(!matches!(sent, Sent::Sent));
+    }
+
+    /// Datagrams that nobody took, and messages that are for nobody here.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.unsent, self.strange)
+    }
+
+    /// The next message of a core.
+    pub(super) fn take_told(&self) -> Option<Message> {
+        self.pipelines.iter().find_map(|(_, port)| port.try_receive())
+    }
+
+    /// The ends of the meshes.
+    pub(super) fn ports(&self) -> impl Iterator<Item = &MeshPort<Message>> {
+        self.pipelines.iter().map(|(_, port)| port)
+    }
+}
+
+impl Wire for NodeWire {
+    fn send(&mut self, address: SocketAddr, to: Option<(NodeId, Incarnation)>, frames: &[u8]) {
+        let mut datagram = Vec::with_capacity(frames.len() + tailwater_net::datagram::OVERHEAD_BYTES);
+        if self.datagrams.len() >= DATAGRAMS_MAX || self.sealer.seal(to, frames, &mut datagram).is_err() {
+            self.unsent += 1;
+            return;
+        }
+        self.datagrams.push_back((address, datagram));
+    }
+
+    fn deliver(&mut self, from: (NodeId, Incarnation), payload: &[u8]) -> bool {
+        let header = Header::read(payload).ok().map(|(header, _)| header);
+        let named = |header: &Header| self.pipelines.iter().find(|(pipeline, _)| *pipeline == header.pipeline);
+        let Some((header, (_, mesh))) = header.and_then(|header| Some((header, named(&header)?))) else {
+            self.strange += 1;
+            return true;
+        };
+        let message: Arc<[u8]> = payload.into();
+        let is_for = |core: CoreNumber| header.shards != self.shards || core.shard().0 == header.shard;
+        let cores = CoreNumber::all(self.shards).filter(|core| is_for(*core));
+        // A core that has it already has it twice, which changes nothing.
+        cores.fold(true, |all, core| mesh.try_send(port(core), Message::Heard(from, message.clone())).is_ok() && all)
+    }
+
+    fn view(&mut self, view: &Arc<View>) {
+        for (_, mesh) in &self.pipelines {
+            for core in CoreNumber::all(self.shards) {
+                // A core that takes nothing for so long has missed a view; the next change, or the next second, brings it.
+                if mesh.try_send(port(core), Message::Members(view.clone())).is_err() {
+                    self.strange += 1;
+                }
+            }
+        }
+    }
+}
