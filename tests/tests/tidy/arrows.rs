@@ -8,19 +8,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("ottl", &["proto"]),
     ("config", &["ottl"]),
+    ("hub", &["proto"]),
     ("runtime", &[]),
     ("net", &["proto", "runtime"]),
     ("engine", &["proto", "ottl", "config"]),
     ("connectors", &["engine", "proto", "config", "net"]),
-    ("node", &["connectors", "engine", "net", "runtime", "proto", "config"]),
-    ("bench", &["engine", "proto", "config", "net", "runtime"]),
-    ("tests", &["proto", "ottl", "config", "runtime", "net", "engine", "connectors", "node", "bench"]),
+    ("node", &["connectors", "engine", "hub", "net", "runtime", "proto", "config"]),
+    ("bench", &["engine", "hub", "proto", "config", "net", "runtime"]),
+    ("tests", &["proto", "ottl", "config", "hub", "runtime", "net", "engine", "connectors", "node", "bench"]),
 ];
 
 /// Crates from outside that only one of ours may name, with the reason.
 const BELONGS_TO: &[(&str, &str, &str)] = &[
     ("glommio", "runtime", "runtime hides it, so that it can be replaced"),
     ("io-uring", "runtime", "the kernel boundary is there"),
+    ("foca", "hub", "hub hides it, so that it can be replaced"),
 ];
 
 /// Crates of ours whose package is not named after its directory.

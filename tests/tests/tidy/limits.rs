@@ -14,6 +14,7 @@ const CRATES: &[(&str, &str)] = &[
     ("connectors", "OTLP, exporters and files"),
     ("proto", "Wire formats"),
     ("ottl", "Conditions"),
+    ("hub", "The cluster"),
     ("engine", "Traces, policies and the log"),
     ("runtime", "The machine"),
     ("node", "The program"),

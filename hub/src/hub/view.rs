@@ -1,0 +1,113 @@
+//! Membership as peers and a view: who comes gets a link and a stream, who goes keeps both for a while.
+
+use super::{Hub, PEERS_MAX, own_member};
+use crate::peer::Peer;
+use crate::wire::Wire;
+use rand::RngExt;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tailwater_proto::cluster::NodeId;
+use tailwater_proto::cluster::view::{Member, View};
+
+/// Who finds the cluster full within so long of meeting it is the one too many.
+const JOINING: Duration = Duration::from_secs(10);
+
+impl Hub {
+    /// Takes over what has changed among the members.
+    pub(super) fn refresh_view(&mut self, now: Duration, wire: &mut impl Wire) {
+        let is_stale = std::mem::take(&mut self.is_view_stale);
+        if !(self.members.take_change() || is_stale) || self.farewells.is_some() {
+            return;
+        }
+        let found: BTreeMap<NodeId, (Member, SocketAddr)> =
+            self.members.live().map(|(member, address)| (member.node, (member, address))).collect();
+        let met_at = *self.met_at.get_or_insert(now);
+        if found.len() >= self.plan.members_max && now < met_at + JOINING {
+            self.counts.members_refused += 1;
+            self.leave(now, wire);
+            // It is none of them, and goes on alone.
+            self.view = Arc::new(View::new(self.view.number + 1, self.plan.node, vec![own_member(&self.plan)]));
+            wire.view(&self.view);
+            return;
+        }
+        self.part(now, &found);
+        let mut members = vec![own_member(&self.plan)];
+        // Who is a member stays one where there are too many.
+        let (known, new): (Vec<_>, Vec<_>) = found.into_values().partition(|(member, _)| self.is_member(member));
+        for (member, address) in known.into_iter().chain(new) {
+            if members.len() >= self.plan.members_max {
+                self.counts.members_refused += 1;
+                continue;
+            }
+            self.join(now, member, address);
+            let is_leaving = self.peers.get(&member.node).is_some_and(|peer| peer.is_leaving);
+            members.push(Member { is_leaving, ..member });
+        }
+        let view = View::new(self.view.number + 1, self.plan.node, members);
+        if view.members() != self.view.members() {
+            self.view = Arc::new(view);
+            wire.view(&self.view);
+        }
+    }
+
+    fn is_member(&self, member: &Member) -> bool {
+        self.peers.get(&member.node).is_some_and(|peer| peer.is_live() && peer.run == (member.node, member.incarnation))
+    }
+
+    /// Those that are no longer among the members, or in another run, go.
+    fn part(&mut self, now: Duration, found: &BTreeMap<NodeId, (Member, SocketAddr)>) {
+        for peer in self.peers.values_mut().filter(|peer| peer.is_live()) {
+            let stays = found.get(&peer.run.0).is_some_and(|(member, _)| member.incarnation == peer.run.1);
+            if !stays {
+                peer.go(now);
+                self.streams.close(now, peer.run);
+                self.counts.members_gone += 1;
+            }
+        }
+    }
+
+    /// A member is there: for the first time, in a new run, or again.
+    fn join(&mut self, now: Duration, member: Member, address: SocketAddr) {
+        let run = (member.node, member.incarnation);
+        if let Some(peer) = self.peers.get_mut(&member.node)
+            && peer.run == run
+        {
+            peer.address = address;
+            if peer.gone_at.take().is_some() {
+                // It was not dead: what was told to it goes on, and what was said meanwhile it pulls.
+                if std::mem::take(&mut peer.is_given_up) {
+                    peer.since = self.streams.next();
+                }
+                self.counts.members_joined += 1;
+                self.streams.open(run);
+                (peer.heard_at, peer.is_doubted, peer.report_at) = (now, false, now);
+                self.peers_due = now;
+            }
+            return;
+        }
+        self.forget_one();
+        self.epoch += 1;
+        let mut peer = Peer::new(run, address, self.streams.next(), self.waits(), self.epoch, now);
+        // Many that come at once are not all greeted in one moment.
+        let spread = self.plan.gather_wait.as_micros().min(u128::from(u32::MAX));
+        peer.report_at += Duration::from_micros(self.rng.random_range(0..=u64::try_from(spread).unwrap_or(u64::MAX)));
+        self.peers_due = self.peers_due.min(peer.report_at);
+        if let Some(former) = self.peers.insert(member.node, peer) {
+            self.counts.told_given_up += former.link.unacknowledged();
+        }
+        self.streams.open(run);
+        self.counts.members_joined += 1;
+    }
+
+    fn forget_one(&mut self) {
+        if self.peers.len() < PEERS_MAX {
+            return;
+        }
+        let gone = self.peers.iter().filter_map(|(node, peer)| Some((peer.gone_at?, *node))).min();
+        if let Some(former) = gone.and_then(|(_, node)| self.peers.remove(&node)) {
+            self.counts.told_given_up += former.link.unacknowledged();
+        }
+    }
+}
