@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tailwater_proto::cluster::NodeId;
 use tailwater_proto::cluster::ruling::Ruling;
 use tailwater_proto::cluster::view::View;
+use twox_hash::XxHash3_64;
 
 /// Waits and bounds of a shard's part in a cluster.
 #[derive(Debug, Clone)]
@@ -54,6 +55,15 @@ const FORMER_MAX: usize = 8;
 pub const ASK_INTERVAL: Nanos = Nanos::from_millis(500);
 /// A clock that has made such a step stood still long enough for others to have gone on without this node.
 pub const STANDSTILL: Nanos = Nanos::from_millis(2_000);
+
+/// The number of a pipeline on the wire: nodes know each other's by their names.
+#[must_use]
+pub fn pipeline_id(name: &str) -> u64 {
+    XxHash3_64::oneshot_with_seed(PIPELINE_SEED, name.as_bytes())
+}
+
+/// Of the hashes of names. A part of the wire.
+const PIPELINE_SEED: u64 = 1;
 
 /// A shard's part in a cluster.
 #[derive(Debug)]

@@ -111,6 +111,12 @@ impl KeyedHasher {
     }
 }
 
+/// The seed that follows from a text, for hashes that are to be the same wherever the text is.
+#[must_use]
+pub fn seed_of(text: &str) -> [u64; 4] {
+    [1, 2, 3, 4].map(|number| XxHash3_64::oneshot_with_seed(number, text.as_bytes()))
+}
+
 /// The low half, and the high one.
 #[inline(always)]
 fn halves(value: u128) -> [u64; 2] {

@@ -1,6 +1,7 @@
 //! `tailwater run`: from a checked configuration to running cores, in the order in which things can be refused.
 
 use crate::blueprint::{Blueprint, blueprint, problem};
+use crate::cluster::{ClusterError, prepare};
 use crate::doctor::Unfit;
 use crate::launch::launch;
 use crate::listening::{listening, why_taken};
@@ -82,9 +83,13 @@ fn boot(loaded: &Loaded, source: (ConfigurationSource, Option<Stamp>), repair: b
         Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt(rules));
     }
     forward_what_waits(config, &mut blueprint, &surveys);
+    let cluster = prepare(config).map_err(|error| match error {
+        ClusterError::Configuration(text) => BootError::Configuration(text),
+        ClusterError::Machine(text) => BootError::Machine(text),
+    })?;
     let file = config.exporters.file.as_ref().map(|file| FileWriter::open(file, clock::unix_nanos)).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
-    let node = launch(config, &blueprint, backend, file, surveys).map_err(BootError::Machine)?;
+    let node = launch(config, &blueprint, backend, file, surveys, cluster).map_err(BootError::Machine)?;
     let code = supervise(config, source, node);
     drop(lock);
     Ok(code)

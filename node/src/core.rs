@@ -43,6 +43,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
+use tailwater_engine::cluster::ClusterPlan;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::shard::Shard;
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Said, SpanBatch, Unit};
@@ -90,6 +91,8 @@ pub struct Core {
     limits: Demands,
     peers: Peers,
     telling: Telling,
+    /// The cluster that the shard is to join when it starts.
+    joins: Cell<Option<(ClusterPlan, Arc<View>)>>,
     /// This core's log, if any receiver acknowledges more than the receipt.
     log: Option<Rc<CoreLog>>,
     for_owners: RefCell<ForOwners>,
@@ -127,6 +130,7 @@ impl Core {
         peers: Peers,
         log: Option<Rc<CoreLog>>,
         (origin, memory): (u64, Rc<ReceiveMemory>),
+        joins: Option<(ClusterPlan, Arc<View>)>,
         settings: Settings,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -138,6 +142,7 @@ impl Core {
             limits: Demands::default(),
             peers,
             telling: Telling::default(),
+            joins: Cell::new(joins),
             log,
             for_owners: RefCell::default(),
             origin: Cell::new(origin),

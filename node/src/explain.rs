@@ -176,6 +176,8 @@ fn occasion(occasion: Occasion) -> &'static str {
         Occasion::Drain => "the node was stopping",
         Occasion::TooLarge => "it outgrew sampling.maximum_trace_size_bytes",
         Occasion::Ingest => "a piece of it came that decided",
+        Occasion::Owner => "the node of the cluster that owns it had judged it",
+        Occasion::Alone => "no node of the cluster that owns it answered for cluster.hold_max",
     }
 }
 

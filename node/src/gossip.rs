@@ -28,7 +28,7 @@ use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
 use tailwater_runtime::mesh::MeshPort;
-use tailwater_runtime::net::udp::UdpSocket;
+use tailwater_runtime::net::UdpSocket;
 
 /// How often the hub is called while it knows others, and while it knows none.
 const TICK_TOGETHER: Duration = Duration::from_millis(10);
@@ -60,6 +60,8 @@ pub struct Gossip {
     pub tags: Vec<u8>,
     /// What others may ask of the thread.
     pub shared: Shared,
+    /// Told once it listens, dropped if it cannot.
+    pub bound: Sender<()>,
 }
 
 /// What the thread is doing, for who asks.
@@ -125,10 +127,12 @@ impl Gossip {
     /// # Errors
     /// The socket cannot be had.
     pub async fn run(self, wishes: Receiver<Wish>) -> Result<(), String> {
-        let Self { identity, keyring, settings, listen, advertise, pipelines, shards, seed, tags, shared } = self;
-        let socket = UdpSocket::bind(listen)
-            .map_err(|error| format!("cluster.listen: cannot listen on udp {listen}: {error}; choose another address"))?;
-        let address = advertise.map_or(socket.local_addr(), |mut advertise| {
+        let Self { identity, keyring, settings, listen, advertise, pipelines, shards, seed, tags, shared, bound } =
+            self;
+        let socket = UdpSocket::bind(listen).map_err(|error| {
+            format!("cluster.listen: cannot listen on udp {listen}: {error}; choose another address")
+        })?;
+        let address = advertise.map_or(socket.local_addr(), |mut advertise: SocketAddr| {
             if advertise.port() == 0 {
                 advertise.set_port(socket.local_addr().port());
             }
@@ -148,6 +152,7 @@ impl Gossip {
             own,
         });
         tracing::info!(node = %own.0, listens = %state.socket.local_addr(), tells = %address, "cluster");
+        _ = bound.try_send(());
         spawn(state.clone().hear());
         spawn(state.clone().send());
         spawn(state.clone().take_told());

@@ -2,11 +2,12 @@
 //! embedded file's thread.
 
 use crate::blueprint::{Blueprint, Pipeline};
+use crate::cluster::{GossipHandle, Prepared};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::log::CoreLog;
 use crate::core::peers::Peers;
 use crate::core::replay::{Barrier, Common, Share};
-use crate::core::{Core, CorePort, HISTORY, Settings};
+use crate::core::{Core, CorePort, HISTORY, Message, Settings};
 use crate::numbers::{ChannelNumber, CoreNumber};
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::plan;
@@ -22,14 +23,17 @@ use std::sync::atomic::Ordering;
 use tailwater_config::{Config, FileExporter, Receivers, WalFull};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter, Reports};
+use tailwater_engine::cluster::{ClusterPlan, pipeline_id};
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::log::lane::{Lane, LanePlan};
 use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
+use tailwater_proto::cluster::view::View;
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
 use tailwater_runtime::files::Directory;
+use tailwater_runtime::mesh::MeshPort;
 use tailwater_runtime::net::PortHold;
 use tailwater_runtime::{Backend, clock};
 
@@ -46,6 +50,7 @@ pub fn launch(
     backend: Backend,
     file: Option<FileWriter>,
     surveys: Vec<Survey>,
+    cluster: Option<Prepared>,
 ) -> Result<Node, String> {
     let shards = blueprint.placement.cores.len();
     let pipelines = &blueprint.pipelines;
@@ -56,16 +61,23 @@ pub fn launch(
     let cores = Cores { channels, shards };
     let file = file.zip(config.exporters.file.as_ref());
     let file = file.map(|(writer, settings)| start_file(writer, settings, config.needs_wal(), &cores)).transpose()?;
-    let seed = hash_seed();
+    let seed = cluster.as_ref().map_or_else(hash_seed, Prepared::hash_seed);
+    let mut guests = Vec::new();
     let mut controls = controls.into_iter();
     let mut seats: Vec<Vec<Seat>> = (0..shards).map(|_| Vec::new()).collect();
     for ((number, pipeline), survey) in pipelines.iter().enumerate().zip(surveys) {
         let controls: Vec<_> = controls.by_ref().take(shards).collect();
-        let share = Outline { blueprint, pipeline, number, origin, seed, file: file.clone() };
-        for (seats, seat) in seats.iter_mut().zip(share.seats(config, survey, controls)?) {
+        let cluster = cluster.as_ref();
+        let share = Outline { blueprint, pipeline, number, origin, seed, file: file.clone(), cluster };
+        let (taken, guest) = share.seats(config, survey, controls)?;
+        guests.extend(guest.map(|guest| (pipeline_id(&pipeline.name), guest)));
+        for (seats, seat) in seats.iter_mut().zip(taken) {
             seats.push(seat);
         }
     }
+    let gossip_core = blueprint.placement.gossip_core;
+    let count = u16::try_from(shards).map_err(|error| error.to_string())?;
+    let gossip = cluster.map(|cluster| cluster.start(gossip_core, guests, count)).transpose()?;
     let shared = Arc::new(config.clone());
     let (addresses, ports) = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(&addresses, shards);
@@ -80,7 +92,9 @@ pub fn launch(
         handles.push(start(options, move || place.run()).map_err(|error| error.to_string())?);
     }
     let rules = pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.rules.clone())).collect();
-    Ok(Node { cores, handles, rules, backend, gossip_core: blueprint.placement.gossip_core, addresses, ports })
+    // With a cluster the core is the gossip thread's, and telling metrics must not delay it.
+    let side_core = gossip_core.filter(|_| gossip.is_none());
+    Ok(Node { cores, handles, rules, backend, side_core, addresses, ports, gossip })
 }
 
 /// What all seats of one pipeline have in common.
@@ -92,18 +106,23 @@ struct Outline<'a> {
     /// Of the process's hashes: the same in every pipeline.
     seed: [u64; 4],
     file: Option<FileWay>,
+    cluster: Option<&'a Prepared>,
 }
+
+/// The seats of a pipeline, and the gossip thread's end of its mesh, if there is one.
+type Seats = (Vec<Seat>, Option<MeshPort<Message>>);
 
 impl Outline<'_> {
     /// One seat for each core.
-    fn seats(&self, node: &Config, survey: Survey, controls: Vec<Receiver<Control>>) -> Result<Vec<Seat>, String> {
+    fn seats(&self, node: &Config, survey: Survey, controls: Vec<Receiver<Control>>) -> Result<Seats, String> {
         let Pipeline { name, config, pending_bytes, rules } = self.pipeline;
         let cores = controls.len();
         let count = u16::try_from(cores).map_err(|error| error.to_string())?;
         let seed = self.seed;
         let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
-        // Nobody but the cores takes part.
-        let (peers, _) = Peers::join(count, 0, queue_length);
+        // Besides the cores the gossip thread takes part, where there is one.
+        let (peers, mut guests) = Peers::join(count, u16::from(self.cluster.is_some()), queue_length);
+        let joins = self.cluster.map(|cluster| (cluster.plan(name, count), cluster.alone(count)));
         let plan = |shard| plan::shard_plan(config, *pending_bytes, seed, (shard, count), rules.leaf_words());
         let verdicts_max = plan(0).kept_verdicts_max + plan(0).dropped_verdicts_max;
         let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), count, verdicts_max);
@@ -123,8 +142,9 @@ impl Outline<'_> {
             log: logs.pop_front(),
             log_directory: node.node.data_directory.join(log_directory(name)),
             reports: reports.clone(),
+            joins: joins.clone(),
         });
-        Ok(seats.collect())
+        Ok((seats.collect(), guests.pop()))
     }
 }
 
@@ -156,6 +176,8 @@ struct Seat {
     log_directory: PathBuf,
     /// What is told of each exporter's failures, by all cores together.
     reports: Vec<Arc<Reports>>,
+    /// The cluster to join.
+    joins: Option<(ClusterPlan, Arc<View>)>,
 }
 
 /// What one core needs for its log.
@@ -289,7 +311,7 @@ impl Seat {
             lane.journal().set_told(names, shard.rules().all_annotations());
             lane.segments.set_exporters(outbox.exporter_names());
         }
-        let core = Core::new(shard, outbox, self.peers, log, (self.origin, Rc::clone(memory)), settings);
+        let core = Core::new(shard, outbox, self.peers, log, (self.origin, Rc::clone(memory)), self.joins, settings);
         Ok((core, self.control, share))
     }
 }
@@ -317,11 +339,13 @@ pub struct Node {
     /// What the cores run on.
     pub backend: Backend,
     /// Where the side thread runs.
-    pub gossip_core: Option<usize>,
+    pub side_core: Option<usize>,
     /// Where the node listens.
     pub addresses: Addresses,
     /// Those ports, held as long as the node runs.
     pub ports: Vec<PortHold>,
+    /// The thread that speaks with other nodes, where there are to be any.
+    pub gossip: Option<GossipHandle>,
 }
 
 /// A core's thread.

@@ -2,6 +2,7 @@
 //! supervisor starts it again; a node with a dead shard would silently lose its share of the traces.
 
 use crate::admin;
+use crate::cluster::GossipHandle;
 use crate::control::{Control, Cores, Snapshot};
 use crate::drain::{Drained, drain};
 use crate::launch::{CoreHandle, Node};
@@ -31,7 +32,7 @@ const EXIT_SOFTWARE: u8 = 70;
 /// Runs the side thread to the end of the process. `source` is what the configuration was read from, with the state of
 /// its file then.
 pub fn supervise(config: &Config, source: (ConfigurationSource, Option<Stamp>), node: Node) -> ExitCode {
-    let options = ExecutorOptions { name: "side".into(), core: node.gossip_core, backend: Backend::Epoll };
+    let options = ExecutorOptions { name: "side".into(), core: node.side_core, backend: Backend::Epoll };
     let config = config.clone();
     let side = start(options, move || async move { side(config, source, node).await });
     match side.and_then(tailwater_runtime::executor::ExecutorHandle::join) {
@@ -44,7 +45,7 @@ pub fn supervise(config: &Config, source: (ConfigurationSource, Option<Stamp>), 
 }
 
 async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node: Node) -> ExitCode {
-    let Node { cores, handles, rules, backend, addresses, ports: _ports, .. } = node;
+    let Node { cores, handles, rules, backend, addresses, ports: _ports, gossip, .. } = node;
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -105,7 +106,7 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
         std::process::exit(i32::from(EXIT_DATA_LOST));
     });
     ready.store(false, Ordering::Relaxed);
-    let code = stop(&config, &cores, was_open).await;
+    let code = stop(&config, &cores, gossip.as_ref(), was_open).await;
     join(handles);
     code
 }
@@ -148,14 +149,15 @@ async fn wait_for_end(signals: &mut Signals, reloader: Option<&Rc<Reloader>>) {
 }
 
 /// Ends the node, within the configured time; one that was not open yet leaves all to its log. Says how it ended.
-async fn stop(config: &Config, cores: &Cores, was_open: bool) -> ExitCode {
+async fn stop(config: &Config, cores: &Cores, gossip: Option<&GossipHandle>, was_open: bool) -> ExitCode {
     let budget = config.node.drain_timeout;
     tracing::info!(
         budget_seconds = budget.as_secs_f64(),
         "draining: no new requests, pending traces are judged, kept ones sent"
     );
     let lost_before = lost_at_export(&cores.snapshots().await);
-    let Drained { in_time, is_log_closed, last } = drain(cores, budget, was_open && !keeps_pending(config)).await;
+    let Drained { in_time, is_log_closed, last } =
+        drain(cores, gossip, budget, was_open && !keeps_pending(config)).await;
     if !is_log_closed {
         tracing::warn!("the log was not closed in time; the next start reads more of it again");
     }

@@ -27,6 +27,9 @@ impl Core {
                 ));
             }
         }
+        if let Some((plan, view)) = self.joins.take() {
+            self.with_shard(|shard, now, _| shard.join(now, plan, view));
+        }
         spawn(self.clone().receive_from_cores());
         spawn(self.clone().tick());
         if self.settings.pipeline == 0 {

@@ -18,7 +18,7 @@ impl State {
         let mut discovery = Discovery::new(&names, Nanos(monotonic_nanos()));
         loop {
             for (number, name) in discovery.lookups(Nanos(monotonic_nanos())) {
-                let found = resolve(&name.host, name.port).await;
+                let found = resolve(name.host(), name.port()).await;
                 if let Err(error) = &found {
                     tracing::debug!(%error, "a node to join is not found");
                 }

@@ -12,7 +12,7 @@ use tailwater_proto::cluster::message::Header;
 use tailwater_proto::cluster::view::View;
 use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_runtime::mesh::MeshPort;
-use tailwater_runtime::net::udp::Sent;
+use tailwater_runtime::net::Sent;
 
 /// Datagrams that wait for the socket.
 /// At the bound: new ones are dropped, as the network drops them, and counted; what matters comes again.
@@ -42,7 +42,7 @@ impl NodeWire {
     }
 
     pub(super) fn note_sent(&mut self, sent: &Sent) {
-        self.unsent += u64::from(!matches!(sent, Sent::Sent));
+        self.unsent += u64::from(!matches!(sent, Sent::Whole));
     }
 
     /// Datagrams that nobody took, and messages that are for nobody here.
