@@ -35,6 +35,8 @@ pub struct ClusterPlan {
     pub answer_wait: Nanos,
     /// Past the first question, until a trace is judged by what lies here.
     pub hold_max: Nanos,
+    /// Past the deadline of a trace, until it is judged although some of it was told under other rules: by its numbers only.
+    pub rules_wait: Nanos,
     /// Traces on the docket of a shard.
     /// At the bound: those that are due next are judged early.
     pub docket_traces_max: usize,

@@ -220,6 +220,15 @@ impl Hub {
         address == self.plan.address || self.peers.values().any(|peer| peer.is_live() && peer.address == address)
     }
 
+    /// Where a live member is reached.
+    #[must_use]
+    pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
+        if node == self.plan.node {
+            return Some(self.plan.address);
+        }
+        self.peers.get(&node).filter(|peer| peer.is_live()).map(|peer| peer.address)
+    }
+
     /// Changes what others may know of this node. False: it is longer than it may be.
     pub fn set_tags(&mut self, now: Duration, tags: &[u8]) -> bool {
         if tags.len() > TAGS_BYTES_MAX {

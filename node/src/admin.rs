@@ -6,12 +6,14 @@
 //! GET /health/ready   200 while requests are accepted; 503 before that and from the beginning of a drain
 //! GET /health         the same as /health/ready
 //! GET /api/v1/status  the rules in force and what came of the last attempt to change them; JSON, as all below /api
+//! GET /api/v1/cluster the members as this node sees them, and what it counts; 404 for a node by itself
 //! GET /api/v1/traces/<id> why a trace was kept or dropped, or what a pending one has so far; 404 with a remedy
 //! POST /api/v1/reload reads the configuration again: 200 when it is in force, 422 with the problems when it is refused
 //! ```
 
 use crate::control::{Control, Cores, Explained};
 use crate::explain;
+use crate::gossip::{self, Shared};
 use crate::metrics::{Exposition, Facts, PipelineFacts, expose};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
@@ -50,9 +52,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const STATUS: &str = "/api/v1/status";
+const CLUSTER: &str = "/api/v1/cluster";
 const RELOAD: &str = "/api/v1/reload";
 const PATHS: &str = "no such path; there are /metrics, /health, /health/ready, /health/live, /api/v1/status, \
-    /api/v1/traces/<id> and /api/v1/reload\n";
+    /api/v1/traces/<id>, /api/v1/cluster and /api/v1/reload\n";
 const TRACES: &str = "/api/v1/traces/";
 
 /// What the endpoint shows.
@@ -64,18 +67,26 @@ pub struct State {
     started_unix_seconds: f64,
     /// Whether only this machine reaches the endpoint.
     is_loopback: bool,
+    /// What the gossip thread does, where there is one.
+    gossip: Option<Shared>,
 }
 
 impl State {
     /// The state of a node that starts now.
-    pub fn new(cores: Cores, reloader: Rc<Reloader>, backend: Backend, ready: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        cores: Cores,
+        reloader: Rc<Reloader>,
+        backend: Backend,
+        ready: Arc<AtomicBool>,
+        gossip: Option<Shared>,
+    ) -> Self {
         let started = Duration::from_nanos(tailwater_runtime::clock::unix_nanos());
         // A name is looked up only when it is listened on; localhost says by itself where it points.
         let is_loopback = reloader.state().config.admin.endpoint.as_ref().is_some_and(|endpoint| match endpoint.ip() {
             Some(ip) => ip.is_loopback(),
             None => endpoint.to_string().starts_with("localhost:"),
         });
-        Self { cores, reloader, backend, ready, started_unix_seconds: started.as_secs_f64(), is_loopback }
+        Self { cores, reloader, backend, ready, started_unix_seconds: started.as_secs_f64(), is_loopback, gossip }
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> Reply {
@@ -93,6 +104,7 @@ impl State {
         });
         let pipelines: Vec<PipelineFacts> = pipelines.collect();
         let last = state.last.as_ref();
+        let gossip = self.gossip.as_ref().map(Shared::get);
         let facts = Facts {
             pipelines: &pipelines,
             reloads: std::array::from_fn(|number| (Outcome::ALL[number].label(), state.attempts[number])),
@@ -104,6 +116,7 @@ impl State {
             started_unix_seconds: self.started_unix_seconds,
             task_panics: task_panics(),
             ready: self.ready.load(Ordering::Relaxed),
+            gossip: gossip.as_ref(),
         };
         Reply::http(StatusCode::OK, exposition.content_type(), expose(&snapshots, &facts, exposition).into())
     }
@@ -173,7 +186,7 @@ impl Service for State {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<(), Box<Reply>> {
-        let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS].contains(&path)
+        let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS, CLUSTER].contains(&path)
             || path.starts_with(TRACES);
         if protocol == Protocol::Grpc || !(to_read || path == RELOAD) {
             return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))));
@@ -203,6 +216,13 @@ impl Service for State {
             "/health/live" => self.liveness().await,
             path if path.starts_with(TRACES) => self.explain(&path[TRACES.len()..]).await,
             STATUS => answer(StatusCode::OK, &self.reloader.status()),
+            CLUSTER => match self.gossip.as_ref().map(Shared::get) {
+                Some(state) => answer(StatusCode::OK, &gossip::told(&state)),
+                None => {
+                    let said = json!({ "error": "this node is in no cluster", "remedy": "set cluster.listen" });
+                    answer(StatusCode::NOT_FOUND, &said)
+                }
+            },
             RELOAD => {
                 let said = self.reloader.ask().await;
                 let is_refused = said["outcome"] == Outcome::Refused.label();

@@ -117,8 +117,9 @@ impl Prepared {
 
     /// What the shards of a pipeline are to do, of which there are so many.
     pub fn plan(&self, pipeline: &str, shards: u16) -> ClusterPlan {
-        let Cluster { evidence_delay, answer_wait, hold_max, docket_traces_max, datagram_bytes_max, .. } =
-            self.settings;
+        let Cluster {
+            evidence_delay, answer_wait, hold_max, rules_wait, docket_traces_max, datagram_bytes_max, ..
+        } = self.settings;
         let nanos = |wait: std::time::Duration| Nanos(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         ClusterPlan {
@@ -126,6 +127,7 @@ impl Prepared {
             evidence_delay: nanos(evidence_delay),
             answer_wait: nanos(answer_wait),
             hold_max: nanos(hold_max),
+            rules_wait: nanos(rules_wait),
             docket_traces_max: size(docket_traces_max.div_ceil(u64::from(shards.max(1)))),
             message_bytes_max: size(datagram_bytes_max).saturating_sub(MESSAGE_MARGIN_BYTES),
         }

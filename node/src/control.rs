@@ -4,6 +4,7 @@ use crate::numbers::ChannelNumber;
 use async_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;
+use tailwater_engine::cluster::counts::ClusterCounts;
 use tailwater_engine::explain::Explanation;
 use tailwater_engine::export::mark::MarkCounts;
 use tailwater_engine::host::ExportFate;
@@ -103,6 +104,19 @@ pub struct Snapshot {
     pub receivers: Vec<ReceiverSnapshot>,
     /// The log, where there is one.
     pub log: Option<LogSnapshot>,
+    /// The shard's part in a cluster, if it is in one.
+    pub cluster: Option<ClusterSnapshot>,
+}
+
+/// What a shard does in a cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterSnapshot {
+    /// What happened.
+    pub counts: ClusterCounts,
+    /// Traces on its docket.
+    pub docket_traces: u64,
+    /// Messages that were lost on the way to the gossip thread.
+    pub told_lost: u64,
 }
 
 /// The log of one core.

@@ -15,6 +15,7 @@ use self::wire::NodeWire;
 use crate::core::Message;
 use crate::identity::Identity;
 use async_channel::{Receiver, Sender, bounded};
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -71,8 +72,8 @@ pub struct GossipState {
     pub listens: Option<SocketAddr>,
     /// This node.
     pub own: Option<(NodeId, Incarnation)>,
-    /// The members, with what they tell of themselves and the round trip to them.
-    pub members: Vec<(Member, Vec<u8>, Option<Duration>)>,
+    /// The members, with where they are and the round trip to them.
+    pub members: Vec<(Member, Option<SocketAddr>, Option<Duration>)>,
     /// What the hub counts.
     pub counts: HubCounts,
     /// Datagrams that did not open, by reason.
@@ -233,10 +234,7 @@ impl State {
 
     fn share(&self) {
         let hub = self.hub.borrow();
-        let member = |member: &Member| {
-            let tags = hub.tags(member.node).unwrap_or_default().to_vec();
-            (*member, tags, hub.round_trip(member.node))
-        };
+        let member = |member: &Member| (*member, hub.address(member.node), hub.round_trip(member.node));
         let (unsent, strange) = self.wire.borrow().counts();
         self.shared.set(GossipState {
             listens: Some(self.socket.local_addr()),
@@ -257,3 +255,22 @@ const FAREWELL: Duration = Duration::from_millis(300);
 
 /// The names of `cluster.join`.
 type Names = Vec<ListenAddress>;
+
+/// The state as `/api/v1/cluster` tells it.
+pub fn told(state: &GossipState) -> Value {
+    let members = state.members.iter().map(|(member, address, round_trip)| {
+        json!({
+            "node": member.node.to_string(),
+            "incarnation": member.incarnation.0,
+            "address": address.map(|address| address.to_string()),
+            "shards": member.shards,
+            "is_leaving": member.is_leaving,
+            "round_trip_ms": round_trip.map(|wait| wait.as_secs_f64() * 1e3),
+        })
+    });
+    json!({
+        "node": state.own.map(|(node, _)| node.to_string()),
+        "listens": state.listens.map(|address| address.to_string()),
+        "members": members.collect::<Vec<_>>(),
+    })
+}

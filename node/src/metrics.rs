@@ -1,10 +1,12 @@
 //! `/metrics`: the cores' books in Prometheus text format 0.0.4, and in OpenMetrics where it is asked for. Label sets are
 //! bounded by configuration; no trace ids.
 
+mod cluster;
 mod rules;
 mod wal;
 
 use crate::control::{FileSnapshot, Snapshot};
+use crate::gossip::GossipState;
 use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -29,6 +31,8 @@ pub struct Facts<'a> {
     pub task_panics: u64,
     /// Whether the node accepts, decides and exports.
     pub ready: bool,
+    /// What the gossip thread does, where there is one.
+    pub gossip: Option<&'a GossipState>,
 }
 
 /// One way of traces.
@@ -107,6 +111,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     file(&mut page, snapshots);
     receivers(&mut page, snapshots);
     wal::wal(&mut page, &books);
+    cluster::cluster(&mut page, &books, facts.gossip);
     rules::rules(&mut page, &books);
     configuration(&mut page, facts);
     process(&mut page, facts);

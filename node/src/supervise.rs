@@ -55,7 +55,13 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
     };
     let ready = Arc::new(AtomicBool::new(false));
     let reloader = Reloader::new(source.0, source.1, config.clone(), rules, cores.clone());
-    let state = admin::State::new(cores.clone(), reloader.clone(), backend, ready.clone());
+    let state = admin::State::new(
+        cores.clone(),
+        reloader.clone(),
+        backend,
+        ready.clone(),
+        gossip.as_ref().map(|gossip| gossip.shared.clone()),
+    );
     let admin = match admin::open(&config, state) {
         Ok(admin) => admin,
         Err(error) => {

@@ -153,6 +153,20 @@ fn crashing(seed: u64) -> Vec<Met> {
     world.run()
 }
 
+/// Rules change, on each node and each core at another moment.
+fn changing(seed: u64) -> Vec<Met> {
+    let mut random = Rng::with_seed(seed);
+    let (cluster, traffic) = (cluster(&mut random, seed), traffic(&mut random));
+    let weather = Weather { delay_us_max: random.u64(1_000..100_000), lost_percent: 0, doubled_percent: 10 };
+    let mut world = World::of_cluster(weather, PolicySet::Marked, false);
+    for number in 0..cluster.nodes as u64 {
+        let policies = Policies::Changing(random.u64(50..500));
+        let node = node(&mut random, cluster, PolicySet::Marked, &traffic);
+        world = world.with(seed * 100 + number, Scenario { policies, ..node });
+    }
+    world.run()
+}
+
 fn run(script: fn(u64) -> Vec<Met>) -> Met {
     let mut sum = Met::default();
     for seed in seeds(SEEDS) {
@@ -189,4 +203,12 @@ fn whoever_crashes_every_acknowledged_trace_is_whole_or_not_there() {
     let met = run(crashing);
     eprintln!("{met:?}");
     assert!(is_single() || met.crashes > 100, "the schedules meet every case: {met:?}");
+}
+
+#[test]
+fn whenever_rules_change_every_trace_is_whole_or_not_there() {
+    let met = run(changing);
+    eprintln!("{met:?}");
+    assert!(is_single() || met.cluster.evidence_foreign_rules > 1_000, "the schedules meet every case: {met:?}");
+    assert_eq!(met.cluster.judged_foreign_rules, 0, "verdicts wait until all have the rules: {met:?}");
 }

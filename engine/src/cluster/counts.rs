@@ -31,6 +31,8 @@ pub struct ClusterCounts {
     pub rulings_disobeyed: u64,
     /// Traces judged by what lies here alone, because no owner answered or because there was no room.
     pub judged_alone: u64,
+    /// Traces judged although some of it had been told under other rules: what those meant is not in the verdict.
+    pub judged_foreign_rules: u64,
     /// Traces judged whose owner before is gone, with what it remembered: spans of them that came earlier may have had another
     /// verdict.
     pub judged_unremembered: u64,
@@ -59,9 +61,36 @@ impl ClusterCounts {
         self.rulings_heard += other.rulings_heard;
         self.rulings_disobeyed += other.rulings_disobeyed;
         self.judged_alone += other.judged_alone;
+        self.judged_foreign_rules += other.judged_foreign_rules;
         self.judged_unremembered += other.judged_unremembered;
         self.torn += other.torn;
         self.malformed += other.malformed;
         self.standstills += other.standstills;
+    }
+
+    /// All, by their names.
+    #[must_use]
+    pub const fn list(&self) -> [(&'static str, u64); 19] {
+        [
+            ("evidence_sent", self.evidence_sent),
+            ("evidence_asked", self.evidence_asked),
+            ("evidence_held_back", self.evidence_held_back),
+            ("evidence_heard", self.evidence_heard),
+            ("evidence_foreign_rules", self.evidence_foreign_rules),
+            ("evidence_relayed", self.evidence_relayed),
+            ("evidence_stray", self.evidence_stray),
+            ("judged", self.judged),
+            ("docket_full", self.docket_full),
+            ("rulings_sent", self.rulings_sent),
+            ("rulings_held_back", self.rulings_held_back),
+            ("rulings_heard", self.rulings_heard),
+            ("rulings_disobeyed", self.rulings_disobeyed),
+            ("judged_alone", self.judged_alone),
+            ("judged_foreign_rules", self.judged_foreign_rules),
+            ("judged_unremembered", self.judged_unremembered),
+            ("torn", self.torn),
+            ("malformed", self.malformed),
+            ("standstills", self.standstills),
+        ]
     }
 }

@@ -42,6 +42,8 @@ pub struct Docketed {
     pub is_too_large: bool,
     /// Others were asked once more, just before it is judged, what they remember of it.
     pub is_asked_again: bool,
+    /// Tick since which it waits for what was told under other rules; 0 if it does not.
+    waits_since: u32,
     is_vacant: bool,
 }
 
@@ -170,6 +172,17 @@ impl Docket {
         !was_asked
     }
 
+    /// A trace waits, until `deadline` at first; since when it does.
+    pub fn wait(&mut self, entry: u32, tick: u32, deadline: u32) -> u32 {
+        let trace = &mut self.entries[entry as usize];
+        if trace.waits_since == 0 {
+            trace.waits_since = tick.max(1);
+        }
+        let since = trace.waits_since;
+        self.reschedule(entry, deadline);
+        since
+    }
+
     /// Another deadline.
     pub fn reschedule(&mut self, entry: u32, deadline: u32) {
         self.entries[entry as usize].deadline = deadline;
@@ -239,8 +252,15 @@ impl Docketed {
             sources: Vec::new(),
             is_too_large: false,
             is_asked_again: false,
+            waits_since: 0,
             is_vacant: true,
         }
+    }
+
+    /// Whether something of it was told under other rules than those of this fingerprint.
+    #[must_use]
+    pub fn is_foreign(&self, fingerprint: u64) -> bool {
+        self.sources.iter().any(|source| source.fingerprint != fingerprint)
     }
 
     fn due(&self) -> Option<u32> {

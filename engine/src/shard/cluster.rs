@@ -185,6 +185,7 @@ impl Shard {
                 let wait = cluster.waits_for_others(now, hash);
                 wait.inspect(|until| cluster.docket.reschedule(*entry, *until)).is_none()
                     && !ask_again(cluster, now, (bench.rules().fingerprint(), *entry))
+                    && !waits_for_rules(cluster, now, (bench.rules().fingerprint(), *entry))
             });
             let session = Session::call(&cluster.docket, &due, bench.rules());
             let left = self.judge_session(now, session, &due, host);
@@ -278,6 +279,8 @@ impl Shard {
     ) {
         if let Some(entry) = self.holding.find_pending(hash, trace_id) {
             self.holding.buffer.traces.unlink(entry);
+            // Labels and annotations are those of the rules in force.
+            self.refresh(entry);
             self.note_reason(now, entry, ruling, occasion);
             self.carry_out(now, entry, ruling, occasion, host);
             return self.release(&[entry], host);
@@ -423,6 +426,19 @@ fn ask_again(cluster: &mut Cluster, now: Nanos, (fingerprint, entry): (u64, u32)
     }
     ask_who_may_remember(cluster, now, (fingerprint, hash), &Entry { trace_id, ..Entry::default() });
     true
+}
+
+/// Some of a trace was told under other rules: they are about to change there, or here. True if it waits for that: a verdict by
+/// two sets of rules is none.
+fn waits_for_rules(cluster: &mut Cluster, now: Nanos, (fingerprint, entry): (u64, u32)) -> bool {
+    if !cluster.docket.get(entry).is_foreign(fingerprint) {
+        return false;
+    }
+    let tick = elapsed_ticks(now);
+    let since = cluster.docket.wait(entry, tick, tick.saturating_add(ticks(ASK_INTERVAL)));
+    let is_over = tick.saturating_sub(since) > ticks(cluster.plan.rules_wait);
+    cluster.counts.judged_foreign_rules += u64::from(is_over);
+    !is_over
 }
 
 /// The undecided traces, by their entries.

@@ -4,7 +4,7 @@
 use super::log::CoreLog;
 use super::port::CoreEnvironment;
 use super::{Core, PRESSURE_RECHECK};
-use crate::control::{Change, Control, Explained, ExporterSnapshot, LogSnapshot, Snapshot};
+use crate::control::{Change, ClusterSnapshot, Control, Explained, ExporterSnapshot, LogSnapshot, Snapshot};
 use async_channel::{Receiver, Sender};
 use std::rc::Rc;
 use std::time::Duration;
@@ -87,6 +87,11 @@ impl Core {
             file: outbox.file_counters(),
             receivers: self.receivers.snapshots(),
             log: self.log.as_ref().map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot() }),
+            cluster: shard.cluster().map(|cluster| ClusterSnapshot {
+                counts: cluster.counts,
+                docket_traces: cluster.docket.len() as u64,
+                told_lost: self.told_lost(),
+            }),
         }
     }
 

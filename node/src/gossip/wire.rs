@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tailwater_hub::Wire;
 use tailwater_net::datagram::Sealer;
 use tailwater_proto::cluster::message::Header;
-use tailwater_proto::cluster::view::View;
+use tailwater_proto::cluster::view::{Member, View};
 use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_runtime::mesh::MeshPort;
 use tailwater_runtime::net::Sent;
@@ -26,11 +26,12 @@ pub(super) struct NodeWire {
     shards: u16,
     unsent: u64,
     strange: u64,
+    members: Vec<Member>,
 }
 
 impl NodeWire {
     pub(super) fn new(sealer: Sealer, pipelines: Vec<(u64, MeshPort<Message>)>, shards: u16) -> Self {
-        Self { sealer, datagrams: VecDeque::new(), pipelines, shards, unsent: 0, strange: 0 }
+        Self { sealer, datagrams: VecDeque::new(), pipelines, shards, unsent: 0, strange: 0, members: Vec::new() }
     }
 
     pub(super) fn has_datagrams(&self) -> bool {
@@ -61,6 +62,21 @@ impl NodeWire {
     }
 }
 
+impl NodeWire {
+    /// Says who came and who went.
+    fn log_change(&mut self, view: &View) {
+        let before = std::mem::replace(&mut self.members, view.members().to_vec());
+        let members = self.members.len();
+        let is_in = |list: &[Member], one: &Member| list.iter().any(|other| other.node == one.node);
+        for member in self.members.iter().filter(|member| !is_in(&before, member) && member.node != view.own) {
+            tracing::info!(node = %member.node, members, "a node has joined the cluster");
+        }
+        for member in before.iter().filter(|member| !is_in(&self.members, member)) {
+            tracing::info!(node = %member.node, members, "a node has left the cluster, or is not heard any more");
+        }
+    }
+}
+
 impl Wire for NodeWire {
     fn send(&mut self, address: SocketAddr, to: Option<(NodeId, Incarnation)>, frames: &[u8]) {
         let mut datagram = Vec::with_capacity(frames.len() + tailwater_net::datagram::OVERHEAD_BYTES);
@@ -86,6 +102,7 @@ impl Wire for NodeWire {
     }
 
     fn view(&mut self, view: &Arc<View>) {
+        self.log_change(view);
         for (_, mesh) in &self.pipelines {
             for core in CoreNumber::all(self.shards) {
                 // A core that takes nothing for so long has missed a view; the next change, or the next second, brings it.

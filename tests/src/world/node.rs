@@ -33,6 +33,8 @@ const SEND_US: Range<u64> = 2_000..160_000;
 const TICK_US: Range<u64> = 500..300_000;
 const ANSWER_US: Range<u64> = 500..150_000;
 const PAUSE_US: Range<u64> = 100_000..3_000_000;
+/// How often the rules of a cluster change.
+const CLUSTER_CHANGES_MAX: usize = 3;
 /// One more than the most spans of a request.
 const REQUEST_SPANS_MAX: usize = 20;
 
@@ -349,8 +351,20 @@ impl Node {
         let latest = self.generations.len() - 1;
         let is_behind = |core: &Core| (core.shard.rules().generation() as usize) < latest;
         if !self.cores.iter().any(is_behind) {
-            let set = PolicySet::any(&mut self.random);
-            let rules = set.rules(Some(&self.generations[latest].1), &mut self.random);
+            let before = &self.generations[latest].1;
+            let (set, rules) = match self.scenario.cluster {
+                // All nodes get the same rules, each at its time, and all have the last of them in the end.
+                Some(_) if latest >= CLUSTER_CHANGES_MAX => return,
+                Some(cluster) => {
+                    let mut random = Rng::with_seed(cluster.seed + latest as u64);
+                    let set = PolicySet::any(&mut random);
+                    (set, set.rules(Some(before), &mut random).named_by(&format!("{set:?}{latest}")))
+                }
+                None => {
+                    let set = PolicySet::any(&mut self.random);
+                    (set, set.rules(Some(before), &mut self.random))
+                }
+            };
             return self.generations.push((set, Arc::new(rules)));
         }
         let number = self.random.usize(0..self.cores.len());

@@ -39,7 +39,7 @@ impl Node {
             Policies::OfRuns => PolicySet::OfRun(self.run),
         };
         let mut rules = match self.scenario.cluster {
-            Some(cluster) => first.rules(None, &mut Rng::with_seed(cluster.seed)),
+            Some(cluster) => first.rules(None, &mut Rng::with_seed(cluster.seed)).named_by(&format!("{first:?}")),
             None => first.rules(None, &mut self.random),
         };
         let verdicts = self.survey(&mut rules);

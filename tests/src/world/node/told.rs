@@ -47,6 +47,7 @@ impl Node {
             evidence_delay: Nanos::from_millis(250),
             answer_wait: Nanos::from_millis(1_000),
             hold_max: Nanos::from_millis(10_000),
+            rules_wait: Nanos::from_millis(30_000),
             docket_traces_max: scenario.docket_traces_max,
             message_bytes_max: 1_200,
         };
