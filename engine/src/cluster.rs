@@ -91,6 +91,8 @@ pub struct Cluster {
     pub mail: Mail,
     /// Rulings on traces that lie here, which wait for room at the exporters: from whom, under which rules.
     pub heard: VecDeque<(NodeId, u64, Ruling)>,
+    /// The shard's part of each limit of the node, 0 to 1; empty while nobody has said.
+    pub limit_shares: Vec<f64>,
     /// What happened.
     pub counts: ClusterCounts,
     /// This node is about to leave: what lies here is to be judged now.
@@ -113,6 +115,7 @@ impl Cluster {
             looked: now,
             still_until: now.plus(SETTLE),
             heard: VecDeque::new(),
+            limit_shares: Vec::new(),
             counts: ClusterCounts::default(),
             is_leaving: false,
         }

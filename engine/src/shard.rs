@@ -233,9 +233,15 @@ impl Shard {
         self.bench.take_limit_demand()
     }
 
-    /// Sets this shard's part of each limit, 0 to 1; those of all shards sum to 1.
+    /// Sets this shard's part of each limit of the node, 0 to 1; those of all shards sum to 1.
     pub fn set_limit_shares(&mut self, shares: &[f64]) {
-        self.bench.set_limit_shares(shares);
+        match &mut self.cluster {
+            Some(cluster) => {
+                cluster.limit_shares = shares.to_vec();
+                self.divide_limits();
+            }
+            None => self.bench.set_limit_shares(shares),
+        }
     }
 
     /// Remembers a verdict of a former run of the node. The trace must be this shard's.

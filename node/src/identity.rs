@@ -77,11 +77,6 @@ impl Identity {
         Ok(identity)
     }
 
-    /// A node that is a new one at each start.
-    pub fn of_one_run(unix_nanos: u64, drawn: u64) -> Self {
-        Self { node: NodeId(drawn), incarnation: Incarnation(unix_nanos.max(1)), directory: None }
-    }
-
     /// Which node.
     pub fn node(&self) -> NodeId {
         self.node

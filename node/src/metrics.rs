@@ -479,6 +479,7 @@ mod tests {
             started_unix_seconds: 1.5,
             task_panics: 0,
             ready: true,
+            gossip: None,
         };
         let other = Snapshot { pipeline: 1, shard: 3, exporters: Vec::new(), ..snapshot.clone() };
         expose(&[snapshot.clone(), snapshot, other], &facts, exposition)

@@ -79,6 +79,16 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
             }
         });
     }
+    if let Some(gossip) = &gossip {
+        let (ended, stopping) = (gossip.thread.ended(), ready.clone());
+        spawn(async move {
+            ended.await;
+            if stopping.load(Ordering::Relaxed) {
+                tracing::error!("the gossip thread ended by itself; the process ends so that it is started again");
+                std::process::exit(i32::from(EXIT_SOFTWARE));
+            }
+        });
+    }
     let (event, events) = bounded(2);
     spawn(tell_opened(cores.clone(), event.clone()));
     let reloading = reloader.clone();

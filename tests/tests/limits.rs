@@ -6,9 +6,12 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use std::sync::Arc;
 use tailwater_config::sampling::{Policy, RandomnessSource, Rule, Sampling, Strategy};
+use tailwater_engine::cluster::ClusterPlan;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle};
+use tailwater_proto::cluster::view::{Member, View};
+use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_tests::shard_host::Kept;
 use tailwater_tests::shard_plan::roomy;
 
@@ -203,4 +206,37 @@ fn pieces_of_span_ingest_are_charged() {
         let allowed = SECONDS * 9 / 10 * u64::try_from(LIMIT).unwrap();
         assert!((allowed * 8 / 10..=allowed * 12 / 10).contains(&kept), "{kept} spans of {allowed}: {spans_of_each}");
     }
+}
+
+/// Without `Shard::divide_limits` each of two nodes keeps as many as one may.
+#[test]
+fn in_a_cluster_each_owner_has_an_equal_part_of_a_limit() {
+    let member = |node| Member { node: NodeId(node), incarnation: Incarnation(1), shards: 1, is_leaving: false };
+    let view = |number, nodes: &[u64]| {
+        Arc::new(View::new(number, NodeId(1), nodes.iter().map(|node| member(*node)).collect()))
+    };
+    let mut shard = Shard::new(plan(), compiled(&limited(600)));
+    let cluster = ClusterPlan {
+        pipeline: 7,
+        evidence_delay: Nanos::from_millis(250),
+        answer_wait: Nanos::from_millis(1_000),
+        hold_max: Nanos::from_millis(60_000),
+        rules_wait: Nanos::from_millis(1_000),
+        docket_traces_max: 10_000,
+        message_bytes_max: 1_200,
+    };
+    shard.join(at(1), cluster, view(1, &[1]));
+    let mut host = Kept::default();
+    let mut kept_of = |shard: &mut Shard, second: u64| {
+        let before = shard.ledger().traces.kept;
+        let traces = second * 10_000..second * 10_000 + 3_000;
+        send(shard, at(second), traces.map(|trace| span(trace, 0)).collect(), &mut host);
+        for step in 0..80 {
+            while shard.tick(at(second).plus(Nanos::from_millis(50 * step)), &mut host) {}
+        }
+        shard.ledger().traces.kept - before
+    };
+    assert_eq!(kept_of(&mut shard, 10), 600);
+    shard.turn_to(at(20), &view(2, &[1, 2]));
+    assert_eq!(kept_of(&mut shard, 80), 300);
 }

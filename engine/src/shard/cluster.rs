@@ -34,6 +34,7 @@ impl Shard {
         self.waits = Waits::of(&self.plan).in_cluster(&plan, &self.bench.windows);
         self.cluster = Some(Box::new(Cluster::new(plan, view, now)));
         self.tell_again(now);
+        self.divide_limits();
     }
 
     /// The members have changed: who owns another trace is told what lies here, and gets what is on the docket.
@@ -55,6 +56,18 @@ impl Shard {
             let trace = cluster.docket.remove(entry);
             hand_over(cluster, now, &trace);
         }
+        self.divide_limits();
+    }
+
+    /// Limits hold for the whole cluster: each owner has an equal part of them, for traces fall on owners by their hashes.
+    pub(super) fn divide_limits(&mut self) {
+        let Self { cluster: Some(cluster), bench, plan, .. } = self else { return };
+        let owners = cluster.view.members().iter().filter(|member| !member.is_leaving).count();
+        let owners = f64::from(u32::try_from(owners.max(1)).unwrap_or(u32::MAX));
+        let even = 1.0 / f64::from(plan.shards.max(1));
+        let of_node = (0..bench.rules().limits().len()).map(|limit| cluster.limit_shares.get(limit).unwrap_or(&even));
+        let shares: Vec<f64> = of_node.map(|share| share / owners).collect();
+        bench.set_limit_shares(&shares);
     }
 
     /// What the shard has done in the cluster.

@@ -102,6 +102,10 @@ impl Shard {
         self.bench.retain(|generation| self.generations.has(generation));
         self.holding.buffer.traces.widen_leaves(rules.leaf_words() - 1);
         if self.cluster.is_some() {
+            if let Some(cluster) = &mut self.cluster {
+                cluster.limit_shares.clear();
+            }
+            self.divide_limits();
             self.tell_again(now);
         }
         let policies = rules.policy_names().len().max(self.ledger.policies.len());

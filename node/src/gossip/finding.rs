@@ -9,12 +9,14 @@ use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::sleep;
 use tailwater_runtime::net::resolve;
 
-/// How often it is seen to.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How often it is seen to: others may have come or gone meanwhile.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl State {
     /// Looks up the names of `cluster.join` and announces this node there, for as long as it runs.
     pub(super) async fn find(self: Rc<Self>, names: Names) {
+        let mut passed_over = 0;
         let mut discovery = Discovery::new(&names, Nanos(monotonic_nanos()));
         loop {
             for (number, name) in discovery.lookups(Nanos(monotonic_nanos())) {
@@ -32,7 +34,12 @@ impl State {
             for address in addresses {
                 self.with_hub(|hub, now, wire| hub.announce(now, address, wire));
             }
-            sleep(PAUSE).await;
+            if discovery.passed_over() > passed_over {
+                passed_over = discovery.passed_over();
+                tracing::warn!(passed_over, "names of cluster.join have more addresses than are kept");
+            }
+            let next = discovery.next_at(others).map_or(0, |at| at.0.saturating_sub(monotonic_nanos()));
+            sleep(Duration::from_nanos(next).clamp(PAUSE_MIN, PAUSE_MAX)).await;
         }
     }
 }

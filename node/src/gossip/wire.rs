@@ -98,7 +98,11 @@ impl Wire for NodeWire {
         let is_for = |core: CoreNumber| header.shards != self.shards || core.shard().0 == header.shard;
         let cores = CoreNumber::all(self.shards).filter(|core| is_for(*core));
         // A core that has it already has it twice, which changes nothing.
-        cores.fold(true, |all, core| mesh.try_send(port(core), Message::Heard(from, message.clone())).is_ok() && all)
+        let mut is_taken = true;
+        for core in cores {
+            is_taken &= mesh.try_send(port(core), Message::Heard(from, message.clone())).is_ok();
+        }
+        is_taken
     }
 
     fn view(&mut self, view: &Arc<View>) {

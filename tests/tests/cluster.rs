@@ -1,0 +1,150 @@
+//! Nodes of a cluster as processes: the spans of a trace come to any of them, and it leaves whole or not at all, whoever is
+//! killed meanwhile.
+
+#![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use tailwater_tests::process::{Tailwater, kept_at_least_once, post};
+use tempfile::TempDir;
+
+const TRACES: u64 = 60;
+const CONFIGURATION: &str = "
+sampling:
+  decision_wait: 4s
+  policies:
+    - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
+";
+
+/// Starts a node in `directory` that joins those at `join`, with the key of that file.
+fn start(directory: TempDir, key_file: &Path, join: &str, more: &[&str]) -> Tailwater {
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, CONFIGURATION).unwrap();
+    let (file, key_file) = (file.to_str().unwrap().to_owned(), key_file.to_str().unwrap());
+    let cluster =
+        ["--cluster-listen", "127.0.0.1:0", "--cluster-join", join, "--cluster-key-file", key_file, "--shards", "2"];
+    Tailwater::start_in(directory, &[&["--config", &file], &cluster[..], more].concat())
+}
+
+fn key(directory: &TempDir) -> std::path::PathBuf {
+    let file = directory.path().join("key");
+    std::fs::write(&file, "a key that nobody guesses, of more than thirty-two bytes\n").unwrap();
+    file
+}
+
+fn cluster(node: &Tailwater) -> Value {
+    serde_json::from_str(&node.get("/api/v1/cluster").1).unwrap()
+}
+
+fn address(node: &Tailwater) -> String {
+    until_together(&[node]);
+    cluster(node)["listens"].as_str().unwrap().to_owned()
+}
+
+/// Waits until every one of the nodes knows all of them.
+fn until_together(nodes: &[&Tailwater]) {
+    for node in nodes {
+        node.until(|metrics| metrics.get("tailwater_cluster_members") == Some(&f64::from(nodes.len() as u32)));
+    }
+}
+
+/// Sends span `span` of each trace; every fourth trace has an error in one of its spans, each at another place.
+fn send(node: SocketAddr, span: u64) {
+    let spans: Vec<Value> = (1..=TRACES)
+        .map(|trace| {
+            let is_error = trace % 4 == 0 && trace / 4 % 3 == span;
+            json!({
+                "traceId": format!("{trace:032x}"),
+                "spanId": format!("{:016x}", trace * 16 + span),
+                "name": "x",
+                "status": { "code": if is_error { 2 } else { 0 } },
+            })
+        })
+        .collect();
+    let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] }).to_string();
+    let (status, answer) = post(node, "/v1/traces", &[("content-type", "application/json")], body.as_bytes());
+    assert_eq!((status, answer.as_slice()), (200, &b"{}"[..]));
+}
+
+/// Whether all that came to a node is settled.
+fn is_settled(metrics: &BTreeMap<String, f64>) -> bool {
+    let pending = metrics.iter().filter(|(name, _)| name.starts_with("tailwater_items_pending{signal=\"spans\""));
+    pending.map(|(_, value)| value).sum::<f64>() == 0.0
+}
+
+/// Ends the nodes. Returns the spans of each trace that any of them has let through.
+fn kept_by(nodes: Vec<Tailwater>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for node in nodes {
+        let (_, _, directory) = node.stop();
+        let file = directory.path().join("kept.jsonl");
+        for (trace, spans) in kept_at_least_once(&file).0 {
+            all.entry(trace).or_default().extend(spans);
+        }
+    }
+    all
+}
+
+fn assert_whole(all: &BTreeMap<String, BTreeSet<String>>) {
+    let expected: BTreeMap<String, BTreeSet<String>> = (4..=TRACES)
+        .step_by(4)
+        .map(|trace| (format!("{trace:032x}"), (0..3).map(|span| format!("{:016x}", trace * 16 + span)).collect()))
+        .collect();
+    assert_eq!(*all, expected);
+}
+
+/// Without `Shard::tell` each node judges its own spans, and two thirds of each kept trace are missing.
+#[test]
+fn a_trace_on_three_nodes_leaves_whole_or_not_at_all() {
+    let directory = TempDir::new().unwrap();
+    let key = key(&directory);
+    let first = start(TempDir::new().unwrap(), &key, "", &[]);
+    let join = address(&first);
+    let others = [0, 1].map(|_| start(TempDir::new().unwrap(), &key, &join, &[]));
+    let nodes: Vec<&Tailwater> = std::iter::once(&first).chain(&others).collect();
+    until_together(&nodes);
+    (0..).zip(&nodes).for_each(|(span, node)| send(node.http, span));
+    nodes.iter().for_each(|node| node.until(is_settled));
+    let counts: f64 = nodes.iter().map(|node| node.metrics()["tailwater_cluster_judged_total"]).sum();
+    assert!((counts - TRACES as f64).abs() < 0.5, "each trace is judged once: {counts}");
+    let [second, third] = others;
+    assert_whole(&kept_by(vec![first, second, third]));
+}
+
+/// Without `has_new_owner` nobody tells the new owner what the killed one was told.
+#[test]
+fn a_node_that_is_killed_and_comes_back_costs_no_trace() {
+    let directory = TempDir::new().unwrap();
+    let key = key(&directory);
+    let first = start(TempDir::new().unwrap(), &key, "", &[]);
+    let join = address(&first);
+    let [second, third] = [0, 1].map(|_| start(TempDir::new().unwrap(), &key, &join, &["--ack", "synced"]));
+    until_together(&[&first, &second, &third]);
+    for (span, node) in (0..).zip([&first, &second, &third]) {
+        send(node.http, span);
+    }
+    // It owned a third of them, and had a third of their spans.
+    let third = start(third.crash(), &key, &join, &["--ack", "synced"]);
+    until_together(&[&first, &second, &third]);
+    [&first, &second, &third].iter().for_each(|node| node.until(is_settled));
+    assert_whole(&kept_by(vec![first, second, third]));
+}
+
+#[test]
+fn a_stranger_is_neither_heard_nor_answered() {
+    let directory = TempDir::new().unwrap();
+    let key_file = key(&directory);
+    let first = start(TempDir::new().unwrap(), &key_file, "", &[]);
+    std::fs::write(&key_file, "another key that nobody guesses, of thirty-two bytes\n").unwrap();
+    let stranger = start(TempDir::new().unwrap(), &key_file, &address(&first), &[]);
+    first.until(|metrics| {
+        let refused = metrics.iter().filter(|(name, _)| name.starts_with("tailwater_cluster_datagrams_refused_total"));
+        refused.map(|(_, value)| value).sum::<f64>() > 1.0
+    });
+    for node in [&first, &stranger] {
+        assert_eq!(cluster(node)["members"].as_array().map(Vec::len), Some(1));
+    }
+    assert_eq!(stranger.metrics()["tailwater_cluster_datagrams_heard_total"], 0.0);
+}
