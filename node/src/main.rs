@@ -7,9 +7,13 @@ mod check;
 mod cli;
 mod control;
 mod core;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing forms a cluster yet"))]
+mod discovery;
 mod doctor;
 mod drain;
 mod explain;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing forms a cluster yet"))]
+mod identity;
 mod launch;
 mod listening;
 mod log_tool;
