@@ -84,7 +84,8 @@ pub fn prepare(config: &Config) -> Result<Option<Prepared>, ClusterError> {
     Ok(Some(Prepared { identity, keyring, settings, listen, advertise }))
 }
 
-fn keyring(settings: &Cluster) -> Result<Keyring, ClusterError> {
+/// The keys that the configuration names, or none.
+pub fn keyring(settings: &Cluster) -> Result<Keyring, ClusterError> {
     let told = |key: &str, error: String| ClusterError::Configuration(format!("{key}: {error}"));
     if let Some(path) = &settings.key_file {
         let text = std::fs::read_to_string(path).map_err(|error| {

@@ -103,6 +103,8 @@ impl Shared {
 pub enum Wish {
     /// To own nothing any more: the node is about to leave.
     Leave,
+    /// To trust others by these from now on.
+    Keys(Keyring),
     /// To be no member any more, and to end. Closed when it is done.
     End(Sender<()>),
 }
@@ -215,6 +217,10 @@ impl State {
             }
             match wishes.try_recv() {
                 Ok(Wish::Leave) => self.with_hub(|hub, now, wire| hub.set_leaving(now, wire)),
+                Ok(Wish::Keys(keyring)) => {
+                    self.wire.borrow_mut().replace_keys(keyring.clone());
+                    self.opener.borrow_mut().replace(keyring);
+                }
                 Ok(Wish::End(done)) => {
                     self.with_hub(|hub, now, wire| hub.leave(now, wire));
                     let end = now() + FAREWELL;

@@ -3,8 +3,10 @@
 //! What is wrong leaves everything as it was.
 
 use crate::blueprint::{Pipeline, blueprint, blueprint_after};
+use crate::cluster::keyring;
 use crate::control::{Change, Control, Cores};
 use crate::explain::Names;
+use crate::gossip::Wish as GossipWish;
 use crate::logging::ONCE;
 use crate::plan::shard_plan;
 use crate::source::{ConfigurationSource, Stamp};
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tailwater_config::{Config, Problem, is_same, needs_restart, with_changes};
 use tailwater_engine::rules::Rules;
+use tailwater_net::datagram::Keyring;
 use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
 
@@ -196,6 +199,8 @@ impl Names for PipelineState {
 pub struct Reloader {
     source: Arc<ConfigurationSource>,
     cores: Cores,
+    /// To the gossip thread, where there is one.
+    gossip: Option<Sender<GossipWish>>,
     state: RefCell<State>,
     /// The file's state when it was last read.
     known: Cell<Option<Stamp>>,
@@ -222,6 +227,7 @@ impl Reloader {
         config: Config,
         rules: Vec<(String, Arc<Rules>)>,
         cores: Cores,
+        gossip: Option<Sender<GossipWish>>,
     ) -> Rc<Self> {
         let (wish, wishes) = bounded(WISHES_MAX);
         let attempts = [0; Outcome::ALL.len()];
@@ -230,6 +236,7 @@ impl Reloader {
         Rc::new(Self {
             source: Arc::new(source),
             cores,
+            gossip,
             state: RefCell::new(state),
             known: Cell::new(known),
             wish,
@@ -336,6 +343,11 @@ impl Reloader {
             Ok((prepared, notes)) => (prepared, notes),
             Err(problem) => (Err(vec![problem]), Vec::new()),
         };
+        // Keys are in a file of their own, which may have changed alone.
+        let (prepared, keys) = match self.keys() {
+            Ok(keys) => (prepared, keys),
+            Err(problem) => (Err(vec![problem]), None),
+        };
         let (outcome, problems) = match prepared {
             Ok(Prepared::Unchanged) => (Outcome::Unchanged, Vec::new()),
             Ok(Prepared::Changed(config, changes)) => {
@@ -352,7 +364,20 @@ impl Reloader {
             }
             Err(problems) => (Outcome::Refused, problems),
         };
+        if let (Some(gossip), Some(keys)) = (&self.gossip, keys)
+            && outcome != Outcome::Refused
+        {
+            // The thread that has ended needs no keys.
+            _ = gossip.send(GossipWish::Keys(keys)).await;
+        }
         self.close(Attempt { outcome, trigger, unix_nano: unix_nanos(), problems, notes })
+    }
+
+    /// The keys of the cluster, as their file has them now.
+    fn keys(&self) -> Result<Option<Keyring>, String> {
+        let state = self.state.borrow();
+        let is_in_cluster = self.gossip.is_some() && state.config.cluster.key_file.is_some();
+        is_in_cluster.then(|| keyring(&state.config.cluster)).transpose().map_err(|error| error.to_string())
     }
 
     /// Tells of an attempt and remembers it.

@@ -54,7 +54,8 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
         }
     };
     let ready = Arc::new(AtomicBool::new(false));
-    let reloader = Reloader::new(source.0, source.1, config.clone(), rules, cores.clone());
+    let wishes = gossip.as_ref().map(|gossip| gossip.wishes.clone());
+    let reloader = Reloader::new(source.0, source.1, config.clone(), rules, cores.clone(), wishes);
     let state = admin::State::new(
         cores.clone(),
         reloader.clone(),

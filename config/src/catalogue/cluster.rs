@@ -21,7 +21,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "cluster.listen",
         Kind::Address,
         |d| Slot::OptionalAddress(&mut d.config.cluster.listen),
-        "UDP address for datagrams of the other nodes, such as `0.0.0.0:7946`. `none` for a node by itself; then no other key of `cluster` has an effect.",
+        "UDP address for datagrams of the other nodes, such as `10.0.0.1:7946`. `none` for a node by itself; then no other key of `cluster` has an effect.",
     ),
     Key::<Draft>::new(
         "cluster.join",

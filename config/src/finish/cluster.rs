@@ -66,7 +66,7 @@ pub(super) fn cluster(draft: &mut Draft, checks: &mut Checks<'_>) {
 /// A node that hears no other.
 fn alone(cluster: &Cluster, checks: &mut Checks<'_>) {
     if !cluster.join.is_empty() {
-        let remedy = "write cluster.listen, such as 0.0.0.0:7946, or remove this";
+        let remedy = "write cluster.listen, such as 10.0.0.1:7946, or remove this";
         checks.refuse("cluster.join", None, "there is no cluster.listen, so that no other node could answer", remedy);
         return;
     }

@@ -33,7 +33,7 @@ fn a_node_is_by_itself_unless_it_listens() {
         "{noted:?}"
     );
     let told = problems("", &[], &[("cluster.join", "a:1")]);
-    assert!(told[0].contains("there is no cluster.listen") && told[0].contains("0.0.0.0:7946"), "{told:?}");
+    assert!(told[0].contains("there is no cluster.listen") && told[0].contains("10.0.0.1:7946"), "{told:?}");
 }
 
 #[test]

@@ -166,6 +166,20 @@ fn counters_go_on_when_a_key_comes_back() {
     assert!(out.is_empty());
 }
 
+/// Without the clearing in `Opener::replace` the key of a run that is at hand would be the former one.
+#[test]
+fn a_key_that_has_the_number_of_the_former_one_is_another() {
+    let number = |key: &str| ring(&[key]).first().unwrap().number;
+    let alike = (0..).map(|n| format!("{OTHER_KEY}{n}")).find(|key| number(key) == number(KEY)).unwrap();
+    let (mut sealer, mut opener) = pair();
+    assert_eq!(refusal(&mut opener, &sealed(&mut sealer, Some(B), b"x")), None);
+    let late = sealed(&mut sealer, Some(B), b"x");
+    sealer.replace(ring(&[&alike]));
+    opener.replace(ring(&[&alike]));
+    assert_eq!(refusal(&mut opener, &sealed(&mut sealer, Some(B), b"x")), None);
+    assert_eq!(refusal(&mut opener, &late), Some(Refusal::WrongSeal));
+}
+
 #[test]
 fn plain_text_and_sealed_nodes_do_not_hear_each_other() {
     let mut plain = (Sealer::new(A, Keyring::plaintext()), Opener::new(B, Keyring::plaintext()));

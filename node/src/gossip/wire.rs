@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tailwater_hub::Wire;
-use tailwater_net::datagram::Sealer;
+use tailwater_net::datagram::{Keyring, Sealer};
 use tailwater_proto::cluster::message::Header;
 use tailwater_proto::cluster::view::{Member, View};
 use tailwater_proto::cluster::{Incarnation, NodeId};
@@ -32,6 +32,10 @@ pub(super) struct NodeWire {
 impl NodeWire {
     pub(super) fn new(sealer: Sealer, pipelines: Vec<(u64, MeshPort<Message>)>, shards: u16) -> Self {
         Self { sealer, datagrams: VecDeque::new(), pipelines, shards, unsent: 0, strange: 0, members: Vec::new() }
+    }
+
+    pub(super) fn replace_keys(&mut self, keyring: Keyring) {
+        self.sealer.replace(keyring);
     }
 
     pub(super) fn has_datagrams(&self) -> bool {
