@@ -20,6 +20,7 @@ mod scan;
 mod session;
 mod settle;
 mod take;
+mod telling;
 mod tick;
 mod waits;
 

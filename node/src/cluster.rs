@@ -3,7 +3,6 @@
 
 use crate::gossip::{Gossip, GossipState, Shared, WISHES_MAX, Wish};
 use crate::identity::{Identity, draw};
-use crate::launch::CoreHandle;
 use crate::sockets::resolve;
 use async_channel::{Receiver, Sender, bounded};
 use std::net::SocketAddr;
@@ -14,7 +13,7 @@ use tailwater_engine::route::seed_of;
 use tailwater_engine::vocabulary::Nanos;
 use tailwater_net::datagram::Keyring;
 use tailwater_proto::cluster::view::{Member, View};
-use tailwater_runtime::executor::{ExecutorOptions, start};
+use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
 use tailwater_runtime::{Backend, clock};
 use thiserror::Error;
 
@@ -41,7 +40,7 @@ pub struct Prepared {
 /// The gossip thread, once it runs.
 pub struct GossipHandle {
     /// Its thread.
-    pub thread: CoreHandle,
+    pub thread: ExecutorHandle<Result<(), String>>,
     /// To ask it something.
     pub wishes: Sender<Wish>,
     /// What it does.

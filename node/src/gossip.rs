@@ -122,6 +122,7 @@ struct State {
     outgoing: (Sender<()>, Receiver<()>),
     shared: Shared,
     own: (NodeId, Incarnation),
+    payload_bytes_max: usize,
 }
 
 impl Gossip {
@@ -144,6 +145,7 @@ impl Gossip {
         let own = (identity.node(), identity.incarnation());
         let datagram_bytes_max = usize::try_from(settings.datagram_bytes_max).unwrap_or(usize::MAX);
         let plan = HubPlan { datagram_bytes_max, tags, ..HubPlan::new(own.0, own.1, address, shards) };
+        let payload_bytes_max = plan.payload_bytes_max();
         let state = Rc::new(State {
             hub: RefCell::new(Hub::new(plan, seed)),
             wire: RefCell::new(NodeWire::new(Sealer::new(own, keyring.clone()), pipelines, shards)),
@@ -153,6 +155,7 @@ impl Gossip {
             outgoing: bounded(1),
             shared,
             own,
+            payload_bytes_max,
         });
         tracing::info!(node = %own.0, listens = %state.socket.local_addr(), tells = %address, "cluster");
         _ = bound.try_send(());

@@ -70,26 +70,7 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
             return ExitCode::from(EXIT_SOFTWARE);
         }
     };
-    for handle in &handles {
-        let (ended, name, stopping) = (handle.ended(), handle.name().to_string(), ready.clone());
-        spawn(async move {
-            ended.await;
-            if stopping.load(Ordering::Relaxed) {
-                tracing::error!(thread = name, "a core ended by itself; the process ends so that it is started again");
-                std::process::exit(i32::from(EXIT_SOFTWARE));
-            }
-        });
-    }
-    if let Some(gossip) = &gossip {
-        let (ended, stopping) = (gossip.thread.ended(), ready.clone());
-        spawn(async move {
-            ended.await;
-            if stopping.load(Ordering::Relaxed) {
-                tracing::error!("the gossip thread ended by itself; the process ends so that it is started again");
-                std::process::exit(i32::from(EXIT_SOFTWARE));
-            }
-        });
-    }
+    watch(&handles, gossip.as_ref(), &ready);
     let (event, events) = bounded(2);
     spawn(tell_opened(cores.clone(), event.clone()));
     let reloading = reloader.clone();
@@ -126,6 +107,23 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
     let code = stop(&config, &cores, gossip.as_ref(), was_open).await;
     join(handles);
     code
+}
+
+/// Has the process end when a thread does by itself.
+fn watch(handles: &[CoreHandle], gossip: Option<&GossipHandle>, ready: &Arc<AtomicBool>) {
+    for handle in handles.iter().chain(gossip.map(|gossip| &gossip.thread)) {
+        let (ended, name, stopping) = (handle.ended(), handle.name().to_string(), ready.clone());
+        spawn(async move {
+            ended.await;
+            if stopping.load(Ordering::Relaxed) {
+                tracing::error!(
+                    thread = name,
+                    "a thread ended by itself; the process ends so that it is started again"
+                );
+                std::process::exit(i32::from(EXIT_SOFTWARE));
+            }
+        });
+    }
 }
 
 /// What the side thread waits for.

@@ -1,26 +1,22 @@
 //! A shard in a cluster: it tells the owners of its traces what it has of them, judges those that it owns by what all nodes
 //! told, and asks where it hears nothing. What it hears is in `hear`.
 
-use super::hear::ask_who_may_remember;
 use super::session::Session;
+use super::telling::{ask_who_may_remember, kept_by, write_entry, write_ruling};
 use super::tick::{JUDGE_PER_TICK_MAX, JUDGE_STEP};
 use super::{Shard, Waits};
 use crate::buffer::traces::Trace;
 use crate::cluster::docket::{Docketed, Heard, Source};
-use crate::cluster::mail::Recipient;
 use crate::cluster::{ASK_INTERVAL, Cluster, ClusterPlan};
-use crate::decide::KeptBy;
 use crate::evidence::{Gathered, Part, told};
 use crate::host::Host;
 use crate::judge::Ruling;
 use crate::ledger::DropReason;
-use crate::route::shard_among;
 use crate::vocabulary::{
     Annotations, Judged, Nanos, Occasion, RandomnessKind, SpanRecord, Verdict, elapsed_ticks, tick_start, ticks,
 };
 use std::sync::Arc;
 use tailwater_proto::cluster::evidence::{Entry, Facts};
-use tailwater_proto::cluster::message::{Header, Kind};
 use tailwater_proto::cluster::view::View;
 use tailwater_proto::cluster::{Incarnation, NodeId, ruling};
 
@@ -462,35 +458,4 @@ fn pending(traces: &crate::buffer::traces::TraceTable) -> impl Iterator<Item = (
 
 fn milliseconds_since(now: Nanos, tick: u32) -> u64 {
     now.0.saturating_sub(tick_start(tick).0) / Nanos::PER_MILLISECOND
-}
-
-/// How a trace was kept, if it was.
-pub(super) fn kept_by(ruling: &Ruling) -> Option<KeptBy> {
-    let Ruling { ballot, randomness, annotations, .. } = ruling;
-    let Verdict::Keep(policy) = ballot.verdict else { return None };
-    Some(KeptBy {
-        policy,
-        threshold: ballot.threshold,
-        randomness: randomness.kind,
-        given: (randomness.kind == RandomnessKind::Given).then_some(randomness.value),
-        annotations: Annotations::of(annotations),
-    })
-}
-
-/// Writes an entry to a member: its fingerprint is of the rules that it was gathered under.
-pub(super) fn write_entry(cluster: &mut Cluster, (node, fingerprint, hash): (NodeId, u64, u64), entry: &Entry) {
-    let Some(member) = cluster.view.member(node) else { return };
-    let (shards, shard) = (member.shards, shard_among(hash, member.shards).0);
-    let recipient = Recipient { node: Some(node), shards, shard, fingerprint, is_ruling: false };
-    let header = Header { kind: Kind::Evidence, pipeline: cluster.plan.pipeline, fingerprint, shards, shard };
-    let base = entry.facts.start_unix_nano;
-    cluster.mail.write(recipient, header, base, |base, out| entry.put(base, out));
-}
-
-fn write_ruling(cluster: &mut Cluster, (node, shards, fingerprint): (Option<NodeId>, u16, u64), told: &ruling::Ruling) {
-    let shard = shard_among(told.hash, shards).0;
-    let recipient = Recipient { node, shards, shard, fingerprint, is_ruling: true };
-    let header = Header { kind: Kind::Rulings, pipeline: cluster.plan.pipeline, fingerprint, shards, shard };
-    cluster.counts.rulings_sent += 1;
-    cluster.mail.write(recipient, header, 0, |_, out| told.put(out));
 }

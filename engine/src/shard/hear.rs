@@ -1,8 +1,7 @@
 //! What a shard hears from other nodes of the cluster: evidence of traces that it owns, and rulings on traces that lie here.
 
 use super::Shard;
-use super::cluster::{kept_by, write_entry};
-use crate::cluster::Cluster;
+use super::telling::{ask_who_may_remember, kept_by, write_entry};
 use crate::cluster::docket::{Heard, Source};
 use crate::evidence::told;
 use crate::host::Host;
@@ -306,18 +305,6 @@ impl Shard {
         cluster.changes.answered(entry);
         let wait = Nanos::from_millis(wait_ms).plus(cluster.plan.answer_wait);
         self.holding.buffer.traces.reschedule(entry, elapsed_ticks(now).saturating_add(ticks(wait)));
-    }
-}
-
-/// A trace has come onto the docket that others may have judged before this node owned it.
-pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, (fingerprint, hash): (u64, u64), entry: &Entry) {
-    let nodes = cluster.who_may_remember(now, hash);
-    if nodes.is_empty() {
-        return;
-    }
-    let question = Entry { source: None, asks: true, is_relayed: true, ..entry.clone() };
-    for node in nodes {
-        write_entry(cluster, (node, fingerprint, hash), &question);
     }
 }
 

@@ -11,6 +11,7 @@ use tailwater_runtime::net::resolve;
 
 /// How often it is seen to: others may have come or gone meanwhile.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// At most: as often as lookups and announcements may be due.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl State {

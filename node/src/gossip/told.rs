@@ -67,6 +67,11 @@ impl State {
     }
 
     fn pass_on(&self, said: &Said) -> bool {
+        if said.bytes.len() > self.payload_bytes_max {
+            // No datagram takes it: its node asks, and judges alone if it must.
+            self.wire.borrow_mut().note_strange();
+            return true;
+        }
         self.with_hub(|hub, now, wire| match said.to {
             Some(node) if hub.view().member(node).is_none() => true,
             Some(node) => hub.tell(now, node, &said.bytes, wire),

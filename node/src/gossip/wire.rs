@@ -55,6 +55,11 @@ impl NodeWire {
         (self.unsent, self.strange)
     }
 
+    /// A message was for nobody, or for no datagram.
+    pub(super) fn note_strange(&mut self) {
+        self.strange += 1;
+    }
+
     /// The next message of a core.
     pub(super) fn take_told(&self) -> Option<Message> {
         self.pipelines.iter().find_map(|(_, port)| port.try_receive())
