@@ -35,3 +35,19 @@ pub fn run(seeds: u64, script: fn(u64) -> Scenario) -> Met {
     }
     sum
 }
+
+/// Runs a script of whole worlds, as `run` does nodes.
+///
+/// # Panics
+/// When an invariant does not hold.
+#[must_use]
+pub fn run_worlds(count: u64, script: fn(u64) -> Vec<Met>) -> Met {
+    let mut sum = Met::default();
+    for seed in seeds(count) {
+        let Ok(met) = std::panic::catch_unwind(|| script(seed)) else {
+            panic!("seed {seed} failed: SIMULATION_SEED={seed}")
+        };
+        met.iter().for_each(|met| sum.add(met));
+    }
+    sum
+}

@@ -6,7 +6,7 @@
 use fastrand::Rng;
 use tailwater_engine::vocabulary::Nanos;
 use tailwater_tests::disk::Faults;
-use tailwater_tests::seeds::{is_single, seeds};
+use tailwater_tests::seeds::{is_single, run_worlds};
 use tailwater_tests::world::clock::Clock;
 use tailwater_tests::world::cluster::Weather;
 use tailwater_tests::world::policies::PolicySet;
@@ -167,25 +167,16 @@ fn changing(seed: u64) -> Vec<Met> {
     world.run()
 }
 
-fn run(script: fn(u64) -> Vec<Met>) -> Met {
-    let mut sum = Met::default();
-    for seed in seeds(SEEDS) {
-        let Ok(met) = std::panic::catch_unwind(|| script(seed)) else { panic!("seed {seed}: SIMULATION_SEED={seed}") };
-        met.iter().for_each(|met| sum.add(met));
-    }
-    sum
-}
-
 #[test]
 fn where_all_is_calm_every_verdict_is_that_of_one_node_with_all_spans() {
-    let met = run(calm);
+    let met = run_worlds(SEEDS, calm);
     eprintln!("{met:?}");
     assert!(is_single() || met.cluster.rulings_heard > 1_000, "nodes tell one another: {met:?}");
 }
 
 #[test]
 fn in_a_storm_every_trace_is_whole_or_not_there() {
-    let met = run(stormy);
+    let met = run_worlds(SEEDS, stormy);
     eprintln!("{met:?}");
     let all = [met.cluster.evidence_asked, met.cluster.standstills];
     assert!(is_single() || all.iter().all(|count| *count > 5), "the schedules meet every case: {met:?}");
@@ -193,21 +184,21 @@ fn in_a_storm_every_trace_is_whole_or_not_there() {
 
 #[test]
 fn whoever_comes_and_goes_every_trace_is_whole_or_not_there() {
-    let met = run(churning);
+    let met = run_worlds(SEEDS, churning);
     eprintln!("{met:?}");
     assert!(is_single() || met.cluster.evidence_relayed > 100, "the schedules meet every case: {met:?}");
 }
 
 #[test]
 fn whoever_crashes_every_acknowledged_trace_is_whole_or_not_there() {
-    let met = run(crashing);
+    let met = run_worlds(SEEDS, crashing);
     eprintln!("{met:?}");
     assert!(is_single() || met.crashes > 100, "the schedules meet every case: {met:?}");
 }
 
 #[test]
 fn whenever_rules_change_every_trace_is_whole_or_not_there() {
-    let met = run(changing);
+    let met = run_worlds(SEEDS, changing);
     eprintln!("{met:?}");
     assert!(is_single() || met.cluster.evidence_foreign_rules > 1_000, "the schedules meet every case: {met:?}");
     assert_eq!(met.cluster.judged_foreign_rules, 0, "verdicts wait until all have the rules: {met:?}");
