@@ -1,7 +1,7 @@
 //! Nodes of a cluster as processes: the spans of a trace come to any of them, and it leaves whole or not at all, whoever is
 //! killed meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code fails by panicking; counts are small")]
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,7 @@ fn address(node: &Tailwater) -> String {
 /// Waits until every one of the nodes knows all of them.
 fn until_together(nodes: &[&Tailwater]) {
     for node in nodes {
-        node.until(|metrics| metrics.get("tailwater_cluster_members") == Some(&f64::from(nodes.len() as u32)));
+        node.until(|metrics| metrics.get("tailwater_cluster_members") == Some(&(nodes.len() as f64)));
     }
 }
 
