@@ -1,19 +1,21 @@
 //! What a node needs to be one of a cluster, prepared before anything runs: who it is, what it trusts the others by, where it
 //! listens and how its hashes are seeded.
 
+use crate::control::{Control, Cores};
 use crate::gossip::{Gossip, GossipState, Shared, WISHES_MAX, Wish};
 use crate::identity::{Identity, draw};
 use crate::sockets::resolve;
 use async_channel::{Receiver, Sender, bounded};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tailwater_config::{Cluster, Config};
 use tailwater_engine::cluster::{ClusterPlan, pipeline_id};
 use tailwater_engine::route::seed_of;
 use tailwater_engine::vocabulary::Nanos;
 use tailwater_net::datagram::Keyring;
 use tailwater_proto::cluster::view::{Member, View};
-use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
+use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, sleep, start, timeout};
 use tailwater_runtime::{Backend, clock};
 use thiserror::Error;
 
@@ -27,6 +29,11 @@ pub enum ClusterError {
     #[error("{0}")]
     Machine(String),
 }
+
+/// How long a node that leaves may take to say so.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// How often it looks whether others have judged what it has.
+const LEAVING_RECHECK: Duration = Duration::from_millis(50);
 
 /// A node that is about to join a cluster.
 pub struct Prepared {
@@ -51,6 +58,31 @@ impl GossipHandle {
     /// What it does, as of a moment ago.
     pub fn state(&self) -> GossipState {
         self.shared.get()
+    }
+
+    /// Has other nodes judge what lies here, which they own from now on; for half of `budget` at most. Nobody sends any more.
+    pub async fn leave(&self, cores: &Cores, budget: Duration) {
+        if self.state().members.len() < 2 {
+            return;
+        }
+        cores.ask(|answer| Control::StopIntake(budget / 3, answer)).await;
+        if self.wishes.send(Wish::Leave).await.is_err() {
+            return;
+        }
+        let settled = timeout(budget / 2, async {
+            while cores.snapshots().await.iter().any(|snapshot| snapshot.ledger.traces.pending > 0) {
+                sleep(LEAVING_RECHECK).await;
+            }
+        });
+        _ = settled.await;
+    }
+
+    /// Is no member any more, and says so.
+    pub async fn part(&self) {
+        let (done, is_done) = bounded::<()>(1);
+        if self.wishes.send(Wish::End(done)).await.is_ok() {
+            _ = timeout(FAREWELL_MAX, is_done.recv()).await;
+        }
     }
 }
 
@@ -120,7 +152,7 @@ impl Prepared {
         let Cluster {
             evidence_delay, answer_wait, hold_max, rules_wait, docket_traces_max, datagram_bytes_max, ..
         } = self.settings;
-        let nanos = |wait: std::time::Duration| Nanos(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = |wait: Duration| Nanos(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         ClusterPlan {
             pipeline: pipeline_id(pipeline),

@@ -1,21 +1,13 @@
 //! The order of a stop: nobody sends any more, what is pending is judged, what is kept is sent, what follows from it is
 //! logged.
 
-use crate::cluster::GossipHandle;
 use crate::control::{Control, Cores, Snapshot};
-use crate::gossip::Wish;
-use async_channel::bounded;
 use std::time::Duration;
 use tailwater_runtime::clock::monotonic_nanos;
-use tailwater_runtime::executor::{sleep, timeout};
+use tailwater_runtime::executor::timeout;
 
 /// Time for the last verdicts to reach the disk, whatever the drain has taken.
 const LOG_CLOSING_MIN: Duration = Duration::from_secs(2);
-
-/// How long a node that leaves may take to say so.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
-/// How often it looks whether others have judged what it has.
-const LEAVING_RECHECK: Duration = Duration::from_millis(50);
 
 /// How a drain went.
 pub struct Drained {
@@ -28,9 +20,9 @@ pub struct Drained {
 }
 
 /// Drains all cores and ends them. Without `judges` undecided traces stay as they are.
-pub async fn drain(cores: &Cores, gossip: Option<&GossipHandle>, budget: Duration, judges: bool) -> Drained {
+pub async fn drain(cores: &Cores, budget: Duration, judges: bool) -> Drained {
     let begun = monotonic_nanos();
-    let in_time = timeout(budget, send_all(cores, gossip, budget, judges)).await.is_ok();
+    let in_time = timeout(budget, send_all(cores, budget, judges)).await.is_ok();
     let taken = Duration::from_nanos(monotonic_nanos().saturating_sub(begun));
     // Once for verdicts and units, and when all cores have told the owners of the units, once for what these then log.
     let closed = timeout(log_closing_max(budget, taken), async {
@@ -38,22 +30,13 @@ pub async fn drain(cores: &Cores, gossip: Option<&GossipHandle>, budget: Duratio
         cores.ask(Control::CloseLog).await;
     });
     let is_log_closed = closed.await.is_ok();
-    if let Some(gossip) = gossip {
-        let (done, is_done) = bounded::<()>(1);
-        if gossip.wishes.send(Wish::End(done)).await.is_ok() {
-            _ = timeout(FAREWELL_MAX, is_done.recv()).await;
-        }
-    }
     let last = cores.ask(Control::End).await.into_iter().flatten().collect();
     Drained { in_time, is_log_closed, last }
 }
 
-async fn send_all(cores: &Cores, gossip: Option<&GossipHandle>, budget: Duration, judges: bool) {
+async fn send_all(cores: &Cores, budget: Duration, judges: bool) {
     // Requests that were being read are answered and their connections closed; a third of the time at most.
     cores.ask(|answer| Control::StopIntake(budget / 3, answer)).await;
-    if judges && let Some(gossip) = gossip {
-        leave(cores, gossip, budget / 2).await;
-    }
     if judges {
         // Batches may be on their way between cores, and each judging core may wait for none of the others: twice.
         cores.ask(Control::Decide).await;
@@ -72,19 +55,6 @@ async fn send_all(cores: &Cores, gossip: Option<&GossipHandle>, budget: Duration
     // What was parked on its way to the core that has its segment is not to be delivered while the log is closed.
     cores.ask(Control::EndRecall).await;
     cores.ask(Control::Flush).await;
-}
-
-/// Has other nodes judge what lies here, which they own from now on; at most for so long.
-async fn leave(cores: &Cores, gossip: &GossipHandle, budget: Duration) {
-    if gossip.state().members.len() < 2 || gossip.wishes.send(Wish::Leave).await.is_err() {
-        return;
-    }
-    let settled = timeout(budget, async {
-        while cores.snapshots().await.iter().any(|snapshot| snapshot.ledger.traces.pending > 0) {
-            sleep(LEAVING_RECHECK).await;
-        }
-    });
-    _ = settled.await;
 }
 
 /// How long the log may take to be closed: what the drain has left of its budget. A slow disk must not have the next start

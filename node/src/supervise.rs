@@ -19,6 +19,7 @@ use std::time::Duration;
 use tailwater_config::Config;
 use tailwater_engine::ledger::Ledger;
 use tailwater_runtime::Backend;
+use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{ExecutorOptions, sleep, spawn, start};
 use tailwater_runtime::signal::{Signal, Signals};
 
@@ -171,8 +172,16 @@ async fn stop(config: &Config, cores: &Cores, gossip: Option<&GossipHandle>, was
         "draining: no new requests, pending traces are judged, kept ones sent"
     );
     let lost_before = lost_at_export(&cores.snapshots().await);
-    let Drained { in_time, is_log_closed, last } =
-        drain(cores, gossip, budget, was_open && !keeps_pending(config)).await;
+    let judges = was_open && !keeps_pending(config);
+    let begun = monotonic_nanos();
+    if let Some(gossip) = gossip.filter(|_| judges) {
+        gossip.leave(cores, budget).await;
+    }
+    let left = budget.saturating_sub(Duration::from_nanos(monotonic_nanos().saturating_sub(begun)));
+    let Drained { in_time, is_log_closed, last } = drain(cores, left, judges).await;
+    if let Some(gossip) = gossip {
+        gossip.part().await;
+    }
     if !is_log_closed {
         tracing::warn!("the log was not closed in time; the next start reads more of it again");
     }

@@ -442,7 +442,7 @@ impl World {
             retention: Duration::ZERO,
             request_bytes_max: 1 << 20,
         };
-        Core::new(shard, outbox, peers, Some(log), (origin, memory), settings)
+        Core::new(shard, outbox, peers, Some(log), (origin, memory), None, settings)
     }
 
     /// After a stop at rest no request is left that a start would read.
