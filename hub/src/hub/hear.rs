@@ -94,7 +94,6 @@ impl Hub {
             self.counts.hellos_refused += 1;
             return;
         }
-        let answer = self.hello(false);
         let bytes_max = self.plan.datagram_bytes();
         match self.peers.get_mut(&sender.0).filter(|peer| peer.is_live()) {
             Some(peer) if peer.run == sender => {
@@ -104,7 +103,7 @@ impl Hub {
                 let is_due = peer.greeted_at.is_none_or(|at| at + GREETING_PAUSE <= now);
                 if hello.asks && is_due {
                     peer.greeted_at = Some(now);
-                    peer.post(&answer, now, &mut Out { wire, counts: &mut self.counts, bytes_max });
+                    peer.post(&self.hellos[0], now, &mut Out { wire, counts: &mut self.counts, bytes_max });
                     self.ready.push(sender.0);
                 } else if hello.asks {
                     // It has missed the last one, or could not use it yet.
@@ -118,7 +117,7 @@ impl Hub {
             _ => {
                 if self.may_answer_stranger(now) {
                     if hello.asks {
-                        self.out(wire).send(from, None, &answer);
+                        Out { wire, counts: &mut self.counts, bytes_max }.send(from, None, &self.hellos[0]);
                     }
                     self.members.announce(now, Identity::new(sender, hello.address, hello.shards));
                 }
