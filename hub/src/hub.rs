@@ -35,6 +35,8 @@ const REPORTS_AFTER_SAID: u32 = 2;
 /// Greetings of strangers, and signs of life of those taken for dead, that are answered in a second.
 /// At the bound: the others are not answered, counted; they come again.
 const STRANGERS_MAX: u32 = 64;
+/// A report may go so much sooner: those that go at nearly one time cost one walk over the peers.
+const REPORT_SLACK: Duration = Duration::from_millis(20);
 /// A hub wants to be called at least this often.
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// Who goes says so so many times.
@@ -54,6 +56,8 @@ pub struct Hub {
     counts: HubCounts,
     rng: SmallRng,
     tags_number: u32,
+    /// The greeting as a frame: of who knows the other's tags, of who asks for them.
+    hellos: [Vec<u8>; 2],
     /// The epoch of the last link.
     epoch: u32,
     /// No peer has something due before.
@@ -64,8 +68,10 @@ pub struct Hub {
     strangers: (u32, Duration),
     /// When others were first met.
     met_at: Option<Duration>,
-    /// A member has said that it is about to leave.
-    is_view_stale: bool,
+    /// Members that have said that they are about to leave, not in the view yet.
+    leaving: Vec<NodeId>,
+    /// Whether there was no room for some member.
+    is_full: bool,
     sweep_at: Duration,
     /// Since this node goes: how often it is still to be said, and when.
     farewells: Option<(u32, Duration)>,
@@ -88,12 +94,14 @@ impl Hub {
             counts: HubCounts::default(),
             rng,
             tags_number: 1,
+            hellos: hellos(&plan, 1),
             epoch: 0,
             peers_due: Duration::ZERO,
             ready: Vec::new(),
             strangers: (STRANGERS_MAX, Duration::ZERO),
             met_at: None,
-            is_view_stale: false,
+            leaving: Vec::new(),
+            is_full: false,
             sweep_at: Duration::ZERO,
             farewells: None,
             plan,
@@ -178,8 +186,8 @@ impl Hub {
             return;
         }
         _ = now;
-        let hello = self.hello(true);
-        self.out(wire).send(address, None, &hello);
+        let mut out = Out { wire, counts: &mut self.counts, bytes_max: self.plan.datagram_bytes() };
+        out.send(address, None, &self.hellos[1]);
     }
 
     /// Goes, and says so to all. What is said or told after this goes nowhere, and nothing is heard.
@@ -209,7 +217,7 @@ impl Hub {
     /// nothing is left to be told.
     pub fn set_leaving(&mut self, now: Duration, wire: &mut impl Wire) {
         self.plan.is_leaving = true;
-        self.is_view_stale = true;
+        self.leaving.push(self.plan.node);
         self.greet_all(now);
         self.settle(now, wire);
     }
@@ -242,6 +250,7 @@ impl Hub {
     /// What is told in greetings has changed.
     fn greet_all(&mut self, now: Duration) {
         self.tags_number += 1;
+        self.hellos = hellos(&self.plan, self.tags_number);
         for peer in self.peers.values_mut().filter(|peer| peer.is_live()) {
             peer.greeted_at = None;
             peer.report_at = now;
@@ -276,26 +285,6 @@ impl Hub {
         self.peers.get(&peer).filter(|peer| peer.is_live())?.link.round_trip()
     }
 
-    fn hello(&self, asks: bool) -> Vec<u8> {
-        let hello = Hello {
-            lowest: VERSION_LOWEST,
-            highest: VERSION_HIGHEST,
-            asks,
-            is_leaving: self.plan.is_leaving,
-            shards: self.plan.shards,
-            address: self.plan.address,
-            number: self.tags_number,
-            tags: &self.plan.tags,
-        };
-        let mut frame = Vec::new();
-        put_hello(&mut frame, &hello);
-        frame
-    }
-
-    fn out<'a, W: Wire>(&'a mut self, wire: &'a mut W) -> Out<'a, W> {
-        Out { wire, counts: &mut self.counts, bytes_max: self.plan.datagram_bytes() }
-    }
-
     const fn waits(&self) -> Waits {
         Waits {
             resend: self.plan.resend_wait,
@@ -316,6 +305,10 @@ impl Hub {
     fn post_messages<W: Wire>(&mut self, now: Duration, wire: &mut W) {
         let mut frame = Vec::new();
         while let Some((identity, message)) = self.members.take_message() {
+            // foca takes a former renewal of this node for one that it can ask.
+            if identity.id().0 == self.plan.node {
+                continue;
+            }
             frame.clear();
             match message {
                 Message::Swim(message) => put_swim(&mut frame, message.as_ref()),
@@ -377,14 +370,13 @@ impl Hub {
 
     fn tick_peers(&mut self, now: Duration, wire: &mut impl Wire) {
         let wait = report_wait(&self.plan, &self.view);
-        let hellos = [self.hello(false), self.hello(true)];
         let mut out = Out { wire, counts: &mut self.counts, bytes_max: self.plan.datagram_bytes() };
         self.peers_due = now + TICK_MAX;
         for peer in self.peers.values_mut().filter(|peer| peer.is_live()) {
-            if peer.report_at <= now {
+            if peer.report_at <= now + REPORT_SLACK {
                 if peer.greeted_at.is_none() {
                     peer.greeted_at = Some(now);
-                    let [hello, asking] = &hellos;
+                    let [hello, asking] = &self.hellos;
                     peer.post(if peer.tags.0 == 0 { asking } else { hello }, now, &mut out);
                 }
                 let report = report(&mut self.streams, peer, self.tags_number, wait, now);
@@ -414,6 +406,24 @@ impl Hub {
             self.members.doubt(now, peer.run);
         }
     }
+}
+
+fn hellos(plan: &HubPlan, number: u32) -> [Vec<u8>; 2] {
+    [false, true].map(|asks| {
+        let hello = Hello {
+            lowest: VERSION_LOWEST,
+            highest: VERSION_HIGHEST,
+            asks,
+            is_leaving: plan.is_leaving,
+            shards: plan.shards,
+            address: plan.address,
+            number,
+            tags: &plan.tags,
+        };
+        let mut frame = Vec::new();
+        put_hello(&mut frame, &hello);
+        frame
+    })
 }
 
 fn own_member(plan: &HubPlan) -> Member {

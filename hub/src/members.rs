@@ -9,7 +9,7 @@ use foca::{PostcardCodec, State, Timer, TimerToken};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -101,7 +101,8 @@ pub struct Members {
     live: BTreeMap<NodeId, Identity>,
     dead: BTreeMap<NodeId, Identity>,
     config: (HubConfig, u32),
-    has_changed: bool,
+    /// Of whom there is news.
+    changed: BTreeSet<NodeId>,
     rejoined: u64,
     rng: SmallRng,
 }
@@ -173,7 +174,7 @@ impl Members {
             live: BTreeMap::new(),
             dead: BTreeMap::new(),
             config: (config, SIZE_MIN),
-            has_changed: false,
+            changed: BTreeSet::new(),
             rejoined: 0,
             rng,
         }
@@ -200,7 +201,7 @@ impl Members {
         if known.len() + NAMED_MAX.min(updates.len() / 12 + 1) <= MEMBERS_KNOWN_MAX {
             return false;
         }
-        let known: std::collections::BTreeSet<u64> = known.map(|member| member.id().node).collect();
+        let known: BTreeSet<u64> = known.map(|member| member.id().node).collect();
         let mut unknown = usize::from(!known.contains(&source.node));
         let mut rest = updates.get(2..).unwrap_or_default();
         while let Ok(member) = PostcardCodec.decode_member(&mut rest) {
@@ -330,9 +331,9 @@ impl Members {
         self.runtime.to_send().map(|(identity, message)| (identity, Message::Swim(message)))
     }
 
-    /// Whether the live members are others than at the last call.
-    pub fn take_change(&mut self) -> bool {
-        std::mem::take(&mut self.has_changed)
+    /// Who came, went or is in another run or elsewhere since the last call.
+    pub fn take_changed(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.changed)
     }
 
     /// How often this node was taken for dead.
@@ -340,9 +341,14 @@ impl Members {
         self.rejoined
     }
 
-    /// The live members but this node, by their ids.
-    pub fn live(&self) -> impl Iterator<Item = (Member, SocketAddr)> {
-        self.live.values().map(|identity| (identity.member(), identity.address))
+    /// The live members but this node.
+    pub fn live(&self) -> impl ExactSizeIterator<Item = NodeId> {
+        self.live.keys().copied()
+    }
+
+    /// A live member, and where it is.
+    pub fn member(&self, node: NodeId) -> Option<(Member, SocketAddr)> {
+        self.live.get(&node).map(|identity| (identity.member(), identity.address))
     }
 
     /// Somebody who is taken for dead in this run.
@@ -360,18 +366,18 @@ impl Members {
             match notification {
                 OwnedNotification::MemberUp(identity) => {
                     self.dead.remove(&identity.id().0);
+                    self.changed.insert(identity.id().0);
                     self.live.insert(identity.id().0, identity);
-                    self.has_changed = true;
                 }
                 OwnedNotification::MemberDown(identity) => {
                     self.live.remove(&identity.id().0);
+                    self.changed.insert(identity.id().0);
                     self.dead.insert(identity.id().0, identity);
-                    self.has_changed = true;
                 }
                 OwnedNotification::Rename(_, identity) => {
                     let node = identity.id().0;
                     for known in [self.live.get_mut(&node), self.dead.get_mut(&node)].into_iter().flatten() {
-                        self.has_changed = true;
+                        self.changed.insert(node);
                         *known = identity.clone();
                     }
                 }

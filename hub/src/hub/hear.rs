@@ -94,19 +94,20 @@ impl Hub {
             self.counts.hellos_refused += 1;
             return;
         }
-        let answer = self.hello(false);
         let bytes_max = self.plan.datagram_bytes();
         match self.peers.get_mut(&sender.0).filter(|peer| peer.is_live()) {
             Some(peer) if peer.run == sender => {
                 if hello.number >= peer.tags.0 {
                     peer.tags = (hello.number, hello.tags.to_vec());
-                    self.is_view_stale |= peer.is_leaving != hello.is_leaving;
-                    peer.is_leaving = hello.is_leaving;
+                    if peer.is_leaving != hello.is_leaving {
+                        peer.is_leaving = hello.is_leaving;
+                        self.leaving.push(sender.0);
+                    }
                 }
                 let is_due = peer.greeted_at.is_none_or(|at| at + GREETING_PAUSE <= now);
                 if hello.asks && is_due {
                     peer.greeted_at = Some(now);
-                    peer.post(&answer, now, &mut Out { wire, counts: &mut self.counts, bytes_max });
+                    peer.post(&self.hellos[0], now, &mut Out { wire, counts: &mut self.counts, bytes_max });
                     self.ready.push(sender.0);
                 } else if hello.asks {
                     // It has missed the last one, or could not use it yet.
@@ -120,7 +121,7 @@ impl Hub {
             _ => {
                 if self.may_answer_stranger(now) {
                     if hello.asks {
-                        self.out(wire).send(from, None, &answer);
+                        Out { wire, counts: &mut self.counts, bytes_max }.send(from, None, &self.hellos[0]);
                     }
                     self.members.announce(now, Identity::new(sender, hello.address, hello.shards));
                 }

@@ -4,7 +4,6 @@ use super::{Hub, PEERS_MAX, own_member};
 use crate::peer::Peer;
 use crate::wire::Wire;
 use rand::RngExt;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,28 +16,34 @@ const JOINING: Duration = Duration::from_secs(10);
 impl Hub {
     /// Takes over what has changed among the members.
     pub(super) fn refresh_view(&mut self, now: Duration, wire: &mut impl Wire) {
-        let is_stale = std::mem::take(&mut self.is_view_stale);
-        if !(self.members.take_change() || is_stale) || self.farewells.is_some() {
+        let mut changed = self.members.take_changed();
+        changed.extend(self.leaving.drain(..));
+        if changed.is_empty() || self.farewells.is_some() {
             return;
         }
-        let found: BTreeMap<NodeId, (Member, SocketAddr)> =
-            self.members.live().map(|(member, address)| (member.node, (member, address))).collect();
         let met_at = *self.met_at.get_or_insert(now);
-        if found.len() >= self.plan.members_max && now < met_at + JOINING {
-            self.counts.members_refused += 1;
-            self.leave(now, wire);
-            // It is none of them, and goes on alone.
-            self.view = Arc::new(View::new(self.view.number + 1, self.plan.node, vec![own_member(&self.plan)]));
-            wire.view(&self.view);
+        if self.members.live().len() >= self.plan.members_max && now < met_at + JOINING {
+            self.stay_alone(now, wire);
             return;
         }
-        self.part(now, &found);
-        let mut members = vec![own_member(&self.plan)];
+        if std::mem::take(&mut self.is_full) {
+            // There may be room now for those that there was none for.
+            changed.extend(self.members.live());
+        }
+        let stays = |member: &&Member| !changed.contains(&member.node);
+        let mut members: Vec<Member> = self.view.members().iter().filter(stays).copied().collect();
+        if changed.remove(&self.plan.node) {
+            members.push(own_member(&self.plan));
+        }
         // Who is a member stays one where there are too many.
-        let (known, new): (Vec<_>, Vec<_>) = found.into_values().partition(|(member, _)| self.is_member(member));
-        for (member, address) in known.into_iter().chain(new) {
+        let (known, new): (Vec<_>, Vec<_>) = changed.into_iter().partition(|node| self.view.member(*node).is_some());
+        for node in known.into_iter().chain(new) {
+            let found = self.members.member(node);
+            self.part(now, node, found.map(|(member, _)| member));
+            let Some((member, address)) = found else { continue };
             if members.len() >= self.plan.members_max {
                 self.counts.members_refused += 1;
+                self.is_full = true;
                 continue;
             }
             self.join(now, member, address);
@@ -52,19 +57,21 @@ impl Hub {
         }
     }
 
-    fn is_member(&self, member: &Member) -> bool {
-        self.peers.get(&member.node).is_some_and(|peer| peer.is_live() && peer.run == (member.node, member.incarnation))
+    /// The cluster is full.
+    fn stay_alone(&mut self, now: Duration, wire: &mut impl Wire) {
+        self.counts.members_refused += 1;
+        self.leave(now, wire);
+        self.view = Arc::new(View::new(self.view.number + 1, self.plan.node, vec![own_member(&self.plan)]));
+        wire.view(&self.view);
     }
 
-    /// Those that are no longer among the members, or in another run, go.
-    fn part(&mut self, now: Duration, found: &BTreeMap<NodeId, (Member, SocketAddr)>) {
-        for peer in self.peers.values_mut().filter(|peer| peer.is_live()) {
-            let stays = found.get(&peer.run.0).is_some_and(|(member, _)| member.incarnation == peer.run.1);
-            if !stays {
-                peer.go(now);
-                self.streams.close(now, peer.run);
-                self.counts.members_gone += 1;
-            }
+    /// Who is no longer among the members, or in another run, goes.
+    fn part(&mut self, now: Duration, node: NodeId, found: Option<Member>) {
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_live()) else { return };
+        if found.is_none_or(|member| member.incarnation != peer.run.1) {
+            peer.go(now);
+            self.streams.close(now, peer.run);
+            self.counts.members_gone += 1;
         }
     }
 

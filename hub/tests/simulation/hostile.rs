@@ -42,7 +42,7 @@ fn hub(node: u64) -> Hub {
 }
 
 /// Any of a hub's own datagrams, with bytes changed, cut off or put in, and from anybody: nothing panics, and what is sent in
-/// return stays in proportion. Breaks with any check of `frame.rs` that guards a slice.
+/// return stays in proportion. Breaks with the bound of numbers in `Link::hear`.
 #[test]
 fn damaged_datagrams_do_no_harm() {
     for seed in 0..20 {
@@ -60,10 +60,20 @@ fn damaged_datagrams_do_no_harm() {
     }
 }
 
-/// Breaks with any answer to what could not be read.
+/// Breaks with `header.src.id() != sender` of `Members::hear`: who has the key could speak for anybody.
 #[test]
-fn garbage_is_not_answered() {
+fn garbage_and_messages_in_the_name_of_others_are_not_answered() {
+    let (mut other, mut sink) = (hub(3), Sink::default());
+    other.hear(secs(1), address(1), run(1), &hello(1), &mut sink);
+    let (to, announcement) = sink.sent.pop().unwrap();
+    assert_eq!(to, Some(run(1)));
     let (mut hub, mut sink) = (hub(1), Sink::default());
+    hub.hear(secs(1), address(2), run(2), &announcement, &mut sink);
+    assert_eq!((sink.sent.len(), hub.counts().frames_malformed), (0, 1));
+    hub.hear(secs(1), address(3), run(3), &announcement, &mut sink);
+    assert!(!sink.sent.is_empty(), "it is a message that would be answered");
+    sink.sent.clear();
+    let mut hub = self::hub(1);
     let mut now = secs(1);
     for byte in 0..=255_u8 {
         now += millis(10);
@@ -145,7 +155,7 @@ fn a_full_cluster_is_left_by_who_is_one_too_many() {
     assert_eq!(world.nodes[4].hub.counts().members_refused, 1);
 }
 
-/// Breaks with the clamp at the end of `Hub::tick`.
+/// Breaks with `self.sweep_at = ` of `Streams::sweep`: a hub would want to be called without pause.
 #[test]
 fn a_hub_that_is_called_as_it_wants_is_called_seldom() {
     let mut world = World::joined(1, 5, |_| ());

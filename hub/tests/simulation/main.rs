@@ -12,5 +12,6 @@
 mod hostile;
 mod membership;
 mod said;
+mod scale;
 mod told;
 mod world;

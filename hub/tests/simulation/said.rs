@@ -50,7 +50,7 @@ fn the_last_word_arrives_too() {
     }
 }
 
-/// Breaks with the `positions` of `report` and with `Stream::target` asking the owner alone.
+/// Breaks with the `positions` of `report`, and with `is_live(&owner)` of `Stream::target`.
 #[test]
 fn what_one_has_heard_arrives_everywhere_though_who_said_it_is_dead() {
     for seed in 0..10 {
@@ -73,7 +73,7 @@ fn what_one_has_heard_arrives_everywhere_though_who_said_it_is_dead() {
     }
 }
 
-/// Breaks with `begin(since)`: who joins would be given all that is remembered, or miss what is said next.
+/// Breaks with `since` in `begin(since)`: who joins would be given all that is remembered, or miss what is said next.
 #[test]
 fn who_joins_hears_what_is_said_from_then_on() {
     for seed in 0..20 {
@@ -98,7 +98,7 @@ fn who_joins_hears_what_is_said_from_then_on() {
     }
 }
 
-/// Breaks with `Peer::since` kept for who was taken for dead: what was said meanwhile would be missed.
+/// Breaks with `Streams::close` that forgets: what was said meanwhile would be missed, or what came before come again.
 #[test]
 fn who_was_taken_for_dead_hears_what_was_said_meanwhile() {
     for seed in 0..10 {
@@ -118,7 +118,7 @@ fn who_was_taken_for_dead_hears_what_was_said_meanwhile() {
     }
 }
 
-/// Breaks with `Allowance::take`, and with `RANGES_MAX` in `Streams::pulls`.
+/// Breaks with `Allowance::take`.
 #[test]
 fn what_is_given_to_those_that_ask_is_bounded() {
     let mut world = World::joined(1, 3, |plan| plan.pushed_bytes_min = 64 << 10);

@@ -59,7 +59,8 @@ fn what_there_was_no_room_for_comes_again() {
     }
 }
 
-/// Breaks with `peer.gone_at.take()` of `hub/view.rs` made a new peer: what was told before a false death would be lost.
+/// Breaks with `peer.run == run` of `Hub::join` asking for a live peer besides: what was told before a false death would be
+/// lost.
 #[test]
 fn what_was_told_to_a_member_taken_for_dead_arrives_when_it_is_back() {
     for seed in 0..10 {
@@ -75,7 +76,7 @@ fn what_was_told_to_a_member_taken_for_dead_arrives_when_it_is_back() {
     }
 }
 
-/// Breaks with the epoch of `Link::new`: bundle 1 of the new run would be taken for one that came before.
+/// Breaks with `peer.run == run` of `Hub::join`: the bundles of the new run would be taken for late ones of the former.
 #[test]
 fn a_new_run_has_new_links() {
     for seed in 0..5 {
@@ -91,6 +92,27 @@ fn a_new_run_has_new_links() {
         let told = talk(&mut world, secs(2));
         all_arrive_once(&mut world, &told);
     }
+}
+
+/// Breaks with `self.epoch += 1` of `Hub::sweep`: what is told next has numbers that were heard.
+#[test]
+fn what_is_told_to_who_was_gone_for_long_is_given_up_and_counted() {
+    let mut world = World::joined(1, 3, |_| ());
+    let told = talk(&mut world, secs(1));
+    all_arrive_once(&mut world, &told);
+    world.part(&[1], &[0, 2]);
+    for payload in 1_000..1_010 {
+        assert!(world.tell(0, 1, payload, 100));
+    }
+    world.run(secs(50));
+    assert!(!world.tell(0, 1, 2_000, 100), "it is no member");
+    let counts = world.nodes[0].hub.counts();
+    assert_eq!((counts.told_given_up, counts.told_refused), (10, 1));
+    world.faults.cuts.clear();
+    assert!(world.until(secs(5), |world| world.agree(&[0, 1, 2])).is_some());
+    let told = talk(&mut world, secs(2));
+    all_arrive_once(&mut world, &told);
+    assert_eq!(world.times_heard(1, 1_000), 0);
 }
 
 /// Breaks with `has_room` of `Hub::tell`: the window would grow without end.
@@ -112,7 +134,7 @@ fn a_full_window_refuses_and_counts() {
     assert!(world.tell(0, 1, 5_000, 8));
 }
 
-/// Breaks with `RESENT_MAX` of `link.rs`: a member that was away would get its whole window at once, each time.
+/// Breaks with `again < RESENT_MAX` of `link.rs`: a member that was away would get its whole window at once, each time.
 #[test]
 fn a_peer_that_does_not_answer_is_not_flooded() {
     let mut world = World::joined(3, 2, |_| ());

@@ -101,6 +101,8 @@ pub struct World {
     /// The last that was made up.
     pub payload: u64,
     queue: BTreeMap<(Duration, u64), Datagram>,
+    /// When each node that runs wants to be called.
+    due: BTreeSet<(Duration, usize)>,
     sequence: u64,
     by_address: BTreeMap<SocketAddr, usize>,
     seed: u64,
@@ -123,6 +125,7 @@ impl World {
             ticks: 0,
             payload: 0,
             queue: BTreeMap::new(),
+            due: BTreeSet::new(),
             sequence: 0,
             by_address: BTreeMap::new(),
             seed,
@@ -157,6 +160,7 @@ impl World {
         let run = (NodeId((index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)), Incarnation(1_000));
         let node = self.made(run, address);
         self.by_address.insert(address, index);
+        self.due.insert((node.tick_at, index));
         self.nodes.push(node);
     }
 
@@ -200,6 +204,16 @@ impl World {
     /// The process is gone at once.
     pub fn kill(&mut self, node: usize) {
         self.nodes[node].is_up = false;
+        self.due.remove(&(self.nodes[node].tick_at, node));
+    }
+
+    fn call_at(&mut self, index: usize, at: Duration) {
+        let node = &mut self.nodes[index];
+        self.due.remove(&(node.tick_at, index));
+        node.tick_at = at;
+        if node.is_up && !node.paused {
+            self.due.insert((at, index));
+        }
     }
 
     /// It runs again, maybe elsewhere; what it had heard is kept.
@@ -212,10 +226,12 @@ impl World {
         self.by_address.insert(address, node);
         let heard = std::mem::take(&mut self.nodes[node].heard);
         self.nodes[node] = Node { heard, ..self.made((run.0, Incarnation(run.1.0 + 1_000)), address) };
+        self.call_at(node, self.now);
     }
 
     pub fn pause(&mut self, node: usize) {
         self.nodes[node].paused = true;
+        self.due.remove(&(self.nodes[node].tick_at, node));
     }
 
     pub fn resume(&mut self, node: usize) {
@@ -223,7 +239,7 @@ impl World {
         for datagram in std::mem::take(&mut self.nodes[node].inbox) {
             self.arrive(node, &datagram);
         }
-        self.nodes[node].tick_at = self.now;
+        self.call_at(node, self.now);
     }
 
     /// Nothing passes between those on the one side and those on the other.
@@ -264,9 +280,9 @@ impl World {
             views: &mut node.views,
         };
         let result = call(&mut node.hub, self.now - node.origin, &mut recorder);
+        let (sender, from, tick_at) = (node.run, node.address, node.tick_at);
         // What was told may be due before what was known.
-        node.tick_at = node.tick_at.min(self.now + millis(20));
-        let (sender, from) = (node.run, node.address);
+        self.call_at(index, tick_at.min(self.now + millis(20)));
         for (address, to, frames) in sent {
             assert!(frames.len() <= 1_298, "{} bytes", frames.len());
             self.datagrams += 1;
@@ -315,8 +331,7 @@ impl World {
 
     /// The next thing that happens, at `end` at the latest. False: nothing happens before.
     fn step(&mut self, end: Duration) -> bool {
-        let running = self.nodes.iter().enumerate().filter(|(_, node)| node.is_up && !node.paused);
-        let tick = running.map(|(index, node)| (node.tick_at, index)).min();
+        let tick = self.due.first().copied();
         let arrival = self.queue.keys().next().copied();
         let at = [tick.map(|(at, _)| at), arrival.map(|(at, _)| at)].into_iter().flatten().min();
         let Some(at) = at.filter(|at| *at <= end) else {
@@ -332,9 +347,8 @@ impl World {
         } else if let Some((_, index)) = tick {
             self.ticks += 1;
             let due = self.call(index, |hub, now, wire| hub.tick(now, wire));
-            let node = &mut self.nodes[index];
             // A caller has some grain of time.
-            node.tick_at = (node.origin + due).max(self.now + millis(1));
+            self.call_at(index, (self.nodes[index].origin + due).max(self.now + millis(1)));
         }
         true
     }
