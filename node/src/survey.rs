@@ -1,7 +1,6 @@
 //! What a former run has left in the log's directories, read before anything is started: segments by kind, what journals
 //! say, and files that may be recycled. `claim` sees to it that nothing is forgotten, `whole` puts the directories together.
-//! Nothing found here keeps the node from starting, save a format that only a
-//! newer release can read.
+//! Nothing found here keeps the node from starting, save a format that only a newer release can read.
 
 mod claim;
 mod whole;

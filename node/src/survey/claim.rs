@@ -152,20 +152,16 @@ fn holds_unresolved(directory: &Path) -> Result<bool, SurveyError> {
 }
 
 /// Whether a pipeline whose own log was looked at has metrics or logs that are not done with, or requests that cannot be read,
-/// there or among those that it shared.
+/// there or among those that it shared while it was the first: no other takes them.
 pub fn holds_forwarded(data_directory: &Path, name: &str, found: &Survey, requests: &Survey) -> bool {
-    let own = data_directory.join(log_directory(name));
-    let is_meant = |request: &Request<'_>| request.signal != Signal::Traces;
-    let is_open = |segment| has_unresolved(&own.join(Survey::name(segment)), resolved(found, segment), is_meant);
-    let shared = data_directory.join(REQUESTS_DIRECTORY);
-    let is_owed = |segment: &OldSegment| {
-        let place = segment.names.iter().position(|known| known == name);
-        place.is_some_and(|place| {
-            let is_meant = |request: &Request<'_>| is_meant(request) && request.takers.has(place);
-            has_unresolved(&shared.join(Survey::name(segment)), resolved(found, segment), is_meant)
-        })
+    let (own, shared) = (data_directory.join(log_directory(name)), data_directory.join(REQUESTS_DIRECTORY));
+    let is_open = |directory: &Path, segment: &OldSegment| {
+        let is_meant = |request: &Request<'_>| request.signal != Signal::Traces;
+        has_unresolved(&directory.join(Survey::name(segment)), resolved(found, segment), is_meant)
     };
-    found.segments.iter().any(is_open) || requests.segments.iter().any(is_owed)
+    let was_first = |segment: &&OldSegment| segment.names.first().is_some_and(|first| first == name);
+    found.segments.iter().any(|segment| is_open(&own, segment))
+        || requests.segments.iter().filter(was_first).any(|segment| is_open(&shared, segment))
 }
 
 fn resolved<'a>(found: &'a Survey, segment: &OldSegment) -> Option<&'a Bitmap> {
