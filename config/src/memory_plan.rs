@@ -30,6 +30,8 @@ pub struct MemoryPlan {
     pub pending_bytes: u64,
     /// The part of each pipeline, by how many traces it may hold; one for a node without pipelines.
     pub pending_bytes_by_pipeline: Vec<u64>,
+    /// Traces that the node has room to judge for its cluster, in all pipelines; 0 for a node by itself.
+    pub docket_traces_max: u64,
 }
 
 /// Bytes of an open connection besides its windows: TLS and HTTP/2 state, task, socket buffers in user space.
@@ -39,6 +41,12 @@ const DROPPED_VERDICT_BYTES: u64 = 32;
 /// Bytes of the verdict on a kept trace: besides, its policy, threshold and annotations, and for one of eight the randomness
 /// that came with its spans.
 const KEPT_VERDICT_BYTES: u64 = 52;
+/// Bytes of a trace on the docket: its entry, and what three nodes told of it.
+pub const DOCKETED_TRACE_BYTES: u64 = 512;
+/// The docket has at most this part of what is left for pending traces, whose spans take many times as much.
+const DOCKET_SHARE: u64 = 8;
+/// Bytes of messages on their way between nodes: those remembered for who has missed them, windows of links, queues.
+const GOSSIP_BYTES: u64 = 64 * MIB;
 /// Bytes of a verdict with its reason.
 pub const EXPLAINED_VERDICT_BYTES: u64 = 216;
 /// Bytes of the services and root spans of a shard's pending traces, where verdicts are explained.
@@ -109,11 +117,24 @@ pub fn memory_plan_with(config: &Config, shards: usize, expressions: Expressions
     rows.extend(expressions_row(expressions, shards));
     let fixed = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.bytes));
     let total = config.memory.bytes_max;
-    let pending_bytes = total.saturating_sub(fixed);
+    let mut pending_bytes = total.saturating_sub(fixed);
+    let docket_bytes = docket_bytes(config, pending_bytes);
+    pending_bytes -= docket_bytes;
     let ways = u64::try_from(config.ways()).unwrap_or(u64::MAX);
     let needed = PENDING_BYTES_MIN.saturating_mul(ways);
     if pending_bytes < needed {
         return Err(Box::new(refused(&rows, total, fixed, needed)));
+    }
+    if docket_bytes > 0 {
+        rows.push(MemoryRow {
+            name: "cluster docket",
+            bytes: docket_bytes,
+            reason: format!(
+                "{} traces to be judged for the cluster of {DOCKETED_TRACE_BYTES} B (cluster.docket_traces_max), at most an \
+                 eighth of what is left",
+                docket_bytes / DOCKETED_TRACE_BYTES
+            ),
+        });
     }
     rows.push(MemoryRow {
         name: "pending traces",
@@ -125,7 +146,15 @@ pub fn memory_plan_with(config: &Config, shards: usize, expressions: Expressions
         ),
     });
     let pending_bytes_by_pipeline = divided(config, pending_bytes, PENDING_BYTES_MIN);
-    Ok(MemoryPlan { rows, total, pending_bytes, pending_bytes_by_pipeline })
+    let docket_traces_max = docket_bytes / DOCKETED_TRACE_BYTES;
+    Ok(MemoryPlan { rows, total, pending_bytes, pending_bytes_by_pipeline, docket_traces_max })
+}
+
+/// Room for what a node is to judge for its cluster, in every pipeline.
+fn docket_bytes(config: &Config, left: u64) -> u64 {
+    let is_in_cluster = config.cluster.listen.is_some();
+    let wanted = config.cluster.docket_traces_max.saturating_mul(DOCKETED_TRACE_BYTES);
+    if is_in_cluster { wanted.min(left / DOCKET_SHARE) } else { 0 }
 }
 
 /// Divides `bytes` among the pipelines: each gets `least`, and of the rest as much as it may hold traces.
@@ -183,6 +212,10 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         verdicts_row(config),
         explained_row(config, shards),
     ];
+    if config.cluster.listen.is_some() {
+        let reason = "messages to and from other nodes: remembered, unacknowledged, queued".to_string();
+        rows.push(row("cluster messages", GOSSIP_BYTES, reason));
+    }
     rows.extend(export_rows(config, shards));
     rows.extend(rules_rows(config, shards));
     rows

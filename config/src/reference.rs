@@ -91,10 +91,10 @@ const PIPELINES: &str = "\
 Traces may go several ways through one node, each with policies of its own: the file then has `pipelines.NAME`, with the
 keys below for each (`pipelines.errors.decision_wait`), and `exporters`, a list of names: those of the OTLP exporters,
 `file` for the embedded one, `none` for none; left out, all that take traces. What a pipeline does not say is as
-`sampling` says. Every pipeline gets every span, judges it by itself, has a log of its own (`log-NAME` in the data
-directory), and a part of the memory for pending traces as it may hold traces (`num_traces`); the disk of the log and
-`explain.verdicts_max` are divided equally. A sender is answered when all have taken over what it sent. Metrics and logs
-take the first pipeline. Flags and variables for `sampling` hold in every pipeline.
+`sampling` says. Every pipeline gets every span, judges it by itself, has a journal of its own (`log-NAME` in the data
+directory; the requests in `requests` are shared), and a part of the memory for pending traces as it may hold traces
+(`num_traces`); `explain.verdicts_max` is divided equally. A sender is answered when all have taken over what it sent.
+Metrics and logs take the first pipeline. Flags and variables for `sampling` hold in every pipeline.
 
 ```yaml
 pipelines:
@@ -117,8 +117,8 @@ too. (`log.level` and `log.format` are about the program's own lines.)
 ";
 
 const CLUSTER: &str = "\
-These keys are read and checked, and have no effect yet: nodes do not form clusters, and each works by itself. What they
-say of one is what it will do. None of them changes at a reload, but for what stands in `cluster.key_file`.
+How several nodes judge each trace as one: [cluster.md](cluster.md). None of these keys changes at a reload, but for what
+stands in `cluster.key_file`.
 ";
 
 const COLLECTOR: &str = "\

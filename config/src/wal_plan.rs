@@ -5,7 +5,7 @@ use crate::problem::{Problem, Source};
 use crate::settings::{Ack, Config};
 use crate::value::{KIB, MIB, show_bytes};
 
-/// One shard's part of the log. Bytes are multiples of a disk block.
+/// One shard's part of the log, whatever the number of its pipelines. Bytes are multiples of a disk block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalPlan {
     /// Length of a preallocated segment of requests: `wal.segment_bytes_max`, or less where the budget holds fewer than
@@ -17,9 +17,11 @@ pub struct WalPlan {
     pub requests_bytes: u64,
     /// Most segments of requests that can be there at once, the spare ones included: bounds the tables over them.
     pub segments_max: u32,
-    /// Length of a preallocated segment of the journal.
+    /// Journals: one a pipeline.
+    pub journals: u64,
+    /// Length of a preallocated segment of a journal.
     pub journal_segment_bytes: u64,
-    /// Bytes of all segments of the journal together.
+    /// Bytes of all segments of a journal together.
     pub journal_bytes: u64,
     /// Memory for records that wait for the disk. A single larger request is taken when nothing else waits.
     pub buffer_bytes: u64,
@@ -34,9 +36,9 @@ const SEGMENTS_WANTED: u64 = 8;
 /// Segments besides the one for the largest request without which nothing turns over: one that is filled, one that is
 /// emptied, one that is ready.
 const SEGMENTS_NEEDED: u64 = 3;
-/// Part of a shard's budget for its journal: a verdict takes 32 bytes and the mark of a delivered span a bit, where the
-/// spans of a trace themselves take kilobytes.
-const JOURNAL_SHARE: u64 = 8;
+/// A shard's requests have so many times the disk of a journal: a verdict takes 32 bytes and the mark of a delivered span a
+/// bit, where the spans of a trace themselves take kilobytes.
+const REQUESTS_TO_JOURNAL: u64 = 7;
 /// Segments of a shard's journal: old ones are freed one by one as what they tell of is gone.
 /// At the bound: old verdicts go. While the disk has no room new ones wait in memory; past what is remembered and
 /// buffered they are lost to a restart, counted in `tailwater_wal_verdicts_lost_total`.
@@ -46,31 +48,31 @@ const RECORD_EXTRA_BYTES: u64 = 3 * BLOCK_BYTES;
 /// Least memory of a shard's buffers: two flushes of several requests each.
 const BUFFER_BYTES_MIN: u64 = 256 * KIB;
 
-/// Spreads the log over that many shards, and for each of those over the pipelines, which have logs of their own.
+/// Spreads the log over that many shards, each of which has one log of requests and a journal for each pipeline.
 /// Meaningful where `Config::needs_wal` says so.
 ///
 /// # Errors
 /// When the budget of disk or memory is too small for so many shards: the key, its value, and how much it must be.
 pub fn wal_plan(config: &Config, shards: usize) -> Result<WalPlan, Box<Problem>> {
     let shards = u64::try_from(shards).unwrap_or(u64::MAX).max(1);
-    let shards = shards.saturating_mul(u64::try_from(config.ways()).unwrap_or(u64::MAX));
+    let journals = u64::try_from(config.ways()).unwrap_or(u64::MAX).max(1);
     let logged = config.open_receivers().filter(|receiver| receiver.ack != Ack::Received);
     let largest_request = logged.map(|receiver| receiver.limits.request_bytes_max).max().unwrap_or(0);
     let largest = blocks_up(largest_request.saturating_add(RECORD_EXTRA_BYTES));
     let budget = config.wal.bytes_max / shards;
-    let journal_segment_bytes = blocks_down(budget / JOURNAL_SHARE / JOURNAL_SEGMENTS)
+    let journal_segment_bytes = blocks_down(budget / (REQUESTS_TO_JOURNAL + journals) / JOURNAL_SEGMENTS)
         .clamp(SEGMENT_BYTES_MIN, config.wal.segment_bytes_max.max(SEGMENT_BYTES_MIN));
     let journal_bytes = journal_segment_bytes * JOURNAL_SEGMENTS;
-    let requests_bytes = blocks_down(budget.saturating_sub(journal_bytes));
+    let requests_bytes = blocks_down(budget.saturating_sub(journals.saturating_mul(journal_bytes)));
     let share = (requests_bytes / SEGMENTS_WANTED).max(SEGMENT_BYTES_MIN);
     let segment_bytes = blocks_down(share.min(config.wal.segment_bytes_max));
     let largest_segment_bytes = largest.max(segment_bytes);
     if requests_bytes < largest_segment_bytes.saturating_add(SEGMENTS_NEEDED * segment_bytes) {
-        return Err(Box::new(too_little_disk(config, shards, largest)));
+        return Err(Box::new(too_little_disk(config, (shards, journals), largest)));
     }
     let buffer_bytes = blocks_down(config.wal.buffer_bytes_max / shards);
-    if buffer_bytes < BUFFER_BYTES_MIN {
-        return Err(Box::new(too_little_memory(config, shards)));
+    if buffer_bytes / journals < BUFFER_BYTES_MIN {
+        return Err(Box::new(too_little_memory(config, shards, journals)));
     }
     let segments_max = u32::try_from(requests_bytes / segment_bytes).unwrap_or(u32::MAX);
     Ok(WalPlan {
@@ -78,6 +80,7 @@ pub fn wal_plan(config: &Config, shards: usize) -> Result<WalPlan, Box<Problem>>
         largest_segment_bytes,
         requests_bytes,
         segments_max,
+        journals,
         journal_segment_bytes,
         journal_bytes,
         buffer_bytes,
@@ -93,16 +96,18 @@ fn blocks_up(bytes: u64) -> u64 {
 }
 
 /// What is asked for always suffices: with it the plan is made.
-fn too_little_disk(config: &Config, shards: u64, largest: u64) -> Problem {
-    // The journal leaves seven eighths or all but four of its smallest segments, and of that the segments leave five
-    // eighths or all but three of the smallest: more than one part in two, and eight times the smallest for the rest.
-    let each = largest.saturating_mul(2).saturating_add(8 * SEGMENT_BYTES_MIN);
+fn too_little_disk(config: &Config, (shards, journals): (u64, u64), largest: u64) -> Problem {
+    // With one journal it leaves seven eighths or all but four of its smallest segments, and of that the segments leave five
+    // eighths or all but three of the smallest: more than one part in two, and eight times the smallest for the rest. Each
+    // further journal takes an eighth of that more, and four of the smallest.
+    let eighths = REQUESTS_TO_JOURNAL.saturating_add(journals);
+    let each = (largest.saturating_mul(2 * eighths) / 8).saturating_add(4 * (journals + 1) * SEGMENT_BYTES_MIN);
     let needed = shards.saturating_mul(each.div_ceil(MIB));
     Problem {
         source: Source::Default,
         key: "wal.bytes_max".to_string(),
         value: Some(show_bytes(config.wal.bytes_max)),
-        cause: format!("{} would have too little of it for a request of the largest size", sharers(config, shards)),
+        cause: format!("{} would have too little of it for a request of the largest size", sharers(shards, journals)),
         remedy: format!(
             "raise it to {needed}MiB, or lower request_bytes_max of the receivers or shards, or set ack to received, \
              which needs no log"
@@ -111,22 +116,23 @@ fn too_little_disk(config: &Config, shards: u64, largest: u64) -> Problem {
 }
 
 /// Who shares the log.
-fn sharers(config: &Config, logs: u64) -> String {
-    match config.pipelines.len() {
-        0 | 1 => format!("each of {logs} shards"),
-        pipelines => format!("each of {logs} logs ({pipelines} pipelines on each shard)"),
+fn sharers(shards: u64, journals: u64) -> String {
+    match journals {
+        0 | 1 => format!("each of {shards} shards"),
+        pipelines => format!("each of {shards} shards ({pipelines} pipelines)"),
     }
 }
 
-fn too_little_memory(config: &Config, shards: u64) -> Problem {
+fn too_little_memory(config: &Config, shards: u64, journals: u64) -> Problem {
+    let least = BUFFER_BYTES_MIN.saturating_mul(journals);
     Problem {
         source: Source::Default,
         key: "wal.buffer_bytes_max".to_string(),
         value: Some(show_bytes(config.wal.buffer_bytes_max)),
-        cause: format!("{} would have less than {} of it", sharers(config, shards), show_bytes(BUFFER_BYTES_MIN)),
+        cause: format!("{} would have less than {} of it", sharers(shards, journals), show_bytes(least)),
         remedy: format!(
             "raise it to {}, or lower shards, or set ack to received, which needs no log",
-            show_bytes(shards.saturating_mul(BUFFER_BYTES_MIN))
+            show_bytes(shards.saturating_mul(least))
         ),
     }
 }
@@ -135,9 +141,10 @@ impl std::fmt::Display for WalPlan {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "each shard: {} segments of {}, a journal of {}, {} of buffers",
+            "each shard: {} segments of {}, {} of {}, {} of buffers",
             self.segments_max,
             show_bytes(self.segment_bytes),
+            if self.journals == 1 { "a journal".to_string() } else { format!("{} journals", self.journals) },
             show_bytes(self.journal_bytes),
             show_bytes(self.buffer_bytes)
         )

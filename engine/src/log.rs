@@ -11,6 +11,8 @@ pub mod read;
 
 pub mod bitmap;
 
+pub mod books;
+
 pub mod done;
 
 pub mod flush;
@@ -18,6 +20,8 @@ pub mod flush;
 pub mod segments;
 
 pub mod stream;
+
+pub mod takers;
 
 pub mod told;
 

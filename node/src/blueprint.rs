@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use tailwater_config::{Config, MemoryPlan, Problem, Source, WalPlan, effective_sampling, memory_plan_with, wal_plan};
 use tailwater_connectors::otlp::exporter::Endpoints;
+use tailwater_engine::log::format::{PIPELINE_NAMES_BYTES_MAX, pipeline_names_bytes};
 use tailwater_engine::rules::{Expressions, Rules};
 use tailwater_runtime::affinity::{self, Placement};
 
@@ -48,6 +49,11 @@ pub fn blueprint_after(
         return Err(problem("shards", "more than 65535 shards", "one for each core is enough"));
     }
     let wal = if config.needs_wal() { Some(wal_plan(config, placement.cores.len())?) } else { None };
+    let names_bytes = pipeline_names_bytes(config.pipelines.iter().map(|pipeline| pipeline.name.as_str()));
+    if wal.is_some() && names_bytes > PIPELINE_NAMES_BYTES_MAX {
+        let cause = format!("their names take {names_bytes} bytes in the log, which has {PIPELINE_NAMES_BYTES_MAX}");
+        return Err(problem("pipelines", cause, "choose shorter names"));
+    }
     for exporter in &config.exporters.otlp {
         Endpoints::new(exporter).map_err(|error| problem(&error.key(), error.cause(), ""))?;
     }

@@ -11,9 +11,11 @@ use crate::source::{ConfigurationSource, Stamp};
 use crate::summary;
 use crate::supervise::supervise;
 use crate::survey::{
-    Survey, SurveyError, claim, holds_forwarded, holds_segments, log_directories, log_directory, survey,
+    LogSurvey, PipelineSurvey, REQUESTS_DIRECTORY, Survey, SurveyError, claim, given_up_below, holds_forwarded,
+    holds_segments, log_directories, log_directory, next_number, survey,
 };
 use crate::terminal::{EXIT_CONFIGURATION, say};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,19 +79,20 @@ fn boot(loaded: &Loaded, source: (ConfigurationSource, Option<Stamp>), repair: b
     if blueprint.wal.is_some() {
         check_disk(config)?;
     }
-    let mut surveys = take_over(config, &blueprint, repair)?;
-    for (pipeline, survey) in blueprint.pipelines.iter_mut().zip(&mut surveys) {
+    let mut left = take_over(config, &blueprint, repair)?;
+    for (pipeline, survey) in blueprint.pipelines.iter_mut().zip(&mut left.by_pipeline) {
         // Nobody else has them yet.
         Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt(rules));
     }
-    forward_what_waits(config, &mut blueprint, &surveys);
+    forward_what_waits(config, &mut blueprint, &left);
+    let survey = left.whole(&config.node.data_directory, &blueprint);
     let cluster = prepare(config).map_err(|error| match error {
         ClusterError::Configuration(text) => BootError::Configuration(text),
         ClusterError::Machine(text) => BootError::Machine(text),
     })?;
     let file = config.exporters.file.as_ref().map(|file| FileWriter::open(file, clock::unix_nanos)).transpose();
     let file = file.map_err(|error| BootError::Machine(error.to_string()))?;
-    let node = launch(config, &blueprint, backend, file, surveys, cluster).map_err(BootError::Machine)?;
+    let node = launch(config, &blueprint, backend, file, survey, cluster).map_err(BootError::Machine)?;
     let code = supervise(config, source, node);
     drop(lock);
     Ok(code)
@@ -142,8 +145,34 @@ fn check_disk(config: &Config) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Looks at what a former run has left in the log of each pipeline.
-fn take_over(config: &Config, blueprint: &Blueprint, repair: bool) -> Result<Vec<Survey>, BootError> {
+/// What a former run has left.
+struct Left {
+    /// What pipelines shared.
+    requests: Survey,
+    by_pipeline: Vec<Survey>,
+    next_number: u64,
+}
+
+impl Left {
+    /// All of it put together.
+    fn whole(self, data_directory: &Path, blueprint: &Blueprint) -> LogSurvey {
+        let Self { requests, mut by_pipeline, next_number } = self;
+        let names = blueprint.pipelines.iter().map(|pipeline| pipeline.name.clone());
+        if let ([single], [found]) = (&*blueprint.pipelines, &mut *by_pipeline)
+            && single.name.is_empty()
+        {
+            return LogSurvey::single(std::mem::take(found), next_number);
+        }
+        let pipelines = names.zip(by_pipeline).map(|(name, found)| {
+            let given_up_below = given_up_below(&data_directory.join(log_directory(&name)));
+            PipelineSurvey { name, found, given_up_below }
+        });
+        LogSurvey::shared(requests, pipelines.collect(), next_number)
+    }
+}
+
+/// Looks at what a former run has left in the log of each pipeline, and in the one that they share.
+fn take_over(config: &Config, blueprint: &Blueprint, repair: bool) -> Result<Left, BootError> {
     let data_directory = &config.node.data_directory;
     let names: Vec<&str> = blueprint.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
     let fail = |error: SurveyError| match error {
@@ -158,17 +187,17 @@ fn take_over(config: &Config, blueprint: &Blueprint, repair: bool) -> Result<Vec
                 "a former run has left a log, which --ack received does not read; start with --ack synced to deliver it"
             );
         }
-        return Ok(names.iter().map(|_| Survey::default()).collect());
+        let by_pipeline = names.iter().map(|_| Survey::default()).collect();
+        return Ok(Left { requests: Survey::default(), by_pipeline, next_number: 1 });
     };
     tracing::info!(%wal, "log");
     claim(data_directory, &names, repair).map_err(fail)?;
-    let mut surveys = Vec::new();
-    for name in names {
-        let found = survey(&data_directory.join(log_directory(name)), repair).map_err(fail)?;
+    let next_number = next_number(data_directory).map_err(fail)?;
+    let look = |directory: String, pipeline: Option<&str>| {
+        let found = survey(&data_directory.join(directory), repair).map_err(fail)?;
         if !found.segments.is_empty() {
             let mib = found.segments.iter().map(|segment| segment.bytes).sum::<u64>() >> 20;
             let (segments, verdicts) = (found.segments.len(), found.verdicts.len());
-            let pipeline = (!name.is_empty()).then_some(name);
             tracing::info!(
                 segments,
                 mib,
@@ -177,18 +206,27 @@ fn take_over(config: &Config, blueprint: &Blueprint, repair: bool) -> Result<Vec
                 "reading the log of the last run before anything is accepted"
             );
         }
-        surveys.push(found);
-    }
-    Ok(surveys)
+        Ok(found)
+    };
+    let named = |name: &&str| (!name.is_empty()).then_some(*name).map(String::from);
+    let requests = if names.iter().any(|name| !name.is_empty()) {
+        look(REQUESTS_DIRECTORY.to_string(), None)?
+    } else {
+        Survey::default()
+    };
+    let by_pipeline: Result<Vec<Survey>, BootError> =
+        names.iter().map(|name| look(log_directory(name), named(name).as_deref())).collect();
+    Ok(Left { requests, by_pipeline: by_pipeline?, next_number })
 }
 
 /// Metrics and logs take the first pipeline. Where that was another one in the last run, and some wait in its log, it sends
 /// those.
-fn forward_what_waits(config: &Config, blueprint: &mut Blueprint, surveys: &[Survey]) {
-    let named = blueprint.pipelines.iter().zip(surveys).enumerate();
+fn forward_what_waits(config: &Config, blueprint: &mut Blueprint, left: &Left) {
+    let data_directory = &config.node.data_directory;
+    let named = blueprint.pipelines.iter().zip(&left.by_pipeline).enumerate();
     let forwards: Vec<bool> = named
         .map(|(number, (pipeline, found))| {
-            number == 0 || holds_forwarded(&config.node.data_directory.join(log_directory(&pipeline.name)), found)
+            number == 0 || holds_forwarded(data_directory, &pipeline.name, found, &left.requests)
         })
         .collect();
     if !forwards.iter().skip(1).any(|forwards| *forwards) {

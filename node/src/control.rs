@@ -122,16 +122,6 @@ pub struct ClusterSnapshot {
 /// The log of one core.
 #[derive(Debug, Clone, Default)]
 pub struct LogSnapshot {
-    /// Segments of requests in use.
-    pub segments: u64,
-    /// Bytes of their files.
-    pub segment_bytes: u64,
-    /// Bound of the former.
-    pub segment_bytes_max: u64,
-    /// Bytes waiting for the disk.
-    pub buffered_bytes: u64,
-    /// Requests whose senders wait for the disk.
-    pub staged: u64,
     /// Units that keep segments from being freed.
     pub unresolved: u64,
     /// Units that wait in the log for an exporter.
@@ -142,12 +132,29 @@ pub struct LogSnapshot {
     pub parked_since_unix_nano: u64,
     /// Whether anything of the backlog is being sent again, or can be.
     pub is_recalling: bool,
+    /// What all pipelines have in common; with the first of them.
+    pub lane: Option<LaneSnapshot>,
+    /// Its counters by name.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+/// What all pipelines of an executor have in common of the log.
+#[derive(Debug, Clone, Default)]
+pub struct LaneSnapshot {
+    /// Segments of requests in use.
+    pub segments: u64,
+    /// Bytes of their files.
+    pub segment_bytes: u64,
+    /// Bound of the former.
+    pub segment_bytes_max: u64,
+    /// Bytes of requests waiting for the disk.
+    pub buffered_bytes: u64,
+    /// Requests whose senders wait for the disk.
+    pub staged: u64,
     /// Whether the disk gives no segment to write to.
     pub is_failing: bool,
     /// Bytes of the last run's segments that are still to be read.
     pub replay_left_bytes: u64,
-    /// Its counters by name.
-    pub counters: Vec<(&'static str, u64)>,
 }
 
 /// One exporter on one core.

@@ -93,7 +93,7 @@ pub struct Core {
     telling: Telling,
     /// The cluster that the shard is to join when it starts.
     joins: Cell<Option<(ClusterPlan, Arc<View>)>>,
-    /// This core's log, if any receiver acknowledges more than the receipt.
+    /// The log of this executor, which the cores of all its pipelines share, if any receiver acknowledges more than the receipt.
     log: Option<Rc<CoreLog>>,
     for_owners: RefCell<ForOwners>,
     /// Origin of the engine's time, monotonic nanoseconds; the same for all cores.
@@ -102,6 +102,10 @@ pub struct Core {
     memory: Rc<ReceiveMemory>,
     /// Set while a former run's log is read: nothing is judged before all of it is there.
     is_replaying: Cell<bool>,
+    /// Set while parked units are read again.
+    is_recalling: Cell<bool>,
+    /// Set when the node ends and what is parked from now on is for the next start.
+    ends_recall: Cell<bool>,
     settings: Settings,
 }
 
@@ -148,6 +152,8 @@ impl Core {
             origin: Cell::new(origin),
             memory,
             is_replaying: Cell::new(false),
+            is_recalling: Cell::new(false),
+            ends_recall: Cell::new(false),
             settings,
         })
     }
@@ -182,7 +188,7 @@ impl Core {
             self.book(&mut shard, &mut outbox, settlement);
         }
         if let Some(log) = &self.log {
-            outbox.log_into(log.lane.borrow_mut().journal());
+            outbox.log_into(log.lane.borrow_mut().journal(self.settings.pipeline));
         }
         let (recalled, said) = (outbox.take_recalled(), outbox.take_said());
         drop((shard, outbox));
@@ -217,7 +223,7 @@ impl Core {
             Message::Spans(batch) => self.take(batch),
             Message::Resolved(units) => {
                 if let Some(log) = &self.log {
-                    log.resolve(&units);
+                    log.resolve(self.settings.pipeline, &units);
                 }
             }
             Message::Parked(units, destinations) => {

@@ -1,22 +1,22 @@
-//! From a blueprint to running cores: on each executor one core a pipeline, all fed by the same receivers; beside them the
-//! embedded file's thread.
+//! From a blueprint to running cores: on each executor one core a pipeline, all fed by the same receivers and with one log;
+//! beside them the embedded file's thread.
 
 use crate::blueprint::{Blueprint, Pipeline};
 use crate::cluster::{GossipHandle, Prepared};
 use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
-use crate::core::log::CoreLog;
+use crate::core::log::{CoreLog, Directories};
 use crate::core::peers::Peers;
-use crate::core::replay::{Barrier, Common, Share};
+use crate::core::replay::{Barrier, Common, Share, replay};
 use crate::core::{Core, CorePort, HISTORY, Message, Settings};
 use crate::numbers::{ChannelNumber, CoreNumber};
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::plan;
 use crate::sockets::{Addresses, CoreListeners};
-use crate::survey::{OldSegment, Spare, Survey, log_directory};
+use crate::survey::{LogSurvey, OldSegment, REQUESTS_DIRECTORY, Spare, log_directory};
 use async_channel::{Receiver, bounded};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +25,7 @@ use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter, Reports};
 use tailwater_engine::cluster::{ClusterPlan, pipeline_id};
 use tailwater_engine::host::ExportFate;
-use tailwater_engine::log::lane::{Lane, LanePlan};
+use tailwater_engine::log::lane::{Lane, LanePlan, PipelinePlan};
 use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
@@ -43,13 +43,13 @@ use tailwater_runtime::{Backend, clock};
 /// `tailwater_items_dropped_total{reason="export_queue_full"}`.
 const FILE_QUEUE_LENGTH: usize = 1024;
 
-/// Starts the cores and the file's thread. There is a survey for each pipeline.
+/// Starts the cores and the file's thread.
 pub fn launch(
     config: &Config,
     blueprint: &Blueprint,
     backend: Backend,
     file: Option<FileWriter>,
-    surveys: Vec<Survey>,
+    survey: LogSurvey,
     cluster: Option<Prepared>,
 ) -> Result<Node, String> {
     let shards = blueprint.placement.cores.len();
@@ -63,13 +63,15 @@ pub fn launch(
     let file = file.map(|(writer, settings)| start_file(writer, settings, config.needs_wal(), &cores)).transpose()?;
     let seed = cluster.as_ref().map_or_else(hash_seed, Prepared::hash_seed);
     let mut guests = Vec::new();
+    let ways = u64::try_from(pipelines.len()).unwrap_or(u64::MAX).max(1);
+    let docket_traces_max = blueprint.memory.docket_traces_max / ways;
     let mut controls = controls.into_iter();
     let mut seats: Vec<Vec<Seat>> = (0..shards).map(|_| Vec::new()).collect();
-    for ((number, pipeline), survey) in pipelines.iter().enumerate().zip(surveys) {
+    for (number, pipeline) in pipelines.iter().enumerate() {
         let controls: Vec<_> = controls.by_ref().take(shards).collect();
         let cluster = cluster.as_ref();
-        let share = Outline { blueprint, pipeline, number, origin, seed, file: file.clone(), cluster };
-        let (taken, guest) = share.seats(config, survey, controls)?;
+        let share = Outline { pipeline, number, origin, seed, file: file.clone(), cluster, docket_traces_max };
+        let (taken, guest) = share.seats(controls)?;
         guests.extend(guest.map(|guest| (pipeline_id(&pipeline.name), guest)));
         for (seats, seat) in seats.iter_mut().zip(taken) {
             seats.push(seat);
@@ -78,6 +80,7 @@ pub fn launch(
     let gossip_core = blueprint.placement.gossip_core;
     let count = u16::try_from(shards).map_err(|error| error.to_string())?;
     let gossip = cluster.map(|cluster| cluster.start(gossip_core, guests, count)).transpose()?;
+    let mut logs = log_seats(blueprint, &config.node.data_directory, survey, Route::new(seed, count), &seats);
     let shared = Arc::new(config.clone());
     let (addresses, ports) = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(&addresses, shards);
@@ -88,7 +91,8 @@ pub fn launch(
     {
         let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
         let names = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
-        let place = Place { seats, names, config: shared.clone(), shards, listeners, lane: lane.clone() };
+        let (log, lane) = (logs.pop_front(), lane.clone());
+        let place = Place { seats, log, names, config: shared.clone(), shards, listeners, lane };
         handles.push(start(options, move || place.run()).map_err(|error| error.to_string())?);
     }
     let rules = pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.rules.clone())).collect();
@@ -99,7 +103,6 @@ pub fn launch(
 
 /// What all seats of one pipeline have in common.
 struct Outline<'a> {
-    blueprint: &'a Blueprint,
     pipeline: &'a Pipeline,
     number: usize,
     origin: u64,
@@ -107,6 +110,8 @@ struct Outline<'a> {
     seed: [u64; 4],
     file: Option<FileWay>,
     cluster: Option<&'a Prepared>,
+    /// Traces that the node may have to judge for the cluster, in this pipeline.
+    docket_traces_max: u64,
 }
 
 /// The seats of a pipeline, and the gossip thread's end of its mesh, if there is one.
@@ -114,23 +119,22 @@ type Seats = (Vec<Seat>, Option<MeshPort<Message>>);
 
 impl Outline<'_> {
     /// One seat for each core.
-    fn seats(&self, node: &Config, survey: Survey, controls: Vec<Receiver<Control>>) -> Result<Seats, String> {
+    fn seats(&self, controls: Vec<Receiver<Control>>) -> Result<Seats, String> {
         let Pipeline { name, config, pending_bytes, rules } = self.pipeline;
         let cores = controls.len();
         let count = u16::try_from(cores).map_err(|error| error.to_string())?;
-        let seed = self.seed;
         let queue_length = usize::try_from(config.mesh.queue_length).unwrap_or(usize::MAX);
         // Besides the cores the gossip thread takes part, where there is one.
         let (peers, mut guests) = Peers::join(count, u16::from(self.cluster.is_some()), queue_length);
-        let joins = self.cluster.map(|cluster| (cluster.plan(name, count), cluster.alone(count)));
-        let plan = |shard| plan::shard_plan(config, *pending_bytes, seed, (shard, count), rules.leaf_words());
-        let verdicts_max = plan(0).kept_verdicts_max + plan(0).dropped_verdicts_max;
-        let mut logs = log_seats(self.blueprint, survey, Route::new(seed, count), count, verdicts_max);
+        let joins =
+            self.cluster.map(|cluster| (cluster.plan(name, count, self.docket_traces_max), cluster.alone(count)));
+        let plan = |shard| plan::shard_plan(config, *pending_bytes, self.seed, (shard, count), rules.leaf_words());
         let file = self.file.clone().filter(|_| config.exporters.file.is_some());
         let reports: Vec<Arc<Reports>> = config.exporters.otlp.iter().map(|_| Arc::default()).collect();
         let numbered = CoreNumber::all(count).zip(peers).zip(controls);
         let seats = numbered.map(|((number, peers), control)| Seat {
             pipeline: self.number,
+            name: self.pipeline.name.clone(),
             channel: ChannelNumber::of(self.number, number, cores),
             plan: plan(number.shard().0),
             rules: rules.clone(),
@@ -139,8 +143,6 @@ impl Outline<'_> {
             control,
             origin: self.origin,
             file: file.clone(),
-            log: logs.pop_front(),
-            log_directory: node.node.data_directory.join(log_directory(name)),
             reports: reports.clone(),
             joins: joins.clone(),
         });
@@ -152,6 +154,8 @@ impl Outline<'_> {
 struct Place {
     /// One a pipeline.
     seats: Vec<Seat>,
+    /// Their log, where there is one.
+    log: Option<LogSeat>,
     /// The names of those pipelines.
     names: Vec<String>,
     config: Arc<Config>,
@@ -164,6 +168,7 @@ struct Place {
 /// All that one pipeline's core needs.
 struct Seat {
     pipeline: usize,
+    name: String,
     channel: ChannelNumber,
     plan: ShardPlan,
     rules: Arc<Rules>,
@@ -172,34 +177,71 @@ struct Seat {
     control: Receiver<Control>,
     origin: u64,
     file: Option<FileWay>,
-    log: Option<LogSeat>,
-    log_directory: PathBuf,
     /// What is told of each exporter's failures, by all cores together.
     reports: Vec<Arc<Reports>>,
     /// The cluster to join.
     joins: Option<(ClusterPlan, Arc<View>)>,
 }
 
-/// What one core needs for its log.
+/// What one executor needs for its log.
 struct LogSeat {
     plan: LanePlan,
-    spares: Vec<Spare>,
+    paths: LogPaths,
+    spares: Vec<(usize, Spare)>,
     share: Share,
 }
 
-/// Files kept by a core to be recycled: the next segment of requests and the next of the journal.
-/// At the bound: further files are removed.
-const SPARES_MAX: usize = 2;
+/// Where the files of the log are.
+#[derive(Clone)]
+enum LogPaths {
+    Single(PathBuf),
+    Shared { requests: PathBuf, journals: Vec<PathBuf> },
+}
 
-/// One seat a core where there is a log, none otherwise.
+impl LogPaths {
+    fn of(data_directory: &Path, pipelines: &[Pipeline]) -> Self {
+        let of = |pipeline: &Pipeline| data_directory.join(log_directory(&pipeline.name));
+        match pipelines {
+            [single] if single.name.is_empty() => Self::Single(of(single)),
+            shared => Self::Shared {
+                requests: data_directory.join(REQUESTS_DIRECTORY),
+                journals: shared.iter().map(of).collect(),
+            },
+        }
+    }
+
+    async fn open(&self) -> Result<Directories, String> {
+        let open = async |path: &PathBuf| Directory::open(path).await.map_err(|error| error.to_string());
+        match self {
+            Self::Single(path) => Ok(Directories::single(open(path).await?)),
+            Self::Shared { requests, journals } => {
+                let requests = open(requests).await?;
+                let mut opened = Vec::with_capacity(journals.len());
+                for journal in journals {
+                    opened.push(open(journal).await?);
+                }
+                Ok(Directories::shared(requests, opened))
+            }
+        }
+    }
+}
+
+/// One seat an executor where there is a log, none otherwise.
 fn log_seats(
     blueprint: &Blueprint,
-    mut survey: Survey,
+    data_directory: &Path,
+    mut survey: LogSurvey,
     route: Route,
-    cores: u16,
-    verdicts_max: usize,
+    executors: &[Vec<Seat>],
 ) -> VecDeque<LogSeat> {
     let Some(wal) = &blueprint.wal else { return VecDeque::new() };
+    let cores = u16::try_from(executors.len()).unwrap_or(u16::MAX);
+    let pipelines = executors.first().into_iter().flatten().map(|seat| PipelinePlan {
+        name: seat.name.clone(),
+        verdicts_max: seat.plan.kept_verdicts_max + seat.plan.dropped_verdicts_max,
+    });
+    let pipelines: Vec<PipelinePlan> = pipelines.collect();
+    let paths = LogPaths::of(data_directory, &blueprint.pipelines);
     let common = Common::new(&mut survey, clock::steady_unix_nanos());
     let shares: Vec<Vec<OldSegment>> = survey.spread(usize::from(cores));
     let read = Barrier::for_cores(usize::from(cores));
@@ -221,8 +263,9 @@ fn log_seats(
             journal_segment_bytes: wal.journal_segment_bytes,
             journal_segments_max: size(wal.journal_bytes / wal.journal_segment_bytes.max(1)),
             buffer_bytes_max: size(wal.buffer_bytes),
-            verdicts_max,
+            pipelines: pipelines.clone(),
         },
+        paths: paths.clone(),
         spares: if core == CoreNumber::FIRST { std::mem::take(&mut spares) } else { Vec::new() },
         share: Share {
             common: common.clone(),
@@ -236,6 +279,12 @@ fn log_seats(
     seats.collect()
 }
 
+impl LogSeat {
+    async fn log(self) -> Result<(Rc<CoreLog>, Share), String> {
+        Ok((CoreLog::new(Lane::new(self.plan), self.paths.open().await?, self.spares), self.share))
+    }
+}
+
 impl Place {
     async fn run(self) -> Result<(), String> {
         let (ended, wait) = bounded(1);
@@ -243,24 +292,27 @@ impl Place {
         let memory = ReceiveMemory::new(MemoryBounds::divide(receive_bytes), self.lane);
         let mut cores = Vec::with_capacity(self.seats.len());
         let mut built = Vec::with_capacity(self.seats.len());
+        let (log, share) = match self.log {
+            Some(seat) => seat.log().await.map(|(log, share)| (Some(log), Some(share)))?,
+            None => (None, None),
+        };
         for seat in self.seats {
-            built.push(seat.core(&memory).await?);
+            built.push(seat.core(&memory, log.clone())?);
         }
         // From here to the first replay nothing is awaited: another executor may replay already, and a core that takes its
         // spans without the verdicts of the last run, or judges them before all have come, judges a part of a trace.
-        let mut shares = Vec::new();
-        for (core, control, share) in built {
-            if let Some(share) = share {
-                core.begin_replay(&share);
-                shares.push((core.clone(), share));
+        for (core, control) in built {
+            if let Some(share) = &share {
+                core.begin_replay(share);
             }
             core.start_inside();
             core.start(control, ended.clone());
             cores.push(core);
         }
         drop(ended);
-        for (core, share) in shares {
-            core.replay(share).await;
+        if let Some((log, share)) = log.zip(share) {
+            log.start(&cores);
+            replay(&cores, &log, share).await;
         }
         for core in &cores {
             core.wait_for_log().await;
@@ -283,8 +335,12 @@ impl Place {
 }
 
 impl Seat {
-    /// The core, not at work yet; what it is to obey, and what it has to read of the last run's log.
-    async fn core(self, memory: &Rc<ReceiveMemory>) -> Result<(Rc<Core>, Receiver<Control>, Option<Share>), String> {
+    /// The core, not at work yet, and what it is to obey.
+    fn core(
+        self,
+        memory: &Rc<ReceiveMemory>,
+        log: Option<Rc<CoreLog>>,
+    ) -> Result<(Rc<Core>, Receiver<Control>), String> {
         let shards = usize::from(self.plan.shards);
         let mut exporters = Vec::new();
         for (settings, reports) in self.config.exporters.otlp.iter().zip(self.reports) {
@@ -296,23 +352,16 @@ impl Seat {
         shard.keep_reasons(reasons_max);
         let signals = self.config.exporters.file.as_ref().map(|file| file.signals);
         let file = self.file.zip(signals).map(|(way, signals)| FileQueue::new(way, self.channel, signals));
-        let outbox = Outbox::new(exporters, file, self.log.is_some(), self.config.exporters.debug);
+        let outbox = Outbox::new(exporters, file, log.is_some(), self.config.exporters.debug);
         let settings = settings(&self.config, self.pipeline);
-        let (log, share) = match self.log {
-            Some(LogSeat { plan, spares, share }) => {
-                let directory = Directory::open(&self.log_directory).await.map_err(|error| error.to_string())?;
-                (Some(CoreLog::new(Lane::new(plan), directory, spares, SPARES_MAX)), Some(share))
-            }
-            None => (None, None),
-        };
         if let Some(log) = &log {
             let names = shard.rules().policy_names().map(String::from);
             let mut lane = log.lane.borrow_mut();
-            lane.journal().set_told(names, shard.rules().all_annotations());
-            lane.segments.set_exporters(outbox.exporter_names());
+            lane.journal(self.pipeline).set_told(names, shard.rules().all_annotations());
+            lane.segments.set_exporters(self.pipeline, outbox.exporter_names());
         }
         let core = Core::new(shard, outbox, self.peers, log, (self.origin, Rc::clone(memory)), self.joins, settings);
-        Ok((core, self.control, share))
+        Ok((core, self.control))
     }
 }
 

@@ -9,7 +9,7 @@ mod verify;
 pub use dump::run as dump;
 pub use verify::run as verify;
 
-use crate::survey::{ASIDE_DIRECTORY, LOG_DIRECTORY, PIPELINE_LOG_PREFIX, log_directories};
+use crate::survey::{ASIDE_DIRECTORY, LOG_DIRECTORY, is_log_name, log_directories};
 use crate::terminal::say;
 use std::fs::File;
 use std::io::{self, Read};
@@ -94,18 +94,17 @@ fn list_log(directory: &Path) -> io::Result<Vec<Listed>> {
     if !files.is_empty() {
         return Ok(files);
     }
-    let has_name = |name: &str| name == LOG_DIRECTORY || name.starts_with(PIPELINE_LOG_PREFIX);
-    let mut is_new = directory.file_name().and_then(|name| name.to_str()).is_some_and(has_name);
+    let mut is_new = directory.file_name().and_then(|name| name.to_str()).is_some_and(is_log_name);
     for entry in std::fs::read_dir(directory)? {
         is_new &= entry?.file_name() == ASIDE_DIRECTORY;
     }
     if is_new { Ok(files) } else { Err(io::Error::new(io::ErrorKind::NotFound, "this is no log: no segment is in it")) }
 }
 
-/// The name of a pipeline's log, to show before the names of its files; none of the only one.
+/// The name of one of several directories of the log, to show before the names of its files; none of the only one.
 fn within(directory: &Path) -> String {
     let name = shown(directory);
-    if name.starts_with("log-") { format!("{name}/") } else { String::new() }
+    if name != LOG_DIRECTORY && is_log_name(&name) { format!("{name}/") } else { String::new() }
 }
 
 /// The file's name, to show.

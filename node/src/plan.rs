@@ -2,11 +2,12 @@
 
 use tailwater_config::sampling::Strategy;
 use tailwater_config::{
-    Batch, Config, EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES,
-    RELATIVE_LATENCY_BYTES,
+    Batch, Config, DOCKETED_TRACE_BYTES, EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES, RANKED_BYTES,
+    RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
 };
 use tailwater_engine::buffer::arena::HEADER_BYTES;
 use tailwater_engine::buffer::traces;
+use tailwater_engine::cluster::docket::{Docketed, Source};
 use tailwater_engine::explain::REASON_BYTES;
 use tailwater_engine::explain::origin::ORIGINS_BYTES;
 use tailwater_engine::export::BatchLimits;
@@ -89,6 +90,10 @@ const _: () = assert!(quantile::LEAF_BYTES_MAX as u64 <= RELATIVE_LATENCY_BYTES,
 const _: () = assert!(limit::candidate_bytes_max() as u64 <= RANKED_BYTES, "the memory plan counts no less");
 const _: () = assert!(limit::group_bytes_max() as u64 <= RANKED_KEYS_BYTES, "the memory plan counts no less");
 const _: () = assert!(ORIGINS_BYTES as u64 <= EXPLAINED_ORIGINS_BYTES, "the memory plan counts no less");
+const _: () = assert!(
+    (size_of::<Docketed>() + 3 * size_of::<Source>()) as u64 + 12 <= DOCKETED_TRACE_BYTES,
+    "the memory plan counts no less"
+);
 const _: () = assert!(REASON_BYTES as u64 <= EXPLAINED_VERDICT_BYTES, "the memory plan counts no less");
 
 /// One batch goes to all exporters, so it keeps the bounds of each.

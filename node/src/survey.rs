@@ -1,7 +1,14 @@
-//! What a former run has left in the log's directory, read before anything is started: segments by kind, what journals
-//! say, and files that may be recycled. Nothing found here keeps the node from starting, save a format that only a
-//! newer release can read.
+//! What a former run has left in the log's directories, read before anything is started: segments by kind, what journals
+//! say, and files that may be recycled. `claim` sees to it that nothing is forgotten, `whole` puts the directories together.
+//! Nothing found here keeps the node from starting, save a format that only a newer release can read.
 
+mod claim;
+mod whole;
+
+pub use self::claim::{claim, given_up_below, holds_forwarded, next_number};
+pub use self::whole::{LogSurvey, PipelineSurvey};
+
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,19 +16,21 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::bitmap::Bitmap;
 use tailwater_engine::log::format::{
-    BLOCK_BYTES, FileName, HeaderError, Record, SegmentHeader, SegmentKind, VerdictEntry, file_name, parse_file_name,
+    BLOCK_BYTES, FileName, HeaderError, SegmentHeader, SegmentKind, VerdictEntry, file_name, parse_file_name,
 };
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
+use tailwater_engine::log::takers::Takers;
 use tailwater_engine::log::told::Told;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::vocabulary::UNKNOWN_POLICY;
-use tailwater_proto::otlp::Signal;
 use thiserror::Error;
 
 /// The log's directory inside the data directory, of a node with one way for traces.
 pub const LOG_DIRECTORY: &str = "log";
+/// The directory of the requests that several pipelines share; no pipeline's log is called so.
+pub const REQUESTS_DIRECTORY: &str = "requests";
 /// What the name of a pipeline's log begins with.
 pub const PIPELINE_LOG_PREFIX: &str = "log-";
 /// What stands before the name of a log that was set aside.
@@ -43,17 +52,50 @@ pub struct OldSegment {
     pub number: u64,
     /// Its file's length.
     pub bytes: u64,
+    /// The number of its directory among those of the log.
+    pub directory: usize,
+    /// The names of the pipelines that shared it; none in the log of a single one.
+    pub names: Vec<String>,
+    /// The pipelines that may have something left to do in it.
+    pub holders: Vec<Holder>,
+}
+
+/// A pipeline and what it has done with a segment.
+#[derive(Debug, Default)]
+pub struct Holder {
+    /// Its number.
+    pub pipeline: usize,
+    /// Its place among the names of the segment; none where it takes all of it.
+    pub place: Option<usize>,
+    /// What it was done with.
+    pub resolved: ToldOfSegment,
+}
+
+/// What journals say of a segment of requests.
+#[derive(Debug, Default)]
+pub struct ToldOfSegment {
     /// Units that a former run was done with.
-    pub resolved: Bitmap,
+    pub units: Bitmap,
     /// Units that some of its exporters were done with, by their names.
     pub done: Vec<(String, Bitmap)>,
 }
 
-/// What is there.
+impl OldSegment {
+    /// The pipelines of this run that take a request which was logged for `logged`.
+    pub fn takers(&self, logged: Takers) -> Takers {
+        let takes = |holder: &&Holder| holder.place.is_none_or(|place| logged.has(place));
+        let takers = self.holders.iter().filter(takes).map(|holder| Takers::of(holder.pipeline));
+        takers.fold(Takers::NONE, Takers::with)
+    }
+}
+
+/// What is in one directory.
 #[derive(Debug, Default)]
 pub struct Survey {
     /// Segments of requests, oldest first.
     pub segments: Vec<OldSegment>,
+    /// What journals say of segments, by their numbers: of those here and elsewhere.
+    pub told_of: BTreeMap<u64, ToldOfSegment>,
     /// The last verdict on each trace, oldest first.
     pub verdicts: Vec<VerdictEntry>,
     /// What journals told of policies and annotations: those of the verdicts are places in it, or unknown.
@@ -138,8 +180,7 @@ pub fn log_directories(data_directory: &Path) -> Result<Vec<PathBuf>, SurveyErro
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(fail)?.path();
-        let is_log = |name: &str| name == LOG_DIRECTORY || name.starts_with(PIPELINE_LOG_PREFIX);
-        if path.is_dir() && path.file_name().and_then(|name| name.to_str()).is_some_and(is_log) {
+        if path.is_dir() && path.file_name().and_then(|name| name.to_str()).is_some_and(is_log_name) {
             found.push(path);
         }
     }
@@ -147,80 +188,16 @@ pub fn log_directories(data_directory: &Path) -> Result<Vec<PathBuf>, SurveyErro
     Ok(found)
 }
 
+/// Whether a directory of the data directory is called as one of a log.
+pub fn is_log_name(name: &str) -> bool {
+    name == LOG_DIRECTORY || name == REQUESTS_DIRECTORY || name.starts_with(PIPELINE_LOG_PREFIX)
+}
+
 /// Whether a log has anything that a start would read.
 pub fn holds_segments(directory: &Path) -> bool {
     let is_segment =
         |(_, name, _): &(String, FileName, u64)| matches!(name, FileName::Segment { kind: SegmentKind::Requests, .. });
     list(directory).is_ok_and(|files| files.iter().any(is_segment))
-}
-
-/// Sees to it that every log with undelivered data in it has a pipeline that reads it. When a node gets pipelines, the
-/// first takes over the log that there was. With `repair`, what no pipeline reads is set aside.
-///
-/// # Errors
-/// `Directory`, `Newer`, `Unclaimed`.
-pub fn claim(data_directory: &Path, pipelines: &[&str], repair: bool) -> Result<(), SurveyError> {
-    let (former, fail) = (data_directory.join(LOG_DIRECTORY), |path: &Path| {
-        let path = path.to_owned();
-        move |source| SurveyError::Directory { path, source }
-    });
-    if let Some(first) = pipelines.first().filter(|name| !name.is_empty()) {
-        let own = data_directory.join(log_directory(first));
-        if former.is_dir() && !own.exists() {
-            tracing::info!(from = %former.display(), to = %own.display(), "the first pipeline takes over the log");
-            std::fs::rename(&former, &own).map_err(fail(&former))?;
-        }
-    }
-    let claimed: Vec<PathBuf> = pipelines.iter().map(|name| data_directory.join(log_directory(name))).collect();
-    for path in log_directories(data_directory)?.into_iter().filter(|path| !claimed.contains(path)) {
-        if !repair && holds_unresolved(&path)? {
-            return Err(SurveyError::Unclaimed { path });
-        }
-        if !repair {
-            tracing::info!(log = %path.display(), "no pipeline reads this log; all in it is delivered, it can be removed");
-            continue;
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let aside = free_name(data_directory, &format!("{ASIDE_PREFIX}{name}"));
-        std::fs::rename(&path, &aside).map_err(fail(&path))?;
-        tracing::warn!(log = %path.display(), to = %aside.display(), "set aside: no pipeline reads it");
-    }
-    Ok(())
-}
-
-/// A path that nothing has: what was set aside before stays where it is.
-fn free_name(directory: &Path, name: &str) -> PathBuf {
-    let numbered = (2_u32..).map(|number| directory.join(format!("{name}.{number}")));
-    let mut candidates = std::iter::once(directory.join(name)).chain(numbered);
-    candidates.find(|path| !path.exists()).unwrap_or_else(|| directory.join(name))
-}
-
-/// Whether a log has requests that are not done with, or that cannot be read.
-fn holds_unresolved(directory: &Path) -> Result<bool, SurveyError> {
-    let found = survey(directory, false)?;
-    if !found.unreadable.is_empty() {
-        return Ok(true);
-    }
-    Ok(found.segments.iter().any(|segment| has_unresolved(directory, segment, |_| true)))
-}
-
-/// Whether a log that was looked at has metrics or logs that are not done with, or requests that cannot be read.
-pub fn holds_forwarded(directory: &Path, found: &Survey) -> bool {
-    found.segments.iter().any(|segment| has_unresolved(directory, segment, |signal| signal != Signal::Traces))
-}
-
-/// Whether a segment has requests of these signals that are not done with, or something that cannot be read.
-fn has_unresolved(directory: &Path, segment: &OldSegment, is_meant: impl Fn(Signal) -> bool) -> bool {
-    let mut is_unresolved = false;
-    let outcome = read_segment(&directory.join(Survey::name(segment)), |found| match found {
-        Found::Record { record: Record::Request(request), .. } if is_meant(request.signal) => {
-            let mut units = (0..request.units).map(|at| request.first_unit + at);
-            is_unresolved |= units.any(|unit| !segment.resolved.has(unit));
-        }
-        Found::Record { .. } => {}
-        Found::Skipped { .. } => is_unresolved = true,
-    });
-    is_unresolved || outcome.is_err()
 }
 
 /// Looks at the log in `directory`. With `repair`, files that can't be read are moved aside.
@@ -258,7 +235,8 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
             }
         }
         if kind == SegmentKind::Requests {
-            found.segments.push(OldSegment { number, bytes, resolved: Bitmap::default(), done: Vec::new() });
+            let (directory, names, holders) = (0, names(&path), Vec::new());
+            found.segments.push(OldSegment { number, bytes, directory, names, holders });
             continue;
         }
         match read_journal(&path, &mut recovered) {
@@ -267,9 +245,11 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
         }
     }
     found.segments.sort_by_key(|segment| segment.number);
-    for segment in &mut found.segments {
-        segment.resolved = recovered.resolved.remove(&segment.number).unwrap_or_default();
-        segment.done = recovered.done.remove(&segment.number).unwrap_or_default();
+    for (number, units) in recovered.resolved {
+        found.told_of.entry(number).or_default().units = units;
+    }
+    for (number, done) in recovered.done {
+        found.told_of.entry(number).or_default().done = done;
     }
     if recovered.done_forgotten > 0 {
         tracing::warn!(
@@ -319,9 +299,18 @@ pub enum Unreadable {
 }
 
 fn header(path: &Path) -> Result<SegmentHeader, Unreadable> {
+    Ok(SegmentHeader::decode(&first_block(path)?)?)
+}
+
+fn first_block(path: &Path) -> io::Result<Vec<u8>> {
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     File::open(path)?.take(BLOCK_BYTES as u64).read_to_end(&mut block)?;
-    Ok(SegmentHeader::decode(&block)?)
+    Ok(block)
+}
+
+/// The names of the pipelines that share the log of a segment whose header can be read.
+fn names(path: &Path) -> Vec<String> {
+    first_block(path).map(|block| SegmentHeader::pipelines(&block)).unwrap_or_default()
 }
 
 fn set_aside(directory: &Path, name: &str, repair: bool, why: &str, found: &mut Survey) {
@@ -431,57 +420,8 @@ impl Survey {
         }
     }
 
-    /// The segments for each of `cores` cores, spread by size.
-    pub fn spread(&mut self, cores: usize) -> Vec<Vec<OldSegment>> {
-        let mut shares: Vec<(u64, Vec<OldSegment>)> = (0..cores.max(1)).map(|_| (0, Vec::new())).collect();
-        for segment in std::mem::take(&mut self.segments) {
-            if let Some((bytes, share)) = shares.iter_mut().min_by_key(|(bytes, _)| *bytes) {
-                *bytes += segment.bytes;
-                share.push(segment);
-            }
-        }
-        shares.into_iter().map(|(_, share)| share).collect()
-    }
-
     /// The name of a segment's file.
     pub fn name(segment: &OldSegment) -> String {
         file_name(SegmentKind::Requests, segment.number)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A log with a segment of which nobody can say that all in it was delivered.
-    fn log_with_a_segment(path: &Path) {
-        std::fs::create_dir_all(path).unwrap();
-        std::fs::write(path.join(file_name(SegmentKind::Requests, 1)), [7; BLOCK_BYTES]).unwrap();
-    }
-
-    #[test]
-    fn names_of_logs_are_one_to_one() {
-        assert_eq!(log_directory(""), "log");
-        assert_eq!(log_directory("traces/a_b-1"), "log-traces%2fa_b-1");
-        assert_ne!(log_directory("a%2fb"), log_directory("a/b"));
-    }
-
-    #[test]
-    fn no_log_is_forgotten_when_pipelines_change() {
-        let data = std::env::temp_dir().join(format!("tailwater-claim-{}", std::process::id()));
-        log_with_a_segment(&data.join("log"));
-        claim(&data, &["a", "b"], false).unwrap();
-        assert!(data.join("log-a").is_dir() && !data.join("log").exists(), "the first takes it over");
-        claim(&data, &["b", "a"], false).unwrap();
-        let unclaimed = claim(&data, &["b", "c"], false).unwrap_err().to_string();
-        assert!(unclaimed.contains("log-a") && unclaimed.contains("--repair"), "{unclaimed}");
-        assert!(claim(&data, &[""], false).is_err(), "a node without pipelines does not read it either");
-        claim(&data, &["b", "c"], true).unwrap();
-        log_with_a_segment(&data.join("log-a"));
-        claim(&data, &["b", "c"], true).unwrap();
-        assert!(data.join("aside-log-a").is_dir() && data.join("aside-log-a.2").is_dir(), "both are kept");
-        std::fs::create_dir_all(data.join("log-empty")).unwrap();
-        claim(&data, &["b", "c"], false).unwrap();
-        std::fs::remove_dir_all(&data).unwrap();
     }
 }

@@ -5,7 +5,8 @@
 //! Fault model: requests reach any core; messages between cores take any time but keep their order; the time is looked at
 //! late, nodes stand still for a while, their clocks begin anywhere and drift; spans come after their trace was judged;
 //! bounds are tight; rules change, on each core at another moment; the next hop delivers, refuses or gives up; disks lose,
-//! tear, reorder and fail; processes are killed, power is cut, and the next run has another number of cores.
+//! tear, reorder and fail; processes are killed, power is cut, and the next run has another number of cores. Several
+//! pipelines have shards of their own and share the log of a core.
 
 pub mod clock;
 pub mod cluster;
@@ -84,15 +85,16 @@ impl Met {
 /// A node with those who watch it.
 struct Watched {
     node: Node,
-    oracles: Vec<Box<dyn Oracle>>,
+    /// By pipeline.
+    oracles: Vec<Vec<Box<dyn Oracle>>>,
     met: Met,
     trace: DefaultHasher,
-    delivered: BTreeSet<SpanId>,
+    delivered: BTreeSet<(usize, SpanId)>,
     is_done: bool,
 }
 
 impl Watched {
-    fn note(&mut self, seen: &Seen) {
+    fn note(&mut self, pipeline: usize, seen: &Seen) {
         match seen {
             Seen::Judged { judged, in_force, .. } => {
                 self.met.judged += 1;
@@ -100,11 +102,12 @@ impl Watched {
                 (judged.trace_id, judged.generation, judged.threshold).hash(&mut self.trace);
             }
             Seen::Delivered { span, .. } => {
-                self.met.delivered_again += u64::from(!self.delivered.insert(span_id(span)));
+                self.met.delivered_again += u64::from(!self.delivered.insert((pipeline, span_id(span))));
                 span.span_id.hash(&mut self.trace);
             }
-            Seen::Crashed { .. } => self.met.crashes += 1,
-            Seen::DiskFailed => self.met.disk_failures += 1,
+            // All pipelines see it.
+            Seen::Crashed { .. } => self.met.crashes += u32::from(pipeline == 0),
+            Seen::DiskFailed => self.met.disk_failures += u64::from(pipeline == 0),
             _ => {}
         }
     }
@@ -112,20 +115,28 @@ impl Watched {
     /// Tells what happened, asks whether all still holds.
     fn watch(&mut self, network: &Network, together: Option<&mut Together>, now: Nanos) {
         let mut together = together;
-        for seen in self.node.take_seen() {
-            self.note(&seen);
-            self.oracles.iter_mut().for_each(|oracle| oracle.see(&seen, &self.node));
+        for (pipeline, seen) in self.node.take_seen() {
+            self.note(pipeline, &seen);
+            self.oracles[pipeline].iter_mut().for_each(|oracle| oracle.see(&seen, &self.node));
             if let Some(together) = &mut together {
                 together.see(&seen, &self.node, now);
             }
         }
-        let account = self.node.account();
-        self.oracles.iter_mut().for_each(|oracle| oracle.check(&self.node, &account, network));
-        self.is_done = account.pending() == 0 && self.node.is_at_rest(network);
+        let mut pending = 0;
+        for (pipeline, oracles) in self.oracles.iter_mut().enumerate() {
+            let account = self.node.account(pipeline);
+            let between = network.spans_to(self.node.number(), pipeline);
+            oracles.iter_mut().for_each(|oracle| oracle.check(&self.node, &account, between));
+            pending += account.pending();
+        }
+        self.is_done = pending == 0 && self.node.is_at_rest(network);
     }
 
     fn end(mut self) -> Met {
-        self.oracles.iter_mut().for_each(|oracle| oracle.end(&self.node));
+        for (pipeline, oracles) in self.oracles.iter_mut().enumerate() {
+            let account = self.node.account(pipeline);
+            oracles.iter_mut().for_each(|oracle| oracle.end(&self.node, &account));
+        }
         for core in &self.node.cores {
             self.met.scanned_again += core.shard.ledger().traces.scanned_again;
             self.met.judged_early += core.shard.ledger().traces.decided_early;
@@ -166,7 +177,7 @@ impl World {
     /// One more node, which starts.
     #[must_use]
     pub fn with(mut self, seed: u64, scenario: Scenario) -> Self {
-        let oracles = oracle::all(&scenario);
+        let oracles = (0..scenario.pipelines).map(|_| oracle::all(&scenario)).collect();
         let node = Node::new(self.nodes.len(), seed, scenario);
         let (met, trace) = (Met::default(), DefaultHasher::new());
         let mut watched = Watched { node, oracles, met, trace, delivered: BTreeSet::new(), is_done: false };
@@ -202,7 +213,7 @@ impl World {
                 continue;
             }
             watched.met.events += 1;
-            assert!(watched.met.events < EVENTS_MAX, "stuck: {:?}", node.account());
+            assert!(watched.met.events < EVENTS_MAX, "stuck: {:?}", node.account(0));
             (event.at.0, event.what).hash(&mut watched.trace);
             node.handle(event.what, &mut Around { now: event.at, events, network });
             watched.watch(network, together.as_mut(), event.at);

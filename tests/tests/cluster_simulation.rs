@@ -33,6 +33,7 @@ const SETS: [PolicySet; 9] = [
 fn node(random: &mut Rng, cluster: InCluster, policies: PolicySet, traffic: &Traffic) -> Scenario {
     Scenario {
         cores: random.u16(1..4),
+        pipelines: 1,
         traffic: traffic.clone(),
         traces_max: 1_000,
         arena_bytes_max: 4 << 20,

@@ -12,6 +12,7 @@ use tailwater_engine::log::format::{
 };
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
+use tailwater_engine::log::takers::Takers;
 use tailwater_engine::vocabulary::Annotations;
 use tailwater_proto::otlp::Signal;
 
@@ -46,6 +47,7 @@ const REQUESTS: [Request<'static>; 3] = [
         signal: Signal::Traces,
         encoding: BodyEncoding::Gzip,
         format: BodyFormat::Protobuf,
+        takers: Takers::ALL,
         body: b"17 spans, gzip",
     },
     Request {
@@ -55,6 +57,7 @@ const REQUESTS: [Request<'static>; 3] = [
         signal: Signal::Logs,
         encoding: BodyEncoding::Identity,
         format: BodyFormat::Json,
+        takers: Takers::ALL,
         body: b"{\"resourceLogs\":[]}",
     },
     Request {
@@ -64,9 +67,17 @@ const REQUESTS: [Request<'static>; 3] = [
         signal: Signal::Metrics,
         encoding: BodyEncoding::Zstd,
         format: BodyFormat::Protobuf,
+        takers: Takers::ALL,
         body: b"",
     },
 ];
+
+/// The pipelines that share a log, and a request that the second of them takes alone.
+const PIPELINES: [&str; 2] = ["traces/errors", "rest"];
+
+fn shared_request() -> Request<'static> {
+    Request { arrived_unix_nano: NANOS + 13, first_unit: 19, units: 2, takers: Takers::of(1), ..REQUESTS[0] }
+}
 
 const VERDICTS: [VerdictEntry; 2] = [
     VerdictEntry {
@@ -121,13 +132,14 @@ const NAMES: [&str; 3] = ["slow", "", "errors"];
 /// Two flushes, then a block that is left from the file's former use.
 fn requests_segment() -> Vec<u8> {
     let nonce = REQUESTS_HEADER.nonce;
-    let mut file = REQUESTS_HEADER.encode().into_vec();
+    let mut file = REQUESTS_HEADER.encode_for(&PIPELINES.map(String::from)).into_vec();
     let mut flush = Vec::new();
     put_request(&mut flush, nonce, 1000, &REQUESTS[0]);
     put_request(&mut flush, nonce, 1001, &REQUESTS[1]);
     pad_to_block(&mut flush);
     file.append(&mut flush);
     put_request(&mut flush, nonce, 1002, &REQUESTS[2]);
+    put_request(&mut flush, nonce, 1003, &shared_request());
     pad_to_block(&mut flush);
     file.append(&mut flush);
     put_request(&mut flush, nonce ^ 1, 900, &REQUESTS[0]);
@@ -183,15 +195,22 @@ fn requests_are_read(version: u8) {
     let (header, mut records) = Records::open(&file).unwrap();
     assert_eq!(header, REQUESTS_HEADER);
     let found: Vec<_> = records.by_ref().collect();
-    let places = [(4096, 1000), (4160, 1001), (8192, 1002)];
-    let expected = places.into_iter().zip(REQUESTS).map(|((offset, sequence), request)| Found::Record {
+    let is_shared = version >= 6;
+    let mut requests = REQUESTS.to_vec();
+    requests.extend(is_shared.then(shared_request));
+    let places = [(4096, 1000), (4160, 1001), (8192, 1002), (8240, 1003)];
+    let expected = places.into_iter().zip(requests).map(|((offset, sequence), request)| Found::Record {
         offset,
         sequence,
         record: Record::Request(request),
     });
     assert_eq!(found, expected.collect::<Vec<_>>());
-    let tail = Tail { offset: 12_288, sequence: 1003, behind: Behind::Former, last_flush: 8192 };
+    let sequence = if is_shared { 1004 } else { 1003 };
+    let tail = Tail { offset: 12_288, sequence, behind: Behind::Former, last_flush: 8192 };
     assert_eq!(records.tail(), tail);
+    // Before version 6 a log was that of one pipeline.
+    let names = if is_shared { PIPELINES.map(String::from).to_vec() } else { Vec::new() };
+    assert_eq!(SegmentHeader::pipelines(&file), names);
 }
 
 #[test]

@@ -21,8 +21,11 @@ fn crashing(seed: u64) -> Scenario {
     let mut random = Rng::with_seed(seed);
     let traces = random.usize(10..60);
     let crashes = random.u32(0..4);
+    // Each number of the failing sync comes with one and with two.
+    let pipelines = 1 + usize::from((seed / 100 + seed).is_multiple_of(2));
     Scenario {
         cores: random.u16(1..4),
+        pipelines,
         traffic: Traffic {
             traces,
             spans_max: 12,
@@ -47,7 +50,8 @@ fn crashing(seed: u64) -> Scenario {
             faults: Faults {
                 sync: (!seed.is_multiple_of(3)).then_some(1 + seed % 100),
                 write: seed.is_multiple_of(5).then(|| random.u64(1..60)),
-                bytes_max: [2 << 20, 64 << 20][random.usize(0..2)],
+                // Little, but enough for the journals.
+                bytes_max: [(2 << 20) * pipelines as u64, 64 << 20][random.usize(0..2)],
             },
         }),
         clock: Clock { offset: Nanos::from_millis(1_000_000_000), drift_ppm: random.i32(-200..200) },

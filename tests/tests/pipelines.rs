@@ -154,7 +154,7 @@ fn every_sampler_judges_every_trace_and_sends_where_its_pipelines_say() {
     assert_eq!(traces(&ways.errors), wanted(&[(1, 1), (3, 4)]));
     assert_eq!(traces(&ways.many), wanted(&[(2, 3), (3, 4)]));
     assert_eq!(kept(&ways.directory.path().join("all.jsonl")).len(), 4);
-    for name in ["log-traces%2ferrors", "log-traces%2fmany", "log-traces%2fall"] {
+    for name in ["requests", "log-traces%2ferrors", "log-traces%2fmany", "log-traces%2fall"] {
         assert!(data.path().join(name).is_dir(), "{name}");
     }
     let verified = Command::new(binary("tailwater")).args(["log", "verify"]).arg(data.path()).output().unwrap();

@@ -41,6 +41,7 @@ fn roomy(seed: u64) -> Scenario {
     let mut random = Rng::with_seed(seed);
     Scenario {
         cores: random.u16(1..5),
+        pipelines: 1,
         traffic: traffic(random.usize(1..60), random.u32(0..20)),
         traces_max: 1000,
         arena_bytes_max: 4 << 20,

@@ -44,7 +44,6 @@ pub(super) fn cluster(draft: &mut Draft, checks: &mut Checks<'_>) {
         alone(cluster, checks);
         return;
     }
-    checks.note("cluster.listen", "nodes do not form clusters yet: this one works by itself");
     keys(cluster, checks);
     addresses(cluster, checks);
     if cluster.hold_max < cluster.answer_wait {

@@ -1,4 +1,4 @@
-//! Several ways of traces through one node: each with policies, memory and a log of its own, all fed by the same
+//! Several ways of traces through one node: each with policies, memory and a journal of its own, all fed by the same
 //! receivers. Metrics and logs take the first.
 
 use super::{Config, Exporters, OtlpExporter};

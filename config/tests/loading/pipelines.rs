@@ -4,7 +4,7 @@
 use crate::support::{again, loaded, problems, refused_with};
 use std::time::Duration;
 use tailwater_config::sampling::Rule;
-use tailwater_config::{Config, MIB, effective, memory_plan, wal_plan};
+use tailwater_config::{Config, MIB, WalPlan, effective, memory_plan, wal_plan};
 
 const TWO: &str = "\
 sampling: {decision_wait: 3s}
@@ -86,10 +86,14 @@ fn memory_and_disk_are_divided() {
 
     let single = loaded("", &[], &[]).config;
     let (one, two) = (wal_plan(&single, 2).unwrap(), wal_plan(&config, 2).unwrap());
-    assert!(two.requests_bytes <= one.requests_bytes / 2 && two.buffer_bytes <= one.buffer_bytes / 2);
+    // One log of requests for both, and a journal for each.
+    assert_eq!((one.journals, two.journals, two.buffer_bytes), (1, 2, one.buffer_bytes));
+    assert!(two.requests_bytes < one.requests_bytes && two.requests_bytes > one.requests_bytes / 8 * 7);
+    let whole = |plan: &WalPlan| plan.requests_bytes + plan.journals * plan.journal_bytes;
+    assert!(whole(&two) <= config.wal.bytes_max / 2 && whole(&one) <= single.wal.bytes_max / 2);
     let small = TWO.replace("sampling:", "wal: {bytes_max: 200MiB}\nsampling:");
     let problem = wal_plan(&loaded(&small, &[], &[]).config, 2).unwrap_err().to_string();
-    assert!(problem.contains("each of 4 logs (2 pipelines on each shard)"), "{problem}");
+    assert!(problem.contains("each of 2 shards (2 pipelines)"), "{problem}");
 }
 
 #[test]

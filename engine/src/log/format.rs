@@ -7,7 +7,7 @@ mod name;
 mod put;
 mod record;
 
-pub use header::{HeaderError, SegmentHeader, SegmentKind};
+pub use header::{HeaderError, PIPELINE_NAMES_BYTES_MAX, SegmentHeader, SegmentKind, pipeline_names_bytes};
 pub use name::{FileName, file_name, parse_file_name, spare_file_name};
 pub use put::{
     annotation_bytes, annotations_bytes, done_bytes, hold_request, names_bytes, pad_to_block, put_annotations,
@@ -24,7 +24,7 @@ pub use record::{
 pub const BLOCK_BYTES: usize = 4096;
 
 /// The version of everything here. A program writes this one, reads all up to it and refuses others by name.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 
 /// Bytes before a record's payload.
 pub const RECORD_HEADER_BYTES: usize = 24;

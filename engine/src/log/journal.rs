@@ -1,4 +1,4 @@
-//! A lane's journal: verdicts, and which units are resolved. Nothing that follows from a verdict reaches the segments'
+//! A pipeline's journal in a lane: its verdicts, and which units it has resolved. Nothing that follows from a verdict reaches the segments'
 //! books before the verdict is durable, so that a restart never finds a segment gone whose verdicts it does not know.
 //!
 //! When the journal begins a new segment it says again which units of living segments are resolved; from then on older
@@ -60,9 +60,11 @@ struct JournalSegment {
     verdicts: usize,
 }
 
-/// The journal of one core.
+/// The journal of one pipeline on one core.
 #[derive(Debug)]
 pub struct Journal {
+    /// Whose books it tells.
+    pipeline: usize,
     stream: Stream,
     /// Most verdicts that are remembered over a restart.
     verdicts_max: usize,
@@ -96,11 +98,18 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty journal of at most `segments_max` segments, at least two. Verdicts that wait for the disk take at most
+    /// An empty journal of a pipeline, of at most `segments_max` segments, at least two. Verdicts that wait for the disk take at most
     /// `waiting_bytes_max`.
     #[must_use]
-    pub fn new(plan: StreamPlan, segments_max: usize, verdicts_max: usize, waiting_bytes_max: usize) -> Self {
+    pub fn new(
+        pipeline: usize,
+        plan: StreamPlan,
+        segments_max: usize,
+        verdicts_max: usize,
+        waiting_bytes_max: usize,
+    ) -> Self {
         Self {
+            pipeline,
             telling: Telling::new(plan.segment_bytes),
             stream: Stream::new(plan),
             verdicts_max,
@@ -203,7 +212,7 @@ impl Journal {
         self.stream.set_may_open(self.segments.len() < self.segments_max);
         let snapshot = self.stream.current().filter(|current| Some(*current) != self.last_number);
         if snapshot.is_some() {
-            segments.restate();
+            segments.restate(self.pipeline);
         }
         let before = self.stream.position();
         let all = self.append_verdicts(unix_nano).and_then(|()| self.append_resolved(unix_nano, segments));
@@ -231,7 +240,7 @@ impl Journal {
     /// nothing is lost but precision.
     fn tell_time(&mut self, unix_nano: u64, segments: &Segments) {
         let is_due = unix_nano.saturating_sub(self.told_unix_nano) >= TIME_TOLD_EVERY;
-        if !is_due || segments.iter().all(|segment| segment.unresolved() == 0) {
+        if !is_due || segments.iter().all(|segment| segment.of(self.pipeline).unresolved() == 0) {
             return;
         }
         let put = |out: &mut Vec<u8>, nonce, sequence| put_verdicts(out, nonce, sequence, unix_nano, &[]);
@@ -301,14 +310,14 @@ impl Journal {
     }
 
     fn append_resolved(&mut self, unix_nano: u64, segments: &mut Segments) -> Result<(), AppendError> {
-        while let Some(change) = segments.take_changed(BLOCKS_PER_RECORD) {
-            let Change { segment, exporter, blocks } = &change;
+        while let Some(change) = segments.take_changed(self.pipeline, BLOCKS_PER_RECORD) {
+            let Change { segment, exporter, blocks, .. } = &change;
             let appended = match exporter {
                 None => self.stream.append(resolved_bytes(blocks.len()), true, |out, nonce, sequence| {
                     put_resolved(out, nonce, sequence, unix_nano, *segment, blocks);
                 }),
                 Some(exporter) => {
-                    let name = segments.exporter_name(*exporter);
+                    let name = segments.exporter_name(self.pipeline, *exporter);
                     self.stream.append(done_bytes(name, blocks.len()), true, |out, nonce, sequence| {
                         put_done(out, nonce, sequence, unix_nano, (*segment, name), blocks);
                     })
@@ -317,7 +326,7 @@ impl Journal {
             match appended {
                 Ok(appended) => self.count(appended.number, 0),
                 Err(error) => {
-                    segments.mark_changed(&change);
+                    segments.mark_changed(self.pipeline, &change);
                     return Err(error);
                 }
             }
@@ -493,10 +502,11 @@ mod tests {
             first_number: 1,
             number_stride: 2,
             nonce_seed: 7,
+            pipelines: Vec::new(),
         };
         let segments_max = 6;
-        let mut journal = Journal::new(plan, segments_max, 100, 1 << 20);
-        let mut segments = Segments::new(0);
+        let mut journal = Journal::new(0, plan, segments_max, 100, 1 << 20);
+        let mut segments = Segments::new(0, 1);
         let (mut retired, mut noted) = (0, 0);
         for _ in 0..1000 {
             for _ in 0..100 {

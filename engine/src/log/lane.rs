@@ -1,11 +1,21 @@
-//! The log of one core: its stream of requests, the books of their segments, and its journal. A state machine without
-//! I/O: the host drives the two streams' operations, tells the outcomes, and carries units to the cores that own them.
+//! The log of one core: its stream of requests, the books of their segments, and a journal for each pipeline. However many
+//! pipelines take a request, it is one record, and its units are resolved by each of them. A state machine without I/O: the
+//! host drives the streams' operations, tells the outcomes, and carries units to the cores that own them.
+//!
+//! ```text
+//! append ---> requests ---> take_committed        one stream, whose records say which pipelines take them
+//!                |
+//!             segments                            the books, by pipeline: a segment goes when all are done with it
+//!                |
+//!             journals                            one stream a pipeline: its verdicts, and what it has resolved
+//! ```
 
 use super::flush::Flush;
 use super::format::{BodyEncoding, BodyFormat, Request, SegmentKind, hold_request, request_bytes};
 use super::journal::Journal;
 use super::segments::Segments;
 use super::stream::{AppendError, Stream, StreamPlan};
+use super::takers::Takers;
 use crate::vocabulary::{Origin, Unit};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -35,8 +45,51 @@ pub struct LanePlan {
     pub journal_segments_max: usize,
     /// Most bytes that wait for the disk, requests, verdicts and the journal's records alike.
     pub buffer_bytes_max: usize,
+    /// The pipelines that share it, by their numbers.
+    pub pipelines: Vec<PipelinePlan>,
+}
+
+/// A pipeline that logs.
+#[derive(Debug, Clone)]
+pub struct PipelinePlan {
+    /// Its name; none where it is the only one.
+    pub name: String,
     /// Verdicts remembered over a restart.
     pub verdicts_max: usize,
+}
+
+/// A stream of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LaneStream {
+    /// Requests.
+    Requests,
+    /// The journal of a pipeline.
+    Journal(usize),
+}
+
+impl LaneStream {
+    /// The streams of a lane with so many pipelines.
+    pub fn all(pipelines: usize) -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Requests).chain((0..pipelines).map(Self::Journal))
+    }
+
+    /// What its segments hold.
+    #[must_use]
+    pub const fn kind(self) -> SegmentKind {
+        match self {
+            Self::Requests => SegmentKind::Requests,
+            Self::Journal(_) => SegmentKind::Journal,
+        }
+    }
+
+    /// Its place among all.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        match self {
+            Self::Requests => 0,
+            Self::Journal(pipeline) => 1 + pipeline,
+        }
+    }
 }
 
 /// A request to be logged.
@@ -52,6 +105,8 @@ pub struct NewRequest<'a> {
     pub body: &'a Bytes,
     /// Its units.
     pub units: u32,
+    /// The pipelines that take it.
+    pub takers: Takers,
     /// When it came, nanoseconds since the Unix epoch.
     pub arrived_unix_nano: u64,
 }
@@ -74,6 +129,7 @@ struct Staged<P> {
     position: u64,
     origin: Origin,
     units: u32,
+    takers: Takers,
     /// Whether the sender waits for the sync or only for the write.
     sync: bool,
     payload: P,
@@ -86,6 +142,8 @@ pub struct Retired {
     pub kind: SegmentKind,
     /// Its number.
     pub number: u64,
+    /// Where it is, as in `Segment::home`.
+    pub home: usize,
 }
 
 /// The log of one core. `P` is what its host wants back with each request once its level is reached.
@@ -96,7 +154,8 @@ pub struct Lane<P> {
     /// In the order of their positions; bounded by the senders that wait.
     staged: VecDeque<Staged<P>>,
     lost_up_to: u64,
-    journal: Journal,
+    /// By pipeline.
+    journals: Vec<Journal>,
     /// The books of the request segments.
     pub segments: Segments,
     /// Request segments that were closed with nothing in them.
@@ -107,28 +166,35 @@ impl<P> Lane<P> {
     /// An empty log.
     #[must_use]
     pub fn new(plan: LanePlan) -> Self {
-        // Both streams of all cores draw from one sequence of numbers.
-        let streams = 2 * u64::from(plan.cores.max(1));
-        let stream = |kind, segment_bytes, place: u64, buffer_bytes_max| StreamPlan {
-            kind,
+        let pipelines = &plan.pipelines;
+        // All streams of all cores draw from one sequence of numbers.
+        let of_core = 1 + pipelines.len() as u64;
+        let stream = |place: LaneStream, segment_bytes, buffer_bytes_max, pipelines| StreamPlan {
+            kind: place.kind(),
             lane: plan.core,
             segment_bytes,
             begins_small: plan.begins_small,
             buffer_bytes_max,
-            first_number: plan.first_number + 2 * u64::from(plan.core) + place,
-            number_stride: streams,
+            first_number: plan.first_number + of_core * u64::from(plan.core) + place.place() as u64,
+            number_stride: of_core * u64::from(plan.cores.max(1)),
             nonce_seed: plan.nonce_seed,
+            pipelines,
         };
-        // Five parts are for requests, one for the journal's records, two for verdicts that are not yet such.
+        // Five parts are for requests, one for the journals' records, two for verdicts that are not yet such.
         let part = plan.buffer_bytes_max / 8;
-        let requests = stream(SegmentKind::Requests, plan.segment_bytes, 0, part * 5);
-        let journal = stream(SegmentKind::Journal, plan.journal_segment_bytes, 1, part);
-        let mut segments = Segments::new(plan.core);
+        let names = pipelines.iter().map(|pipeline| pipeline.name.clone()).filter(|name| !name.is_empty());
+        let requests = stream(LaneStream::Requests, plan.segment_bytes, part * 5, names.collect());
+        let part = part / pipelines.len().max(1);
+        let journals = pipelines.iter().enumerate().map(|(number, pipeline)| {
+            let stream = stream(LaneStream::Journal(number), plan.journal_segment_bytes, part, Vec::new());
+            Journal::new(number, stream, plan.journal_segments_max, pipeline.verdicts_max, part * 2)
+        });
+        let mut segments = Segments::new(plan.core, pipelines.len());
         // All of it is said again in each segment of the journal, beside what is resolved.
         segments.bound_done(usize::try_from(plan.journal_segment_bytes / 4).unwrap_or(usize::MAX));
         Self {
             requests: Stream::new(requests),
-            journal: Journal::new(journal, plan.journal_segments_max, plan.verdicts_max, part * 2),
+            journals: journals.collect(),
             segments,
             staged: VecDeque::new(),
             lost_up_to: 0,
@@ -145,7 +211,8 @@ impl<P> Lane<P> {
     pub fn append(&mut self, request: &NewRequest<'_>, sync: bool, payload: P) -> Result<(), (AppendError, P)> {
         match self.place(request, sync) {
             Ok((position, origin)) => {
-                self.staged.push_back(Staged { position, origin, units: request.units, sync, payload });
+                let NewRequest { units, takers, .. } = *request;
+                self.staged.push_back(Staged { position, origin, units, takers, sync, payload });
                 Ok(())
             }
             Err(error) => Err((error, payload)),
@@ -155,21 +222,23 @@ impl<P> Lane<P> {
     /// Whether a request of so many bytes finds room, if the disk keeps up: in what is there or in a segment to come.
     #[must_use]
     pub fn has_room(&self, body_bytes: usize) -> bool {
-        !self.is_full() || self.requests.has_room(request_bytes(body_bytes))
+        !self.is_full() || self.requests.has_room(request_bytes(body_bytes, Takers::NONE))
     }
 
     fn place(&mut self, request: &NewRequest<'_>, sync: bool) -> Result<(u64, Origin), AppendError> {
-        let NewRequest { signal, encoding, format, body, units, arrived_unix_nano } = *request;
+        let NewRequest { signal, encoding, format, body, units, takers, arrived_unix_nano } = *request;
+        // Short for all that the header of the segment names.
+        let written = if takers.are_all_of(self.plan.pipelines.len()) { Takers::ALL } else { takers };
         let segments = &self.segments;
-        let bytes = request_bytes(body.len());
+        let bytes = request_bytes(body.len(), written);
         // The segment is only known once the stream has chosen it, and the first unit follows from the segment.
         let number = self.requests.segment_to_take(bytes)?;
         let first_unit = segments.next_unit(number, units).ok_or(AppendError::TooLarge)?;
-        let record = Request { arrived_unix_nano, first_unit, units, signal, encoding, format, body };
+        let record = Request { arrived_unix_nano, first_unit, units, signal, encoding, format, takers: written, body };
         let put = |flush: &mut Flush, nonce, sequence| hold_request(flush, nonce, sequence, &record, body);
         let appended = self.requests.append_held(bytes, sync, put)?;
-        let file_bytes = self.requests.segment_bytes();
-        let placed = self.segments.appended(number, file_bytes, appended.flush_offset, units, arrived_unix_nano);
+        let file = (number, self.requests.segment_bytes());
+        let placed = self.segments.appended(file, appended.flush_offset, units, takers, arrived_unix_nano);
         // The table has a slot for every segment that the budget allows.
         let origin = placed.ok_or(AppendError::NoSegment)?;
         Ok((appended.position, origin))
@@ -183,9 +252,10 @@ impl<P> Lane<P> {
         if !is_lost && front.position > reached {
             return None;
         }
-        let Staged { origin, units, payload, .. } = self.staged.pop_front()?;
-        if is_lost {
-            self.refuse(origin, 0..units);
+        let Staged { origin, units, takers, payload, .. } = self.staged.pop_front()?;
+        let pipelines = (0..self.plan.pipelines.len()).filter(|pipeline| is_lost && takers.has(*pipeline));
+        for pipeline in pipelines {
+            self.refuse(pipeline, origin, 0..units);
         }
         Some(Committed { payload, origin, is_accepted: !is_lost })
     }
@@ -217,10 +287,16 @@ impl<P> Lane<P> {
         self.plan.requests_bytes_max
     }
 
-    /// Verdicts remembered over a restart.
+    /// Verdicts of a pipeline that are remembered over a restart.
     #[must_use]
-    pub fn verdicts_max(&self) -> usize {
-        self.plan.verdicts_max
+    pub fn verdicts_max(&self, pipeline: usize) -> usize {
+        self.plan.pipelines[pipeline].verdicts_max
+    }
+
+    /// How many pipelines share it.
+    #[must_use]
+    pub fn pipelines(&self) -> usize {
+        self.plan.pipelines.len()
     }
 
     /// The stream of requests, to be driven.
@@ -228,16 +304,16 @@ impl<P> Lane<P> {
         &mut self.requests
     }
 
-    /// The journal.
-    pub fn journal(&mut self) -> &mut Journal {
-        &mut self.journal
+    /// The journal of a pipeline.
+    pub fn journal(&mut self, pipeline: usize) -> &mut Journal {
+        &mut self.journals[pipeline]
     }
 
-    /// The stream of `kind`.
-    pub fn stream(&mut self, kind: SegmentKind) -> &mut Stream {
-        match kind {
-            SegmentKind::Requests => &mut self.requests,
-            SegmentKind::Journal => self.journal.stream(),
+    /// One of its streams.
+    pub fn stream(&mut self, stream: LaneStream) -> &mut Stream {
+        match stream {
+            LaneStream::Requests => &mut self.requests,
+            LaneStream::Journal(pipeline) => self.journals[pipeline].stream(),
         }
     }
 
@@ -247,16 +323,17 @@ impl<P> Lane<P> {
         self.segments.bytes() + self.requests.ahead_bytes() + self.plan.segment_bytes > self.plan.requests_bytes_max
     }
 
-    /// A unit of this core's segments is done with.
+    /// A pipeline is done with a unit of this core's segments.
     #[inline]
-    pub fn resolve(&mut self, unit: Unit) {
-        self.segments.resolve(unit.segment, unit.number);
+    pub fn resolve(&mut self, pipeline: usize, unit: Unit) {
+        self.segments.resolve(pipeline, unit);
     }
 
-    /// A logged request will not be accepted: the disk failed under it, or some of its units were refused.
-    pub fn refuse(&mut self, origin: Origin, units: impl Iterator<Item = u32>) {
+    /// A logged request will not be accepted by a pipeline that takes it: the disk failed under it, or some of its units were
+    /// refused.
+    pub fn refuse(&mut self, pipeline: usize, origin: Origin, units: impl Iterator<Item = u32>) {
         for position in units {
-            self.resolve(origin.unit(position));
+            self.resolve(pipeline, origin.unit(position));
         }
     }
 
@@ -272,29 +349,33 @@ impl<P> Lane<P> {
         }
         let may_open = !self.is_full();
         self.requests.set_may_open(may_open);
-        self.journal.progress();
+        self.journals.iter_mut().for_each(Journal::progress);
     }
 
-    /// Appends verdicts and resolutions to the journal.
-    pub fn flush_journal(&mut self, unix_nano: u64) {
-        self.journal.flush(unix_nano, &mut self.segments);
+    /// Appends the verdicts and resolutions of a pipeline to its journal.
+    pub fn flush_journal(&mut self, pipeline: usize, unix_nano: u64) {
+        self.journals[pipeline].flush(unix_nano, &mut self.segments);
     }
 
-    /// Whether everything noted and resolved is durable in the journal.
+    /// Whether everything that a pipeline has noted and resolved is durable in its journal.
     #[must_use]
-    pub fn is_journal_idle(&self) -> bool {
-        self.journal.is_idle() && !self.segments.has_changed()
+    pub fn is_journal_idle(&self, pipeline: usize) -> bool {
+        self.journals[pipeline].is_idle() && !self.segments.has_changed(pipeline)
     }
 
     /// Files that are not needed any more.
     pub fn take_retired(&mut self) -> Vec<Retired> {
-        let requests = |number| Retired { kind: SegmentKind::Requests, number };
-        let freed = self.segments.take_freed().into_iter().map(|segment| requests(segment.number));
+        let requests = |number| Retired { kind: SegmentKind::Requests, number, home: 0 };
+        let freed = self.segments.take_freed().into_iter();
+        let freed = freed.map(|segment| Retired { home: segment.home, ..requests(segment.number) });
         let mut retired: Vec<_> = freed.collect();
         retired.extend(self.blank.drain(..).map(requests));
         retired.extend(self.requests.take_unused().into_iter().map(requests));
-        let journals = self.journal.take_retired().into_iter();
-        retired.extend(journals.map(|number| Retired { kind: SegmentKind::Journal, number }));
+        let journals = self.journals.iter_mut().flat_map(Journal::take_retired);
+        retired.extend(journals.map(|number| Retired { kind: SegmentKind::Journal, number, home: 0 }));
         retired
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,8 @@ pub struct StreamPlan {
     pub number_stride: u64,
     /// Makes the segments' nonces, together with their numbers.
     pub nonce_seed: u64,
+    /// The pipelines that share it; none where there is a single one.
+    pub pipelines: Vec<String>,
 }
 
 /// What the disk is to do.
@@ -386,7 +388,7 @@ impl Stream {
             created_unix_nano: unix_nano,
             bytes,
         };
-        Some(Operation::Open { number, bytes, header: header.encode().to_vec() })
+        Some(Operation::Open { number, bytes, header: header.encode_for(&self.plan.pipelines).to_vec() })
     }
 
     /// Whether there is a segment to write to.
@@ -544,6 +546,7 @@ mod tests {
             first_number: 1,
             number_stride: 2,
             nonce_seed: 7,
+            pipelines: Vec::new(),
         });
         assert!(stream.poll_open(0).is_some());
         stream.opened(true);

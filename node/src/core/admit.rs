@@ -10,33 +10,30 @@ use tailwater_engine::intake::Scanned;
 use tailwater_engine::vocabulary::{Nanos, Origin, ShardIndex, SpanBatch};
 use tailwater_runtime::executor::spawn;
 
-impl Core {
-    /// Accepts a request: its level is reached. Spans go to the shards that own their traces; the sender is answered
-    /// through `done` once all of them are on their way.
-    pub(super) fn admit(
-        self: &Rc<Self>,
-        scanned: Scanned,
-        origin: Origin,
-        arrived: Nanos,
-        done: Option<Sender<Result<(), PortError>>>,
-    ) {
-        let waiting = self.hand_on(scanned, origin, arrived);
-        let Some(done) = done else { return };
-        if waiting.is_empty() {
-            // A sender that has gone does not hear it.
-            _ = done.try_send(Ok(()));
-            return;
-        }
-        spawn(async move {
-            for sent in waiting {
-                // Closing is the signal; nothing is ever sent.
-                _ = sent.recv().await;
-            }
-            _ = done.try_send(Ok(()));
-        });
+/// Answers a sender once all of its request is on its way.
+pub(super) fn answer(on_their_way: Vec<Receiver<()>>, done: Sender<Result<(), PortError>>) {
+    if on_their_way.is_empty() {
+        // A sender that has gone does not hear it.
+        _ = done.try_send(Ok(()));
+        return;
     }
+    spawn(async move {
+        all_sent(on_their_way).await;
+        _ = done.try_send(Ok(()));
+    });
+}
 
-    /// Hands a scanned request on; returns what to wait for.
+/// Returns once all of it is on its way.
+pub(super) async fn all_sent(on_their_way: Vec<Receiver<()>>) {
+    for sent in on_their_way {
+        // Closing is the signal; nothing is ever sent.
+        _ = sent.recv().await;
+    }
+}
+
+impl Core {
+    /// Hands a scanned request on, whose level is reached: spans go to the shards that own their traces. Returns what to wait
+    /// for.
     pub(super) fn hand_on(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {
         let Some(mut passing) = scanned.passing.take() else { return self.hand_on_spans(scanned, origin, arrived) };
         // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that other
@@ -50,7 +47,7 @@ impl Core {
         if scanned.refused > 0
             && let Some(log) = self.log.as_ref().filter(|_| !origin.segment.is_none())
         {
-            log.refuse_units(origin, scanned.missing_positions().into_iter());
+            log.refuse_units(self.settings.pipeline, origin, scanned.missing_positions().into_iter());
         }
         scanned.place(origin, arrived);
         self.shard.borrow_mut().accept(scanned.spans());

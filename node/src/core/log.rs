@@ -1,21 +1,24 @@
-//! One core's log on its disk: drives the engine's state machine with real files, answers senders once their level is
-//! reached, and hands accepted requests on. Nothing enters the shard before its record has reached the level that its
-//! sender waits for; a request that the disk failed is refused and leaves no trace.
+//! The log of one executor on its disk, which its cores share, one a pipeline: drives the engine's state machine with real
+//! files, answers senders once their level is reached, and hands accepted requests on. Nothing enters a shard before its
+//! record has reached the level that its sender waits for; a request that the disk failed is refused and leaves no trace.
 
 use super::Core;
-use crate::control::LogSnapshot;
+use super::admit::answer;
+use crate::control::{LaneSnapshot, LogSnapshot};
 use crate::survey::Spare;
 use async_channel::{Receiver, Sender, bounded};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tailwater_connectors::otlp::port::{Format, PortError, Received};
 use tailwater_engine::intake::Scanned;
+use tailwater_engine::log::books::Books;
 use tailwater_engine::log::format::{BodyEncoding, BodyFormat, SegmentKind, file_name, spare_file_name};
-use tailwater_engine::log::lane::{Committed, Lane, NewRequest, Retired};
+use tailwater_engine::log::lane::{Committed, Lane, LaneStream, NewRequest, Retired};
 use tailwater_engine::log::stream::{AppendError, Operation};
-use tailwater_engine::vocabulary::{Nanos, Origin, Unit};
+use tailwater_engine::log::takers::Takers;
+use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle, Unit};
 use tailwater_net::compression::Encoding;
 use tailwater_runtime::clock::steady_unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
@@ -34,9 +37,61 @@ const FAILED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A request that waits, and how its sender is answered.
 pub struct Waiting {
-    scanned: Scanned,
-    arrived: Nanos,
+    taken: Vec<Taken>,
     done: Sender<Result<(), PortError>>,
+}
+
+/// What a pipeline takes of a request.
+pub struct Taken {
+    /// The pipeline's number.
+    pub pipeline: usize,
+    /// The request, as it is to that pipeline.
+    pub scanned: Scanned,
+    /// When it came, by that pipeline's clock.
+    pub arrived: Nanos,
+}
+
+/// Where the files of a log are: the requests in one directory, the journal of each pipeline in one of its own, or all in the
+/// same where there is a single pipeline. They have numbers by which segments of a former run say where they are.
+pub struct Directories {
+    all: Vec<Directory>,
+    has_journals_apart: bool,
+}
+
+impl Directories {
+    /// Of a single pipeline.
+    pub fn single(directory: Directory) -> Self {
+        Self { all: vec![directory], has_journals_apart: false }
+    }
+
+    /// Of pipelines that share a log, with the directory of each.
+    pub fn shared(requests: Directory, journals: impl IntoIterator<Item = Directory>) -> Self {
+        Self { all: std::iter::once(requests).chain(journals).collect(), has_journals_apart: true }
+    }
+
+    /// The number of that of a stream.
+    pub fn number(&self, stream: LaneStream) -> usize {
+        if self.has_journals_apart { stream.place() } else { 0 }
+    }
+
+    fn get(&self, number: usize) -> &Directory {
+        &self.all[number.min(self.all.len() - 1)]
+    }
+
+    /// Files that are kept to be recycled in one: one for the next segment of each stream.
+    /// At the bound: further files are removed.
+    fn spares_max(&self) -> usize {
+        if self.has_journals_apart { 1 } else { 2 }
+    }
+}
+
+/// A segment's kind, its home as in `Segment::home`, and its number.
+type FileKey = (SegmentKind, usize, u64);
+
+/// An open file, and the number of its directory.
+struct Held {
+    file: File,
+    directory: usize,
 }
 
 /// What happened to the log of a core.
@@ -66,6 +121,24 @@ pub struct LogCounters {
     pub replay_left_bytes: Cell<u64>,
 }
 
+impl LogCounters {
+    /// Those that only grow, by name.
+    fn list(&self) -> [(&'static str, u64); 10] {
+        [
+            ("requests", self.requests.get()),
+            ("body_bytes", self.body_bytes.get()),
+            ("writes", self.writes.get()),
+            ("syncs", self.syncs.get()),
+            ("failures", self.failures.get()),
+            ("open_failures", self.open_failures.get()),
+            ("requests_refused_full", self.refused_full.get()),
+            ("requests_refused_disk", self.refused_disk.get()),
+            ("recalled_units", self.recalled.get()),
+            ("recovered_units", self.recovered.get()),
+        ]
+    }
+}
+
 /// Adds to a counter of this core.
 pub fn count(counter: &Cell<u64>, amount: u64) {
     counter.set(counter.get().wrapping_add(amount));
@@ -91,80 +164,81 @@ impl Bell {
     }
 }
 
-/// The log of one core.
+/// The log of one executor.
 pub struct CoreLog {
     /// The state machine.
     pub lane: RefCell<Lane<Waiting>>,
-    directory: Directory,
-    files: RefCell<HashMap<(SegmentKind, u64), File>>,
-    spares: RefCell<Vec<Spare>>,
-    spares_max: usize,
+    directories: Directories,
+    files: RefCell<HashMap<FileKey, Held>>,
+    /// With the numbers of their directories.
+    spares: RefCell<Vec<(usize, Spare)>>,
     retired: RefCell<VecDeque<Retired>>,
     /// Set while a freed segment is on its way out of the directory.
     is_retiring: Cell<bool>,
-    write: [Bell; 2],
-    open: [Bell; 2],
+    /// By the places of the streams.
+    write: Vec<Bell>,
+    open: Vec<Bell>,
     retire: Bell,
     /// Set while the disk does not give us a segment.
     is_failing: Cell<bool>,
-    /// Set while parked units are read again.
-    pub is_recalling: Cell<bool>,
-    /// Set when the node ends and what is parked from now on is for the next start.
-    pub ends_recall: Cell<bool>,
+    /// The cores that share it, by their pipelines' numbers. They have it, too.
+    cores: OnceCell<Vec<Weak<Core>>>,
     /// What happened here.
     pub counters: LogCounters,
 }
 
-fn place(kind: SegmentKind) -> usize {
-    match kind {
-        SegmentKind::Requests => 0,
-        SegmentKind::Journal => 1,
-    }
-}
-
 impl CoreLog {
-    /// The log of a core in `directory`, with files that may be recycled, of which at most `spares_max` are kept.
-    pub fn new(lane: Lane<Waiting>, directory: Directory, spares: Vec<Spare>, spares_max: usize) -> Rc<Self> {
+    /// The log in these directories, with files that may be recycled, each with the number of its directory.
+    pub fn new(lane: Lane<Waiting>, directories: Directories, spares: Vec<(usize, Spare)>) -> Rc<Self> {
+        let bells = || LaneStream::all(lane.pipelines()).map(|_| Bell::new()).collect();
         Rc::new(Self {
-            lane: RefCell::new(lane),
-            directory,
+            directories,
             files: RefCell::default(),
             spares: RefCell::new(spares),
-            spares_max,
             retired: RefCell::default(),
             is_retiring: Cell::new(false),
-            write: [Bell::new(), Bell::new()],
-            open: [Bell::new(), Bell::new()],
+            write: bells(),
+            open: bells(),
             retire: Bell::new(),
             is_failing: Cell::new(false),
-            is_recalling: Cell::new(false),
-            ends_recall: Cell::new(false),
+            cores: OnceCell::new(),
             counters: LogCounters::default(),
+            lane: RefCell::new(lane),
         })
     }
 
-    /// The directory.
-    pub fn directory(&self) -> &Directory {
-        &self.directory
+    /// The directory of a number.
+    pub fn directory(&self, number: usize) -> &Directory {
+        self.directories.get(number)
     }
 
     /// The open file of a segment of requests.
-    pub fn file(&self, number: u64) -> Option<File> {
-        self.files.borrow().get(&(SegmentKind::Requests, number)).cloned()
+    pub fn file(&self, segment: SegmentHandle) -> Option<File> {
+        let lane = self.lane.borrow();
+        let segment = lane.segments.get(segment.slot())?;
+        self.open_file((SegmentKind::Requests, segment.home, segment.number))
     }
 
-    /// Takes over the file of a segment of a former run.
-    pub fn adopt(&self, number: u64, file: File) {
-        self.files.borrow_mut().insert((SegmentKind::Requests, number), file);
+    /// Takes over the file of a segment of a former run, which is in the directory of that number: its home.
+    pub fn adopt(&self, number: u64, file: File, directory: usize) {
+        self.files.borrow_mut().insert((SegmentKind::Requests, directory, number), Held { file, directory });
     }
 
-    /// Starts the tasks that drive the disk.
-    pub fn start(self: &Rc<Self>, core: &Rc<Core>) {
-        for kind in [SegmentKind::Requests, SegmentKind::Journal] {
-            spawn(self.clone().write_segments(core.clone(), kind));
-            spawn(self.clone().open_segments(core.clone(), kind));
+    /// Starts the tasks that drive the disk, for these cores: one a pipeline, in their order.
+    pub fn start(self: &Rc<Self>, cores: &[Rc<Core>]) {
+        if self.cores.set(cores.iter().map(Rc::downgrade).collect()).is_err() {
+            return;
+        }
+        for stream in LaneStream::all(self.lane.borrow().pipelines()) {
+            spawn(self.clone().write_segments(stream));
+            spawn(self.clone().open_segments(stream));
         }
         spawn(self.clone().retire_segments());
+    }
+
+    /// The core of a pipeline; none once it has ended.
+    fn core(&self, pipeline: usize) -> Option<Rc<Core>> {
+        self.cores.get()?.get(pipeline)?.upgrade()
     }
 
     /// True when senders are to be held back: the disk is slower than they are.
@@ -188,18 +262,14 @@ impl CoreLog {
         is_refused.then(|| self.refuse(AppendError::NoSegment))
     }
 
-    /// Logs a request and returns once its level is reached and it was handed on.
-    pub async fn accept(
-        &self,
-        received: &Received,
-        scanned: Scanned,
-        arrived: Nanos,
-        sync: bool,
-    ) -> Result<(), PortError> {
-        let units = scanned.units();
+    /// Logs a request, once for all that take it, and returns once its level is reached and it was handed on.
+    pub async fn accept(&self, received: &Received, taken: Vec<Taken>, sync: bool) -> Result<(), PortError> {
+        // They are the same to all: what is refused of a request does not depend on who takes it.
+        let units = taken.first().map_or(0, |first| first.scanned.units());
+        let takers = taken.iter().fold(Takers::NONE, |takers, taken| takers.with(Takers::of(taken.pipeline)));
         let mut waited = Duration::ZERO;
         let (done, outcome) = bounded(1);
-        let mut waiting = Waiting { scanned, arrived, done };
+        let mut waiting = Waiting { taken, done };
         loop {
             let request = NewRequest {
                 signal: received.signal,
@@ -207,6 +277,7 @@ impl CoreLog {
                 format: format(received.format),
                 body: &received.raw,
                 units,
+                takers,
                 arrived_unix_nano: steady_unix_nanos(),
             };
             let appended = self.lane.borrow_mut().append(&request, sync, waiting);
@@ -219,13 +290,13 @@ impl CoreLog {
                 }
                 _ => waiting = back,
             }
-            self.open[place(SegmentKind::Requests)].ring();
+            self.open[LaneStream::Requests.place()].ring();
             sleep(APPEND_RECHECK).await;
             waited += APPEND_RECHECK;
         }
         count(&self.counters.requests, 1);
         count(&self.counters.body_bytes, received.raw.len() as u64);
-        self.write[place(SegmentKind::Requests)].ring();
+        self.write[LaneStream::Requests.place()].ring();
         outcome.recv().await.unwrap_or(Err(STOPPED))
     }
 
@@ -244,27 +315,29 @@ impl CoreLog {
         PortError::Unavailable { reason, retry_after: FULL_RETRY_AFTER }
     }
 
-    /// Appends verdicts and resolutions to the journal and has them written.
-    pub fn flush_journal(&self, core: &Rc<Core>) {
-        self.lane.borrow_mut().flush_journal(steady_unix_nanos());
-        self.progress(core);
-        self.write[place(SegmentKind::Journal)].ring();
+    /// Appends the verdicts and resolutions of a pipeline to its journal and has them written.
+    pub fn flush_journal(&self, pipeline: usize) {
+        self.lane.borrow_mut().flush_journal(pipeline, steady_unix_nanos());
+        self.progress();
+        self.write[LaneStream::Journal(pipeline).place()].ring();
     }
 
     /// Has everything written made durable.
     pub fn want_sync(&self) {
         let mut lane = self.lane.borrow_mut();
         lane.requests().want_sync();
-        self.write[place(SegmentKind::Requests)].ring();
+        self.write[LaneStream::Requests.place()].ring();
     }
 
-    async fn write_segments(self: Rc<Self>, core: Rc<Core>, kind: SegmentKind) {
+    async fn write_segments(self: Rc<Self>, stream: LaneStream) {
+        // What is written is at home.
+        let (kind, home) = (stream.kind(), 0);
         loop {
-            let operation = self.lane.borrow_mut().stream(kind).poll();
+            let operation = self.lane.borrow_mut().stream(stream).poll();
             match operation {
                 Some(Operation::Write { number, offset, bytes }) => {
                     count(&self.counters.writes, 1);
-                    let outcome = match self.open_file(kind, number) {
+                    let outcome = match self.open_file((kind, home, number)) {
                         Some(file) => {
                             let copy = |from: usize, into: &mut [u8]| bytes.copy_to(from, into);
                             file.write_with(offset, bytes.len(), copy).await.map_err(|error| error.to_string())
@@ -272,28 +345,28 @@ impl CoreLog {
                         None => Err("its file is not open".into()),
                     };
                     self.report(kind, number, "write", outcome.as_ref().err());
-                    self.lane.borrow_mut().stream(kind).wrote(bytes, outcome.is_ok());
+                    self.lane.borrow_mut().stream(stream).wrote(bytes, outcome.is_ok());
                 }
                 Some(Operation::Sync { number }) => {
                     count(&self.counters.syncs, 1);
-                    let outcome = match self.open_file(kind, number) {
+                    let outcome = match self.open_file((kind, home, number)) {
                         Some(file) => file.sync().await.map_err(|error| error.to_string()),
                         None => Err("its file is not open".into()),
                     };
                     self.report(kind, number, "sync", outcome.as_ref().err());
-                    self.lane.borrow_mut().stream(kind).synced_now(outcome.is_ok());
+                    self.lane.borrow_mut().stream(stream).synced_now(outcome.is_ok());
                 }
                 Some(Operation::Open { .. }) | None => {
-                    self.write[place(kind)].wait().await;
+                    self.write[stream.place()].wait().await;
                     continue;
                 }
             }
-            self.progress(&core);
+            self.progress();
         }
     }
 
-    fn open_file(&self, kind: SegmentKind, number: u64) -> Option<File> {
-        self.files.borrow().get(&(kind, number)).cloned()
+    fn open_file(&self, key: FileKey) -> Option<File> {
+        self.files.borrow().get(&key).map(|held| held.file.clone())
     }
 
     fn report(&self, kind: SegmentKind, number: u64, operation: &str, error: Option<&String>) {
@@ -310,59 +383,70 @@ impl CoreLog {
     }
 
     /// Does what follows from the streams' progress.
-    fn progress(&self, core: &Rc<Core>) {
-        let (released, said) = {
+    fn progress(&self) {
+        let pipelines = {
             let mut lane = self.lane.borrow_mut();
             lane.progress();
             self.retired.borrow_mut().extend(lane.take_retired());
-            (lane.journal().take_released(), lane.journal().take_said())
+            lane.pipelines()
         };
-        core.tell_durable(said);
-        core.tell_owners(&released);
-        self.commit(core);
+        for pipeline in 0..pipelines {
+            let Some(core) = self.core(pipeline) else { continue };
+            let (released, said) = {
+                let mut lane = self.lane.borrow_mut();
+                let journal = lane.journal(pipeline);
+                (journal.take_released(), journal.take_said())
+            };
+            core.tell_durable(said);
+            core.tell_owners(&released);
+        }
+        self.commit();
         if !self.retired.borrow().is_empty() {
             self.retire.ring();
         }
         self.open.iter().for_each(Bell::ring);
     }
 
-    /// Hands on what has reached its level and answers for it.
-    fn commit(&self, core: &Rc<Core>) {
+    /// Hands on what has reached its level, to all that take it, and answers for it.
+    fn commit(&self) {
         loop {
             let next = self.lane.borrow_mut().take_committed();
-            let Some(Committed { payload: Waiting { scanned, arrived, done }, origin, is_accepted }) = next else {
-                return;
-            };
-            if is_accepted {
-                core.admit(scanned, origin, arrived, Some(done));
-            } else {
+            let Some(Committed { payload: Waiting { taken, done }, origin, is_accepted }) = next else { return };
+            if !is_accepted {
                 count(&self.counters.refused_disk, 1);
                 // A sender that has gone does not hear it.
                 _ = done.try_send(Err(FAILED));
+                continue;
             }
+            let mut on_their_way = Vec::new();
+            for Taken { pipeline, scanned, arrived } in taken {
+                let Some(core) = self.core(pipeline) else { return };
+                on_their_way.extend(core.hand_on(scanned, origin, arrived));
+            }
+            answer(on_their_way, done);
         }
     }
 
-    async fn open_segments(self: Rc<Self>, core: Rc<Core>, kind: SegmentKind) {
+    async fn open_segments(self: Rc<Self>, stream: LaneStream) {
         loop {
-            let operation = self.lane.borrow_mut().stream(kind).poll_open(steady_unix_nanos());
+            let operation = self.lane.borrow_mut().stream(stream).poll_open(steady_unix_nanos());
             let Some(Operation::Open { number, bytes, header }) = operation else {
-                self.open[place(kind)].wait().await;
+                self.open[stream.place()].wait().await;
                 continue;
             };
-            match self.open_segment(kind, number, bytes, &header).await {
-                Ok(file) => {
-                    self.files.borrow_mut().insert((kind, number), file);
-                    self.lane.borrow_mut().stream(kind).opened(true);
+            match self.open_segment(stream, number, bytes, &header).await {
+                Ok(held) => {
+                    self.files.borrow_mut().insert((stream.kind(), 0, number), held);
+                    self.lane.borrow_mut().stream(stream).opened(true);
                     if self.is_failing.replace(false) {
                         tracing::info!("the log has a segment to write to again");
                     }
-                    self.progress(&core);
-                    self.write[place(kind)].ring();
+                    self.progress();
+                    self.write[stream.place()].ring();
                 }
                 Err(error) => {
                     count(&self.counters.open_failures, 1);
-                    self.lane.borrow_mut().stream(kind).opened(false);
+                    self.lane.borrow_mut().stream(stream).opened(false);
                     if !self.is_failing.replace(true) {
                         tracing::error!(%error, "the log gets no segment to write to: senders are told to come back");
                     }
@@ -372,27 +456,35 @@ impl CoreLog {
         }
     }
 
-    async fn open_segment(&self, kind: SegmentKind, number: u64, bytes: u64, header: &[u8]) -> Result<File, FileError> {
-        let name = file_name(kind, number);
+    async fn open_segment(
+        &self,
+        stream: LaneStream,
+        number: u64,
+        bytes: u64,
+        header: &[u8],
+    ) -> Result<Held, FileError> {
+        let name = file_name(stream.kind(), number);
+        let place = self.directories.number(stream);
+        let directory = self.directories.get(place);
         let spare = {
             let mut spares = self.spares.borrow_mut();
-            let fitting = spares.iter().position(|spare| spare.bytes >= bytes);
-            fitting.map(|position| spares.swap_remove(position))
+            let fitting = spares.iter().position(|(within, spare)| *within == place && spare.bytes >= bytes);
+            fitting.map(|position| spares.swap_remove(position).1)
         };
         let begun = async {
             let file = match spare {
-                Some(spare) => self.directory.recycle(&spare.name, &name, bytes).await?,
-                None => self.directory.create(&name, bytes).await?,
+                Some(spare) => directory.recycle(&spare.name, &name, bytes).await?,
+                None => directory.create(&name, bytes).await?,
             };
             file.write_at(0, header).await?;
             file.sync().await?;
-            Ok(file)
+            Ok(Held { file, directory: place })
         };
         let begun = begun.await;
         if begun.is_err() {
             // Whatever it holds, no file of that name may be in the way of the next attempt: a renaming that failed may have
             // been made nevertheless.
-            _ = self.directory.remove(&name).await;
+            _ = directory.remove(&name).await;
         }
         begun
     }
@@ -402,20 +494,19 @@ impl CoreLog {
         loop {
             let next = self.retired.borrow_mut().pop_front();
             self.is_retiring.set(next.is_some());
-            let Some(Retired { kind, number }) = next else {
+            let Some(Retired { kind, number, home }) = next else {
                 self.retire.wait().await;
                 continue;
             };
-            let Some(file) = self.files.borrow_mut().remove(&(kind, number)) else { continue };
+            let held = self.files.borrow_mut().remove(&(kind, home, number));
+            let Some(Held { file, directory: place }) = held else { continue };
             let (name, bytes) = (file_name(kind, number), file.bytes());
             drop(file);
-            let keeps =
-                self.spares.borrow().len() < self.spares_max && self.lane.borrow().is_worth_keeping(kind, bytes);
-            let spare = spare_file_name(number);
-            let outcome =
-                if keeps { self.directory.rename(&name, &spare).await } else { self.directory.remove(&name).await };
+            let keeps = self.keeps(kind, bytes, place);
+            let (directory, spare) = (self.directories.get(place), spare_file_name(number));
+            let outcome = if keeps { directory.rename(&name, &spare).await } else { directory.remove(&name).await };
             match outcome {
-                Ok(()) if keeps => self.spares.borrow_mut().push(Spare { name: spare, bytes }),
+                Ok(()) if keeps => self.spares.borrow_mut().push((place, Spare { name: spare, bytes })),
                 Ok(()) => {}
                 Err(error) => tracing::warn!(%error, "a freed segment of the log stays where it is"),
             }
@@ -423,60 +514,67 @@ impl CoreLog {
         }
     }
 
+    /// Whether a file in the directory of that number is worth keeping for a next segment of `kind`.
+    fn keeps(&self, kind: SegmentKind, bytes: u64, place: usize) -> bool {
+        // What a pipeline had of requests before it shared a log is longer than any journal needs.
+        let is_in_place = kind == SegmentKind::Journal || place == self.directories.number(LaneStream::Requests);
+        let kept = self.spares.borrow().iter().filter(|(within, _)| *within == place).count();
+        is_in_place && kept < self.directories.spares_max() && self.lane.borrow().is_worth_keeping(kind, bytes)
+    }
+
     /// Whether no file of a freed segment is left under its name.
     pub fn has_retired_all(&self) -> bool {
         self.retired.borrow().is_empty() && !self.is_retiring.get()
     }
 
-    /// How it stands.
-    pub fn snapshot(&self) -> LogSnapshot {
+    /// How it stands for a pipeline. What all have in common is told with the first.
+    pub fn snapshot(&self, pipeline: usize) -> LogSnapshot {
         let mut lane = self.lane.borrow_mut();
-        let oldest = lane.segments.iter().filter(|segment| segment.parked() > 0).map(|segment| segment.first_unix_nano);
-        let oldest = oldest.min().unwrap_or(0);
-        let counts = lane.journal().counts;
-        let buffered_bytes = lane.requests().buffered() as u64;
-        LogSnapshot {
+        let books = || lane.segments.iter().map(|segment| segment.of(pipeline));
+        let waiting = lane.segments.iter().filter(|segment| segment.of(pipeline).parked() > 0);
+        let oldest = waiting.map(|segment| segment.first_unix_nano).min().unwrap_or(0);
+        let sum = |read: fn(&Books) -> u32| books().map(|books| u64::from(read(books))).sum();
+        let snapshot = LogSnapshot {
+            unresolved: sum(Books::unresolved),
+            partly_done: sum(Books::partly_done),
+            parked: sum(Books::parked),
+            parked_since_unix_nano: oldest,
+            ..LogSnapshot::default()
+        };
+        let mut counters = vec![("done_units_forgotten", lane.segments.done_forgotten(pipeline))];
+        let counts = lane.journal(pipeline).counts;
+        counters.extend([
+            ("verdicts", counts.verdicts),
+            ("verdicts_lost", counts.verdicts_lost),
+            ("verdicts_bared", counts.verdicts_bared),
+        ]);
+        let shared = (pipeline == 0).then(|| self.lane_snapshot(&mut lane));
+        counters.extend(shared.iter().flat_map(|_| self.counters.list()));
+        LogSnapshot { lane: shared, counters, ..snapshot }
+    }
+
+    fn lane_snapshot(&self, lane: &mut Lane<Waiting>) -> LaneSnapshot {
+        LaneSnapshot {
             segments: lane.segments.len() as u64,
             segment_bytes: lane.segments.bytes(),
             segment_bytes_max: lane.requests_bytes_max(),
-            buffered_bytes,
+            buffered_bytes: lane.requests().buffered() as u64,
             staged: lane.staged() as u64,
-            unresolved: lane.segments.iter().map(|segment| u64::from(segment.unresolved())).sum(),
-            partly_done: lane.segments.iter().map(|segment| u64::from(segment.partly_done())).sum(),
-            parked: lane.segments.iter().map(|segment| u64::from(segment.parked())).sum(),
-            parked_since_unix_nano: oldest,
             is_failing: self.is_failing.get(),
-            is_recalling: false,
             replay_left_bytes: self.counters.replay_left_bytes.get(),
-            counters: vec![
-                ("requests", self.counters.requests.get()),
-                ("body_bytes", self.counters.body_bytes.get()),
-                ("writes", self.counters.writes.get()),
-                ("syncs", self.counters.syncs.get()),
-                ("failures", self.counters.failures.get()),
-                ("open_failures", self.counters.open_failures.get()),
-                ("requests_refused_full", self.counters.refused_full.get()),
-                ("requests_refused_disk", self.counters.refused_disk.get()),
-                ("recalled_units", self.counters.recalled.get()),
-                ("recovered_units", self.counters.recovered.get()),
-                ("verdicts", counts.verdicts),
-                ("verdicts_lost", counts.verdicts_lost),
-                ("verdicts_bared", counts.verdicts_bared),
-                ("done_units_forgotten", lane.segments.done_forgotten),
-            ],
         }
     }
 
-    /// Units refused within a request that was accepted otherwise.
-    pub fn refuse_units(&self, origin: Origin, units: impl Iterator<Item = u32>) {
-        self.lane.borrow_mut().refuse(origin, units);
+    /// Units refused by a pipeline within a request that was accepted otherwise.
+    pub fn refuse_units(&self, pipeline: usize, origin: Origin, units: impl Iterator<Item = u32>) {
+        self.lane.borrow_mut().refuse(pipeline, origin, units);
     }
 
-    /// Units of this core's segments that other cores, or this one, are done with.
-    pub fn resolve(&self, units: &[Unit]) {
+    /// Units of this core's segments that a pipeline's cores are done with.
+    pub fn resolve(&self, pipeline: usize, units: &[Unit]) {
         let mut lane = self.lane.borrow_mut();
         for unit in units {
-            lane.resolve(*unit);
+            lane.resolve(pipeline, *unit);
         }
     }
 }

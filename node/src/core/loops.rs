@@ -15,7 +15,7 @@ const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(3);
 const TAKE_IN_A_ROW_MAX: usize = 16;
 
 impl Core {
-    /// Starts what works beside the receivers: exporters, the mesh, the clock, the log. Before a replay.
+    /// Starts what works beside the receivers: exporters, the mesh, the clock, the journal. Before a replay.
     pub fn start_inside(self: &Rc<Self>) {
         let exporters = self.outbox.borrow().exporters().to_vec();
         for exporter in exporters {
@@ -39,7 +39,6 @@ impl Core {
             spawn(self.clone().share_limits());
         }
         if let Some(log) = &self.log {
-            log.start(self);
             spawn(self.clone().keep_journal(log.clone()));
             spawn(recall::recall(self.clone(), log.clone()));
         }
@@ -67,7 +66,7 @@ impl Core {
                 continue;
             }
             self.note_pressure();
-            if self.settings.decides_early && self.log.as_ref().is_some_and(|log| log.lane.borrow().is_full()) {
+            if self.settings.decides_early && self.log.as_ref().is_some_and(|log| self.fills(log)) {
                 self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));
                 for other in self.peers.others() {
                     // A core whose queue is full is told at the next tick.
@@ -80,13 +79,23 @@ impl Core {
         }
     }
 
+    /// Whether the log is full and this pipeline has something left to do in its oldest segment: that of one that has not would
+    /// be judged early for nothing.
+    fn fills(&self, log: &CoreLog) -> bool {
+        let lane = log.lane.borrow();
+        lane.is_full() && lane.segments.holds_oldest(self.settings.pipeline)
+    }
+
     /// Has verdicts and resolutions logged, and what was written made durable, in equal intervals.
     async fn keep_journal(self: Rc<Self>, log: Rc<CoreLog>) {
         loop {
             sleep(self.settings.journal_interval).await;
             self.tell_partly_done();
-            log.flush_journal(&self);
-            log.want_sync();
+            log.flush_journal(self.settings.pipeline);
+            if self.settings.pipeline == 0 {
+                // The requests are those of all pipelines.
+                log.want_sync();
+            }
         }
     }
 

@@ -86,7 +86,10 @@ impl Core {
             exporters: exporters.collect(),
             file: outbox.file_counters(),
             receivers: self.receivers.snapshots(),
-            log: self.log.as_ref().map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot() }),
+            log: self
+                .log
+                .as_ref()
+                .map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot(self.settings.pipeline) }),
             cluster: shard.cluster().map(|cluster| ClusterSnapshot {
                 counts: cluster.counts,
                 docket_traces: cluster.docket.len() as u64,
@@ -102,7 +105,7 @@ impl Core {
         }
         if let Some(log) = &self.log {
             let names = change.rules.policy_names().map(String::from);
-            log.lane.borrow_mut().journal().set_told(names, change.rules.all_annotations());
+            log.lane.borrow_mut().journal(self.settings.pipeline).set_told(names, change.rules.all_annotations());
         }
         self.limits.forget();
         self.pressure.set_blocks_on_overflow(change.blocks_on_overflow);
@@ -157,17 +160,16 @@ impl Core {
     fn is_recalling(&self) -> bool {
         let Some(log) = &self.log else { return false };
         let will_take = |destinations| self.outbox.borrow().will_take_back(destinations);
-        log.is_recalling.get() || !log.ends_recall.get() && log.lane.borrow().segments.has_parked(will_take)
+        let has_parked = || log.lane.borrow().segments.has_parked(self.settings.pipeline, will_take);
+        self.is_recalling.get() || !self.ends_recall.get() && has_parked()
     }
 
     /// What waits in the log stays there for the next start: what other cores park of this core's segments while the log is
     /// closed would else be delivered, and nobody would log that it was.
     async fn end_recall(self: Rc<Self>, answer: Sender<()>) {
-        if let Some(log) = &self.log {
-            log.ends_recall.set(true);
-            while log.is_recalling.get() {
-                sleep(PRESSURE_RECHECK).await;
-            }
+        self.ends_recall.set(true);
+        while self.is_recalling.get() {
+            sleep(PRESSURE_RECHECK).await;
         }
         _ = answer.try_send(());
     }
@@ -175,7 +177,7 @@ impl Core {
     /// Has everything that follows from what is settled logged.
     async fn close_log(self: Rc<Self>, answer: Sender<()>) {
         if let Some(log) = &self.log {
-            log.ends_recall.set(true);
+            self.ends_recall.set(true);
             while let Some(message) = self.peers.try_receive() {
                 self.receive(message);
             }
@@ -194,15 +196,15 @@ impl Core {
     /// Has all verdicts and resolutions logged, and returns once they are durable, or with false if the disk has given no
     /// segment for them for long. One that is wanted for requests alone is not missed here.
     pub(super) async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) -> bool {
-        let mut waited = Duration::ZERO;
+        let (pipeline, mut waited) = (self.settings.pipeline, Duration::ZERO);
         loop {
-            log.flush_journal(self);
+            log.flush_journal(pipeline);
             log.want_sync();
             self.send_units();
-            if log.lane.borrow_mut().is_journal_idle() {
+            if log.lane.borrow_mut().is_journal_idle(pipeline) {
                 return true;
             }
-            let is_moving = log.lane.borrow_mut().journal().stream().is_moving();
+            let is_moving = log.lane.borrow_mut().journal(pipeline).stream().is_moving();
             waited = if is_moving || !log.is_failing() { Duration::ZERO } else { waited + PRESSURE_RECHECK };
             if waited >= SEGMENT_PATIENCE {
                 return false;

@@ -63,7 +63,7 @@ impl Core {
         if owner != self.number {
             self.for_owners.borrow_mut().park(owner, kept, destinations);
         } else if let Some(log) = &self.log {
-            log.lane.borrow_mut().segments.park(kept, destinations);
+            log.lane.borrow_mut().segments.park(self.settings.pipeline, kept, destinations);
         }
     }
 
@@ -75,7 +75,7 @@ impl Core {
         for unit in units {
             let owner = CoreNumber::owner(*unit);
             if owner == self.number {
-                mine.resolve(*unit);
+                mine.resolve(self.settings.pipeline, *unit);
             } else {
                 is_much |= others.resolve(owner, *unit);
             }
@@ -90,7 +90,7 @@ impl Core {
     pub(super) fn tell_partly_done(&self) {
         let (found, forgotten) = self.outbox.borrow_mut().take_partly_done();
         if let Some(log) = &self.log {
-            log.lane.borrow_mut().segments.done_forgotten += forgotten;
+            log.lane.borrow_mut().segments.forget_done(self.settings.pipeline, forgotten);
         }
         for (done, units) in found {
             self.note_done(units, done);
@@ -104,7 +104,7 @@ impl Core {
             if owner != self.number {
                 self.for_owners.borrow_mut().note_done(owner, unit, done);
             } else if let Some(log) = &self.log {
-                log.lane.borrow_mut().segments.note_done(unit, done);
+                log.lane.borrow_mut().segments.note_done(self.settings.pipeline, unit, done);
             }
         }
     }

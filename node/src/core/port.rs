@@ -1,7 +1,8 @@
 //! What the outside sees of the cores: the receivers' port into them, and what exporters need of one.
 
+use super::admit::all_sent;
+use super::log::Taken;
 use super::{Core, PRESSURE_RECHECK};
-use futures_util::future::join_all;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -48,24 +49,31 @@ impl CorePort {
         self.first.iter().chain(&*self.cores)
     }
 
-    async fn accept(&self, core: &Rc<Core>, received: &Received, scanned: Scanned) -> Result<(), PortError> {
-        let arrived = core.now();
-        if let Some(log) = core.log.as_ref().filter(|_| self.ack != Ack::Received) {
-            return log.accept(received, scanned, arrived, self.ack == Ack::Synced).await;
+    /// Has pipelines take what each has scanned of a request, all or none, and returns when it is on its way. It is logged
+    /// once for all.
+    async fn accept(
+        &self,
+        received: &Received,
+        scanned: impl Iterator<Item = (&Rc<Core>, Scanned)>,
+    ) -> Result<(), PortError> {
+        let mut taking = scanned.filter(|(_, scanned)| scanned.accepted > 0).peekable();
+        let log = taking.peek().and_then(|(core, _)| core.log.clone()).filter(|_| self.ack != Ack::Received);
+        if let Some(log) = log {
+            let taken = taking
+                .map(|(core, scanned)| Taken { pipeline: core.settings.pipeline, scanned, arrived: core.now() })
+                .collect();
+            return log.accept(received, taken, self.ack == Ack::Synced).await;
         }
-        for sent in core.hand_on(scanned, Origin::NONE, arrived) {
-            // Closing is the signal; nothing is ever sent.
-            _ = sent.recv().await;
-        }
+        let on_their_way = taking.flat_map(|(core, scanned)| core.hand_on(scanned, Origin::NONE, core.now())).collect();
+        all_sent(on_their_way).await;
         Ok(())
     }
 
-    /// Has every pipeline take the request, all at once, and returns when all have. Where one refuses, the sender sends it
-    /// again, and the others get it twice: so a pipeline that would refuse is asked before any takes it.
+    /// Has every pipeline take a request of traces. One that the log has no room for is not scanned.
     async fn accept_by_all(&self, received: &Received) -> Result<Accepted, PortError> {
         if self.is_logged() {
-            let refusal = self.cores.iter().find_map(|core| core.log.as_ref()?.refusal(received.raw.len()));
-            refusal.map_or(Ok(()), Err)?;
+            let log = self.cores.first().and_then(|core| core.log.as_ref());
+            log.and_then(|log| log.refusal(received.raw.len())).map_or(Ok(()), Err)?;
         }
         let scanned = {
             let mut shards: Vec<_> = self.cores.iter().map(|core| core.shard.borrow_mut()).collect();
@@ -73,9 +81,7 @@ impl CorePort {
         };
         // What is refused is refused by all, only their policies differ.
         let told = scanned.first().map(|first| Accepted { refusals: first.refusals, fault: first.fault.clone() });
-        let taking = self.cores.iter().zip(scanned).filter(|(_, scanned)| scanned.accepted > 0);
-        let taking: Vec<_> = taking.map(|(core, scanned)| self.accept(core, received, scanned)).collect();
-        join_all(taking).await.into_iter().collect::<Result<(), PortError>>()?;
+        self.accept(received, self.cores.iter().zip(scanned)).await?;
         Ok(told.unwrap_or_default())
     }
 
@@ -107,9 +113,7 @@ impl Port for CorePort {
         };
         let scanned = core.shard.borrow_mut().scan_request(received.signal, &received.body)?;
         let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() };
-        if scanned.accepted > 0 {
-            self.accept(core, &received, scanned).await?;
-        }
+        self.accept(&received, std::iter::once((core, scanned))).await?;
         Ok(accepted)
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tailwater_connectors::otlp::body::BodyReader;
 use tailwater_connectors::otlp::port::{Format, Refusal};
 use tailwater_engine::ledger::DropReason;
+use tailwater_engine::log::books::Parked;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
 use tailwater_engine::log::read::pieces::{Place, pass_damage, place};
-use tailwater_engine::log::segments::Parked;
+use tailwater_engine::log::segments::Segment;
 use tailwater_engine::vocabulary::{Destinations, Origin, SegmentHandle, SpanMark};
 use tailwater_net::compression::{Encoding, inflated_bytes_max};
 use tailwater_proto::otlp::Signal;
@@ -23,9 +24,9 @@ use tailwater_runtime::files::File;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes read at once; a larger record is read again in whole.
 const READ_BYTES: usize = 256 << 10;
-/// Room for a logged request before it is read, as a multiple of its body as it is in the log and inflated: what is made of
-/// it is rarely more. What is not needed is given back at once.
-const MADE_TIMES: usize = 2;
+/// Room for what is made of a logged request before it is read, as a multiple of its body as it is in the log and inflated: it
+/// is rarely more. What is not needed is given back at once.
+const MADE_TIMES: usize = 1;
 
 /// What becomes of the parked units of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -37,20 +38,21 @@ enum Fate {
 /// Runs until the node ends.
 pub async fn recall(core: Rc<Core>, log: Rc<CoreLog>) {
     let mut reader = BodyReader::new(core.settings.request_bytes_max);
-    while !log.ends_recall.get() {
+    let pipeline = core.settings.pipeline;
+    while !core.ends_recall.get() {
         let dropped = past_retention(&core.settings, &log).or_else(|| in_the_way(&core, &log));
         let (next, fate) = match dropped {
             Some((parked, reason)) => (Some(parked), Fate::Drop(reason)),
             None => {
                 let can_take = |destinations| core.outbox.borrow().can_take_back(destinations);
-                (log.lane.borrow_mut().segments.take_parked(can_take), Fate::Export)
+                (log.lane.borrow_mut().segments.take_parked(pipeline, can_take), Fate::Export)
             }
         };
         match next {
             Some((handle, parked)) => {
-                log.is_recalling.set(true);
+                core.is_recalling.set(true);
                 again(&core, &log, &mut reader, handle, &parked, fate).await;
-                log.is_recalling.set(false);
+                core.is_recalling.set(false);
             }
             None => sleep(PAUSE).await,
         }
@@ -65,22 +67,23 @@ fn past_retention(settings: &Settings, log: &CoreLog) -> Option<((SegmentHandle,
     }
     let oldest = steady_unix_nanos().saturating_sub(retention);
     let mut lane = log.lane.borrow_mut();
-    let old = lane.segments.iter().filter(|segment| segment.parked() > 0 && segment.first_unix_nano < oldest);
-    let number = old.map(|segment| segment.number).min()?;
-    let taken = lane.segments.take_parked_of(number, |_| true)?;
+    let has_some = |segment: &Segment| segment.of(settings.pipeline).parked() > 0;
+    let segment = lane.segments.oldest(|segment| has_some(segment) && segment.first_unix_nano < oldest)?;
+    let taken = lane.segments.take_parked_of(settings.pipeline, segment, |_| true)?;
     Some((taken, DropReason::WalRetention))
 }
 
 /// With `decide_early`: what waits in the oldest segment for servers that are not there, while the log is full. Segments
-/// with spans that are undecided, or in an exporter's queue, are passed over: giving up a part of them frees nothing.
+/// with spans that are undecided, or in an exporter's queue, in any pipeline, are passed over: giving up a part of them frees
+/// nothing.
 fn in_the_way(core: &Core, log: &CoreLog) -> Option<((SegmentHandle, Parked), DropReason)> {
     let mut lane = log.lane.borrow_mut();
     if !core.settings.decides_early || !lane.is_full() {
         return None;
     }
-    let number = lane.segments.oldest_parked()?.number;
+    let segment = lane.segments.oldest_parked(core.settings.pipeline)?;
     let is_hopeless = |destinations| !core.outbox.borrow().will_take_back(destinations);
-    let taken = lane.segments.take_parked_of(number, is_hopeless)?;
+    let taken = lane.segments.take_parked_of(core.settings.pipeline, segment, is_hopeless)?;
     Some((taken, DropReason::WalFull))
 }
 
@@ -93,8 +96,7 @@ async fn again(
     parked: &Parked,
     fate: Fate,
 ) {
-    let number = log.lane.borrow().segments.get(handle.slot()).map(|segment| segment.number);
-    let Some(file) = number.and_then(|number| log.file(number)) else { return };
+    let Some(file) = log.file(handle) else { return };
     let mut pass = Pass { core, log, handle, parked, fate, done: 0 };
     if let Err(why) = pass.run(&file, reader).await {
         tracing::error!(file = %file.path().display(), why, "a part of the log cannot be read again");
@@ -176,7 +178,7 @@ impl Pass<'_> {
         let origin = Origin { segment: self.handle, first_unit: request.first_unit };
         let wanted = |position: u32| self.parked.mark(request.first_unit.saturating_add(position));
         let count = (0..request.units).filter(|position| wanted(*position).is_some()).count();
-        let Some(body) = self.core.logged_body(reader, request).await else {
+        let Some(body) = self.core.logged_body(reader, request, 1).await else {
             return self.drop_units(request, origin, DropReason::WalUnreadable, None);
         };
         match self.fate {
@@ -265,21 +267,27 @@ fn export(
 }
 
 impl Core {
-    /// The logged request as protobuf, once there is room for it and for what is made of it. Others run meanwhile.
-    pub(super) async fn logged_body(&self, reader: &mut BodyReader, request: &Request<'_>) -> Option<Bytes> {
+    /// The logged request as protobuf, once there is room for it and for what is made of it, so many times. Others run
+    /// meanwhile.
+    pub(super) async fn logged_body(
+        &self,
+        reader: &mut BodyReader,
+        request: &Request<'_>,
+        times: usize,
+    ) -> Option<Bytes> {
         let limit = self.settings.request_bytes_max;
         let (format, encoding, body) = as_it_came(request);
         // One that is malformed is read, and refused, in no room.
         let most = inflated_bytes_max(encoding, &body, limit).unwrap_or(0);
         let most = most.saturating_add(body.len());
-        let mut room = self.memory.borrow(most.saturating_mul(MADE_TIMES)).await;
+        let mut room = self.memory.borrow(most.saturating_mul(1 + MADE_TIMES.saturating_mul(times))).await;
         let read = reader.protobuf_in_slices(request.signal, format, encoding, &body, async || yield_now().await).await;
         let body = told(read)?;
         let scanned = match request.signal {
             Signal::Traces => self.shard.borrow().scanned_bytes(&body),
             Signal::Metrics | Signal::Logs => body.len(),
         };
-        room.shrink(most.saturating_add(scanned));
+        room.shrink(most.saturating_add(scanned.saturating_mul(times)));
         Some(room.hold(body))
     }
 }

@@ -14,6 +14,7 @@ use tailwater_engine::log::format::{
     BodyEncoding, BodyFormat, FileName, HeaderError, Names, Record, Request, SegmentHeader, VerdictEntry,
 };
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
+use tailwater_engine::log::takers::Takers;
 use tailwater_engine::vocabulary::Occasion;
 use tailwater_proto::otlp::Signal;
 
@@ -76,6 +77,12 @@ fn reason(entry: &VerdictEntry) -> Option<&'static str> {
     (!entry.is_kept).then_some(known)
 }
 
+/// The places in the header of the pipelines that take a request; `None` where all do.
+fn takers(request: &Request<'_>) -> Option<Vec<usize>> {
+    let places = (0..Takers::COUNT).filter(|place| request.takers.has(*place));
+    (request.takers != Takers::ALL).then(|| places.collect())
+}
+
 fn occasion(entry: &VerdictEntry) -> &'static str {
     Occasion::of_number(entry.occasion).map_or("unknown", Occasion::word)
 }
@@ -96,7 +103,12 @@ fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result
         }
     };
     let version = SegmentHeader::version(file).unwrap_or_default();
-    let line = if json { header_json(name, version, &header).to_string() } else { header_text(name, version, &header) };
+    let pipelines = SegmentHeader::pipelines(file);
+    let line = if json {
+        header_json(name, version, &header, &pipelines).to_string()
+    } else {
+        header_text(name, version, &header, &pipelines)
+    };
     writeln!(out, "{line}")?;
     let mut meanings = Meanings::default();
     for found in records.by_ref() {
@@ -110,9 +122,10 @@ fn dump(out: &mut impl Write, name: &str, file: &[u8], json: bool) -> io::Result
     Ok(true)
 }
 
-fn header_text(name: &str, version: u8, header: &SegmentHeader) -> String {
+fn header_text(name: &str, version: u8, header: &SegmentHeader, pipelines: &[String]) -> String {
+    let shared = if pipelines.is_empty() { String::new() } else { format!(", of pipelines {pipelines:?}") };
     format!(
-        "{name}: version {version}, {} of lane {}, number {}, begun {}, {} bytes, from sequence {}",
+        "{name}: version {version}, {} of lane {}, number {}, begun {}, {} bytes, from sequence {}{shared}",
         header.kind.word(),
         header.lane,
         header.number,
@@ -122,7 +135,7 @@ fn header_text(name: &str, version: u8, header: &SegmentHeader) -> String {
     )
 }
 
-fn header_json(name: &str, version: u8, header: &SegmentHeader) -> Value {
+fn header_json(name: &str, version: u8, header: &SegmentHeader, pipelines: &[String]) -> Value {
     json!({
         "file": name,
         "kind": "header",
@@ -133,6 +146,7 @@ fn header_json(name: &str, version: u8, header: &SegmentHeader) -> Value {
         "created": rfc3339(header.created_unix_nano),
         "bytes": header.bytes,
         "first_sequence": header.first_sequence,
+        "pipelines": pipelines,
     })
 }
 
@@ -150,7 +164,7 @@ fn found_text(found: Found<'_>, meanings: &Meanings) -> String {
 fn record_text(record: Record<'_>, meanings: &Meanings) -> String {
     match record {
         Record::Request(request) => format!(
-            "request   {} {} {} {}, {} units from {}, {} bytes",
+            "request   {} {} {} {}, {} units from {}, {} bytes{}",
             rfc3339(request.arrived_unix_nano),
             signal(&request),
             encoding(&request),
@@ -158,6 +172,7 @@ fn record_text(record: Record<'_>, meanings: &Meanings) -> String {
             request.units,
             request.first_unit,
             request.body.len(),
+            takers(&request).map_or(String::new(), |takers| format!(", for pipelines {takers:?} of the header")),
         ),
         Record::Verdicts(verdicts) => {
             let count = verdicts.entries.len();
@@ -241,6 +256,7 @@ fn found_json(name: &str, found: Found<'_>, meanings: &Meanings) -> Value {
             "first_unit": request.first_unit,
             "units": request.units,
             "body_bytes": request.body.len(),
+            "pipelines": takers(&request),
         }),
         Record::Verdicts(verdicts) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "verdicts",

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use tailwater_engine::vocabulary::Nanos;
 
-/// What happens to a node. Cores are numbers.
+/// What happens to a node. Executors are numbers; cores are places in `Node::cores`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
-    /// A sender sends what is due to this core.
+    /// A sender sends what is due to this executor.
     Send(usize),
     /// A message of the first core gets to the second.
     Arrive(usize, usize),
@@ -15,11 +15,11 @@ pub enum What {
     Tick(usize),
     /// The next hop answers this core's oldest request.
     Answer(usize),
-    /// The disk is done with what this core asked of one of its streams: data, or the opening of a file.
+    /// The disk is done with what this executor asked of one of its streams: data, or the opening of a file.
     Disk {
-        /// The core.
+        /// The executor.
         core: usize,
-        /// Place of the kind of its stream in `KINDS`.
+        /// Place of the stream among those of its lane.
         place: usize,
         /// Whether a file was to be opened.
         is_opening: bool,

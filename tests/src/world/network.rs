@@ -1,4 +1,4 @@
-//! What cores send each other: each link, from one core of one node to another, has its delay and keeps its order, both
+//! What cores send each other: each link, from one core of a pipeline to another, has its delay and keeps its order, both
 //! decided in `Network::send`. Nodes that act alone have links between their own cores only.
 
 use super::cluster::Cluster;
@@ -12,6 +12,8 @@ use tailwater_engine::vocabulary::{KeptUnit, Nanos, SpanBatch, Unit};
 pub struct Address {
     /// The node.
     pub node: usize,
+    /// The pipeline.
+    pub pipeline: usize,
     /// The core.
     pub core: usize,
 }
@@ -48,8 +50,8 @@ const RARELY: u8 = 12;
 #[derive(Debug, Default)]
 pub struct Network {
     links: BTreeMap<(Address, Address), Link>,
-    /// Messages and spans on their way, by the node that they are for.
-    on_the_way: BTreeMap<usize, (usize, usize)>,
+    /// Messages and spans on their way, by the node and pipeline that they are for.
+    on_the_way: BTreeMap<(usize, usize), (usize, usize)>,
     /// What is between the nodes, if they are a cluster.
     pub cluster: Option<Cluster>,
 }
@@ -61,7 +63,7 @@ impl Network {
         let longest = DELAY_US_MAX[usize::from(random.u8(0..RARELY) == 0)];
         let arrives = now.plus(Nanos(random.u64(1..longest) * 1000)).max(link.busy_until);
         link.busy_until = arrives;
-        let (messages, spans) = self.on_the_way.entry(to.node).or_default();
+        let (messages, spans) = self.on_the_way.entry((to.node, to.pipeline)).or_default();
         (*messages, *spans) = (*messages + 1, *spans + message.spans());
         link.messages.push_back(message);
         arrives
@@ -70,7 +72,7 @@ impl Network {
     /// The oldest message of a link.
     pub fn receive(&mut self, from: Address, to: Address) -> Option<Message> {
         let message = self.links.get_mut(&(from, to))?.messages.pop_front()?;
-        let (messages, spans) = self.on_the_way.entry(to.node).or_default();
+        let (messages, spans) = self.on_the_way.entry((to.node, to.pipeline)).or_default();
         (*messages, *spans) = (*messages - 1, *spans - message.spans());
         Some(message)
     }
@@ -78,13 +80,13 @@ impl Network {
     /// A node has ended: what was on its way between its cores is lost.
     pub fn disconnect(&mut self, node: usize) {
         self.links.retain(|(_, to), _| to.node != node);
-        self.on_the_way.remove(&node);
+        self.on_the_way.retain(|(to, _), _| *to != node);
     }
 
-    /// Spans on their way to a node's cores.
+    /// Spans on their way to the cores of a pipeline of a node.
     #[must_use]
-    pub fn spans_to(&self, node: usize) -> usize {
-        self.on_the_way.get(&node).map_or(0, |(_, spans)| *spans)
+    pub fn spans_to(&self, node: usize, pipeline: usize) -> usize {
+        self.on_the_way.get(&(node, pipeline)).map_or(0, |(_, spans)| *spans)
     }
 
     /// Whether nothing is on its way between nodes.
@@ -103,6 +105,6 @@ impl Network {
     /// Whether nothing is on its way to a node's cores.
     #[must_use]
     pub fn is_silent(&self, node: usize) -> bool {
-        self.on_the_way.get(&node).is_none_or(|(messages, _)| *messages == 0)
+        self.on_the_way.iter().all(|((to, _), (messages, _))| *to != node || *messages == 0)
     }
 }

@@ -1,12 +1,11 @@
-//! A node: real shards, with a log real lanes on a simulated disk, and doubles of what is around a core, each of which
+//! A node: real shards for each pipeline, with a log real lanes on a simulated disk, which the pipelines share, and doubles of what is around a core, each of which
 //! keeps the promises of what it stands for. Everything that happens to it is an event.
 
 mod logged;
 mod start;
 mod told;
 
-pub use self::logged::KINDS;
-use self::logged::{CoreLog, Log};
+use self::logged::{CoreLog, Log, Noted};
 use super::events::{Events, What};
 use super::network::{Address, Message, Network};
 use super::next_hop;
@@ -86,22 +85,25 @@ impl Host for Outbox {
     }
 }
 
-/// A core.
+/// A core of a pipeline.
 pub struct Core {
     /// Its shard.
     pub shard: Shard,
     outbox: Outbox,
     /// With the next hop.
     requests: VecDeque<ExportRequest>,
-    log: Option<CoreLog>,
+    /// Verdicts on their way to its journal.
+    noted: Noted,
 }
 
 /// One node.
 pub struct Node {
     /// What it may vary.
     pub scenario: Scenario,
-    /// Its cores.
+    /// Its cores: those of the first pipeline, then those of the next.
     pub cores: Vec<Core>,
+    /// The lane of each executor, where there is a log.
+    lanes: Vec<CoreLog>,
     /// How often its process has ended.
     pub run: u32,
     /// It stands still until then, of the world.
@@ -112,7 +114,8 @@ pub struct Node {
     /// What its clock shows.
     now: Nanos,
     senders: Senders,
-    generations: Vec<(PolicySet, Arc<Rules>)>,
+    /// By pipeline.
+    generations: Vec<Vec<(PolicySet, Arc<Rules>)>>,
     log: Option<Log>,
     crashes_left: u32,
     /// The change of members that it has seen.
@@ -121,7 +124,8 @@ pub struct Node {
     is_leaving: bool,
     /// Whether it is gone.
     is_gone: bool,
-    seen: Vec<Seen>,
+    /// With the pipeline that it was seen of.
+    seen: Vec<(usize, Seen)>,
 }
 
 impl Node {
@@ -131,6 +135,7 @@ impl Node {
         let mut random = Rng::with_seed(seed ^ 0x5eed);
         Self {
             cores: Vec::new(),
+            lanes: Vec::new(),
             run: 0,
             paused_until: Nanos::default(),
             number,
@@ -165,25 +170,51 @@ impl Node {
             What::Pause => self.pause(around),
             What::Crash => self.crash(around),
             What::Hear(message) => self.hear(message, around),
-            What::See(change) => self.see(change, around),
+            What::See(change) => self.see_members(change, around),
             What::Come => self.start(around),
             What::Go => self.go(around),
         }
     }
 
-    /// What was seen since it was last asked.
-    pub fn take_seen(&mut self) -> Vec<Seen> {
+    /// What was seen since it was last asked, with the pipeline that it was seen of.
+    pub fn take_seen(&mut self) -> Vec<(usize, Seen)> {
         std::mem::take(&mut self.seen)
     }
 
-    /// The books of all shards.
+    /// The books of all shards of a pipeline.
     #[must_use]
-    pub fn account(&self) -> Account {
+    pub fn account(&self, pipeline: usize) -> Account {
         let mut sum = Account::default();
-        for core in &self.cores {
+        for core in self.cores.chunks(self.executors()).nth(pipeline).unwrap_or_default() {
             sum.add(&core.shard.ledger().spans);
         }
         sum
+    }
+
+    /// Cores of each pipeline.
+    fn executors(&self) -> usize {
+        self.cores.len() / self.scenario.pipelines
+    }
+
+    /// The pipeline of a core, and its executor.
+    fn seat(&self, place: usize) -> (usize, usize) {
+        (place / self.executors(), place % self.executors())
+    }
+
+    /// The core of a pipeline on an executor.
+    fn place(&self, pipeline: usize, executor: usize) -> usize {
+        pipeline * self.executors() + executor
+    }
+
+    /// Something was seen of the pipeline of this core.
+    fn see(&mut self, place: usize, seen: Seen) {
+        let pipeline = self.seat(place).0;
+        self.seen.push((pipeline, seen));
+    }
+
+    /// Something was seen of all pipelines.
+    fn see_all(&mut self, seen: impl Fn() -> Seen) {
+        self.seen.extend((0..self.scenario.pipelines).map(|pipeline| (pipeline, seen())));
     }
 
     /// Its number on the network.
@@ -215,13 +246,23 @@ impl Node {
     }
 
     fn link_to(&mut self, from: usize, core: usize, message: Message, around: &mut Around<'_>) {
-        let link = [from, core].map(|core| Address { node: self.number, core });
+        let link = [from, core].map(|core| self.address(core));
         let at = around.network.send(around.now, link.into(), message, &mut self.random);
         around.events.plan(at, self.number, self.run, What::Arrive(from, core));
     }
 
-    fn send(&mut self, number: usize, around: &mut Around<'_>) {
-        self.plan(SEND_US, What::Send(number), around);
+    fn follow_core(&mut self, place: usize, around: &mut Around<'_>) {
+        let executor = self.seat(place).1;
+        self.follow(executor, around);
+    }
+
+    fn address(&self, place: usize) -> Address {
+        let (pipeline, core) = self.seat(place);
+        Address { node: self.number, pipeline, core }
+    }
+
+    fn send(&mut self, executor: usize, around: &mut Around<'_>) {
+        self.plan(SEND_US, What::Send(executor), around);
         let count = self.random.usize(1..REQUEST_SPANS_MAX);
         if self.is_starting() || self.is_leaving {
             return;
@@ -231,36 +272,54 @@ impl Node {
             return;
         }
         let body = encode(spans.iter().map(|sent| (sent.service, &sent.bytes)));
-        let scanned = self.cores[number].shard.scan(&body).unwrap();
-        assert_eq!((scanned.accepted as usize, scanned.refused), (spans.len(), 0));
-        if self.log.is_some() {
-            return self.append(number, &body, scanned, spans, around);
+        let takers = self.takers();
+        let mut taken = Vec::new();
+        for pipeline in takers {
+            let place = self.place(pipeline, executor);
+            let scanned = self.cores[place].shard.scan(&body).unwrap();
+            assert_eq!((scanned.accepted as usize, scanned.refused), (spans.len(), 0));
+            taken.push((pipeline, scanned));
         }
-        self.seen.push(Seen::Acknowledged { spans, is_synced: false });
-        self.admit(number, scanned, Origin::NONE, self.now, around);
+        if self.log.is_some() {
+            return self.append(executor, &body, taken, spans, around);
+        }
+        for (pipeline, scanned) in taken {
+            let place = self.place(pipeline, executor);
+            self.see(place, Seen::Acknowledged { spans: spans.clone(), is_synced: false });
+            self.admit(place, scanned, Origin::NONE, self.now, around);
+        }
     }
 
-    /// Spans enter the node.
+    /// The pipelines that take a request: those that its receiver feeds.
+    fn takers(&mut self) -> Vec<usize> {
+        let all = self.scenario.pipelines;
+        let one = self.random.usize(0..3 * all);
+        if all > 1 && one < all { vec![one] } else { (0..all).collect() }
+    }
+
+    /// Spans enter a pipeline.
     fn admit(&mut self, number: usize, mut scanned: Scanned, origin: Origin, arrived: Nanos, around: &mut Around<'_>) {
         scanned.place(origin, arrived);
         self.cores[number].shard.accept(scanned.spans());
-        self.seen.push(Seen::Accepted(scanned.spans()));
+        self.see(number, Seen::Accepted(scanned.spans()));
+        let pipeline = self.seat(number).0;
         for (target, batch) in scanned.batches {
             if let Some(log) = &mut self.log {
                 log.note_units(&batch);
             }
-            self.link_to(number, usize::from(target.0), Message::Spans(batch), around);
+            let target = self.place(pipeline, usize::from(target.0));
+            self.link_to(number, target, Message::Spans(batch), around);
         }
     }
 
     fn arrive(&mut self, from: usize, number: usize, around: &mut Around<'_>) {
-        let [from, to] = [from, number].map(|core| Address { node: self.number, core });
+        let [from, to] = [from, number].map(|core| self.address(core));
         match around.network.receive(from, to).expect("what was sent arrives") {
             Message::Spans(batch) => self.take(number, batch, around),
             Message::Resolved(units) => self.resolve_all(number, &units),
             Message::Parked(units) => units.into_iter().for_each(|unit| self.park(number, unit, around)),
         }
-        self.follow(number, around);
+        self.follow_core(number, around);
     }
 
     fn take(&mut self, number: usize, batch: SpanBatch, around: &mut Around<'_>) {
@@ -268,7 +327,7 @@ impl Node {
             let start = record.offset as usize;
             let sent = self.senders.sent(&batch.body[start..start + record.length as usize]).clone();
             assert_eq!(record.trace_id, sent.trace_id, "a shard takes what was sent");
-            self.seen.push(Seen::Taken { core: number, arrived: batch.arrived, sent });
+            self.see(number, Seen::Taken { core: number, arrived: batch.arrived, sent });
         }
         let Core { shard, outbox, .. } = &mut self.cores[number];
         shard.take(self.now, batch, outbox);
@@ -287,28 +346,30 @@ impl Node {
         shard.tick(self.now, outbox);
         let in_force = shard.rules().generation();
         self.gather(number, in_force, around);
-        self.seen.push(Seen::Ticked { core: number, at: self.now });
-        self.follow(number, around);
+        self.see(number, Seen::Ticked { core: number, at: self.now });
+        self.follow_core(number, around);
         self.end_if_settled(around);
     }
 
     /// Passes on what a shard told its host.
     fn gather(&mut self, number: usize, in_force: u32, around: &mut Around<'_>) {
         let Outbox { requests, judged, resolved, recalled, told, .. } = std::mem::take(&mut self.cores[number].outbox);
+        let (pipeline, executor) = self.seat(number);
         let cold: BTreeSet<TraceId> = recalled.iter().map(|kept| self.trace_of(kept.unit)).collect();
         for judged in judged {
-            let (policies, rules) = &self.generations[judged.generation as usize];
+            let (policies, rules) = &self.generations[pipeline][judged.generation as usize];
             let (policies, ruled) = (*policies, Ruled::judged(&judged, rules));
-            if let Some(log) = &mut self.cores[number].log {
-                log.note(&judged, ruled.clone());
+            if let Some(log) = self.lanes.get_mut(executor) {
+                self.cores[number].noted.note(&judged, ruled.clone());
+                log.lane.journal(pipeline).judged(&judged);
             }
             let is_cold = cold.contains(&judged.trace_id);
-            self.seen.push(Seen::Judged { judged, ruled, policies, in_force, at: self.now, is_cold });
+            self.see(number, Seen::Judged { judged, ruled, policies, in_force, at: self.now, is_cold });
         }
         let told = self.hold_for_verdicts(number, told);
         self.send_told(told, around);
         for unit in resolved {
-            self.cores[number].log.as_mut().expect("what is resolved is in a log").resolve(unit);
+            self.lanes[executor].lane.journal(pipeline).resolve(unit);
         }
         for unit in recalled {
             self.park(number, unit, around);
@@ -329,29 +390,31 @@ impl Node {
             if !self.is_calm() && self.random.u32(0..100) < self.scenario.parked_percent {
                 self.cores[number].shard.park(request.signal, request.items);
                 request.units.into_iter().for_each(|unit| self.park(number, unit, around));
-                return self.follow(number, around);
+                return self.follow_core(number, around);
             }
         }
         let is_refused = self.random.u32(0..100) < self.scenario.refused_percent;
         let spans = next_hop::read(&request).into_iter();
-        self.seen.extend(spans.map(|span| Seen::Delivered { span: Rc::new(span), is_refused }));
+        let (pipeline, executor) = self.seat(number);
+        self.seen.extend(spans.map(|span| (pipeline, Seen::Delivered { span: Rc::new(span), is_refused })));
         let fate = if is_refused { ExportFate::Refused } else { ExportFate::Delivered };
-        let Core { shard, log, .. } = &mut self.cores[number];
-        shard.settle(request.signal, request.items, fate);
-        if let Some(log) = log {
-            request.units.iter().for_each(|kept| log.resolve(kept.unit));
+        self.cores[number].shard.settle(request.signal, request.items, fate);
+        if let Some(log) = self.lanes.get_mut(executor) {
+            request.units.iter().for_each(|kept| log.lane.journal(pipeline).resolve(kept.unit));
         }
-        self.follow(number, around);
+        self.follow_core(number, around);
     }
 
     /// A new generation, or one more core takes the next one over.
     fn reload(&mut self, around: &mut Around<'_>) {
         let Policies::Changing(every_ms) = self.scenario.policies else { return };
         self.plan(1000..every_ms * 2000, What::Reload, around);
-        let latest = self.generations.len() - 1;
+        // What changes has a single pipeline.
+        let generations = &mut self.generations[0];
+        let latest = generations.len() - 1;
         let is_behind = |core: &Core| (core.shard.rules().generation() as usize) < latest;
         if !self.cores.iter().any(is_behind) {
-            let before = &self.generations[latest].1;
+            let before = &generations[latest].1;
             let (set, rules) = match self.scenario.cluster {
                 // All nodes get the same rules, each at its time, and all have the last of them in the end.
                 Some(_) if latest >= CLUSTER_CHANGES_MAX => return,
@@ -365,7 +428,7 @@ impl Node {
                     (set, set.rules(Some(before), &mut self.random))
                 }
             };
-            return self.generations.push((set, Arc::new(rules)));
+            return generations.push((set, Arc::new(rules)));
         }
         let number = self.random.usize(0..self.cores.len());
         let plan = self.scenario.shard_plan(number as u16, self.cores.len() as u16, self.seed);
@@ -374,13 +437,13 @@ impl Node {
             return;
         }
         let in_force = core.shard.rules().generation();
-        let rules = &self.generations[in_force as usize + 1].1;
+        let rules = &self.generations[0][in_force as usize + 1].1;
         while !core.shard.reload(self.now, rules, &plan, &mut core.outbox) {}
-        if let Some(log) = &mut core.log {
-            log.set_told(rules);
+        if let Some(log) = self.lanes.get_mut(number) {
+            log.set_told(0, rules);
         }
         self.gather(number, in_force, around);
-        self.follow(number, around);
+        self.follow_core(number, around);
     }
 
     fn pause(&mut self, around: &mut Around<'_>) {
@@ -391,7 +454,8 @@ impl Node {
 
 /// A request in the log, with its sender.
 struct Payload {
-    scanned: Scanned,
+    /// By the pipelines that take it.
+    taken: Vec<(usize, Scanned)>,
     spans: Vec<Rc<Sent>>,
     arrived: Nanos,
     is_synced: bool,

@@ -6,7 +6,7 @@ use super::senders::Traffic;
 use crate::disk::Faults;
 use crate::shard_plan::roomy;
 use tailwater_engine::export::BatchLimits;
-use tailwater_engine::log::lane::LanePlan;
+use tailwater_engine::log::lane::{LanePlan, PipelinePlan};
 use tailwater_engine::shard::ShardPlan;
 use tailwater_engine::vocabulary::Nanos;
 
@@ -15,6 +15,8 @@ use tailwater_engine::vocabulary::Nanos;
 pub struct Scenario {
     /// Cores of the first run; a node with a log starts again on any number of them.
     pub cores: u16,
+    /// Pipelines: without a log there is one.
+    pub pipelines: usize,
     /// What is sent.
     pub traffic: Traffic,
     /// Undecided traces each shard may hold.
@@ -132,7 +134,9 @@ impl Scenario {
             journal_segment_bytes: SEGMENT_BYTES,
             journal_segments_max: 8,
             buffer_bytes_max: 1 << 20,
-            verdicts_max: 2000,
+            pipelines: (0..self.pipelines)
+                .map(|number| PipelinePlan { name: format!("p{number}"), verdicts_max: 2000 })
+                .collect(),
         }
     }
 

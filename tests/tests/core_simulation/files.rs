@@ -110,10 +110,12 @@ impl Disk {
     /// Writes all files into a real directory, for code that reads one.
     pub fn copy_to(&self, directory: &Path) {
         for entry in std::fs::read_dir(directory).unwrap() {
-            std::fs::remove_file(entry.unwrap().path()).unwrap();
+            std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
         }
         for (name, content) in &self.files {
-            std::fs::write(directory.join(name), content.borrow().view()).unwrap();
+            let path = directory.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content.borrow().view()).unwrap();
         }
     }
 
@@ -147,13 +149,18 @@ impl Disk {
     }
 }
 
-/// `tailwater_runtime::files::Directory`.
+/// `tailwater_runtime::files::Directory`: its name.
 #[derive(Debug, Clone)]
-pub struct Directory;
+pub struct Directory(pub String);
 
 impl Directory {
+    fn member(&self, name: &str) -> String {
+        format!("{}/{name}", self.0)
+    }
+
     /// Makes a file of zeros, unless there is no room.
     pub async fn create(&self, name: &str, bytes: u64) -> Result<File, FileError> {
+        let name = &*self.member(name);
         pause(MICROS_MAX).await;
         let made = disk(|disk| {
             if disk.files.contains_key(name) {
@@ -190,6 +197,7 @@ impl Directory {
 
     /// Opens a file.
     pub async fn open_file(&self, name: &str) -> Result<File, FileError> {
+        let name = &*self.member(name);
         pause(MICROS_MAX).await;
         let content = disk(|disk| disk.files.get(name).cloned()).ok_or(FileError("no such file"))?;
         Ok(File::new(name, content))
@@ -197,6 +205,7 @@ impl Directory {
 
     /// Removes a file.
     pub async fn remove(&self, name: &str) -> Result<(), FileError> {
+        let name = &*self.member(name);
         pause(MICROS_MAX).await;
         let remove = |disk: &mut Disk| disk.files.remove(name).map(drop).ok_or(FileError("no such file"));
         let removed = disk(|disk| disk.change(remove));
@@ -206,6 +215,7 @@ impl Directory {
 
     /// Gives a file another name, never that of another.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        let (from, to) = (&*self.member(from), &*self.member(to));
         pause(MICROS_MAX).await;
         let rename = |disk: &mut Disk| {
             if disk.files.contains_key(to) {

@@ -5,16 +5,16 @@
 //! before a stop never is again; the books balance; in the end nothing keeps a segment.
 
 use crate::control::{Control, Cores, Snapshot};
-use crate::core::log::CoreLog;
+use crate::core::log::{CoreLog, Directories};
 use crate::core::peers::Peers;
-use crate::core::replay::{Barrier, Common, Share};
+use crate::core::replay::{Barrier, Common, Share, replay};
 use crate::core::{Core, CorePort, HISTORY, Settings};
 use crate::drain::{Drained, drain};
 use crate::executor::{self, now, pause, random, sleep, spawn};
 use crate::files::{self, Directory, Faults, disk};
 use crate::numbers::ChannelNumber;
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
-use crate::survey::{self, OldSegment, Survey};
+use crate::survey::{self, LogSurvey, OldSegment, PipelineSurvey};
 use async_channel::{Receiver, bounded};
 use bytes::Bytes;
 use fastrand::Rng;
@@ -36,7 +36,7 @@ use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Account;
 use tailwater_engine::log::format::{FileName, SegmentKind, parse_file_name};
-use tailwater_engine::log::lane::{Lane, LanePlan};
+use tailwater_engine::log::lane::{Lane, LanePlan, PipelinePlan};
 use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
@@ -51,8 +51,6 @@ use tempfile::TempDir;
 
 const DECISION_WAIT_MS: u64 = 500;
 const SEGMENT_BYTES: u64 = 128 << 10;
-/// As in the program.
-const SPARES_MAX: usize = 2;
 /// Simulated time after which a run that does not end is called stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(600);
 /// What a stop may take.
@@ -75,6 +73,8 @@ pub struct Scenario {
     pub arena_bytes_max: usize,
     /// Share of writes to the next hop that fail for now, percent.
     pub parked_percent: u32,
+    /// Pipelines, which share a log where there are several.
+    pub pipelines: usize,
     /// Segments of requests that a core may have.
     pub segments_max: u64,
     /// What the disk does.
@@ -92,6 +92,7 @@ impl Scenario {
             ack: [Ack::Synced, Ack::Synced, Ack::Written][random.usize(0..3)],
             arena_bytes_max: [48 << 10, 4 << 20][random.usize(0..2)],
             parked_percent: [0, 20][random.usize(0..2)],
+            pipelines: 1 + usize::from(seed % 4 == 2 || seed % 8 == 5),
             segments_max: [8, 64][random.usize(0..2)],
             records: random.usize(0..60),
             faults: Faults {
@@ -127,18 +128,22 @@ struct Outside {
     unsent: Vec<Sent>,
     in_flight: BTreeMap<u64, Vec<Sent>>,
     requests: u64,
-    acknowledged: Vec<Sent>,
+    /// With the pipelines that took it.
+    acknowledged: Vec<(Sent, Vec<usize>)>,
     /// Acknowledged when written, in this run of the process: a power cut may take these.
     written_only: BTreeSet<Vec<u8>>,
     forgivable: BTreeSet<Vec<u8>>,
     /// Sent more than once, as nobody had answered well: the node may know them twice.
     sent_again: BTreeSet<Vec<u8>>,
     kept: BTreeSet<Vec<u8>>,
-    delivered: BTreeMap<Vec<u8>, u32>,
+    /// By the pipelines whose receivers it was given to.
+    offered: BTreeSet<(usize, Vec<u8>)>,
+    /// By the pipeline that delivered it.
+    delivered: BTreeMap<(usize, Vec<u8>), u32>,
     /// Delivered in this run of the process.
-    delivered_now: BTreeSet<Vec<u8>>,
+    delivered_now: BTreeSet<(usize, Vec<u8>)>,
     /// Delivered in a run that a stop ended well.
-    settled: BTreeSet<Vec<u8>>,
+    settled: BTreeSet<(usize, Vec<u8>)>,
     /// Failures of the disk of which the senders' world knows.
     failures: u64,
     is_calm: bool,
@@ -154,14 +159,16 @@ impl Outside {
         self.unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));
     }
 
-    /// Takes delivered items by the ids of their traces and their own.
-    fn deliver(&mut self, items: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) {
+    /// Takes what a pipeline delivers by the ids of traces and their own.
+    fn deliver(&mut self, pipeline: usize, items: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) {
         for (trace, id) in items {
             assert!(self.kept.contains(&trace), "a trace that the rules drop is delivered");
-            let is_again = self.settled.contains(&id) && !self.sent_again.contains(&id);
-            assert!(!is_again, "what was delivered before a stop is delivered again: {id:?} of trace {trace:?}");
-            self.delivered_now.insert(id.clone());
-            *self.delivered.entry(id).or_default() += 1;
+            let item = (pipeline, id);
+            assert!(self.offered.contains(&item), "a pipeline delivers what it was not given: {item:?}");
+            let is_again = self.settled.contains(&item) && !self.sent_again.contains(&item.1);
+            assert!(!is_again, "what was delivered before a stop is delivered again: {item:?} of trace {trace:?}");
+            self.delivered_now.insert(item.clone());
+            *self.delivered.entry(item).or_default() += 1;
         }
     }
 
@@ -174,6 +181,9 @@ impl Outside {
         }
     }
 }
+
+/// The plan of an executor's log, its share of the last run's, and files to be recycled.
+type LogSeat = (LanePlan, Share, Vec<(usize, survey::Spare)>);
 
 /// One run.
 pub struct World {
@@ -330,7 +340,10 @@ impl World {
             let snapshots = self.block_on(async move { cores.snapshots().await });
             let account = account(&snapshots);
             let logs = || snapshots.iter().filter_map(|snapshot| snapshot.log.as_ref());
-            let is_free = logs().all(|log| log.unresolved == 0 && log.parked == 0 && log.staged == 0);
+            let is_free = logs().all(|log| {
+                let staged = log.lane.as_ref().map_or(0, |lane| lane.staged);
+                log.unresolved == 0 && log.parked == 0 && staged == 0
+            });
             if all_sent && account.pending() == 0 && is_free {
                 assert!(account.balances(), "{account:?}");
                 return;
@@ -344,42 +357,95 @@ impl World {
 
     /// Starts the node on what the disk holds, perhaps on another number of cores: what `boot` and `launch` do.
     fn start(&mut self) {
-        disk(|disk| disk.copy_to(self.directory.path()));
-        let mut survey = survey::survey(self.directory.path(), false).unwrap();
-        assert!(survey.unreadable.is_empty(), "{:?}", survey.unreadable);
-        let mut rules = errors_then_marked();
-        survey.adopt(Arc::get_mut(&mut rules).unwrap());
+        let mut rules: Vec<Arc<Rules>> = (0..self.scenario.pipelines).map(|_| errors_then_marked()).collect();
+        let survey = self.survey(&mut rules);
         let count = random(|random| random.u16(1..4));
-        let (channels, controls): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(64)).unzip();
+        let shards = usize::from(count);
+        let pipelines = self.scenario.pipelines;
+        let (channels, controls): (Vec<_>, Vec<_>) = (0..shards * pipelines).map(|_| bounded(64)).unzip();
         let (jobs, waiting) = bounded(64);
-        self.cores = Cores { channels, shards: usize::from(count) };
+        self.cores = Cores { channels, shards };
         let way = FileWay { jobs, bytes: Arc::default(), bytes_max: 64 << 10, counters: Arc::default() };
         spawn(keep(waiting, way.clone(), self.cores.clone(), self.outside.clone(), self.scenario.parked_percent));
         let origin = executor::monotonic_nanos().wrapping_sub(HISTORY.0);
         // Some have a port at which nobody listens, as of one who takes part and is no core.
         let others = u16::from(self.seed.is_multiple_of(2));
-        let (peers, _) = Peers::join(count, others, random(|random| [2, 64][random.usize(0..2)]));
+        let join = |_| Peers::join(count, others, random(|random| [2, 64][random.usize(0..2)])).0.into_iter();
+        let mut peers: Vec<_> = (0..pipelines).map(join).collect();
         let shares = self.shares(survey, count);
         self.opened = Rc::default();
-        for ((share, peers), control) in shares.into_iter().zip(peers).zip(controls) {
-            let core = self.core(count, &rules, &share, peers, &way, origin);
+        for (executor, (plan, share, spares)) in shares.into_iter().enumerate() {
+            let log = CoreLog::new(Lane::new(plan), self.directories(), spares);
+            let cores: Vec<Rc<Core>> = (0..pipelines)
+                .map(|pipeline| {
+                    let peers = peers[pipeline].next().unwrap();
+                    self.core(pipeline, count, &rules[pipeline], log.clone(), peers, &way, origin)
+                })
+                .collect();
+            let controls: Vec<_> =
+                (0..pipelines).map(|pipeline| controls[pipeline * shards + executor].clone()).collect();
             let (outside, ack) = (self.outside.clone(), self.scenario.ack);
             let ((ended, _), opened) = (bounded(1), self.opened.clone());
             spawn(async move {
                 pause(5000).await;
-                core.begin_replay(&share.1);
-                core.start_inside();
-                core.start(control, ended);
-                core.replay(share.1).await;
-                core.set_receivers(Vec::new());
+                for (core, control) in cores.iter().zip(controls) {
+                    core.begin_replay(&share);
+                    core.start_inside();
+                    core.start(control, ended.clone());
+                }
+                log.start(&cores);
+                replay(&cores, &log, share).await;
+                cores.iter().for_each(|core| core.set_receivers(Vec::new()));
                 opened.set(opened.get() + 1);
-                send(core, outside, ack).await;
+                send(cores, outside, ack).await;
             });
         }
     }
 
-    /// What each core takes over: the plan of its log and its share of the last run's.
-    fn shares(&self, mut survey: Survey, count: u16) -> Vec<(LanePlan, Share, Vec<survey::Spare>)> {
+    /// What `boot` finds on the disk.
+    fn survey(&self, rules: &mut [Arc<Rules>]) -> LogSurvey {
+        let data = self.directory.path();
+        disk(|disk| disk.copy_to(data));
+        let names = self.names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        survey::claim(data, &names, false).unwrap();
+        let next_number = survey::next_number(data).unwrap();
+        let look = |directory: &str| {
+            let found = survey::survey(&data.join(directory), false).unwrap();
+            assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
+            found
+        };
+        let mut pipelines = Vec::new();
+        for (name, rules) in names.iter().zip(rules) {
+            let mut found = look(&survey::log_directory(name));
+            found.adopt(Arc::get_mut(rules).unwrap());
+            pipelines.push(PipelineSurvey { name: (*name).to_string(), found, given_up_below: 0 });
+        }
+        match &mut *pipelines {
+            [single] => LogSurvey::single(std::mem::take(&mut single.found), next_number),
+            _ => LogSurvey::shared(look(survey::REQUESTS_DIRECTORY), pipelines, next_number),
+        }
+    }
+
+    /// The names of the pipelines; none of a single one.
+    fn names(&self) -> Vec<String> {
+        match self.scenario.pipelines {
+            1 => vec![String::new()],
+            several => (0..several).map(|number| format!("p/{number}")).collect(),
+        }
+    }
+
+    fn directories(&self) -> Directories {
+        let names = self.names();
+        let mut own = names.iter().map(|name| Directory(survey::log_directory(name)));
+        if names.len() == 1 {
+            return Directories::single(own.next().unwrap());
+        }
+        Directories::shared(Directory(survey::REQUESTS_DIRECTORY.to_string()), own)
+    }
+
+    /// What each executor takes over: the plan of its log and its share of the last run's.
+    fn shares(&self, mut survey: LogSurvey, count: u16) -> Vec<LogSeat> {
         let cores = usize::from(count);
         let common = Common::new(&mut survey, executor::steady_unix_nanos());
         let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
@@ -400,7 +466,7 @@ impl World {
                 journal_segment_bytes: SEGMENT_BYTES,
                 journal_segments_max: 8,
                 buffer_bytes_max: 1 << 20,
-                verdicts_max: 2000,
+                pipelines: self.names().into_iter().map(|name| PipelinePlan { name, verdicts_max: 2000 }).collect(),
             };
             let share = Share {
                 common: common.clone(),
@@ -418,23 +484,23 @@ impl World {
     #[allow(clippy::too_many_arguments, reason = "what a seat of the program has")]
     fn core(
         &self,
+        pipeline: usize,
         count: u16,
         rules: &Arc<Rules>,
-        (plan, _, spares): &(LanePlan, Share, Vec<survey::Spare>),
+        log: Rc<CoreLog>,
         peers: Peers,
         way: &FileWay,
         origin: u64,
     ) -> Rc<Core> {
         let shard = Shard::new(shard_plan(&self.scenario, peers.own().shard().0, count, self.seed), rules.clone());
-        let log = CoreLog::new(Lane::new(plan.clone()), Directory, spares.clone(), SPARES_MAX);
         let names = rules.policy_names().map(String::from);
-        log.lane.borrow_mut().journal().set_told(names, rules.all_annotations());
-        let signals = Signals { traces: true, metrics: true, logs: true };
-        let file = FileQueue::new(way.clone(), ChannelNumber::of(0, peers.own(), usize::from(count)), signals);
+        log.lane.borrow_mut().journal(pipeline).set_told(names, rules.all_annotations());
+        let signals = Signals { traces: true, metrics: pipeline == 0, logs: pipeline == 0 };
+        let file = FileQueue::new(way.clone(), ChannelNumber::of(pipeline, peers.own(), usize::from(count)), signals);
         let outbox = Outbox::new(Vec::new(), Some(file), true, DebugVerbosity::None);
         let memory = ReceiveMemory::new(MemoryBounds::divide(4 << 20), LargeLane::new());
         let settings = Settings {
-            pipeline: 0,
+            pipeline,
             blocks_on_overflow: self.seed.is_multiple_of(2),
             // Early verdicts free segments; with a next hop that fails what waits there would be given up for them.
             decides_early: self.scenario.parked_percent == 0,
@@ -449,7 +515,8 @@ impl World {
     fn check_disk(&self) {
         disk(|disk| disk.copy_to(self.directory.path()));
         // As a start sees it: a file that was made before a power cut and never begun is a spare, whatever it is called.
-        let segments = survey::survey(self.directory.path(), false).unwrap().segments.len();
+        let directory = if self.scenario.pipelines == 1 { survey::LOG_DIRECTORY } else { survey::REQUESTS_DIRECTORY };
+        let segments = survey::survey(&self.directory.path().join(directory), false).unwrap().segments.len();
         // The current one and the next of each core.
         let is_free = segments <= 2 * self.cores.shards || self.scenario.faults.directory.is_some();
         assert!(is_free, "{:?}", disk(|disk| disk.names()));
@@ -457,9 +524,12 @@ impl World {
 
     fn check_outcome(&self) -> u64 {
         let outside = self.outside.borrow();
-        for sent in outside.acknowledged.iter().filter(|sent| sent.is_marked) {
-            let is_there = outside.delivered.contains_key(&sent.id()) || outside.forgivable.contains(&sent.id());
-            assert!(is_there, "{sent:?} was acknowledged and is gone");
+        for (sent, takers) in outside.acknowledged.iter().filter(|(sent, _)| sent.is_marked) {
+            for pipeline in takers {
+                let is_delivered = outside.delivered.contains_key(&(*pipeline, sent.id()));
+                let is_there = is_delivered || outside.forgivable.contains(&sent.id());
+                assert!(is_there, "{sent:?} was acknowledged and is gone in pipeline {pipeline}");
+            }
         }
         let again: u32 = outside.delivered.values().map(|times| times - 1).sum();
         let Faults { sync, write, directory, .. } = self.scenario.faults;
@@ -509,7 +579,8 @@ async fn keep(jobs: Receiver<FileJob>, way: FileWay, cores: Cores, outside: Rc<R
         let fails = !outside.borrow().is_calm && random(|random| random.u32(0..100)) < parked_percent;
         way.bytes.fetch_sub(request.body.len(), Ordering::Relaxed);
         if !fails {
-            outside.borrow_mut().deliver(items(request.signal, request.body).into_iter());
+            let pipeline = channel.position() / cores.shards;
+            outside.borrow_mut().deliver(pipeline, items(request.signal, request.body).into_iter());
         }
         pause(2000).await;
         let fate = if fails { ExportFate::Exhausted } else { ExportFate::Delivered };
@@ -544,8 +615,8 @@ fn body(signal: Signal, items: &[Sent]) -> Bytes {
     ExportLogsServiceRequest { resource_logs }.encode_to_vec().into()
 }
 
-/// The senders of one core, for as long as it runs.
-async fn send(core: Rc<Core>, outside: Rc<RefCell<Outside>>, ack: Ack) {
+/// The senders of one executor, for as long as it runs. What they send goes to all of its pipelines, or to some.
+async fn send(cores: Vec<Rc<Core>>, outside: Rc<RefCell<Outside>>, ack: Ack) {
     loop {
         pause(20_000).await;
         let count = random(|random| random.usize(1..20));
@@ -568,15 +639,26 @@ async fn send(core: Rc<Core>, outside: Rc<RefCell<Outside>>, ack: Ack) {
             (number, spans)
         };
         if !spans.is_empty() {
-            let port = CorePort { cores: [core.clone()].into(), first: Some(core.clone()), ack };
-            spawn(request(port, outside.clone(), number, spans));
+            let is_for =
+                |pipeline: &usize| (usize::try_from(number).unwrap() % (1 << cores.len())) >> pipeline & 1 == 1;
+            let mut takers: Vec<usize> = (0..cores.len()).filter(is_for).collect();
+            if takers.is_empty() {
+                takers.extend(0..cores.len());
+            }
+            let fed = takers.iter().map(|pipeline| cores[*pipeline].clone()).collect();
+            let port = CorePort { cores: fed, first: cores.first().cloned(), ack };
+            spawn(request(port, takers, outside.clone(), number, spans));
         }
     }
 }
 
 /// One request and its sender.
-async fn request(port: CorePort, outside: Rc<RefCell<Outside>>, number: u64, spans: Vec<Sent>) {
+async fn request(port: CorePort, takers: Vec<usize>, outside: Rc<RefCell<Outside>>, number: u64, spans: Vec<Sent>) {
     let signal = spans.first().map_or(Signal::Traces, |sent| sent.signal);
+    // The first pipeline has the records.
+    let takers = if signal == Signal::Traces { takers } else { vec![0] };
+    let offered = takers.iter().flat_map(|pipeline| spans.iter().map(|sent| (*pipeline, sent.id())));
+    outside.borrow_mut().offered.extend(offered);
     let body = body(signal, &spans);
     let failures = outside.borrow().failures;
     port.ready().await;
@@ -598,5 +680,5 @@ async fn request(port: CorePort, outside: Rc<RefCell<Outside>>, number: u64, spa
         // A failure of the disk that came before the answer may have taken them.
         if outside.failures > failures { outside.forgivable.extend(ids) } else { outside.written_only.extend(ids) }
     }
-    outside.acknowledged.extend(spans);
+    outside.acknowledged.extend(spans.into_iter().map(|sent| (sent, takers.clone())));
 }

@@ -12,6 +12,18 @@ const NONCE_AT: usize = 24;
 const FIRST_SEQUENCE_AT: usize = 32;
 const CREATED_AT: usize = 40;
 const BYTES_AT: usize = 48;
+const PIPELINES_AT: usize = 56;
+/// Bytes before each name.
+const NAME_LENGTH_BYTES: usize = 2;
+
+/// Bytes of the names of the pipelines that share a log, two more for each: what is left of the header.
+/// At the bound: the node does not start.
+pub const PIPELINE_NAMES_BYTES_MAX: usize = BLOCK_BYTES - PIPELINES_AT - 2;
+
+/// Bytes that these names take in a header.
+pub fn pipeline_names_bytes<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| NAME_LENGTH_BYTES + name.len()).sum()
+}
 
 /// Which of a lane's two streams a segment belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +110,13 @@ impl SegmentHeader {
     /// The block to write at the start of the file.
     #[must_use]
     pub fn encode(&self) -> Box<[u8]> {
+        self.encode_for(&[])
+    }
+
+    /// The block to write at the start of the file of a log that these pipelines share: at most 65,535, in
+    /// `PIPELINE_NAMES_BYTES_MAX` bytes.
+    #[must_use]
+    pub fn encode_for(&self, pipelines: &[String]) -> Box<[u8]> {
         let mut block = Vec::with_capacity(BLOCK_BYTES);
         block.extend_from_slice(&MAGIC);
         block.push(VERSION);
@@ -109,6 +128,11 @@ impl SegmentHeader {
         for value in [self.number, self.nonce, self.first_sequence, self.created_unix_nano, self.bytes] {
             block.extend_from_slice(&value.to_le_bytes());
         }
+        block.extend_from_slice(&u16::try_from(pipelines.len()).unwrap_or(0).to_le_bytes());
+        for name in pipelines {
+            block.extend_from_slice(&u16::try_from(name.len()).unwrap_or(0).to_le_bytes());
+            block.extend_from_slice(name.as_bytes());
+        }
         block.resize(BLOCK_BYTES, 0);
         let checksum = checksum(&block);
         block[CHECKSUM_AT..LANE_AT].copy_from_slice(&checksum.to_le_bytes());
@@ -119,6 +143,21 @@ impl SegmentHeader {
     #[must_use]
     pub fn version(file: &[u8]) -> Option<u8> {
         file.get(VERSION_AT).copied()
+    }
+
+    /// The names of the pipelines that share the log, from a header that can be read; none where it has no names, which is
+    /// where a single pipeline reads it.
+    #[must_use]
+    pub fn pipelines(file: &[u8]) -> Vec<String> {
+        let count = u16_at(file, PIPELINES_AT).unwrap_or(0);
+        let mut at = PIPELINES_AT + 2;
+        let names = (0..count).map_while(|_| {
+            let length = usize::from(u16_at(file, at)?);
+            let name = file.get(at + NAME_LENGTH_BYTES..)?.get(..length)?;
+            at += NAME_LENGTH_BYTES + length;
+            Some(String::from_utf8_lossy(name).into_owned())
+        });
+        names.collect()
     }
 
     /// Reads the header from the start of a file's bytes.

@@ -3,21 +3,31 @@
 
 use super::record::{
     ANNOTATION_FIELDS_BYTES, ANNOTATIONS_FIELDS_BYTES, DONE_FIELDS_BYTES, FLAG_ANNOTATED, FLAG_FLUSH_START, FLAG_GIVEN,
-    FLAG_HASHED, FLAG_KEPT, KIND_ANNOTATIONS, KIND_DONE, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED, KIND_VERDICTS,
-    NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES, RESOLVED_FIELDS_BYTES,
-    THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICT_PART_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes, signal_byte,
+    FLAG_HASHED, FLAG_KEPT, KIND_ANNOTATIONS, KIND_DONE, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED, KIND_SHARED_REQUEST,
+    KIND_VERDICTS, NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES,
+    RESOLVED_FIELDS_BYTES, TAKERS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICT_PART_BYTES,
+    VERDICTS_FIELDS_BYTES, framed_bytes, signal_byte,
 };
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
 };
 use crate::log::flush::{Flush, HELD_BODY_BYTES_MIN};
+use crate::log::takers::Takers;
 use crate::vocabulary::Annotations;
 use bytes::Bytes;
 
 /// Bytes that a request with a body of `body_bytes` takes in a segment.
 #[must_use]
-pub const fn request_bytes(body_bytes: usize) -> usize {
-    framed_bytes(REQUEST_FIELDS_BYTES + body_bytes)
+pub fn request_bytes(body_bytes: usize, takers: Takers) -> usize {
+    framed_bytes(request_fields_bytes(takers) + body_bytes)
+}
+
+fn request_fields_bytes(takers: Takers) -> usize {
+    REQUEST_FIELDS_BYTES + if takers == Takers::ALL { 0 } else { TAKERS_BYTES }
+}
+
+fn request_kind(takers: Takers) -> u8 {
+    if takers == Takers::ALL { KIND_REQUEST } else { KIND_SHARED_REQUEST }
 }
 
 /// Bytes that a record of these verdicts takes in a segment.
@@ -115,7 +125,8 @@ pub fn put_annotations(
 /// # Panics
 /// If the body is larger than [`PAYLOAD_BYTES_MAX`] allows, which the caller has ruled out: no segment holds that much.
 pub fn put_request(out: &mut Vec<u8>, nonce: u64, sequence: u64, request: &Request<'_>) {
-    let start = begin(out, sequence, KIND_REQUEST, REQUEST_FIELDS_BYTES + request.body.len());
+    let payload_bytes = request_fields_bytes(request.takers) + request.body.len();
+    let start = begin(out, sequence, request_kind(request.takers), payload_bytes);
     put_request_fields(out, request);
     out.extend_from_slice(request.body);
     finish(out, start, nonce);
@@ -129,6 +140,9 @@ fn put_request_fields(out: &mut Vec<u8>, request: &Request<'_>) {
     let kinds = [signal_byte(request.signal), request.encoding.byte(), request.format.byte()];
     out.extend_from_slice(&kinds);
     out.extend_from_slice(&[0; 5]);
+    if request.takers != Takers::ALL {
+        out.extend_from_slice(&request.takers.0.to_le_bytes());
+    }
 }
 
 /// Appends a request as [`put_request`] does, without a copy of its body if that is large.
@@ -141,8 +155,8 @@ pub fn hold_request(flush: &mut Flush, nonce: u64, sequence: u64, request: &Requ
         return put_request(flush.framing(), nonce, sequence, &request);
     }
     let out = flush.framing();
-    let payload_bytes = REQUEST_FIELDS_BYTES + body.len();
-    let start = begin_header(out, sequence, KIND_REQUEST, payload_bytes);
+    let payload_bytes = request_fields_bytes(request.takers) + body.len();
+    let start = begin_header(out, sequence, request_kind(request.takers), payload_bytes);
     put_request_fields(out, &request);
     let checksum = crc32c::crc32c_append(checksum_from(nonce, &out[start + 4..]), body);
     out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());

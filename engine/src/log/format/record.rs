@@ -4,6 +4,7 @@
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, array, u16_at, u32_at, u64_at,
 };
+use crate::log::takers::Takers;
 use crate::vocabulary::{Annotations, RandomnessKind};
 use tailwater_proto::otlp::Signal;
 
@@ -13,6 +14,7 @@ pub(super) const KIND_RESOLVED: u8 = 3;
 pub(super) const KIND_NAMES: u8 = 4;
 pub(super) const KIND_DONE: u8 = 5;
 pub(super) const KIND_ANNOTATIONS: u8 = 6;
+pub(super) const KIND_SHARED_REQUEST: u8 = 7;
 
 /// In a record's flags: it is the first of its flush. That it is there at all shows that every flush before it was
 /// made durable, so that what is wrong with those is damage and no interrupted write.
@@ -27,6 +29,8 @@ pub(super) const ANNOTATION_FIELDS_BYTES: usize = 4;
 
 /// Bytes of a request record's payload before the body.
 pub(super) const REQUEST_FIELDS_BYTES: usize = 24;
+/// Bytes of the set of pipelines that take a request, where not all do.
+pub(super) const TAKERS_BYTES: usize = 8;
 /// Bytes of a verdicts record's payload before its entries.
 pub(super) const VERDICTS_FIELDS_BYTES: usize = 8;
 /// Bytes of one verdict without annotations and randomness, and of each of these.
@@ -168,6 +172,8 @@ pub struct Request<'a> {
     pub encoding: BodyEncoding,
     /// How the body, once decompressed, is written.
     pub format: BodyFormat,
+    /// The pipelines that take it, by their places in the segment's header.
+    pub takers: Takers,
     /// The body as it came.
     pub body: &'a [u8],
 }
@@ -387,7 +393,7 @@ impl Head {
     pub(in crate::log) fn read_start(bytes: &[u8]) -> Option<Self> {
         let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
         let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
-        let is_possible = matches!(kind, KIND_REQUEST..=KIND_ANNOTATIONS)
+        let is_possible = matches!(kind, KIND_REQUEST..=KIND_SHARED_REQUEST)
             && flags & !FLAG_FLUSH_START == 0
             && reserved.iter().all(|byte| *byte == 0)
             && (1..=PAYLOAD_BYTES_MAX).contains(&payload_bytes);
@@ -406,6 +412,7 @@ impl Head {
         let payload = bytes.get(RECORD_HEADER_BYTES..)?.get(..self.payload_bytes)?;
         match self.kind {
             KIND_REQUEST => request(payload).map(Record::Request),
+            KIND_SHARED_REQUEST => shared_request(payload).map(Record::Request),
             KIND_VERDICTS => verdicts(payload).map(Record::Verdicts),
             KIND_RESOLVED => resolved(payload).map(Record::Resolved),
             KIND_NAMES => names(payload).map(Record::Names),
@@ -430,8 +437,15 @@ fn request(payload: &[u8]) -> Option<Request<'_>> {
         signal: signal_of(fields[16])?,
         encoding: BodyEncoding::from_byte(fields[17])?,
         format: BodyFormat::from_byte(fields[18])?,
+        takers: Takers::ALL,
         body,
     })
+}
+
+fn shared_request(payload: &[u8]) -> Option<Request<'_>> {
+    let request = request(payload)?;
+    let (takers, body) = request.body.split_at_checked(TAKERS_BYTES)?;
+    Some(Request { takers: Takers(u64_at(takers, 0)?), body, ..request })
 }
 
 fn verdicts(payload: &[u8]) -> Option<Verdicts<'_>> {

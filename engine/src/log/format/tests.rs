@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::log::flush::{Flush, HELD_BODY_BYTES_MIN};
+use crate::log::takers::Takers;
 use crate::vocabulary::Annotations;
 use tailwater_proto::otlp::Signal;
 
@@ -25,6 +26,7 @@ fn request(body: &[u8]) -> Request<'_> {
         signal: Signal::Metrics,
         encoding: BodyEncoding::Zstd,
         format: BodyFormat::Json,
+        takers: Takers::ALL,
         body,
     }
 }
@@ -47,7 +49,7 @@ fn a_header_is_read_back() {
 #[test]
 fn a_header_has_its_fields_where_they_are_drawn() {
     let block = header().encode();
-    assert_eq!(block[..8], *b"TWLOG\0\x05\x02");
+    assert_eq!(block[..8], *b"TWLOG\0\x06\x02");
     assert_eq!(block[12..16], [2, 1, 0, 0]);
     for (at, high) in [(16, 0x10), (24, 0x20), (32, 0x30), (40, 0x40), (48, 0x50)] {
         let expected: Vec<u8> = (1..=8).rev().map(|low| high + low).collect();
@@ -119,7 +121,7 @@ fn framed_sizes_are_what_is_written() {
         let body = vec![1; count];
         let mut out = Vec::new();
         put_request(&mut out, 1, 2, &request(&body));
-        assert_eq!(out.len(), request_bytes(count));
+        assert_eq!(out.len(), request_bytes(count, Takers::ALL));
         assert_eq!(Head::read(&out).unwrap().framed_bytes(), out.len());
         out.clear();
         put_verdicts(&mut out, 1, 2, 3, &vec![verdict(); count]);
@@ -137,11 +139,36 @@ fn a_flush_that_holds_its_bodies_has_the_bytes_of_one_that_copied_them() {
     let lengths = [3, HELD_BODY_BYTES_MIN - 1, HELD_BODY_BYTES_MIN, HELD_BODY_BYTES_MIN + 5, 7, 9001, 0];
     for (sequence, length) in (7..).zip(lengths) {
         let body: Vec<u8> = (0..length).map(|at| (at * 13) as u8).collect();
-        put_request(&mut copied, 77, sequence, &request(&body));
-        hold_request(&mut flush, 77, sequence, &request(b""), &body.into());
+        let takers = [Takers::ALL, Takers::of(3)][usize::try_from(sequence % 2).unwrap()];
+        put_request(&mut copied, 77, sequence, &Request { takers, ..request(&body) });
+        hold_request(&mut flush, 77, sequence, &Request { takers, ..request(b"") }, &body.into());
         assert_eq!(flush.len(), copied.len(), "with {length} bytes");
     }
     assert_eq!(flush.to_vec(), copied);
+}
+
+/// With the set of takers left out, or counted to the body, what is read is another request.
+#[test]
+fn a_request_says_who_takes_it_where_not_all_do() {
+    for takers in [Takers::ALL, Takers::NONE, Takers::of(0).with(Takers::of(63))] {
+        let mut out = Vec::new();
+        let shared = Request { takers, ..request(b"body") };
+        put_request(&mut out, 1, 2, &shared);
+        assert_eq!(out.len(), request_bytes(4, takers));
+        assert_eq!(Head::read(&out).unwrap().record(&out), Some(Record::Request(shared)));
+    }
+}
+
+#[test]
+fn a_header_names_the_pipelines_that_share_the_log() {
+    let names = ["traces/a".to_string(), String::new(), "b".repeat(80)];
+    let block = header().encode_for(&names);
+    assert_eq!((SegmentHeader::decode(&block), block.len()), (Ok(header()), BLOCK_BYTES));
+    assert_eq!(SegmentHeader::pipelines(&block), names);
+    assert!(SegmentHeader::pipelines(&header().encode()).is_empty());
+    let most = vec!["x".repeat(78); PIPELINE_NAMES_BYTES_MAX / 80];
+    assert!(pipeline_names_bytes(most.iter().map(String::as_str)) <= PIPELINE_NAMES_BYTES_MAX);
+    assert_eq!(SegmentHeader::pipelines(&header().encode_for(&most)), most);
 }
 
 #[test]
@@ -262,7 +289,7 @@ fn payloads_that_no_version_can_have_written_are_refused() {
         assert!(head.record(&changed).is_none(), "byte {at}");
     }
     // Length, kind and the reserved bytes of the record's header.
-    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 7), (17, 2), (18, 1), (23, 1)] {
+    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 8), (17, 2), (18, 1), (23, 1)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).is_none(), "byte {at}");

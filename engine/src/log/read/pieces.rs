@@ -57,6 +57,7 @@ fn to_next_block(at: u64) -> usize {
 mod tests {
     use super::super::super::format::{BodyEncoding, BodyFormat, Record, Request, pad_to_block, put_request};
     use super::*;
+    use crate::log::takers::Takers;
     use tailwater_proto::otlp::Signal;
 
     const NONCE: u64 = 77;
@@ -75,6 +76,7 @@ mod tests {
                 signal: Signal::Traces,
                 encoding: BodyEncoding::Identity,
                 format: BodyFormat::Protobuf,
+                takers: Takers::ALL,
                 body: &body,
             };
             starts.push(file.len());

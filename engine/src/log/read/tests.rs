@@ -6,6 +6,7 @@ use super::*;
 use crate::log::format::{
     BodyEncoding, BodyFormat, Request, SegmentKind, VerdictEntry, pad_to_block, put_request, put_resolved, put_verdicts,
 };
+use crate::log::takers::Takers;
 use crate::vocabulary::Annotations;
 use std::ops::Range;
 use tailwater_proto::otlp::Signal;
@@ -118,6 +119,7 @@ fn put(out: &mut Vec<u8>, kind: usize, random: &mut Random, nonce: u64, sequence
                 signal: Signal::Traces,
                 encoding: BodyEncoding::Gzip,
                 format: BodyFormat::Protobuf,
+                takers: Takers::ALL,
                 body: &random.bytes(body_bytes),
             };
             put_request(out, nonce, sequence, &request);

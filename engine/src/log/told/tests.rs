@@ -16,6 +16,7 @@ fn stream() -> Stream {
         first_number: 1,
         number_stride: 1,
         nonce_seed: 7,
+        pipelines: Vec::new(),
     });
     open(&mut stream);
     stream

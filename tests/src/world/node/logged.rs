@@ -1,4 +1,4 @@
-//! The log of a simulated node: the lanes of its cores, driven as the program drives them, and the disk under them.
+//! The log of a simulated node: the lanes of its executors, driven as the program drives them, and the disk under them.
 
 use super::super::events::What;
 use super::super::network::Message;
@@ -11,21 +11,20 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::bitmap::Bitmap;
+use tailwater_engine::log::books::Parked;
 use tailwater_engine::log::format::{BodyEncoding, BodyFormat, Record, SegmentKind};
 use tailwater_engine::log::journal::Recovered;
-use tailwater_engine::log::lane::{Lane, LanePlan, NewRequest};
+use tailwater_engine::log::lane::{Lane, LanePlan, LaneStream, NewRequest};
 use tailwater_engine::log::read::{Found, Records};
-use tailwater_engine::log::segments::Parked;
 use tailwater_engine::log::stream::Operation;
+use tailwater_engine::log::takers::Takers;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::vocabulary::{Destinations, Judged, KeptUnit, Origin, SegmentHandle, SpanBatch, TraceId, Unit};
 use tailwater_proto::otlp::Signal;
-
-/// The streams of a core.
-pub const KINDS: [SegmentKind; 2] = [SegmentKind::Requests, SegmentKind::Journal];
 
 /// How long things take, microseconds: an operation of the disk, to the next flush, to the reading of what is parked.
 const DISK_US: Range<u64> = 100..60_000;
@@ -37,8 +36,10 @@ const RECALL_US: Range<u64> = 5_000..300_000;
 pub(super) struct Log {
     pub(super) disk: Disk,
     pub(super) old_journals: Vec<FileKey>,
-    /// What journals of the last run say, and its segments that are still to be read.
-    pub(super) recovered: Recovered,
+    /// Whose journals these are, by their numbers: what directories tell.
+    pub(super) journals: BTreeMap<u64, usize>,
+    /// By pipeline what journals of the last run say, and its segments that are still to be read.
+    pub(super) recovered: Vec<Recovered>,
     pub(super) to_replay: Vec<FileKey>,
     /// The traces of units that are not resolved, and of some that were.
     units: BTreeMap<(u32, u32), TraceId>,
@@ -62,49 +63,47 @@ impl Log {
     }
 }
 
-/// The log of a core.
-pub(super) struct CoreLog {
-    pub(super) lane: Lane<Payload>,
-    /// What the disk is at: data of either stream, opening of either stream.
-    data: [Option<Operation>; 2],
-    opening: [Option<Operation>; 2],
+/// What a core has noted in its journal.
+#[derive(Default)]
+pub(super) struct Noted {
     /// Verdicts noted since the last flush, and flushes whose position is not durable yet.
-    pub(super) noted: Vec<(TraceId, Ruled)>,
+    pub(super) verdicts: Vec<(TraceId, Ruled)>,
     flushed: VecDeque<(u64, Vec<(TraceId, Ruled)>)>,
     is_recall_planned: bool,
 }
 
+impl Noted {
+    pub(super) fn note(&mut self, judged: &Judged, ruled: Ruled) {
+        self.verdicts.push((judged.trace_id, ruled));
+    }
+}
+
+/// The log of an executor.
+pub(super) struct CoreLog {
+    pub(super) lane: Lane<Payload>,
+    streams: Vec<LaneStream>,
+    /// What the disk is at, by stream: data, and opening.
+    data: Vec<Option<Operation>>,
+    opening: Vec<Option<Operation>>,
+}
+
 impl CoreLog {
-    pub(super) fn new(plan: LanePlan, rules: &Rules) -> Self {
-        let mut log = Self {
-            lane: Lane::new(plan),
-            data: [None, None],
-            opening: [None, None],
-            noted: Vec::new(),
-            flushed: VecDeque::new(),
-            is_recall_planned: false,
-        };
-        log.set_told(rules);
+    pub(super) fn new(plan: LanePlan, rules: &[Arc<Rules>]) -> Self {
+        let streams: Vec<LaneStream> = LaneStream::all(plan.pipelines.len()).collect();
+        let none = || streams.iter().map(|_| None).collect();
+        let mut log = Self { lane: Lane::new(plan), data: none(), opening: none(), streams };
+        rules.iter().enumerate().for_each(|(pipeline, rules)| log.set_told(pipeline, rules));
         log
     }
 
-    pub(super) fn set_told(&mut self, rules: &Rules) {
-        self.lane.journal().set_told(rules.policy_names().map(String::from), rules.all_annotations());
-    }
-
-    pub(super) fn note(&mut self, judged: &Judged, ruled: Ruled) {
-        self.noted.push((judged.trace_id, ruled));
-        self.lane.journal().judged(judged);
-    }
-
-    pub(super) fn resolve(&mut self, unit: Unit) {
-        self.lane.journal().resolve(unit);
+    pub(super) fn set_told(&mut self, pipeline: usize, rules: &Rules) {
+        self.lane.journal(pipeline).set_told(rules.policy_names().map(String::from), rules.all_annotations());
     }
 
     /// Operations that a crash finds on their way.
     pub(super) fn in_flight(&self) -> impl Iterator<Item = (SegmentKind, Operation)> {
-        let data = KINDS.into_iter().zip(&self.data);
-        data.filter_map(|(kind, operation)| operation.clone().map(|operation| (kind, operation)))
+        let data = self.streams.iter().zip(&self.data);
+        data.filter_map(|(stream, operation)| operation.clone().map(|operation| (stream.kind(), operation)))
     }
 }
 
@@ -115,28 +114,24 @@ impl Node {
     }
 
     pub(super) fn is_log_done(&self) -> bool {
-        let is_idle = |core: &Core| {
-            let log = core.log.as_ref();
-            log.is_none_or(|log| {
-                log.lane.staged() == 0 && log.lane.segments.iter().all(|segment| segment.unresolved() == 0)
-            })
-        };
-        !self.is_starting() && self.cores.iter().all(is_idle)
+        let is_idle =
+            |log: &CoreLog| log.lane.staged() == 0 && log.lane.segments.iter().all(|segment| segment.unresolved() == 0);
+        !self.is_starting() && self.lanes.iter().all(is_idle)
     }
 
     pub(super) fn trace_of(&self, unit: Unit) -> TraceId {
         self.log.as_ref().expect("what is recalled is in a log").units[&(unit.segment.number(), unit.number)]
     }
 
-    fn lane(&mut self, number: usize) -> &mut CoreLog {
-        self.cores[number].log.as_mut().expect("the node has a log")
+    fn lane(&mut self, executor: usize) -> &mut Lane<Payload> {
+        &mut self.lanes[executor].lane
     }
 
     pub(super) fn append(
         &mut self,
         number: usize,
         body: &Bytes,
-        scanned: Scanned,
+        taken: Vec<(usize, Scanned)>,
         spans: Vec<Rc<Sent>>,
         around: &mut Around<'_>,
     ) {
@@ -147,28 +142,30 @@ impl Node {
             encoding: BodyEncoding::Identity,
             format: BodyFormat::Protobuf,
             body,
-            units: scanned.units(),
+            units: taken[0].1.units(),
+            takers: taken.iter().fold(Takers::NONE, |takers, (pipeline, _)| takers.with(Takers::of(*pipeline))),
             arrived_unix_nano: self.now.0,
         };
-        let payload = Payload { scanned, spans, arrived: self.now, is_synced };
-        if let Err((_, payload)) = self.lane(number).lane.append(&request, is_synced, payload) {
+        let payload = Payload { taken, spans, arrived: self.now, is_synced };
+        if let Err((_, payload)) = self.lane(number).append(&request, is_synced, payload) {
             self.senders.come_back(payload.spans);
         }
         self.follow(number, around);
     }
 
     pub(super) fn resolve_all(&mut self, number: usize, units: &[Unit]) {
-        units.iter().for_each(|unit| self.lane(number).lane.resolve(*unit));
+        let (pipeline, executor) = self.seat(number);
+        units.iter().for_each(|unit| self.lane(executor).resolve(pipeline, *unit));
     }
 
     pub(super) fn park(&mut self, from: usize, kept: KeptUnit, around: &mut Around<'_>) {
-        let owner = usize::from(kept.unit.segment.core());
+        let (pipeline, executor) = self.seat(from);
+        let owner = self.place(pipeline, usize::from(kept.unit.segment.core()));
         if owner != from {
             return self.link_to(from, owner, Message::Parked(vec![kept]), around);
         }
-        let log = self.lane(owner);
-        log.lane.segments.park(kept, Destinations::ALL);
-        if !std::mem::replace(&mut log.is_recall_planned, true) {
+        self.lane(executor).segments.park(pipeline, kept, Destinations::ALL);
+        if !std::mem::replace(&mut self.cores[owner].noted.is_recall_planned, true) {
             self.plan(RECALL_US, What::Recall(owner), around);
         }
     }
@@ -176,15 +173,18 @@ impl Node {
     pub(super) fn flush_journal(&mut self, number: usize, around: &mut Around<'_>) {
         self.plan(FLUSH_US, What::Flush(number), around);
         let now = self.now.0;
-        let log = self.lane(number);
-        log.lane.journal().stream().want_sync();
-        log.lane.flush_journal(now);
-        let noted = std::mem::take(&mut log.noted);
-        log.flushed.push_back((log.lane.journal().stream().position(), noted));
-        log.lane.requests().want_sync();
-        self.follow(number, around);
-        let is_idle = |core: &mut Core| core.log.as_ref().is_some_and(|log| log.lane.is_journal_idle());
-        if self.is_starting() || !self.cores.iter_mut().all(is_idle) {
+        let (pipeline, executor) = self.seat(number);
+        let lane = self.lane(executor);
+        lane.journal(pipeline).stream().want_sync();
+        lane.flush_journal(pipeline, now);
+        let position = lane.journal(pipeline).stream().position();
+        lane.requests().want_sync();
+        let noted = &mut self.cores[number].noted;
+        noted.flushed.push_back((position, std::mem::take(&mut noted.verdicts)));
+        self.follow(executor, around);
+        let pipelines = self.scenario.pipelines;
+        let is_idle = |log: &CoreLog| (0..pipelines).all(|pipeline| log.lane.is_journal_idle(pipeline));
+        if self.is_starting() || !self.lanes.iter().all(is_idle) {
             return;
         }
         if let Some(log) = &mut self.log {
@@ -194,87 +194,103 @@ impl Node {
         }
         // Nothing is on its way: what was delivered is known to the log and must never be delivered again.
         if around.network.is_silent(self.number) {
-            self.seen.push(Seen::AtRest);
+            self.see_all(|| Seen::AtRest);
         }
     }
 
     /// What the disk was asked for is done, well or not.
     pub(super) fn disk_is_done(&mut self, number: usize, place: usize, is_opening: bool, around: &mut Around<'_>) {
-        let (kind, is_calm) = (KINDS[place], self.is_calm());
-        let (Some(node), Some(core)) = (&mut self.log, &mut self.cores[number].log) else { return };
+        let is_calm = self.is_calm();
+        let (Some(node), Some(core)) = (&mut self.log, self.lanes.get_mut(number)) else { return };
+        let stream = core.streams[place];
+        let kind = stream.kind();
         let slots = if is_opening { &mut core.opening } else { &mut core.data };
         let operation = slots[place].take().expect("it was asked for");
         let is_good = node.disk.apply(kind, &operation, &mut self.random);
-        let stream = core.lane.stream(kind);
+        if let (LaneStream::Journal(pipeline), Operation::Open { number, .. }) = (stream, &operation) {
+            node.journals.insert(*number, pipeline);
+        }
+        let stream = core.lane.stream(stream);
         match operation {
             Operation::Open { .. } => stream.opened(is_good),
             Operation::Write { bytes, .. } => stream.wrote(bytes, is_good),
             Operation::Sync { .. } => stream.synced_now(is_good),
         }
         if !is_good && !is_opening {
-            self.seen.push(Seen::DiskFailed);
+            self.see_all(|| Seen::DiskFailed);
         }
-        if !is_good && is_opening && is_calm {
+        if let Some(node) = self.log.as_mut().filter(|_| !is_good && is_opening && is_calm) {
             // Space returns in the end.
             node.disk.faults.bytes_max = u64::MAX;
         }
         self.follow(number, around);
     }
 
-    /// Does what follows from the progress of a core's log.
-    pub(super) fn follow(&mut self, number: usize, around: &mut Around<'_>) {
-        let (Some(node), Some(core)) = (&mut self.log, &mut self.cores[number].log) else { return };
-        core.lane.progress();
-        let synced = core.lane.journal().stream().synced();
-        // What a failed segment took is logged again behind it, so that a flush is durable once nothing waits any more.
-        let is_all = core.lane.journal().is_idle();
-        while core.flushed.front().is_some_and(|(position, _)| is_all && *position <= synced) {
-            let durable = core.flushed.pop_front().unwrap().1;
-            self.seen.extend(durable.into_iter().map(|(trace, ruled)| Seen::Durable(trace, ruled)));
-        }
-        for retired in core.lane.take_retired() {
+    /// Does what follows from the progress of an executor's log.
+    pub(super) fn follow(&mut self, executor: usize, around: &mut Around<'_>) {
+        let (Some(node), Some(CoreLog { lane, .. })) = (&mut self.log, self.lanes.get_mut(executor)) else { return };
+        lane.progress();
+        for retired in lane.take_retired() {
             node.disk.retire((retired.kind, retired.number));
         }
-        let said = core.lane.journal().take_said();
-        let released = core.lane.journal().take_released();
+        for pipeline in 0..self.scenario.pipelines {
+            self.follow_journal(self.place(pipeline, executor), around);
+        }
+        while let Some(committed) = self.lane(executor).take_committed() {
+            let Payload { taken, spans, arrived, is_synced } = committed.payload;
+            if !committed.is_accepted {
+                self.see_all(|| Seen::SentAgain(spans.clone()));
+                self.senders.come_back(spans);
+                continue;
+            }
+            for (pipeline, scanned) in taken {
+                let place = self.place(pipeline, executor);
+                self.see(place, Seen::Acknowledged { spans: spans.clone(), is_synced });
+                self.admit(place, scanned, committed.origin, arrived, around);
+            }
+        }
+        self.drive(executor, around);
+    }
+
+    fn follow_journal(&mut self, number: usize, around: &mut Around<'_>) {
+        let (pipeline, executor) = self.seat(number);
+        let journal = self.lanes[executor].lane.journal(pipeline);
+        let synced = journal.stream().synced();
+        // What a failed segment took is logged again behind it, so that a flush is durable once nothing waits any more.
+        let is_all = journal.is_idle();
+        let (released, said) = (journal.take_released(), journal.take_said());
+        let flushed = &mut self.cores[number].noted.flushed;
+        while flushed.front().is_some_and(|(position, _)| is_all && *position <= synced) {
+            let durable = flushed.pop_front().unwrap().1;
+            self.seen.extend(durable.into_iter().map(|(trace, ruled)| (pipeline, Seen::Durable(trace, ruled))));
+        }
         self.send_told(said, around);
         for unit in released {
-            let owner = usize::from(unit.segment.core());
+            let owner = self.place(pipeline, usize::from(unit.segment.core()));
             if owner == number {
-                self.lane(number).lane.resolve(unit);
+                self.lane(executor).resolve(pipeline, unit);
             } else {
                 self.link_to(number, owner, Message::Resolved(vec![unit]), around);
             }
         }
-        while let Some(committed) = self.lane(number).lane.take_committed() {
-            let Payload { scanned, spans, arrived, is_synced } = committed.payload;
-            if !committed.is_accepted {
-                self.seen.push(Seen::SentAgain(spans.clone()));
-                self.senders.come_back(spans);
-                continue;
-            }
-            self.seen.push(Seen::Acknowledged { spans, is_synced });
-            self.admit(number, scanned, committed.origin, arrived, around);
-        }
-        self.drive(number, around);
     }
 
     /// Gives the disk what the streams want of it.
-    fn drive(&mut self, number: usize, around: &mut Around<'_>) {
-        for (place, kind) in KINDS.into_iter().enumerate() {
+    fn drive(&mut self, executor: usize, around: &mut Around<'_>) {
+        for place in 0..self.lanes[executor].streams.len() {
             let now = self.now.0;
-            let CoreLog { lane, data, opening, .. } = self.lane(number);
+            let CoreLog { lane, streams, data, opening } = &mut self.lanes[executor];
             let mut begun = Vec::new();
             if opening[place].is_none() {
-                opening[place] = lane.stream(kind).poll_open(now);
+                opening[place] = lane.stream(streams[place]).poll_open(now);
                 begun.extend(opening[place].is_some().then_some(true));
             }
             if data[place].is_none() {
-                data[place] = lane.stream(kind).poll();
+                data[place] = lane.stream(streams[place]).poll();
                 begun.extend(data[place].is_some().then_some(false));
             }
             for is_opening in begun {
-                self.plan(DISK_US, What::Disk { core: number, place, is_opening }, around);
+                self.plan(DISK_US, What::Disk { core: executor, place, is_opening }, around);
             }
         }
     }
@@ -284,22 +300,23 @@ impl Node {
         if self.is_starting() {
             return self.plan(RECALL_US, What::Recall(number), around);
         }
-        let log = self.lane(number);
-        log.is_recall_planned = false;
-        let Some((handle, parked)) = log.lane.segments.take_parked(|_| true) else { return };
-        if log.lane.segments.has_parked(|_| true) {
-            log.is_recall_planned = true;
+        let (pipeline, executor) = self.seat(number);
+        self.cores[number].noted.is_recall_planned = false;
+        let Some((handle, parked)) = self.lane(executor).segments.take_parked(pipeline, |_| true) else { return };
+        if self.lane(executor).segments.has_parked(pipeline, |_| true) {
+            self.cores[number].noted.is_recall_planned = true;
             self.plan(RECALL_US, What::Recall(number), around);
         }
         self.read_again(number, handle, &parked);
         let in_force = self.cores[number].shard.rules().generation();
         self.gather(number, in_force, around);
-        self.follow(number, around);
+        self.follow(executor, around);
     }
 
     fn read_again(&mut self, number: usize, handle: SegmentHandle, parked: &Parked) {
-        let Core { shard, outbox, log: Some(log), .. } = &mut self.cores[number] else { return };
-        let segment = log.lane.segments.get(handle.slot()).unwrap();
+        let (pipeline, executor) = self.seat(number);
+        let (Core { shard, outbox, .. }, lane) = (&mut self.cores[number], &mut self.lanes[executor].lane);
+        let segment = lane.segments.get(handle.slot()).unwrap();
         let from = segment.offset_before(parked.next(0).unwrap_or(0));
         let disk = &self.log.as_ref().expect("the node has a log").disk;
         let file = disk.read((SegmentKind::Requests, segment.number)).expect("its file is there");
@@ -310,6 +327,7 @@ impl Node {
             (0..request.units).for_each(|position| _ = seen.set(request.first_unit + position));
             if (0..request.units).any(|position| mark_of(position).is_some()) {
                 assert!(offset >= from, "the index points before the first wanted record");
+                assert!(request.takers.has(pipeline), "a pipeline has what it takes");
                 let mut scanned = shard.scan_again(&Bytes::copy_from_slice(request.body)).unwrap();
                 scanned.place(Origin { segment: handle, first_unit: request.first_unit }, self.now);
                 for (_, batch) in &scanned.batches {
@@ -319,13 +337,13 @@ impl Node {
         }
         let missing = u64::from(parked.count()) - found;
         if missing > 0 {
-            self.seen.push(Seen::Unreadable);
+            self.seen.push((pipeline, Seen::Unreadable));
             shard.drop_parked(Signal::Traces, missing, DropReason::WalUnreadable);
             let mut from = 0;
             while let Some(unit) = parked.next(from) {
                 from = unit + 1;
                 if !seen.has(unit) {
-                    log.resolve(Unit { segment: handle, number: unit });
+                    lane.journal(pipeline).resolve(Unit { segment: handle, number: unit });
                 }
             }
         }

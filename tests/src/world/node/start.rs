@@ -5,7 +5,7 @@ use super::super::policies::PolicySet;
 use super::super::scenario::Policies;
 use super::super::seen::Seen;
 use super::super::verdict::{Ruled, adopted, kept_by};
-use super::logged::{CoreLog, FLUSH_US};
+use super::logged::{CoreLog, FLUSH_US, Noted};
 use super::{Around, Core, Node, Outbox, PAUSE_US, SEND_US, TICK_US};
 use crate::disk::FileKey;
 use bytes::Bytes;
@@ -38,13 +38,24 @@ impl Node {
             Policies::Changing(_) => PolicySet::Marked,
             Policies::OfRuns => PolicySet::OfRun(self.run),
         };
-        let mut rules = match self.scenario.cluster {
-            Some(cluster) => first.rules(None, &mut Rng::with_seed(cluster.seed)).named_by(&format!("{first:?}")),
-            None => first.rules(None, &mut self.random),
-        };
-        let verdicts = self.survey(&mut rules);
-        let rules = Arc::new(rules);
-        self.generations = vec![(first, rules.clone())];
+        let pipelines = self.scenario.pipelines;
+        let mut generations = Vec::new();
+        for pipeline in 0..pipelines {
+            // Others in each pipeline.
+            let set = match first {
+                PolicySet::OfRun(run) => PolicySet::OfRun(run + u32::try_from(pipeline).unwrap()),
+                set => set,
+            };
+            let rules = match self.scenario.cluster {
+                Some(cluster) => set.rules(None, &mut Rng::with_seed(cluster.seed)).named_by(&format!("{set:?}")),
+                None => set.rules(None, &mut self.random),
+            };
+            generations.push((set, rules));
+        }
+        let verdicts = self.survey(&mut generations);
+        let generations: Vec<_> = generations.into_iter().map(|(set, rules)| (set, Arc::new(rules))).collect();
+        let rules: Vec<Arc<Rules>> = generations.iter().map(|(_, rules)| rules.clone()).collect();
+        self.generations = generations.into_iter().map(|generation| vec![generation]).collect();
         let keys = self.log.as_ref().map_or_else(Vec::new, |log| log.disk.keys());
         let first_number = keys.iter().map(|(_, number)| number + 1).max().unwrap_or(1);
         let nonce_seed = self.random.u64(..);
@@ -52,15 +63,15 @@ impl Node {
             let plan = self.scenario.lane_plan(core, count, first_number, nonce_seed);
             self.log.is_some().then(|| CoreLog::new(plan, &rules))
         };
-        self.cores = (0..count)
-            .map(|core| Core {
-                shard: Shard::new(self.scenario.shard_plan(core, count, self.seed), rules.clone()),
-                outbox: Outbox::default(),
-                requests: VecDeque::new(),
-                log: log_of(core),
-            })
-            .collect();
-        self.restore(&verdicts);
+        self.lanes = (0..count).filter_map(log_of).collect();
+        let core = |(rules, core): (&Arc<Rules>, u16)| Core {
+            shard: Shard::new(self.scenario.shard_plan(core, count, self.seed), rules.clone()),
+            outbox: Outbox::default(),
+            requests: VecDeque::new(),
+            noted: Noted::default(),
+        };
+        self.cores = rules.iter().flat_map(|rules| (0..count).map(move |core| (rules, core))).map(core).collect();
+        verdicts.iter().enumerate().for_each(|(pipeline, verdicts)| self.restore(pipeline, verdicts));
         if let Some(log) = &mut self.log {
             log.to_replay = keys.into_iter().filter(|(kind, _)| *kind == SegmentKind::Requests).collect();
         }
@@ -70,13 +81,17 @@ impl Node {
     }
 
     fn plan_all(&mut self, around: &mut Around<'_>) {
+        for executor in 0..self.executors() {
+            self.plan(SEND_US, What::Send(executor), around);
+        }
         for core in 0..self.cores.len() {
-            self.plan(SEND_US, What::Send(core), around);
             self.plan(TICK_US, What::Tick(core), around);
             if self.log.is_some() {
                 self.plan(FLUSH_US, What::Flush(core), around);
-                self.follow(core, around);
             }
+        }
+        for executor in 0..self.lanes.len() {
+            self.follow(executor, around);
         }
         if self.is_starting() {
             self.plan(REPLAY_US, What::Replay, around);
@@ -93,42 +108,45 @@ impl Node {
         }
     }
 
-    /// Reads the journals. Returns the verdicts by the numbers of the rules in force.
-    fn survey(&mut self, rules: &mut Rules) -> Vec<VerdictEntry> {
+    /// Reads the journals. Returns the verdicts of each pipeline by the numbers of its rules in force.
+    fn survey(&mut self, generations: &mut [(PolicySet, Rules)]) -> Vec<Vec<VerdictEntry>> {
         let Some(log) = &mut self.log else { return Vec::new() };
-        log.recovered = Recovered::default();
+        log.recovered = generations.iter().map(|_| Recovered::default()).collect();
         log.old_journals = log.disk.keys().into_iter().filter(|(kind, _)| *kind == SegmentKind::Journal).collect();
         for key in &log.old_journals {
             let file = log.disk.read(*key).unwrap();
-            log.recovered.begin_segment();
+            // One that was never opened well says nothing.
+            let recovered = &mut log.recovered[log.journals.get(&key.1).copied().unwrap_or(0)];
+            recovered.begin_segment();
             for found in Records::open(&file).unwrap().1 {
                 if let Found::Record { record, .. } = found {
-                    log.recovered.take(&record);
+                    recovered.take(&record);
                 }
             }
         }
-        adopted(&log.recovered, rules)
+        log.recovered.iter().zip(generations).map(|(recovered, (_, rules))| adopted(recovered, rules)).collect()
     }
 
-    fn restore(&mut self, verdicts: &[VerdictEntry]) {
-        let Some(Recovered { verdicts: entries, .. }) = self.log.as_ref().map(|log| &log.recovered) else { return };
-        let recovered = &self.log.as_ref().expect("the node has a log").recovered;
+    fn restore(&mut self, pipeline: usize, verdicts: &[VerdictEntry]) {
+        let Some(recovered) = self.log.as_ref().map(|log| &log.recovered[pipeline]) else { return };
+        let entries = &recovered.verdicts;
         let known: BTreeMap<_, _> =
             entries.iter().map(|entry| (entry.trace_id, Ruled::recovered(entry, recovered))).collect();
-        let route = Route::new(self.scenario.shard_plan(0, 1, self.seed).hash_seed, self.cores.len() as u16);
+        let hash_seed = self.scenario.shard_plan(0, 1, self.seed).hash_seed;
+        let route = Route::new(hash_seed, self.executors() as u16);
         for entry in verdicts {
-            let core = &mut self.cores[usize::from(route.shard(route.hash(&entry.trace_id)).0)];
-            core.shard.restore(&entry.trace_id, kept_by(entry));
-            let log = core.log.as_mut().expect("the node has a log");
-            log.lane.journal().note(*entry);
-            log.noted.push((entry.trace_id, known[&entry.trace_id].clone()));
+            let executor = usize::from(route.shard(route.hash(&entry.trace_id)).0);
+            let place = self.place(pipeline, executor);
+            self.cores[place].shard.restore(&entry.trace_id, kept_by(entry));
+            self.lanes[executor].lane.journal(pipeline).note(*entry);
+            self.cores[place].noted.verdicts.push((entry.trace_id, known[&entry.trace_id].clone()));
         }
-        self.seen.push(Seen::Started(known));
+        self.seen.push((pipeline, Seen::Started(known)));
     }
 
     /// Reads one segment of the last run.
     pub(super) fn replay_next(&mut self, around: &mut Around<'_>) {
-        let number = self.random.usize(0..self.cores.len());
+        let number = self.random.usize(0..self.executors());
         if let Some(key) = self.log.as_mut().and_then(|log| log.to_replay.pop()) {
             self.replay(number, key, around);
         }
@@ -142,24 +160,29 @@ impl Node {
         let file = log.disk.read(key).unwrap();
         let header = SegmentHeader::decode(&file).unwrap();
         assert_eq!((header.kind, header.number), key);
-        let resolved = log.recovered.resolved.remove(&key.1).unwrap_or_default();
-        let Some(CoreLog { lane, .. }) = &mut self.cores[number].log else { return };
-        let handle = lane.segments.add(key.1, file.len() as u64).unwrap();
-        lane.segments.restore(handle, resolved, Vec::new());
+        let pipelines = self.scenario.pipelines;
+        assert_eq!(SegmentHeader::pipelines(&file).len(), pipelines);
+        let handle = self.lanes[number].lane.segments.add(key.1, 0, file.len() as u64).unwrap();
+        for (pipeline, recovered) in log.recovered.iter_mut().enumerate() {
+            let resolved = recovered.resolved.remove(&key.1).unwrap_or_default();
+            self.lanes[number].lane.segments.restore(handle, pipeline, resolved, Vec::new());
+        }
         for found in Records::new(&file, &header) {
             let Found::Record { offset, record: Record::Request(request), .. } = found else { continue };
-            let Core { shard, log: Some(CoreLog { lane, .. }), .. } = &mut self.cores[number] else { continue };
-            let (first, units) = (request.first_unit, request.units);
-            lane.segments.recovered(handle, first, units, offset, request.arrived_unix_nano);
-            let mut scanned = shard.scan_again(&Bytes::copy_from_slice(request.body)).unwrap();
-            let segment = lane.segments.get(handle.slot()).unwrap();
-            scanned.retain(|position| !segment.is_resolved(first + position));
-            let origin = Origin { segment: handle, first_unit: first };
-            self.admit(number, scanned, origin, Nanos(request.arrived_unix_nano), around);
+            let (first, units, takers) = (request.first_unit, request.units, request.takers);
+            let arrived = request.arrived_unix_nano;
+            self.lanes[number].lane.segments.recovered(handle, (first, units), takers, offset, arrived);
+            for pipeline in (0..pipelines).filter(|pipeline| takers.has(*pipeline)) {
+                let place = self.place(pipeline, number);
+                let body = Bytes::copy_from_slice(request.body);
+                let mut scanned = self.cores[place].shard.scan_again(&body).unwrap();
+                let books = self.lanes[number].lane.segments.get(handle.slot()).unwrap().of(pipeline);
+                scanned.retain(|position| !books.is_resolved(first + position));
+                let origin = Origin { segment: handle, first_unit: first };
+                self.admit(place, scanned, origin, Nanos(arrived), around);
+            }
         }
-        if let Some(CoreLog { lane, .. }) = &mut self.cores[number].log {
-            lane.segments.close(key.1);
-        }
+        self.lanes[number].lane.segments.close_recovered(handle);
         self.follow(number, around);
     }
 
@@ -167,19 +190,18 @@ impl Node {
     pub(super) fn crash(&mut self, around: &mut Around<'_>) {
         self.crashes_left -= 1;
         let cuts_power = self.scenario.log.as_ref().is_some_and(|logged| logged.cuts_power);
-        let in_flight: Vec<_> =
-            self.cores.iter().filter_map(|core| core.log.as_ref()).flat_map(CoreLog::in_flight).collect();
+        let in_flight: Vec<_> = self.lanes.iter().flat_map(CoreLog::in_flight).collect();
         let log = self.log.as_mut().expect("who crashes has a log");
         if cuts_power {
             log.disk.cut_power(&in_flight, &mut self.random);
         } else {
             log.disk.kill(&in_flight, &mut self.random);
         }
-        self.seen.push(Seen::Crashed { cuts_power });
-        for core in &mut self.cores {
-            let staged = core.log.as_mut().map_or_else(Vec::new, |log| log.lane.take_staged());
+        self.see_all(|| Seen::Crashed { cuts_power });
+        for executor in 0..self.lanes.len() {
+            let staged = self.lanes[executor].lane.take_staged();
             let spans: Vec<_> = staged.into_iter().flat_map(|payload| payload.spans).collect();
-            self.seen.push(Seen::SentAgain(spans.clone()));
+            self.see_all(|| Seen::SentAgain(spans.clone()));
             self.senders.come_back(spans);
         }
         around.network.disconnect(self.number);

@@ -32,7 +32,7 @@ impl Node {
     pub(super) fn join(&mut self, around: &mut Around<'_>) {
         let Some(scenario) = self.scenario.cluster else { return };
         let Some(cluster) = &mut around.network.cluster else { return };
-        let shards = self.cores.len() as u16;
+        let shards = self.executors() as u16;
         let member = Member {
             node: id(self.number),
             incarnation: Incarnation(u64::from(self.run) + 1),
@@ -75,9 +75,10 @@ impl Node {
 
     /// What follows from verdicts waits until they are durable; returns the rest.
     pub(super) fn hold_for_verdicts(&mut self, core: usize, told: Vec<Said>) -> Vec<Said> {
-        let Some(log) = &mut self.cores[core].log else { return told };
+        let (pipeline, executor) = self.seat(core);
+        let Some(log) = self.lanes.get_mut(executor) else { return told };
         let (held, free) = told.into_iter().partition(|said| said.follows_verdicts);
-        let journal = log.lane.journal();
+        let journal = log.lane.journal(pipeline);
         Vec::into_iter(held).for_each(|said| journal.say(said));
         free
     }
@@ -115,11 +116,11 @@ impl Node {
             shard.hear(self.now, letter.from, &letter.bytes, outbox);
             let in_force = shard.rules().generation();
             self.gather(core, in_force, around);
-            self.follow(core, around);
+            self.follow_core(core, around);
         }
     }
 
-    pub(super) fn see(&mut self, change: u64, around: &mut Around<'_>) {
+    pub(super) fn see_members(&mut self, change: u64, around: &mut Around<'_>) {
         let Some(cluster) = &around.network.cluster else { return };
         if change <= self.saw {
             return;
@@ -128,7 +129,7 @@ impl Node {
         let view = cluster.view(change, self.number);
         for core in 0..self.cores.len() {
             self.cores[core].shard.turn_to(self.now, &view);
-            self.follow(core, around);
+            self.follow_core(core, around);
         }
     }
 
@@ -153,7 +154,7 @@ impl Node {
             self.is_leaving = true;
             let member = cluster.member(self.number).map(|member| Member { is_leaving: true, ..member });
             let change = cluster.change(self.number, member);
-            self.see(change, around);
+            self.see_members(change, around);
             return self.tell_of(change, SEEN_US, around);
         }
         let change = cluster.change(self.number, None);
@@ -161,14 +162,15 @@ impl Node {
         self.run += 1;
         self.senders.stop();
         self.cores.clear();
+        self.lanes.clear();
         around.network.disconnect(self.number);
-        self.seen.push(Seen::Lost);
+        self.see_all(|| Seen::Lost);
         self.tell_of(change, MISSED_US, around);
     }
 
     /// A node that leaves is gone once nothing is pending on it.
     pub(super) fn end_if_settled(&mut self, around: &mut Around<'_>) {
-        let is_settled = || self.account().pending() == 0 && around.network.is_silent(self.number);
+        let is_settled = || self.account(0).pending() == 0 && around.network.is_silent(self.number);
         if self.is_leaving && !self.is_gone && is_settled() {
             let Some(cluster) = &mut around.network.cluster else { return };
             let change = cluster.change(self.number, None);

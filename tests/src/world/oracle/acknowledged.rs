@@ -9,7 +9,7 @@ use super::super::senders::{Sent, SpanId, span_id};
 use super::Oracle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use tailwater_engine::ledger::DropReason;
+use tailwater_engine::ledger::{Account, DropReason};
 use tailwater_engine::vocabulary::TraceId;
 
 /// What the node answers for.
@@ -45,15 +45,14 @@ impl Oracle for Acknowledged {
         }
     }
 
-    fn end(&mut self, node: &Node) {
+    fn end(&mut self, node: &Node, account: &Account) {
         let mut missing = 0;
         for sent in &self.spans {
             let is_dropped = self.is_dropped.get(&sent.trace_id).copied().unwrap_or(false);
             let is_there = self.delivered.contains(&sent.id) || is_dropped || self.excused.contains(&sent.id);
             missing += u64::from(!is_there);
         }
-        let counted =
-            if node.scenario.is_roomy() { 0 } else { node.account().dropped[DropReason::MemoryFull as usize] };
+        let counted = if node.scenario.is_roomy() { 0 } else { account.dropped[DropReason::MemoryFull as usize] };
         assert!(missing <= counted, "{missing} acknowledged spans are gone, {counted} counted");
     }
 }

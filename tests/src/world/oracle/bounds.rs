@@ -2,7 +2,6 @@
 //!
 //! Notices when `Arena::append` begins a chunk past `bytes_max`.
 
-use super::super::network::Network;
 use super::super::node::Node;
 use super::super::seen::Seen;
 use super::Oracle;
@@ -20,7 +19,7 @@ pub struct Bounds;
 impl Oracle for Bounds {
     fn see(&mut self, _: &Seen, _: &Node) {}
 
-    fn check(&mut self, node: &Node, _: &Account, _: &Network) {
+    fn check(&mut self, node: &Node, _: &Account, _: usize) {
         let cold_step = node.scenario.log.as_ref().map_or(0, |_| COLD_STEP_BYTES);
         let bytes_max = node.scenario.arena_bytes_max + ENVELOPE_SLACK_BYTES + cold_step;
         for core in &node.cores {

@@ -12,7 +12,7 @@ use super::Oracle;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use tailwater_engine::ledger::DropReason;
+use tailwater_engine::ledger::{Account, DropReason};
 use tailwater_engine::vocabulary::TraceId;
 
 /// What was sent and what came out.
@@ -33,7 +33,7 @@ impl Oracle for Whole {
         }
     }
 
-    fn end(&mut self, node: &Node) {
+    fn end(&mut self, node: &Node, account: &Account) {
         if !node.scenario.is_undisturbed() {
             return;
         }
@@ -51,7 +51,7 @@ impl Oracle for Whole {
                 assert_eq!(**span, sent.span, "as it came");
             }
         }
-        let counted = node.account().dropped[DropReason::MemoryFull as usize];
+        let counted = account.dropped[DropReason::MemoryFull as usize];
         assert!(missing <= counted, "{missing} spans of kept traces missing, {counted} counted");
         assert!(!node.scenario.is_roomy() || counted == 0, "there is room for all");
     }

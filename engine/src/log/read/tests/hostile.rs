@@ -101,6 +101,7 @@ fn a_segment_inside_a_body_is_not_read() {
         signal: Signal::Logs,
         encoding: BodyEncoding::Identity,
         format: BodyFormat::Protobuf,
+        takers: Takers::ALL,
         body: &body,
     };
     put_request(&mut flush, 42, first, &request);
