@@ -3,6 +3,8 @@
 //! compared to the instruction, also on a machine that does something else beside. With `--timed` a clock is read, around the
 //! shard's own work only.
 
+mod cluster;
+
 use crate::arguments;
 use crate::corpus::identity::Identity;
 use crate::corpus::{BodyEncoding, CorpusOptions, RequestTemplate, RoundPosition, RoundTemplate};
@@ -19,7 +21,7 @@ use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, ShardIndex, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Said, ShardIndex, Unit};
 use tailwater_proto::otlp::Signal;
 
 /// Options of `tailwater-load shard`.
@@ -40,6 +42,9 @@ pub struct ShardOptions {
     /// Pipelines that each get every request, each with a shard of its own
     #[arg(long, default_value_t = 1)]
     pub pipelines: u16,
+    /// Nodes of a cluster that get every so manieth request, with a shard each, so that each trace has spans on all of them
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["pipelines", "timed"])]
+    pub nodes: u16,
     /// Time so many pairs of runs, one with the traces spread and one without, in turn
     #[arg(long, default_value_t = 0, value_name = "PAIRS")]
     pub timed: u32,
@@ -84,6 +89,8 @@ struct Counting {
     spans: u64,
     bytes: u64,
     settled: u32,
+    said: Vec<Said>,
+    said_bytes: u64,
 }
 
 impl Host for Counting {
@@ -95,6 +102,11 @@ impl Host for Counting {
     fn judged(&mut self, _: &Judged) {}
     fn resolve(&mut self, _: Unit) {}
     fn recall(&mut self, _: KeptUnit) {}
+    fn tell(&mut self, said: Said) -> Result<(), Said> {
+        self.said_bytes += said.bytes.len() as u64;
+        self.said.push(said);
+        Ok(())
+    }
 }
 
 /// Runs all rounds, and says what went in and out.
@@ -215,14 +227,19 @@ struct Passed {
     dropped: u64,
     out: u64,
     bytes: u64,
+    /// what nodes of a cluster told one another
+    told_bytes: u64,
 }
 
 impl Passed {
     fn line(&self) -> Line {
-        let Self { spans, kept, dropped, out, bytes } = *self;
+        let Self { spans, kept, dropped, out, bytes, told_bytes } = *self;
         Line {
-            text: format!("{spans} spans in; {kept} traces kept, {dropped} dropped; {out} spans and {bytes} bytes out"),
-            json: json!({"spans": spans, "traces_kept": kept, "traces_dropped": dropped, "spans_out": out, "bytes_out": bytes}),
+            text: format!(
+                "{spans} spans in; {kept} traces kept, {dropped} dropped; {out} spans and {bytes} bytes out; {told_bytes} bytes \
+                 told to other nodes"
+            ),
+            json: json!({"spans": spans, "traces_kept": kept, "traces_dropped": dropped, "spans_out": out, "bytes_out": bytes, "told_bytes": told_bytes}),
         }
     }
 }
@@ -235,9 +252,13 @@ fn pass(
     rules: &Arc<Rules>,
     time: &mut Option<Duration>,
 ) -> Result<Passed, String> {
-    let mut shards: Vec<_> = (0..options.pipelines)
-        .map(|_| {
+    let nodes = u64::from(options.nodes);
+    let mut shards: Vec<_> = (0..options.pipelines.max(options.nodes))
+        .map(|number| {
             let mut shard = Shard::new(plan(traffic, sampling), Arc::clone(rules));
+            if options.nodes > 1 {
+                cluster::join(&mut shard, number, options.nodes);
+            }
             shard.keep_reasons(usize::try_from(traffic.corpus.traces_per_round()).unwrap_or(usize::MAX));
             (shard, Counting::default())
         })
@@ -266,17 +287,22 @@ fn pass(
             );
             let body = Bytes::from(body);
             passed.spans += request.spans;
-            measured(&mut |shards| take(shards, now, &body))?;
+            measured(&mut |shards| match nodes {
+                1 => take(shards, now, &body),
+                nodes => take(cluster::node_of(shards, place % nodes), now, &body),
+            })?;
         }
-        measured(&mut |shards| {
-            for (shard, host) in shards {
-                while shard.tick(now, host) {}
-                settle(shard, host);
-            }
-            Ok(())
-        })?;
+        measured(&mut |shards| tick(shards, now))?;
     }
-    let end = Nanos(ROUND.0 * (traffic.rounds_in_all() + traffic.wait_rounds + 1));
+    let mut rounds = traffic.rounds_in_all() + traffic.wait_rounds + 1;
+    if nodes > 1 {
+        // Until all have told and heard what there is.
+        for step in traffic.rounds_in_all()..rounds + cluster::ROUNDS_TO_END {
+            measured(&mut |shards| tick(shards, Nanos(ROUND.0 * (step + 1))))?;
+        }
+        rounds += cluster::ROUNDS_TO_END;
+    }
+    let end = Nanos(ROUND.0 * rounds);
     measured(&mut |shards| {
         for (shard, host) in shards {
             while shard.drain(end, host) {}
@@ -289,8 +315,19 @@ fn pass(
         passed.dropped += shard.ledger().traces.dropped;
         passed.out += host.spans;
         passed.bytes += host.bytes;
+        passed.told_bytes += host.said_bytes;
     }
     Ok(passed)
+}
+
+/// What is due is judged, and nodes hear what others have told.
+fn tick(shards: &mut [(Shard, Counting)], now: Nanos) -> Result<(), String> {
+    for (shard, host) in shards.iter_mut() {
+        while shard.tick(now, host) {}
+        settle(shard, host);
+    }
+    cluster::pass_on(shards, now);
+    Ok(())
 }
 
 /// One request's way through the shards: as the port of a core has it, with one scan for all.
@@ -380,6 +417,7 @@ mod tests {
             spans_per_request: 1_000,
             spread_rounds,
             pipelines: 1,
+            nodes: 1,
             timed: 0,
             span_bytes: 384,
             keep_share: 0.05,
@@ -433,6 +471,16 @@ mod tests {
         for key in ["traces_kept", "traces_dropped", "spans_out", "bytes_out"] {
             assert_eq!(2 * one[key].as_u64().unwrap(), two[key].as_u64().unwrap(), "{key}");
         }
+    }
+
+    #[test]
+    fn nodes_of_a_cluster_keep_what_one_node_keeps() {
+        let one = run(&options(4, 0)).unwrap().json;
+        let three = run(&ShardOptions { nodes: 3, ..options(4, 0) }).unwrap().json;
+        for key in ["spans", "spans_out"] {
+            assert_eq!(one[key], three[key], "{key}");
+        }
+        assert!(three["told_bytes"].as_u64() > Some(100_000) && one["told_bytes"] == 0, "{three}");
     }
 
     #[test]
