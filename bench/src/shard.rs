@@ -273,8 +273,12 @@ fn pass(
         }
         Ok::<(), String>(())
     };
+    let first = if nodes > 1 { cluster::ROUNDS_BEFORE } else { 0 };
+    for step in 0..first {
+        measured(&mut |shards| tick(shards, Nanos(ROUND.0 * (step + 1))))?;
+    }
     for step in 0..traffic.rounds_in_all() {
-        let now = Nanos(ROUND.0 * (step + 1));
+        let now = Nanos(ROUND.0 * (first + step + 1));
         for place in step * REQUESTS_PER_ROUND..(step + 1) * REQUESTS_PER_ROUND {
             let Some((round, request)) = traffic.request(place) else { continue };
             // A round's time does not follow the clock: however its spans are spread, they lie as they lay in the trace.
@@ -294,10 +298,11 @@ fn pass(
         }
         measured(&mut |shards| tick(shards, now))?;
     }
-    let mut rounds = traffic.rounds_in_all() + traffic.wait_rounds + 1;
+    let last = first + traffic.rounds_in_all();
+    let mut rounds = last + traffic.wait_rounds + 1;
     if nodes > 1 {
         // Until all have told and heard what there is.
-        for step in traffic.rounds_in_all()..rounds + cluster::ROUNDS_TO_END {
+        for step in last..rounds + cluster::ROUNDS_TO_END {
             measured(&mut |shards| tick(shards, Nanos(ROUND.0 * (step + 1))))?;
         }
         rounds += cluster::ROUNDS_TO_END;

@@ -12,7 +12,7 @@ use tailwater_proto::cluster::{Incarnation, NodeId};
 /// After the last traces are due, until all nodes have settled all.
 pub(super) const ROUNDS_TO_END: u64 = 50;
 /// Nodes know one another for so long when the first request comes.
-const BEFORE: Nanos = Nanos(0);
+pub(super) const ROUNDS_BEFORE: u64 = 30;
 
 const RUN: Incarnation = Incarnation(1);
 
@@ -29,7 +29,7 @@ pub(super) fn join(shard: &mut Shard, number: u16, nodes: u16) {
         docket_traces_max: usize::MAX,
         message_bytes_max: 1_200,
     };
-    shard.join(BEFORE, plan, Arc::new(view));
+    shard.join(Nanos(0), plan, Arc::new(view));
 }
 
 fn id(number: u16) -> NodeId {
