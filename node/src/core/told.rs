@@ -27,7 +27,7 @@ impl Core {
         }
         for said in said {
             match &self.log {
-                Some(log) if said.follows_verdicts => log.lane.borrow_mut().journal().say(said),
+                Some(log) if said.follows_verdicts => log.lane.borrow_mut().journal(self.settings.pipeline).say(said),
                 _ => self.telling.waiting.borrow_mut().push_back(said),
             }
         }
