@@ -102,7 +102,7 @@ mod tests {
     fn owners_are_the_same_in_all_versions() {
         let view = view(&[1, 2, 3]);
         let owners: Vec<u64> = (0..8).map(|hash| view.owner(hash << 60).0).collect();
-        assert_eq!(owners, [3, 2, 3, 3, 3, 3, 2, 1]);
+        assert_eq!(owners, [3, 3, 1, 3, 2, 1, 3, 2], "as another program computes it");
     }
 
     #[test]

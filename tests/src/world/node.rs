@@ -185,7 +185,7 @@ impl Node {
     #[must_use]
     pub fn account(&self, pipeline: usize) -> Account {
         let mut sum = Account::default();
-        for core in self.cores.chunks(self.executors()).nth(pipeline).unwrap_or_default() {
+        for core in self.cores.chunks(self.executors().max(1)).nth(pipeline).unwrap_or_default() {
             sum.add(&core.shard.ledger().spans);
         }
         sum
