@@ -225,12 +225,12 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
 fn partly_done_row(config: &Config, shards: u64) -> MemoryRow {
     let exporters = config.exporters.otlp.len() + usize::from(config.exporters.file.is_some());
     let has_any = config.needs_wal() && exporters > 1;
-    let logs = shards.saturating_mul(u64::try_from(config.ways()).unwrap_or(u64::MAX));
+    let journals = shards.saturating_mul(u64::try_from(config.ways()).unwrap_or(u64::MAX));
     MemoryRow {
         name: "partly delivered",
-        bytes: if has_any { logs.saturating_mul(PARTLY_DONE_BYTES) } else { 0 },
+        bytes: if has_any { journals.saturating_mul(PARTLY_DONE_BYTES) } else { 0 },
         reason: format!(
-            "which of several exporters are done with what waits in the log: {} a log",
+            "which of several exporters are done with what waits in the log: {} a journal",
             show_bytes(PARTLY_DONE_BYTES)
         ),
     }

@@ -7,8 +7,8 @@ use crate::vocabulary::Destinations;
 
 /// Exporters of which it is noted: those that are configured first. Few nodes have more than three.
 pub const EXPORTERS_MAX: usize = 16;
-/// Bytes of a core's sets in memory: a bit for each of 64 million spans that wait. Past it what is parked is noted as done
-/// by nobody.
+/// Bytes of the sets of a pipeline's core in memory: a bit for each of 64 million spans that wait. Past it what is parked is
+/// noted as done by nobody.
 pub const DONE_BYTES_MAX: usize = 8 << 20;
 // The memory plan has a row for it.
 const _: () = assert!(DONE_BYTES_MAX as u64 == tailwater_config::PARTLY_DONE_BYTES);
