@@ -112,6 +112,21 @@ fn who_was_taken_for_dead_comes_back_by_itself() {
     }
 }
 
+/// Breaks with `Hub::wake`: who comes to itself would suspect everybody, for it has heard nobody.
+#[test]
+fn who_was_paused_suspects_nobody() {
+    for seed in 0..5 {
+        let mut world = World::joined(seed, 7, |_| ());
+        world.run(secs(2));
+        world.pause(2);
+        world.run(millis(3_500));
+        world.resume_without_what_came(2);
+        world.run(secs(10));
+        assert_eq!(world.nodes[2].hub.counts().members_doubted, 0, "seed {seed}");
+        assert!(world.agree(&[0, 1, 2, 3, 4, 5, 6]), "seed {seed}");
+    }
+}
+
 /// Breaks with `suspects` in `Members::tick`: foca would tell it that it is dead after each suspicion.
 #[test]
 fn who_one_member_does_not_hear_stays_a_member() {

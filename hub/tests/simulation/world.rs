@@ -242,6 +242,12 @@ impl World {
         self.call_at(node, self.now);
     }
 
+    /// What came meanwhile was lost, as it is where the kernel's buffer is full.
+    pub fn resume_without_what_came(&mut self, node: usize) {
+        self.nodes[node].inbox.clear();
+        self.resume(node);
+    }
+
     /// Nothing passes between those on the one side and those on the other.
     pub fn part(&mut self, one: &[usize], other: &[usize]) {
         for (a, b) in one.iter().flat_map(|a| other.iter().map(move |b| (*a, *b))) {
