@@ -27,6 +27,8 @@ pub struct HubCounts {
     pub members_joined: u64,
     /// Members that went, by themselves or since they were not heard.
     pub members_gone: u64,
+    /// Members that were suspected since nothing was heard of them.
+    pub members_doubted: u64,
     /// Members that there was no room for, this node among them.
     pub members_refused: u64,
     /// Times that this node was taken for dead and came back.

@@ -34,7 +34,7 @@ pub const TOLD_BYTES_MAX: usize = 15;
 pub const PAYLOAD_HEADER_BYTES: usize = 2;
 /// Streams in a report, the own one apart: more would not fit beside it in a datagram.
 /// At the bound: the others come in the next reports.
-pub const POSITIONS_MAX: usize = 28;
+pub const POSITIONS_MAX: usize = 25;
 /// Ranges that are asked for at once.
 /// At the bound: the others are asked for in the next pulls; of a pull with more the rest is ignored.
 pub const RANGES_MAX: usize = 16;

@@ -73,6 +73,8 @@ pub struct Hub {
     /// Whether there was no room for some member.
     is_full: bool,
     sweep_at: Duration,
+    /// When it was called last.
+    ticked_at: Duration,
     /// Since this node goes: how often it is still to be said, and when.
     farewells: Option<(u32, Duration)>,
 }
@@ -103,6 +105,7 @@ impl Hub {
             leaving: Vec::new(),
             is_full: false,
             sweep_at: Duration::ZERO,
+            ticked_at: Duration::ZERO,
             farewells: None,
             plan,
         }
@@ -114,8 +117,9 @@ impl Hub {
             if count > 0 && at <= now {
                 self.say_farewell(now, count, wire);
             }
-            return now + FAREWELL_PAUSE;
+            return now + if count > 0 { FAREWELL_PAUSE } else { TICK_MAX };
         }
+        self.wake(now);
         if self.members.due().is_some_and(|at| at <= now) {
             self.members.tick(now);
         }
@@ -397,13 +401,21 @@ impl Hub {
 const SILENCE_TENTHS: u32 = 25;
 
 impl Hub {
+    /// Who was not called for long has heard nobody, and knows nothing of whether they live.
+    fn wake(&mut self, now: Duration) {
+        if now > self.ticked_at + TICK_MAX * 2 {
+            self.peers.values_mut().for_each(|peer| peer.heard_at = now);
+        }
+        self.ticked_at = now;
+    }
+
     /// Doubts members that have been silent for too long.
     fn doubt(&mut self, now: Duration) {
         let patience = report_wait(&self.plan, &self.view) * SILENCE_TENTHS / 10;
         let silent = |peer: &&mut Peer| peer.is_live() && !peer.is_doubted && peer.heard_at + patience <= now;
         for peer in self.peers.values_mut().filter(silent) {
             peer.is_doubted = true;
-            self.members.doubt(now, peer.run);
+            self.counts.members_doubted += u64::from(self.members.doubt(now, peer.run));
         }
     }
 }

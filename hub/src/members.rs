@@ -22,6 +22,9 @@ use crate::plan::HubPlan;
 /// Nodes that are known, the dead among them, which are remembered for [`DEAD_REMEMBERED`].
 /// At the bound: messages that name further ones are passed over.
 const MEMBERS_KNOWN_MAX: usize = 4 * MEMBERS_MAX;
+/// Things that wait for their time.
+/// At the bound: dead members are remembered for as long as this node runs.
+const TIMERS_MAX: usize = 1 << 16;
 /// How long a dead member is remembered: until then late gossip cannot bring it back, and it is asked whether it lives.
 const DEAD_REMEMBERED: Duration = Duration::from_secs(3_600);
 /// Of dead members, so many are asked each [`ASK_DEAD`] whether they live: this is what joins two halves again.
@@ -265,21 +268,24 @@ impl Members {
 
     /// A live member has not been heard for long: it is suspected, and buried unless it says soon that it lives. foca's own
     /// probes come upon a dead member by chance, which takes seconds.
-    pub fn doubt(&mut self, now: Duration, run: (NodeId, Incarnation)) {
-        let Some(identity) = self.live.get(&run.0).filter(|known| known.id() == run) else { return };
+    /// Returns whether it was not suspected before.
+    pub fn doubt(&mut self, now: Duration, run: (NodeId, Incarnation)) -> bool {
+        let Some(identity) = self.live.get(&run.0).filter(|known| known.id() == run) else { return false };
         let known = self.swim.iter_members().find(|member| member.id() == identity).cloned();
-        let Some(known) = known.filter(|member| member.state() == State::Alive) else { return };
+        let Some(known) = known.filter(|member| member.state() == State::Alive) else { return false };
         let suspect = foca::Member::new(known.id().clone(), known.incarnation(), State::Suspect);
         _ = self.swim.apply_many(std::iter::once(suspect), true, &mut self.runtime);
         self.react(now);
         let (member_id, incarnation, token) = (known.id().clone(), known.incarnation(), self.token);
         let timer = Timer::ChangeSuspectToDown { member_id, incarnation, token };
         self.schedule(now, self.config.0.suspicion, timer);
+        true
     }
 
     fn schedule(&mut self, now: Duration, after: Duration, timer: Timer<Identity>) {
         match &timer {
             Timer::ProbeRandomMember(token) => self.token = *token,
+            Timer::RemoveDown(_) if self.timers.len() >= TIMERS_MAX => return,
             // Gossip may come to the suspect too late, and its answer to those who would bury it. So they ask it themselves.
             Timer::ChangeSuspectToDown { member_id, incarnation, .. } => {
                 for part in 0..DOUBTS {

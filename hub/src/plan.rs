@@ -9,8 +9,8 @@ use tailwater_proto::cluster::{Incarnation, NodeId};
 /// Bytes of the tags of a node.
 /// At the bound: longer ones are refused, and those before stay.
 pub const TAGS_BYTES_MAX: usize = 512;
-/// Fewest bytes of frames in a datagram: what the longest control frame takes.
-const DATAGRAM_BYTES_MIN: usize = 1_024;
+/// Fewest bytes of frames in a datagram: what the longest control frame takes, a report.
+const DATAGRAM_BYTES_MIN: usize = 1_100;
 /// Bytes of frames in a datagram, whatever is planned: lengths of frames have two bytes.
 /// At the bound: more are planned as so many.
 const DATAGRAM_BYTES_MAX: usize = 60_000;
@@ -28,9 +28,9 @@ pub struct HubPlan {
     pub address: SocketAddr,
     /// How many shards it has.
     pub shards: u16,
-    /// Bytes of frames in one datagram: 1,298, so that a sealed one passes any path of today unbroken.
+    /// Bytes of frames in one datagram: 1,298, so that a sealed one passes any path of today unbroken. At least 1,100.
     pub datagram_bytes_max: usize,
-    /// What others may know of this node; at most [`TAGS_BYTES_MAX`] bytes.
+    /// What others may know of this node; at most 512 bytes, longer ones are left out.
     pub tags: Vec<u8>,
     /// How long what is told or said waits for more, 20 ms: a datagram costs the same, however full it is.
     pub gather_wait: Duration,

@@ -11,7 +11,8 @@ pub trait Wire {
     fn send(&mut self, address: SocketAddr, to: Option<(NodeId, Incarnation)>, frames: &[u8]);
 
     /// Gives a payload that `from` told to this node or said to all. False: there is no room for it now; it is then not
-    /// acknowledged and comes again. A payload that was taken does not come again from the same run of its sender. In no
+    /// acknowledged and comes again: one that was told until its sender is gone, one that was said while it is remembered. A
+    /// payload that was taken does not come again from the same run of its sender. In no
     /// order.
     fn deliver(&mut self, from: (NodeId, Incarnation), payload: &[u8]) -> bool;
 

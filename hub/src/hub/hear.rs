@@ -59,7 +59,7 @@ impl Hub {
             }
         }
         if is_strange {
-            self.wake(now, sender);
+            self.raise(now, sender);
         }
         self.settle(now, wire);
         self.flush(wire);
@@ -82,7 +82,7 @@ impl Hub {
     }
 
     /// Somebody who is taken for dead speaks as if it were a member: it learns that it is not, and comes back.
-    fn wake(&mut self, now: Duration, sender: Run) {
+    fn raise(&mut self, now: Duration, sender: Run) {
         let Some(identity) = self.members.dead(sender).cloned() else { return };
         if self.may_answer_stranger(now) {
             self.members.announce(now, identity);

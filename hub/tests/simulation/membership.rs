@@ -15,7 +15,7 @@ fn nodes_find_each_other_by_one_address() {
         let took = world.until(secs(10), |world| world.agree(&[0, 1, 2, 3, 4, 5, 6]));
         assert!(took.is_some_and(|took| took < secs(2)), "seed {seed}: {took:?}");
         for node in &world.nodes {
-            let views: Vec<u64> = node.views.iter().map(|(_, view)| view.number).collect();
+            let views = &node.views;
             assert!(
                 views.is_sorted() && views.last() == Some(&node.hub.view().number),
                 "each change is told: {views:?}"
@@ -109,6 +109,21 @@ fn who_was_taken_for_dead_comes_back_by_itself() {
         let took = world.until(secs(10), |world| world.agree(&[0, 1, 2, 3, 4]));
         assert!(took.is_some_and(|took| took <= secs(2)), "seed {seed}: {took:?}");
         assert!(world.nodes[2].hub.counts().rejoined > 0);
+    }
+}
+
+/// Breaks with `Hub::wake`: who comes to itself would suspect everybody, for it has heard nobody.
+#[test]
+fn who_was_paused_suspects_nobody() {
+    for seed in 0..5 {
+        let mut world = World::joined(seed, 7, |_| ());
+        world.run(secs(2));
+        world.pause(2);
+        world.run(millis(3_500));
+        world.resume_without_what_came(2);
+        world.run(secs(10));
+        assert_eq!(world.nodes[2].hub.counts().members_doubted, 0, "seed {seed}");
+        assert!(world.agree(&[0, 1, 2, 3, 4, 5, 6]), "seed {seed}");
     }
 }
 

@@ -40,7 +40,8 @@ pub struct Node {
     pub heard: Vec<(Run, u64)>,
     /// Share of payloads that it has no room for.
     pub refuses: f64,
-    pub views: Vec<(Duration, Arc<View>)>,
+    /// The numbers of the views that it was told.
+    pub views: Vec<u64>,
     origin: Duration,
     tick_at: Duration,
     /// What came while it was paused.
@@ -58,12 +59,11 @@ struct Datagram {
 
 /// What a hub does within one call.
 struct Recorder<'a> {
-    now: Duration,
     rng: &'a mut SmallRng,
     sent: &'a mut Vec<(SocketAddr, Option<Run>, Vec<u8>)>,
     heard: &'a mut Vec<(Run, u64)>,
     refuses: f64,
-    views: &'a mut Vec<(Duration, Arc<View>)>,
+    views: &'a mut Vec<u64>,
 }
 
 impl Wire for Recorder<'_> {
@@ -82,7 +82,7 @@ impl Wire for Recorder<'_> {
     }
 
     fn view(&mut self, view: &Arc<View>) {
-        self.views.push((self.now, Arc::clone(view)));
+        self.views.push(view.number);
     }
 }
 
@@ -242,6 +242,12 @@ impl World {
         self.call_at(node, self.now);
     }
 
+    /// What came meanwhile was lost, as it is where the kernel's buffer is full.
+    pub fn resume_without_what_came(&mut self, node: usize) {
+        self.nodes[node].inbox.clear();
+        self.resume(node);
+    }
+
     /// Nothing passes between those on the one side and those on the other.
     pub fn part(&mut self, one: &[usize], other: &[usize]) {
         for (a, b) in one.iter().flat_map(|a| other.iter().map(move |b| (*a, *b))) {
@@ -272,7 +278,6 @@ impl World {
         let mut sent = Vec::new();
         let node = &mut self.nodes[index];
         let mut recorder = Recorder {
-            now: self.now,
             rng: &mut self.rng,
             sent: &mut sent,
             heard: &mut node.heard,
