@@ -69,7 +69,7 @@ impl Node {
 
     /// Room on the way to others.
     pub(super) fn room(&mut self) -> usize {
-        let full_percent = self.scenario.cluster.map_or(0, |cluster| cluster.full_percent);
+        let Some(InCluster { full_percent, .. }) = self.scenario.cluster else { return usize::MAX };
         if self.random.u32(0..100) < full_percent { self.random.usize(0..3) } else { usize::MAX }
     }
 
