@@ -351,6 +351,10 @@ impl Shard {
     /// Tells all members. Those with other numbers of shards get messages of their own.
     pub(super) fn say_ruling(&mut self, told: &ruling::Ruling) {
         let Self { cluster: Some(cluster), bench, .. } = self else { return };
+        if !cluster.mail.has_room(None) {
+            cluster.counts.rulings_held_back += 1;
+            return;
+        }
         let own = cluster.view.own;
         let mut counts: Vec<u16> =
             cluster.view.members().iter().filter(|member| member.node != own).map(|member| member.shards).collect();
