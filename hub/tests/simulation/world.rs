@@ -145,7 +145,7 @@ impl World {
             // As discovery does for a node that is alone.
             for node in 1..nodes {
                 if world.nodes[node].hub.view().members().len() == 1 {
-                    world.announce(node, 0);
+                    world.announce(node, node / 16);
                 }
             }
             if world.until(secs(1), |world| world.agree(&all)).is_some() {
