@@ -111,15 +111,16 @@ impl Hub {
         }
     }
 
-    /// Does all that is due at `now`, a time since an origin of this node. Returns when it wants to be called next.
+    /// Does all that is due at `now`, a time since an origin of this node. Returns when it wants to be called next, as
+    /// [`Hub::due`] does.
     pub fn tick(&mut self, now: Duration, wire: &mut impl Wire) -> Duration {
+        self.wake(now);
         if let Some((count, at)) = self.farewells {
             if count > 0 && at <= now {
                 self.say_farewell(now, count, wire);
             }
-            return now + if count > 0 { FAREWELL_PAUSE } else { TICK_MAX };
+            return self.due().max(now);
         }
-        self.wake(now);
         if self.members.due().is_some_and(|at| at <= now) {
             self.members.tick(now);
         }
@@ -132,8 +133,22 @@ impl Hub {
             self.settle(now, wire);
         }
         self.flush(wire);
-        let due = [self.members.due(), Some(self.streams.due()), Some(self.peers_due)];
-        due.into_iter().flatten().min().unwrap_or(now).clamp(now, now + TICK_MAX)
+        self.due().max(now)
+    }
+
+    /// When [`Hub::tick`] is to be called next, at the latest a second after the last time. Any other call may bring it
+    /// forward.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        let last = self.ticked_at + TICK_MAX;
+        match self.farewells {
+            Some((0, _)) => last,
+            Some((_, at)) => at,
+            None => {
+                let due = [self.members.due(), Some(self.streams.due()), Some(self.peers_due)];
+                due.into_iter().flatten().min().unwrap_or(last).min(last)
+            }
+        }
     }
 
     /// Tells a live member a payload, reliably. False: it is not a member, the window is full or the payload too long; the
@@ -400,6 +415,9 @@ impl Hub {
 /// After so many tenths of the wait of reports a member that was not heard is doubted: two were lost, or it is dead.
 const SILENCE_TENTHS: u32 = 25;
 
+/// Who is silent and not dead, for others hear it, is doubted again after so many times as long.
+const DOUBT_PAUSES: u32 = 4;
+
 impl Hub {
     /// Who was not called for long has heard nobody, and knows nothing of whether they live.
     fn wake(&mut self, now: Duration) {
@@ -412,10 +430,15 @@ impl Hub {
     /// Doubts members that have been silent for too long.
     fn doubt(&mut self, now: Duration) {
         let patience = report_wait(&self.plan, &self.view) * SILENCE_TENTHS / 10;
-        let silent = |peer: &&mut Peer| peer.is_live() && !peer.is_doubted && peer.heard_at + patience <= now;
-        for peer in self.peers.values_mut().filter(silent) {
-            peer.is_doubted = true;
-            self.counts.members_doubted += u64::from(self.members.doubt(now, peer.run));
+        for peer in self.peers.values_mut().filter(|peer| peer.is_live()) {
+            let mut doubt_at = peer.doubted_at.map_or(peer.heard_at + patience, |at| at + patience * DOUBT_PAUSES);
+            if doubt_at <= now {
+                peer.doubted_at = Some(now);
+                self.counts.members_doubted += 1;
+                self.members.doubt(now, peer.run);
+                doubt_at = now + patience * DOUBT_PAUSES;
+            }
+            self.peers_due = self.peers_due.min(doubt_at);
         }
     }
 }

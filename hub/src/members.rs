@@ -268,18 +268,18 @@ impl Members {
 
     /// A live member has not been heard for long: it is suspected, and buried unless it says soon that it lives. foca's own
     /// probes come upon a dead member by chance, which takes seconds.
-    /// Returns whether it was not suspected before.
-    pub fn doubt(&mut self, now: Duration, run: (NodeId, Incarnation)) -> bool {
-        let Some(identity) = self.live.get(&run.0).filter(|known| known.id() == run) else { return false };
-        let known = self.swim.iter_members().find(|member| member.id() == identity).cloned();
-        let Some(known) = known.filter(|member| member.state() == State::Alive) else { return false };
-        let suspect = foca::Member::new(known.id().clone(), known.incarnation(), State::Suspect);
-        _ = self.swim.apply_many(std::iter::once(suspect), true, &mut self.runtime);
-        self.react(now);
+    /// Gossip may have brought the suspicion and miss what follows: it is buried here, too.
+    pub fn doubt(&mut self, now: Duration, run: (NodeId, Incarnation)) {
+        let Some(identity) = self.live.get(&run.0).filter(|known| known.id() == run) else { return };
+        let Some(known) = self.swim.iter_members().find(|member| member.id() == identity).cloned() else { return };
         let (member_id, incarnation, token) = (known.id().clone(), known.incarnation(), self.token);
+        if known.state() == State::Alive {
+            let suspect = foca::Member::new(member_id.clone(), incarnation, State::Suspect);
+            _ = self.swim.apply_many(std::iter::once(suspect), true, &mut self.runtime);
+            self.react(now);
+        }
         let timer = Timer::ChangeSuspectToDown { member_id, incarnation, token };
         self.schedule(now, self.config.0.suspicion, timer);
-        true
     }
 
     fn schedule(&mut self, now: Duration, after: Duration, timer: Timer<Identity>) {

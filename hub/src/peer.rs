@@ -59,8 +59,8 @@ pub struct Peer {
     pub positions_at: Option<Duration>,
     /// When a datagram of it came.
     pub heard_at: Duration,
-    /// Whether it is doubted since: once for each silence, for others may still hear it.
-    pub is_doubted: bool,
+    /// When it was doubted since.
+    pub doubted_at: Option<Duration>,
     outbox: Vec<u8>,
     outbox_due: Option<Duration>,
 }
@@ -84,7 +84,7 @@ impl Peer {
             reports_after_said: 0,
             positions_at: None,
             heard_at: now,
-            is_doubted: false,
+            doubted_at: None,
             outbox: Vec::new(),
             outbox_due: None,
         }

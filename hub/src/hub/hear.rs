@@ -35,7 +35,7 @@ impl Hub {
             return;
         }
         if let Some(peer) = self.live(sender) {
-            (peer.heard_at, peer.is_doubted) = (now, false);
+            (peer.heard_at, peer.doubted_at) = (now, None);
         }
         let mut is_strange = false;
         for frame in Frames::new(frames) {

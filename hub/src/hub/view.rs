@@ -89,7 +89,7 @@ impl Hub {
                 }
                 self.counts.members_joined += 1;
                 self.streams.open(run);
-                (peer.heard_at, peer.is_doubted, peer.report_at) = (now, false, now);
+                (peer.heard_at, peer.doubted_at, peer.report_at) = (now, None, now);
                 self.peers_due = now;
             }
             return;

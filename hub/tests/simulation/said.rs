@@ -73,7 +73,7 @@ fn what_one_has_heard_arrives_everywhere_though_who_said_it_is_dead() {
     }
 }
 
-/// Breaks with `since` in `begin(since)`: who joins would be given all that is remembered, or miss what is said next.
+/// Breaks with `Some(since)` in `Stream::begin`: who joins would be given all that is remembered, or miss what is said next.
 #[test]
 fn who_joins_hears_what_is_said_from_then_on() {
     for seed in 0..20 {

@@ -14,12 +14,12 @@ fn traffic_of_an_idle_cluster_is_bounded() {
         world.now - secs(1),
         world.bytes / members as u64
     );
-    world.run(secs(10));
+    world.run(secs(5));
     let (datagrams, bytes) = (world.datagrams, world.bytes);
     let swim = |world: &World| world.nodes.iter().map(|node| node.hub.counts().swim_bytes_sent).sum::<u64>();
     let swim_before = swim(&world);
-    world.run(secs(10));
-    let each = |total: u64| total / members as u64 / 10;
+    world.run(secs(5));
+    let each = |total: u64| total / members as u64 / 5;
     println!(
         "{members} members: each sends {} datagrams/s, {} bytes/s, of which {} for SWIM",
         each(world.datagrams - datagrams),

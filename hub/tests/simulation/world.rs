@@ -145,7 +145,7 @@ impl World {
             // As discovery does for a node that is alone.
             for node in 1..nodes {
                 if world.nodes[node].hub.view().members().len() == 1 {
-                    world.announce(node, 0);
+                    world.announce(node, node / 16);
                 }
             }
             if world.until(secs(1), |world| world.agree(&all)).is_some() {
@@ -285,9 +285,10 @@ impl World {
             views: &mut node.views,
         };
         let result = call(&mut node.hub, self.now - node.origin, &mut recorder);
-        let (sender, from, tick_at) = (node.run, node.address, node.tick_at);
-        // What was told may be due before what was known.
-        self.call_at(index, tick_at.min(self.now + millis(20)));
+        let (sender, from) = (node.run, node.address);
+        // A caller has some grain of time.
+        let due = (node.origin + node.hub.due()).max(self.now + millis(1));
+        self.call_at(index, due);
         for (address, to, frames) in sent {
             assert!(frames.len() <= 1_298, "{} bytes", frames.len());
             self.datagrams += 1;
@@ -351,9 +352,7 @@ impl World {
             }
         } else if let Some((_, index)) = tick {
             self.ticks += 1;
-            let due = self.call(index, |hub, now, wire| hub.tick(now, wire));
-            // A caller has some grain of time.
-            self.call_at(index, (self.nodes[index].origin + due).max(self.now + millis(1)));
+            self.call(index, |hub, now, wire| assert_eq!(hub.tick(now, wire), hub.due().max(now)));
         }
         true
     }
