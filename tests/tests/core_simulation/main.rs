@@ -4,8 +4,9 @@
 //!
 //! That it can fail was seen by making the program wrong, which each of these seeds found: a sync that is said to be made and
 //! is not (5), a sender answered before its record is written (0), units resolved before their verdict is durable (0), parked
-//! units resolved (1), old journals removed before the new ones say the same (82), and, as it was, a name that a failed
-//! renaming had left in the way of the next segment (265).
+//! units resolved (1), old journals removed before the new ones say the same (70), a segment that goes with the first
+//! pipeline that is done with it (3), a request that is replayed to a pipeline that did not take it (3), and, as it was, a name
+//! that a failed renaming had left in the way of the next segment (265).
 //!
 //! A failure prints its seed; `SIMULATION_SEED=n` replays it alone, `SIMULATION_SEEDS=n` runs as many.
 

@@ -92,7 +92,7 @@ impl Scenario {
             ack: [Ack::Synced, Ack::Synced, Ack::Written][random.usize(0..3)],
             arena_bytes_max: [48 << 10, 4 << 20][random.usize(0..2)],
             parked_percent: [0, 20][random.usize(0..2)],
-            pipelines: 1 + usize::from(seed % 4 == 2 || seed % 8 == 5),
+            pipelines: 1 + usize::from(seed % 4 == 3 || seed % 8 == 6),
             segments_max: [8, 64][random.usize(0..2)],
             records: random.usize(0..60),
             faults: Faults {
