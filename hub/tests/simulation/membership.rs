@@ -64,8 +64,7 @@ fn a_crash_is_noticed_within_five_seconds() {
     }
 }
 
-/// Breaks with `Frame::Leave` of `Hub::take` (foca tells three members, by chance) and with `farewells` in `Hub::hear` (who
-/// goes would come back).
+/// Breaks with `Frame::Leave` of `Hub::take`: foca tells three members, by chance.
 #[test]
 fn who_leaves_is_gone_at_once() {
     for seed in 0..10 {
@@ -97,7 +96,7 @@ fn a_new_run_replaces_the_former_wherever_it_is() {
     }
 }
 
-/// Breaks with `renew` of `Identity` and `say_that_it_lives`.
+/// Breaks with `renew` of `Identity`.
 #[test]
 fn who_was_taken_for_dead_comes_back_by_itself() {
     for seed in 0..10 {
@@ -153,7 +152,7 @@ fn heal(seed: u64, nodes: usize) -> (Option<Duration>, u64) {
     (took, world.bytes - before)
 }
 
-/// Breaks with `ASK_DEAD` at the 65 s that foca has.
+/// Breaks with `ASK_DEAD` at the 65 s that foca has, and with `say_that_it_lives`.
 #[test]
 fn two_halves_are_one_again_within_two_seconds() {
     for (nodes, seeds) in [(7, 10), (100, 2)] {
