@@ -115,11 +115,12 @@ fn churning(seed: u64) -> Vec<Met> {
     };
     let mut world = World::of_cluster(weather, set, false);
     for number in 0..cluster.nodes as u64 {
-        let goes = match random.u8(0..4) {
+        let goes = match random.u8(0..5) {
             // One stays.
             _ if number == 0 => None,
             0 => Some((random.u64(1_000..6_000), Goes::Leaving)),
             1 => Some((random.u64(1_000..6_000), Goes::Lost)),
+            2 => Some((random.u64(1_000..6_000), Goes::Still(random.u64(6_000..20_000)))),
             _ => None,
         };
         let comes_ms = if number > 0 && random.bool() { random.u64(1..4_000) } else { 0 };

@@ -44,6 +44,8 @@ pub enum What {
     Come,
     /// The node goes.
     Go,
+    /// The node goes on, which others took for dead.
+    Wake,
 }
 
 /// Something that is going to happen.

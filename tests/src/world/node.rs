@@ -124,6 +124,8 @@ pub struct Node {
     is_leaving: bool,
     /// Whether it is gone.
     is_gone: bool,
+    /// Whether it has stood still for so long that others took it for dead.
+    has_stood_still: bool,
     /// With the pipeline that it was seen of.
     seen: Vec<(usize, Seen)>,
 }
@@ -145,6 +147,7 @@ impl Node {
             saw: 0,
             is_leaving: false,
             is_gone: false,
+            has_stood_still: false,
             generations: Vec::new(),
             log: scenario.log.as_ref().map(|logged| Log::new(logged.faults.clone())),
             crashes_left: scenario.crashes(),
@@ -173,6 +176,7 @@ impl Node {
             What::See(change) => self.see_members(change, around),
             What::Come => self.start(around),
             What::Go => self.go(around),
+            What::Wake => self.wake(around),
         }
     }
 

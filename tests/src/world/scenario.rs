@@ -71,6 +71,8 @@ pub enum Goes {
     Leaving,
     /// Without a word, and all it has is gone.
     Lost,
+    /// It stands still for so long, milliseconds, that others take it for dead, and goes on.
+    Still(u64),
 }
 
 /// Which rules are in force.

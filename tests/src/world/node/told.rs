@@ -143,7 +143,7 @@ impl Node {
     /// Whether it is still to go.
     pub(super) fn is_to_go(&self) -> bool {
         let goes = self.scenario.cluster.is_some_and(|cluster| cluster.goes.is_some());
-        goes && !self.is_leaving && !self.is_gone
+        goes && !self.is_leaving && !self.is_gone && !self.has_stood_still
     }
 
     /// The node goes. One that leaves says so, so that it owns nothing any more, and is no member once it has settled all.
@@ -157,6 +157,13 @@ impl Node {
             self.see_members(change, around);
             return self.tell_of(change, SEEN_US, around);
         }
+        if let Goes::Still(still_ms) = goes {
+            let change = cluster.change(self.number, None);
+            self.paused_until = around.now.plus(Nanos::from_millis(still_ms));
+            self.has_stood_still = true;
+            around.events.plan(self.paused_until, self.number, self.run, What::Wake);
+            return self.tell_of(change, MISSED_US, around);
+        }
         let change = cluster.change(self.number, None);
         self.is_gone = true;
         self.run += 1;
@@ -166,6 +173,18 @@ impl Node {
         around.network.disconnect(self.number);
         self.see_all(|| Seen::Lost);
         self.tell_of(change, MISSED_US, around);
+    }
+
+    /// A node that stood still hears that it was taken for dead, and is a member again.
+    pub(super) fn wake(&mut self, around: &mut Around<'_>) {
+        let shards = self.executors() as u16;
+        let Some(cluster) = &mut around.network.cluster else { return };
+        let incarnation = Incarnation(u64::from(self.run) + 1);
+        let member = Member { node: id(self.number), incarnation, shards, is_leaving: false };
+        let change = cluster.change(self.number, Some(member));
+        let at = around.now.plus(Nanos(self.random.u64(SEEN_US) * 1000));
+        around.events.plan(at, self.number, self.run, What::See(change));
+        self.tell_of(change, SEEN_US, around);
     }
 
     /// A node that leaves is gone once nothing is pending on it.
