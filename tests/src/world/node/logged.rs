@@ -228,13 +228,15 @@ impl Node {
 
     /// Does what follows from the progress of an executor's log.
     pub(super) fn follow(&mut self, executor: usize, around: &mut Around<'_>) {
-        let (Some(node), Some(CoreLog { lane, .. })) = (&mut self.log, self.lanes.get_mut(executor)) else { return };
+        let Some(CoreLog { lane, .. }) = self.lanes.get_mut(executor) else { return };
         lane.progress();
-        for retired in lane.take_retired() {
-            node.disk.retire((retired.kind, retired.number));
-        }
         for pipeline in 0..self.scenario.pipelines {
             self.follow_journal(self.place(pipeline, executor), around);
+        }
+        // What was the last of a segment is said nowhere but by the segment's end.
+        let (Some(node), Some(CoreLog { lane, .. })) = (&mut self.log, self.lanes.get_mut(executor)) else { return };
+        for retired in lane.take_retired() {
+            node.disk.retire((retired.kind, retired.number));
         }
         while let Some(committed) = self.lane(executor).take_committed() {
             let Payload { taken, spans, arrived, is_synced } = committed.payload;
