@@ -132,10 +132,14 @@ impl Cluster {
 
     /// Who owned a trace of this hash a while ago, but for this node.
     fn recent_owners(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
-        let recent = self.former.iter().take_while(|(_, over)| now < over.plus(REMEMBERED));
+        let has_joined_lately = now < self.joined.plus(REMEMBERED);
+        let mut recent = self.former.iter().take_while(|(_, over)| now < over.plus(REMEMBERED)).peekable();
+        if recent.peek().is_none() && !has_joined_lately {
+            return Vec::new();
+        }
         let views: Vec<&View> = recent.map(|(view, _)| &**view).chain([&*self.view]).collect();
         let mut owners: Vec<NodeId> = views.iter().map(|view| view.owner(hash)).collect();
-        if now < self.joined.plus(REMEMBERED) {
+        if has_joined_lately {
             // Others judged all there was before it came, whatever it saw of them then.
             owners.extend(views.iter().filter_map(|view| view.owner_but_own(hash)));
         }
