@@ -74,6 +74,15 @@ fn traffic(random: &mut Rng) -> Traffic {
     }
 }
 
+/// Messages are late, lost and doubled, as on a network that is used.
+fn windy(random: &mut Rng) -> Weather {
+    Weather {
+        delay_us_max: random.u64(1_000..100_000),
+        lost_percent: random.u32(0..20),
+        doubled_percent: random.u32(0..20),
+    }
+}
+
 /// Nobody stands still, and what is lost comes again within a moment.
 fn calm(seed: u64) -> Vec<Met> {
     let mut random = Rng::with_seed(seed);
@@ -108,12 +117,7 @@ fn stormy(seed: u64) -> Vec<Met> {
 fn churning(seed: u64) -> Vec<Met> {
     let mut random = Rng::with_seed(seed);
     let (set, cluster, traffic) = (SETS[random.usize(0..SETS.len())], cluster(&mut random, seed), traffic(&mut random));
-    let weather = Weather {
-        delay_us_max: random.u64(1_000..100_000),
-        lost_percent: random.u32(0..20),
-        doubled_percent: random.u32(0..20),
-    };
-    let mut world = World::of_cluster(weather, set, false);
+    let mut world = World::of_cluster(windy(&mut random), set, false);
     for number in 0..cluster.nodes as u64 {
         let goes = match random.u8(0..5) {
             // One stays.
@@ -134,12 +138,7 @@ fn churning(seed: u64) -> Vec<Met> {
 fn crashing(seed: u64) -> Vec<Met> {
     let mut random = Rng::with_seed(seed);
     let (set, cluster, traffic) = (SETS[random.usize(0..SETS.len())], cluster(&mut random, seed), traffic(&mut random));
-    let weather = Weather {
-        delay_us_max: random.u64(1_000..100_000),
-        lost_percent: random.u32(0..20),
-        doubled_percent: random.u32(0..20),
-    };
-    let mut world = World::of_cluster(weather, set, false);
+    let mut world = World::of_cluster(windy(&mut random), set, false);
     for number in 0..cluster.nodes as u64 {
         let logged = Logged {
             crashes: random.u32(0..3),

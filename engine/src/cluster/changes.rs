@@ -85,12 +85,6 @@ impl Changes {
         }
     }
 
-    /// Whether a trace has something to be told.
-    #[must_use]
-    pub fn has(&self, entry: u32) -> bool {
-        self.states.get(entry as usize).is_some_and(|state| state.is_changed)
-    }
-
     /// A trace is gone.
     #[inline]
     pub fn forget(&mut self, entry: u32) {

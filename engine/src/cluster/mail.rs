@@ -96,12 +96,6 @@ impl Mail {
         self.held.retain(|to, _| to.is_none_or(&is_member));
         self.open.retain(|recipient, _| recipient.node.is_none_or(&is_member));
     }
-
-    /// Whether nothing is to leave.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.held.is_empty()
-    }
 }
 
 impl Recipient {
