@@ -2,7 +2,8 @@
 //! told, and asks where it hears nothing. What it hears is in `hear`.
 
 use super::session::Session;
-use super::telling::{ask_who_may_remember, kept_by, write_entry, write_ruling};
+use super::settle::{judged, kept_by};
+use super::telling::{ask_who_may_remember, write_entry, write_ruling};
 use super::tick::{JUDGE_PER_TICK_MAX, JUDGE_STEP};
 use super::{Shard, Waits};
 use crate::buffer::traces::Trace;
@@ -12,9 +13,7 @@ use crate::evidence::{Gathered, Part, told};
 use crate::host::Host;
 use crate::judge::Ruling;
 use crate::ledger::DropReason;
-use crate::vocabulary::{
-    Annotations, Judged, Nanos, Occasion, RandomnessKind, SpanRecord, Verdict, elapsed_ticks, tick_start, ticks,
-};
+use crate::vocabulary::{Nanos, Occasion, SpanRecord, Verdict, elapsed_ticks, tick_start, ticks};
 use std::sync::Arc;
 use tailwater_proto::cluster::evidence::{Entry, Facts};
 use tailwater_proto::cluster::view::View;
@@ -298,18 +297,8 @@ impl Shard {
             return;
         }
         let kept = kept_by(ruling);
-        host.judged(&Judged {
-            trace_id: *trace_id,
-            verdict: ruling.ballot.verdict,
-            drop_reason: ruling.ballot.drop_reason as u8,
-            occasion,
-            threshold: ruling.ballot.threshold,
-            randomness: kept.map_or(RandomnessKind::Id, |kept| kept.randomness),
-            given: kept.and_then(|kept| kept.given),
-            annotations: kept.map_or(Annotations::NONE, |kept| kept.annotations),
-            spans,
-            generation: self.bench.rules().generation(),
-        });
+        let generation = self.bench.rules().generation();
+        host.judged(&judged((trace_id, spans, generation), ruling, kept, occasion));
         self.remember(hash, kept);
     }
 

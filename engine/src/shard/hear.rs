@@ -1,7 +1,8 @@
 //! What a shard hears from other nodes of the cluster: evidence of traces that it owns, and rulings on traces that lie here.
 
 use super::Shard;
-use super::telling::{ask_who_may_remember, kept_by, write_entry};
+use super::settle::kept_by;
+use super::telling::{ask_who_may_remember, write_entry};
 use crate::cluster::docket::{Heard, Source};
 use crate::evidence::told;
 use crate::host::Host;
@@ -91,7 +92,9 @@ impl Shard {
         cluster.counts.evidence_heard += 1;
         let (node, incarnation) = entry.source.unwrap_or(from);
         let owner = cluster.view.owner(hash);
-        if owner != cluster.view.own {
+        // A question says nothing of spans; who asks may be the owner in a view that this node has yet to see.
+        let is_question = entry.is_relayed && entry.source.is_none();
+        if is_question || owner != cluster.view.own {
             if entry.is_relayed {
                 return self.tell_what_is_remembered(from.0, hash, entry.asks);
             }

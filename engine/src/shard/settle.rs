@@ -10,7 +10,7 @@ use crate::index::Place;
 use crate::judge::Ruling;
 use crate::ledger::DropReason;
 use crate::vocabulary::{
-    Annotations, Destinations, Judged, KeptUnit, Nanos, Occasion, RandomnessKind, Verdict, tick_start,
+    Annotations, Destinations, Judged, KeptUnit, Nanos, Occasion, RandomnessKind, TraceId, Verdict, tick_start,
 };
 
 impl Shard {
@@ -34,9 +34,9 @@ impl Shard {
         occasion: Occasion,
         host: &mut impl Host,
     ) {
-        match ruling.ballot.verdict {
-            Verdict::Keep(policy) => self.settle_kept(now, entry, (policy, ruling), occasion, host),
-            Verdict::Drop => self.settle_dropped(entry, ruling, occasion, host),
+        match kept_by(ruling) {
+            Some(kept) => self.settle_kept(now, entry, (ruling, kept), occasion, host),
+            None => self.settle_dropped(entry, ruling, occasion, host),
         }
     }
 
@@ -44,18 +44,10 @@ impl Shard {
         &mut self,
         now: Nanos,
         entry: u32,
-        (policy, ruling): (u16, &Ruling),
+        (ruling, kept): (&Ruling, KeptBy),
         occasion: Occasion,
         host: &mut impl Host,
     ) {
-        let Ruling { ballot, randomness, annotations: numbers, .. } = ruling;
-        let kept = KeptBy {
-            policy,
-            threshold: ballot.threshold,
-            randomness: randomness.kind,
-            given: (randomness.kind == RandomnessKind::Given).then_some(randomness.value),
-            annotations: Annotations::of(numbers),
-        };
         // The verdict is in the log before anything that follows from it.
         self.note(entry, ruling, Some(kept), occasion, host);
         let recalled = self.send_kept(now, entry, (ruling, kept), host);
@@ -127,17 +119,40 @@ impl Shard {
 
     fn note(&self, entry: u32, ruling: &Ruling, kept: Option<KeptBy>, occasion: Occasion, host: &mut impl Host) {
         let trace = self.holding.buffer.traces.get(entry);
-        host.judged(&Judged {
-            trace_id: trace.id,
-            verdict: ruling.ballot.verdict,
-            drop_reason: ruling.ballot.drop_reason as u8,
-            occasion,
-            threshold: ruling.ballot.threshold,
-            randomness: kept.map_or(RandomnessKind::Id, |kept| kept.randomness),
-            given: kept.and_then(|kept| kept.given),
-            annotations: kept.map_or(Annotations::NONE, |kept| kept.annotations),
-            spans: trace.size.spans,
-            generation: trace.generation,
-        });
+        host.judged(&judged((&trace.id, trace.size.spans, trace.generation), ruling, kept, occasion));
+    }
+}
+
+/// How a trace was kept, if it was.
+pub(super) fn kept_by(ruling: &Ruling) -> Option<KeptBy> {
+    let Ruling { ballot, randomness, annotations, .. } = ruling;
+    let Verdict::Keep(policy) = ballot.verdict else { return None };
+    Some(KeptBy {
+        policy,
+        threshold: ballot.threshold,
+        randomness: randomness.kind,
+        given: (randomness.kind == RandomnessKind::Given).then_some(randomness.value),
+        annotations: Annotations::of(annotations),
+    })
+}
+
+/// A verdict for the log, on a trace of so many spans under the rules of that generation.
+pub(super) fn judged(
+    (trace_id, spans, generation): (&TraceId, u32, u32),
+    ruling: &Ruling,
+    kept: Option<KeptBy>,
+    occasion: Occasion,
+) -> Judged {
+    Judged {
+        trace_id: *trace_id,
+        verdict: ruling.ballot.verdict,
+        drop_reason: ruling.ballot.drop_reason as u8,
+        occasion,
+        threshold: ruling.ballot.threshold,
+        randomness: kept.map_or(RandomnessKind::Id, |kept| kept.randomness),
+        given: kept.and_then(|kept| kept.given),
+        annotations: kept.map_or(Annotations::NONE, |kept| kept.annotations),
+        spans,
+        generation,
     }
 }

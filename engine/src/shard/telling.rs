@@ -2,26 +2,11 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::mail::Recipient;
-use crate::decide::KeptBy;
-use crate::judge::Ruling;
 use crate::route::shard_among;
-use crate::vocabulary::{Annotations, Nanos, RandomnessKind, Verdict};
+use crate::vocabulary::Nanos;
 use tailwater_proto::cluster::evidence::Entry;
 use tailwater_proto::cluster::message::{Header, Kind};
 use tailwater_proto::cluster::{NodeId, ruling};
-
-/// How a trace was kept, if it was.
-pub(super) fn kept_by(ruling: &Ruling) -> Option<KeptBy> {
-    let Ruling { ballot, randomness, annotations, .. } = ruling;
-    let Verdict::Keep(policy) = ballot.verdict else { return None };
-    Some(KeptBy {
-        policy,
-        threshold: ballot.threshold,
-        randomness: randomness.kind,
-        given: (randomness.kind == RandomnessKind::Given).then_some(randomness.value),
-        annotations: Annotations::of(annotations),
-    })
-}
 
 /// A trace has come onto the docket that others may have judged before this node owned it.
 pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, (fingerprint, hash): (u64, u64), entry: &Entry) {
