@@ -7,6 +7,7 @@ seconds. Instructions are counted in a process without sockets (`tailwater-load 
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -106,3 +107,22 @@ def instructions(name, configuration, size, load, rounds=ROUNDS, keep=None, more
 def needs_valgrind():
     if not shutil.which("valgrind"):
         sys.exit("perf/run: counting instructions needs valgrind: apt-get install valgrind")
+
+
+def in_turn(column, configurations, options):
+    """One row for each of these configurations, all compared with the one called "one". They take turns, round by round."""
+    rows = []
+    for size in options.sizes:
+        for compression in options.compressions:
+            seen = {name: [] for name in configurations}
+            for turn in range(options.rounds):
+                # Back and forth, so that a machine that slows down does not always meet the same one.
+                for name in configurations if turn % 2 == 0 else reversed(configurations):
+                    seen[name].append(seconds(f"{column} {name}", configurations[name], size, compression, options))
+            for name, each in seen.items():
+                ratios = sorted(mine["cpu_s_per_million"] / one["cpu_s_per_million"]
+                                for mine, one in zip(each, seen["one"]))
+                middle = {key: statistics.median(row[key] for row in each) for key in each[0]}
+                rows.append({"span_bytes": size, "compression": compression, column: name, **middle,
+                             "of_one": statistics.median(ratios), "of_one_each": ratios})
+    return rows

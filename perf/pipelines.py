@@ -8,8 +8,6 @@ With `--instructions` each request goes through as many shards in one process, a
 compared are instructions a span.
 """
 
-import statistics
-
 import cost
 from processes import PERF
 
@@ -38,22 +36,7 @@ def run(options):
     """One row for each number of pipelines."""
     if options.instructions:
         return {"rows": [row for size in options.sizes for row in counted(size, options)]}
-    rows = []
-    for size in options.sizes:
-        for compression in options.compressions:
-            seen = {name: [] for name in COUNTS}
-            for turn in range(options.rounds):
-                # Back and forth, so that a machine that slows down does not always meet the same one.
-                for name in COUNTS if turn % 2 == 0 else reversed(COUNTS):
-                    seen[name].append(cost.seconds(f"{name} pipelines" if name != "one" else "one pipeline",
-                                                   configuration(COUNTS[name]), size, compression, options))
-            for name, each in seen.items():
-                ratios = sorted(mine["cpu_s_per_million"] / one["cpu_s_per_million"]
-                                for mine, one in zip(each, seen["one"]))
-                middle = {key: statistics.median(row[key] for row in each) for key in each[0]}
-                rows.append({"span_bytes": size, "compression": compression, "pipelines": COUNTS[name], **middle,
-                             "of_one": statistics.median(ratios), "of_one_each": ratios})
-    return {"rows": rows}
+    return {"rows": cost.in_turn("pipelines", {name: configuration(count) for name, count in COUNTS.items()}, options)}
 
 
 def counted(size, options):

@@ -10,7 +10,6 @@ compared are instructions a span: from the scan to the batches that leave, witho
 """
 
 import json
-import statistics
 
 import cost
 from processes import PERF
@@ -109,21 +108,7 @@ def run(options):
     """One row for each set."""
     if options.instructions:
         return {"rows": [row for size in options.sizes for row in counted(size, options)]}
-    rows = []
-    for size in options.sizes:
-        for compression in options.compressions:
-            seen = {name: [] for name in SETS}
-            for turn in range(options.rounds):
-                # Back and forth, so that a machine that slows down does not always meet the same set.
-                for name in SETS if turn % 2 == 0 else reversed(SETS):
-                    seen[name].append(cost.seconds(name, configuration(SETS[name]), size, compression, options))
-            for name, each in seen.items():
-                ratios = sorted(mine["cpu_s_per_million"] / one["cpu_s_per_million"]
-                                for mine, one in zip(each, seen["one"]))
-                middle = {key: statistics.median(row[key] for row in each) for key in each[0]}
-                rows.append({"span_bytes": size, "compression": compression, "policies": name, **middle,
-                             "of_one": statistics.median(ratios), "of_one_each": ratios})
-    return {"rows": rows}
+    return {"rows": cost.in_turn("policies", {name: configuration(policies) for name, policies in SETS.items()}, options)}
 
 
 def counted(size, options):
