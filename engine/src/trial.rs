@@ -105,7 +105,7 @@ impl Trial {
         let words = self.rules.leaf_words() - 1;
         for (position, record) in batch.spans.iter().enumerate() {
             let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
-            let head = (record.head as usize).checked_sub(1).and_then(|place| batch.heads.get(place));
+            let head = batch.head_of(record);
             self.take_span(record, leaves_more, head);
         }
     }

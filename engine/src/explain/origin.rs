@@ -54,6 +54,11 @@ impl<const BYTES: usize> Prefix<BYTES> {
         Self { length: u8::try_from(end).unwrap_or(u8::MAX), is_cut: end < text.len(), bytes }
     }
 
+    /// Whether it is that text, whole.
+    fn is(&self, text: &[u8]) -> bool {
+        !self.is_cut && self.bytes[..usize::from(self.length)] == *text
+    }
+
     /// True for none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -87,9 +92,21 @@ impl Origin {
     /// Of a span of a service; `is_root` says whether its name is that of the root.
     #[must_use]
     pub fn of(service: Service, span: &[u8], is_root: bool) -> Self {
-        let name = || usual_name(span).or_else(|| text_field(span, NAME));
-        Self { service, root: if is_root { name().map(Prefix::of).unwrap_or_default() } else { Prefix::default() } }
+        let root = if is_root { root_name(span).map(Prefix::of).unwrap_or_default() } else { Prefix::default() };
+        Self { service, root }
     }
+}
+
+fn root_name(span: &[u8]) -> Option<&[u8]> {
+    usual_name(span).or_else(|| text_field(span, NAME))
+}
+
+/// Where an origin of a service was when it was set last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hint {
+    place: u16,
+    /// Of what was there.
+    hash: u64,
 }
 
 /// The service of spans under a resource.
@@ -181,20 +198,38 @@ impl Origins {
         !is_root || self.slots.get(usize::from(place)).is_some_and(|slot| !slot.origin.root.is_empty())
     }
 
-    /// Sets it. Most have one that was set just before: where that is returned, and to be tried first.
-    pub fn set(&mut self, entry: u32, origin: &Origin, hint: Option<u16>) -> Option<u16> {
+    /// Sets it. Most have one that was set just before: where that is returned, to be tried by `set_as_before`.
+    pub fn set(&mut self, entry: u32, origin: &Origin) -> Option<Hint> {
         self.forget(entry);
-        let is_it = |place: &u16| self.slots.get(usize::from(*place)).is_some_and(|slot| slot.origin == *origin);
-        let place = hint.filter(is_it).or_else(|| self.place(origin))?;
+        let place = self.place(origin)?;
+        self.give(entry, place);
+        Some(Hint { place, hash: self.slots[usize::from(place)].hash })
+    }
+
+    /// Sets what `hint` was given for, where that is still there: an origin of the service of `span`, with the name of that
+    /// span if it `is_root`, else without one. False where it is not that.
+    #[inline]
+    pub fn set_as_before(&mut self, entry: u32, hint: Hint, (span, is_root): (&[u8], bool)) -> bool {
+        let Some(slot) = self.slots.get(usize::from(hint.place)) else { return false };
+        let is_it = slot.hash == hint.hash && (!is_root || root_name(span).is_some_and(|name| slot.origin.root.is(name)));
+        if is_it {
+            self.forget(entry);
+            self.give(entry, hint.place);
+        }
+        is_it
+    }
+
+    #[inline]
+    fn give(&mut self, entry: u32, place: u16) {
         if self.by_entry.len() <= entry as usize {
             self.by_entry.resize(entry as usize + 1, 0);
         }
         self.by_entry[entry as usize] = place + 1;
         self.slots[usize::from(place)].traces += 1;
-        Some(place)
     }
 
     /// The trace is gone.
+    #[inline]
     pub fn forget(&mut self, entry: u32) {
         let Some(number) = self.by_entry.get_mut(entry as usize) else { return };
         let Some(place) = std::mem::take(number).checked_sub(1) else { return };
@@ -256,22 +291,35 @@ mod tests {
         let mut origins = Origins::new([1, 2, 3, 4]);
         let most = u32::try_from(ORIGINS_MAX).unwrap();
         for number in 0..most {
-            origins.set(number, &origin(number), Some(3));
+            origins.set(number, &origin(number));
         }
-        origins.set(most, &origin(most), Some(3));
+        origins.set(most, &origin(most));
         assert_eq!(origins.get(most), None, "all places have traces");
         assert_eq!(origins.get(7), Some(&origin(7)));
         // One that goes gives its place away; as long as nobody wants it its name is still known.
         origins.forget(7);
-        origins.set(most, &origin(7), Some(3));
+        origins.set(most, &origin(7));
         origins.forget(9);
-        origins.set(7, &origin(most), Some(3));
+        origins.set(7, &origin(most));
         assert_eq!((origins.get(most), origins.get(7)), (Some(&origin(7)), Some(&origin(most))));
         for number in 0..3 * most {
-            origins.set(7, &origin(most + number), Some(3));
+            origins.set(7, &origin(most + number));
             assert_eq!(origins.get(7), Some(&origin(most + number)));
         }
         assert!(origins.slots.len() == ORIGINS_MAX && origins.unused.len() <= ORIGINS_MAX);
+    }
+
+    /// Without the hash of what was there a trace would be called what another is that came into its place.
+    #[test]
+    fn an_origin_is_set_as_before_while_it_is_there() {
+        let mut origins = Origins::new([1, 2, 3, 4]);
+        let span = |number: u32| format!("\x2a\x06GET /{number}").into_bytes();
+        let hint = origins.set(1, &origin(1)).unwrap();
+        assert!(origins.set_as_before(2, hint, (&span(1), true)) && !origins.set_as_before(3, hint, (&span(2), true)));
+        assert_eq!((origins.get(2), origins.get(3)), (Some(&origin(1)), None));
+        (1..=2).for_each(|entry| origins.forget(entry));
+        (0..u32::try_from(ORIGINS_MAX).unwrap()).for_each(|number| _ = origins.set(number, &origin(10 + number)));
+        assert!(!origins.set_as_before(2, hint, (&span(1), true)), "its place has another");
     }
 
     #[test]

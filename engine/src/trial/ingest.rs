@@ -108,7 +108,7 @@ impl Ingest {
                 places.clear();
                 resource = of;
             }
-            let head = (record.head as usize).checked_sub(1).and_then(|place| batch.heads.get(place));
+            let head = batch.head_of(record);
             let number = self.take_span(rules, record, head);
             let place = *places.entry(number).or_insert(pieces.len());
             if place == pieces.len() {

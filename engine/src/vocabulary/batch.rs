@@ -98,3 +98,12 @@ pub struct SpanBatch {
     /// core that owns the log knows them.
     pub stays_in_log: bool,
 }
+
+impl SpanBatch {
+    /// What the tracestate of one of its spans says, if anything.
+    #[inline]
+    #[must_use]
+    pub fn head_of(&self, record: &SpanRecord) -> Option<&SpanHead> {
+        self.heads.get((record.head as usize).checked_sub(1)?)
+    }
+}
