@@ -8,20 +8,25 @@
 
 pub mod changes;
 pub mod counts;
+pub mod demand;
 pub mod docket;
 pub mod mail;
+pub mod shed;
 mod wheel;
 
 use crate::vocabulary::{Nanos, tick_of};
 use changes::Changes;
 use counts::ClusterCounts;
+use demand::Demands;
 use docket::Docket;
 use mail::Mail;
+use shed::Shed;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tailwater_proto::cluster::NodeId;
+use tailwater_proto::cluster::evidence::Entry;
 use tailwater_proto::cluster::ruling::Ruling;
 use tailwater_proto::cluster::view::View;
+use tailwater_proto::cluster::{Incarnation, NodeId};
 use twox_hash::XxHash3_64;
 
 /// Waits and bounds of a shard's part in a cluster.
@@ -42,6 +47,8 @@ pub struct ClusterPlan {
     pub docket_traces_max: usize,
     /// Bytes of a message.
     pub message_bytes_max: usize,
+    /// How often this node may want the traces that pass to be halved, while it is under pressure.
+    pub shed_level_max: u8,
 }
 
 /// From the arrival of a root, past the wait after it, until a trace is judged: what other nodes have is on its way.
@@ -74,6 +81,8 @@ pub struct Cluster {
     pub plan: ClusterPlan,
     /// The members as this node sees them.
     pub view: Arc<View>,
+    /// The run of this node, as it is in the view.
+    pub incarnation: Incarnation,
     /// Those before, newest first, each with the time at which it was over.
     former: VecDeque<(Arc<View>, Nanos)>,
     changed: Nanos,
@@ -89,10 +98,18 @@ pub struct Cluster {
     pub docket: Docket,
     /// What is being written to other nodes.
     pub mail: Mail,
+    /// The entry that is being written: its room is used again.
+    pub told: Entry,
+    /// Entries told in the last tick in which any were.
+    pub told_in_tick: (u32, u32),
     /// Rulings on traces that lie here, which wait for room at the exporters: from whom, under which rules.
     pub heard: VecDeque<(NodeId, u64, Ruling)>,
     /// The shard's part of each limit of the node, 0 to 1; empty while nobody has said.
     pub limit_shares: Vec<f64>,
+    /// What wanted to pass the limits, on each node.
+    pub demands: Demands,
+    /// What nodes give up because more comes than they can take.
+    pub shed: Shed,
     /// What happened.
     pub counts: ClusterCounts,
     /// This node is about to leave: what lies here is to be judged now.
@@ -106,7 +123,10 @@ impl Cluster {
         Self {
             changes: Changes::new(plan.evidence_delay),
             docket: Docket::new(plan.docket_traces_max),
-            mail: Mail::new(plan.message_bytes_max),
+            mail: Mail::new(plan.pipeline, plan.message_bytes_max),
+            incarnation: view.member(view.own).map_or(Incarnation(0), |member| member.incarnation),
+            told: Entry::default(),
+            told_in_tick: (0, 0),
             plan,
             former: VecDeque::new(),
             view,
@@ -116,6 +136,8 @@ impl Cluster {
             still_until: now.plus(SETTLE),
             heard: VecDeque::new(),
             limit_shares: Vec::new(),
+            demands: Demands::default(),
+            shed: Shed::default(),
             counts: ClusterCounts::default(),
             is_leaving: false,
         }
@@ -127,18 +149,30 @@ impl Cluster {
         self.former.truncate(FORMER_MAX - 1);
         self.former.push_front((before, now));
         self.changed = now;
-        self.is_leaving = self.view.member(self.view.own).is_some_and(|member| member.is_leaving);
+        self.demands.retain(|node| self.view.member(node).is_some());
+        self.shed.forget(now, |node| self.view.member(node).is_some());
+        let own = self.view.member(self.view.own);
+        self.is_leaving = own.is_some_and(|member| member.is_leaving);
+        self.incarnation = own.map_or(self.incarnation, |member| member.incarnation);
+    }
+
+    /// Whether owners have been the same for so long that nobody needs to be asked what it remembers.
+    #[inline]
+    #[must_use]
+    pub fn is_long_settled(&self, now: Nanos) -> bool {
+        let is_over = |over: Nanos| now >= over.plus(REMEMBERED);
+        is_over(self.joined) && self.former.front().is_none_or(|(_, over)| is_over(*over))
     }
 
     /// Who owned a trace of this hash a while ago, but for this node.
     fn recent_owners(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
-        let has_joined_lately = now < self.joined.plus(REMEMBERED);
-        let mut recent = self.former.iter().take_while(|(_, over)| now < over.plus(REMEMBERED)).peekable();
-        if recent.peek().is_none() && !has_joined_lately {
+        if self.is_long_settled(now) {
             return Vec::new();
         }
+        let has_joined_lately = now < self.joined.plus(REMEMBERED);
+        let recent = self.former.iter().take_while(|(_, over)| now < over.plus(REMEMBERED));
         let views: Vec<&View> = recent.map(|(view, _)| &**view).chain([&*self.view]).collect();
-        let mut owners: Vec<NodeId> = views.iter().map(|view| view.owner(hash)).collect();
+        let mut owners: Vec<NodeId> = views.iter().map(|view| view.owner_id(hash)).collect();
         if has_joined_lately {
             // Others judged all there was before it came, whatever it saw of them then.
             owners.extend(views.iter().filter_map(|view| view.owner_but_own(hash)));
@@ -163,26 +197,26 @@ impl Cluster {
     /// Whether someone owned it a while ago who is gone, and may have been the only one to know.
     #[must_use]
     pub fn may_be_forgotten(&self, now: Nanos, hash: u64) -> bool {
-        self.recent_owners(now, hash).iter().any(|node| self.view.member(*node).is_none())
+        !self.is_long_settled(now) && self.recent_owners(now, hash).iter().any(|node| self.view.member(*node).is_none())
     }
 
     fn former_owner(&self, hash: u64) -> NodeId {
-        self.former.front().map_or(self.view.own, |(view, _)| view.owner(hash))
+        self.former.front().map_or(self.view.own, |(view, _)| view.owner_id(hash))
     }
 
     /// Whether another node, or this one in another run, judged them before the members changed.
     #[must_use]
     pub fn has_new_owner(&self, hash: u64) -> bool {
         let Some((former, _)) = self.former.front() else { return false };
-        let run = |view: &View| view.member(view.owner(hash)).map(|member| (member.node, member.incarnation));
+        let run = |view: &View| view.owner(hash).map(|member| (member.node, member.incarnation));
         run(former) != run(&self.view)
     }
 
-    /// Whether what `node` rules on a trace that it drops is to be obeyed: it is the owner, or was until a moment ago. One
+    /// Whether what `node` rules on a trace that it drops is to be obeyed: it is the `owner`, or was until a moment ago. One
     /// that was cut off may have judged by what was known long ago.
     #[must_use]
-    pub fn obeys(&self, now: Nanos, node: NodeId, hash: u64) -> bool {
-        self.view.owner(hash) == node || (!self.is_settled(now) && self.former_owner(hash) == node)
+    pub fn obeys(&self, now: Nanos, node: NodeId, (owner, hash): (NodeId, u64)) -> bool {
+        owner == node || (!self.is_settled(now) && self.former_owner(hash) == node)
     }
 
     /// Whether the members have not changed for a while, so that all have told the new owners what they have.

@@ -10,12 +10,12 @@ pub use ruling::Ruling;
 pub use windows::{WINDOW_TICKS, Windows};
 
 use crate::evidence::{Row, Summary, TraceHead};
-use crate::ledger::PolicyCounts;
+use crate::ledger::{DropReason, PolicyCounts};
 use crate::randomness::Randomness;
 use crate::rules::limit::{Cost, Limits, View};
 use crate::rules::quantile::Quantiles;
 use crate::rules::{Ballot, Evidence, Reading, Rules};
-use crate::vocabulary::{Nanos, Occasion, Verdict};
+use crate::vocabulary::{Nanos, Occasion, TraceId, Verdict};
 use std::sync::Arc;
 use tailwater_config::sampling::RandomnessSource;
 
@@ -56,6 +56,8 @@ pub struct Bench {
     /// Scratch: limits that a trace wants to pass, with its group and cost.
     wants: Vec<(u16, u64, u64)>,
     shards: u16,
+    /// Traces with less randomness are shed.
+    shed_below: u64,
 }
 
 /// The rules of a generation; those in force where it is not known.
@@ -84,6 +86,7 @@ impl Bench {
             windows,
             wants: Vec::new(),
             shards,
+            shed_below: 0,
         }
     }
 
@@ -149,9 +152,34 @@ impl Bench {
     ) -> Ruling {
         self.compare_with_its_kind(cases, entry);
         let case = cases.case(entry);
-        let ruling = self.rule_case(now, &case, occasion, counts);
+        let passed = self.shed_below > 0;
+        let own = if passed { self.randomness_on_arrival(case.evidence.trace_id, case.head) } else { 0 };
+        if own < self.shed_below {
+            return Ruling::dropped(DropReason::Shed);
+        }
+        let mut ruling = self.rule_case(now, &case, occasion, counts);
         self.count_for_its_kind(&case);
+        // It passed one threshold more. Where its randomness is another than that by which others were shed, that can't be
+        // told: what it stands for is then counted too low.
+        if passed && ruling.is_by_randomness && ruling.randomness.value == own {
+            ruling.ballot.threshold = ruling.ballot.threshold.max(self.shed_below);
+        }
         ruling
+    }
+
+    /// From now on traces are shed whose randomness on arrival is below that; 0 sheds none.
+    pub fn shed_below(&mut self, randomness: u64) {
+        self.shed_below = randomness;
+    }
+
+    /// By which a trace is shed, see `Randomness::on_arrival`.
+    fn randomness_on_arrival(&self, trace_id: &TraceId, head: Option<&TraceHead>) -> u64 {
+        self.randomness.on_arrival(trace_id, head.and_then(|head| head.randomness))
+    }
+
+    /// Whether a trace is shed of which a span comes with that randomness, if any.
+    pub fn sheds_on_arrival(&self, below: u64, trace_id: &TraceId, given: Option<u64>) -> bool {
+        self.randomness.on_arrival(trace_id, given) < below
     }
 
     fn rule_case(&mut self, now: Nanos, case: &Case<'_>, occasion: Occasion, counts: &mut [PolicyCounts]) -> Ruling {
@@ -224,7 +252,7 @@ impl Bench {
         let mut limits = self.limits.clone();
         let mut limits = limits.view_mut(*generation, false);
         let is_by_randomness = rules.is_by_randomness();
-        let mut ruling = Ruling::dropped(crate::ledger::DropReason::NotSampled);
+        let mut ruling = Ruling::dropped(DropReason::NotSampled);
         if is_by_randomness {
             let own = self.randomness.of(evidence.trace_id, *head, evidence.seen.is_random);
             let ballot = rules.judge_randomness(evidence, &self.rows(&case), own.value, limits.view(), counts);
@@ -301,11 +329,14 @@ impl Bench {
 
     /// Offers traces to the limits, or to the budget.
     fn offer(&mut self, cases: &impl Cases, due: &[u32], to_budget: bool) {
-        let Self { rules, former, limits, randomness, wants, .. } = self;
+        let Self { rules, former, limits, randomness, wants, shed_below, .. } = self;
         for entry in due {
             let Case { evidence, head, generation, .. } = cases.case(*entry);
             let rules = rules_of(rules, former, generation);
             let own = randomness.of(evidence.trace_id, head, evidence.seen.is_random).value;
+            if own < *shed_below {
+                continue;
+            }
             let mut limits = limits.view_mut(generation, false);
             let others = to_budget.then(|| limits.view());
             rules.offers(&evidence, own, others, &mut |limit, group, cost| wants.push((limit, group, cost)));

@@ -44,11 +44,13 @@ pub enum DropReason {
     WalUnreadable,
     /// The next hop takes no request as large as this item alone.
     ExportTooLarge,
+    /// The cluster could not take all that came, and gave up its trace on every node.
+    Shed,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotSampled,
         Self::DropPolicy,
         Self::LateNotSampled,
@@ -64,6 +66,7 @@ impl DropReason {
         Self::WalFull,
         Self::WalUnreadable,
         Self::ExportTooLarge,
+        Self::Shed,
     ];
 
     /// The label value in metrics.
@@ -85,6 +88,7 @@ impl DropReason {
             Self::WalFull => "wal_full",
             Self::WalUnreadable => "wal_unreadable",
             Self::ExportTooLarge => "export_too_large",
+            Self::Shed => "shed",
         }
     }
 }

@@ -59,6 +59,13 @@ impl Randomness {
         Self::again(trace_id, RandomnessKind::of_id(is_hashed), None)
     }
 
+    /// The randomness of a trace of which a span comes: the same on every node, whatever it has seen. `given` is the span's.
+    #[must_use]
+    pub fn on_arrival(&self, trace_id: &TraceId, given: Option<u64>) -> u64 {
+        let of_id = || Self::again(trace_id, RandomnessKind::of_id(self.source == RandomnessSource::Hashed), None).value;
+        given.unwrap_or_else(of_id)
+    }
+
     /// The randomness of a trace of which it is known where it comes from. One that came with a span and is not known any
     /// more (`given`) contradicts nothing: it is taken for the highest.
     #[must_use]

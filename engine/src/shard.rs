@@ -27,6 +27,7 @@ mod waits;
 use crate::buffer::arena::Reference;
 use crate::cluster::Cluster;
 use crate::decide::KeptBy;
+use crate::evidence::Size;
 use crate::export::BatchLimits;
 use crate::export::mark::MarkCounts;
 use crate::index::Place;
@@ -101,6 +102,15 @@ pub struct ShardPlan {
     pub batch: BatchLimits,
     /// How long a batch may wait for more spans.
     pub flush_interval: Nanos,
+}
+
+impl ShardPlan {
+    /// Whether a trace of that size, or a part of one, is larger than a trace may be.
+    #[inline]
+    #[must_use]
+    pub fn is_too_large(&self, size: Size) -> bool {
+        self.trace_bytes_max > 0 && size.bytes > self.trace_bytes_max
+    }
 }
 
 /// The share of the arena, in eighths, past which senders are to be held back.

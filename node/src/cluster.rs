@@ -149,7 +149,8 @@ impl Prepared {
 
     /// What the shards of a pipeline are to do, of which there are so many.
     pub fn plan(&self, pipeline: &str, shards: u16, docket_traces_max: u64) -> ClusterPlan {
-        let Cluster { evidence_delay, answer_wait, hold_max, rules_wait, datagram_bytes_max, .. } = self.settings;
+        let Cluster { evidence_delay, answer_wait, hold_max, rules_wait, datagram_bytes_max, shed_halvings_max, .. } =
+            self.settings;
         let nanos = |wait: Duration| Nanos(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         ClusterPlan {
@@ -159,6 +160,7 @@ impl Prepared {
             hold_max: nanos(hold_max),
             rules_wait: nanos(rules_wait),
             docket_traces_max: size(docket_traces_max.div_ceil(u64::from(shards.max(1)))).max(1),
+            shed_level_max: u8::try_from(shed_halvings_max).unwrap_or(u8::MAX),
             message_bytes_max: size(datagram_bytes_max).saturating_sub(MESSAGE_MARGIN_BYTES),
         }
     }

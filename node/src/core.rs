@@ -8,11 +8,11 @@
 //!            +--- recall, replay: what is read from it again
 //! ```
 //!
-//! `loops` are the tasks that go on, `obey` what the side thread asks, `pressure` and `limits` what bounds the senders and
+//! `loops` are the tasks that go on, `obey` what the side thread asks, `pressure` and `load` what bounds the senders and
 //! the kept traces.
 
 mod admit;
-mod limits;
+mod load;
 pub mod log;
 mod loops;
 mod obey;
@@ -29,7 +29,7 @@ pub use port::CorePort;
 pub use recall::protobuf as logged_body;
 pub use receivers::OpenReceiver;
 
-use self::limits::Demands;
+use self::load::{Load, Loads};
 use self::log::CoreLog;
 use self::owners::ForOwners;
 use self::peers::Peers;
@@ -76,9 +76,11 @@ pub enum Message {
     Heard((NodeId, Incarnation), Arc<[u8]>),
     /// The members of the cluster, as the gossip thread sees them.
     Members(Arc<View>),
-    /// What wanted to pass each limit on the core of that number in the last second, by the numbers that limits have in a
-    /// generation of the rules.
-    LimitDemand(CoreNumber, u32, Vec<u64>),
+    /// What the core of that number had to do in the last second, by the numbers that limits have in a generation of the
+    /// rules.
+    Load(CoreNumber, u32, Load),
+    /// How often the node wants the traces that pass in the cluster to be halved.
+    ShedLevel(u8),
 }
 
 /// One core's state.
@@ -88,7 +90,7 @@ pub struct Core {
     outbox: RefCell<Outbox>,
     receivers: Receivers,
     pressure: Pressure,
-    limits: Demands,
+    loads: Loads,
     peers: Peers,
     telling: Telling,
     /// The cluster that the shard is to join when it starts.
@@ -143,7 +145,7 @@ impl Core {
             outbox: RefCell::new(outbox),
             receivers: Receivers::default(),
             pressure: Pressure::new(settings.blocks_on_overflow),
-            limits: Demands::default(),
+            loads: Loads::default(),
             peers,
             telling: Telling::default(),
             joins: Cell::new(joins),
@@ -238,11 +240,12 @@ impl Core {
                 self.with_shard(|shard, now, outbox| shard.hear(now, from, &message, outbox));
             }
             Message::Members(view) => self.with_shard(|shard, now, _| shard.turn_to(now, &view)),
-            Message::LimitDemand(core, generation, demand) => {
+            Message::Load(core, generation, load) => {
                 if generation == self.shard.borrow().rules().generation() {
-                    self.limits.note(core, demand);
+                    self.loads.note(core, load);
                 }
             }
+            Message::ShedLevel(level) => self.loads.shed_level.set(level),
             Message::LogFull => {
                 if !self.is_replaying.get() {
                     self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));

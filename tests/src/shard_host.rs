@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use tailwater_engine::host::{ExportRequest, Host};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Unit};
+use tailwater_engine::vocabulary::{Judged, KeptUnit, Said, Unit};
 
 /// Takes what a shard gives out.
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub struct Kept {
     pub requests: Vec<ExportRequest>,
     /// To be read from the log again.
     pub recalled: Vec<KeptUnit>,
+    /// Told to other nodes of a cluster.
+    pub said: Vec<Said>,
     /// Whether what is kept has to wait.
     pub is_full: bool,
 }
@@ -29,6 +31,10 @@ impl Host for Kept {
     }
     fn has_room(&mut self) -> bool {
         !self.is_full
+    }
+    fn tell(&mut self, said: Said) -> Result<(), Said> {
+        self.said.push(said);
+        Ok(())
     }
 }
 

@@ -208,13 +208,13 @@ fn pieces_of_span_ingest_are_charged() {
     }
 }
 
-/// Without `Shard::divide_limits` each of two nodes keeps as many as one may.
-#[test]
-fn in_a_cluster_each_owner_has_an_equal_part_of_a_limit() {
-    let member = |node| Member { node: NodeId(node), incarnation: Incarnation(1), shards: 1, is_leaving: false };
-    let view = |number, nodes: &[u64]| {
-        Arc::new(View::new(number, NodeId(1), nodes.iter().map(|node| member(*node)).collect()))
-    };
+/// Node `own` of two, as far as it knows those of `nodes`.
+fn view(number: u64, own: u64, nodes: &[u64]) -> Arc<View> {
+    let member = |node: &u64| Member { node: NodeId(*node), incarnation: Incarnation(1), shards: 1, is_leaving: false };
+    Arc::new(View::new(number, NodeId(own), nodes.iter().map(member).collect()))
+}
+
+fn node(own: u64, nodes: &[u64]) -> Shard {
     let mut shard = Shard::new(plan(), compiled(&limited(600)));
     let cluster = ClusterPlan {
         pipeline: 7,
@@ -224,19 +224,46 @@ fn in_a_cluster_each_owner_has_an_equal_part_of_a_limit() {
         rules_wait: Nanos::from_millis(1_000),
         docket_traces_max: 10_000,
         message_bytes_max: 1_200,
+        shed_level_max: 0,
     };
-    shard.join(at(1), cluster, view(1, &[1]));
-    let mut host = Kept::default();
-    let mut kept_of = |shard: &mut Shard, second: u64| {
-        let before = shard.ledger().traces.kept;
-        let traces = second * 10_000..second * 10_000 + 3_000;
-        send(shard, at(second), traces.map(|trace| span(trace, 0)).collect(), &mut host);
-        for step in 0..80 {
-            while shard.tick(at(second).plus(Nanos::from_millis(50 * step)), &mut host) {}
+    shard.join(at(1), cluster, view(1, own, nodes));
+    shard
+}
+
+/// How many are kept of 3,000 traces that come and are judged.
+fn kept_of_many(shard: &mut Shard, second: u64) -> u64 {
+    let (before, mut host) = (shard.ledger().traces.kept, Kept::default());
+    let traces = second * 10_000..second * 10_000 + 3_000;
+    send(shard, at(second), traces.map(|trace| span(trace, 0)).collect(), &mut host);
+    for step in 0..80 {
+        while shard.tick(at(second).plus(Nanos::from_millis(50 * step)), &mut host) {}
+    }
+    shard.ledger().traces.kept - before
+}
+
+/// Without `Shard::divide_limits` each of two nodes keeps as many as one may.
+#[test]
+fn in_a_cluster_each_owner_has_an_equal_part_of_a_limit_while_nobody_has_said_what_it_wants() {
+    let mut shard = node(1, &[1]);
+    assert_eq!(kept_of_many(&mut shard, 10), 600);
+    shard.turn_to(at(20), &view(2, 1, &[1, 2]));
+    assert_eq!(kept_of_many(&mut shard, 80), 300);
+}
+
+/// Without `Kind::Load` in `Shard::hear` a node whose owners want nothing keeps its half for them.
+#[test]
+fn in_a_cluster_owners_divide_a_limit_by_what_they_want() {
+    let (mut shard, mut other, mut host) = (node(1, &[1, 2]), node(2, &[1, 2]), Kept::default());
+    for (speaker, listener, demand) in [(2, 1, 100), (1, 2, 300)] {
+        let (from, to) = if speaker == 1 { (&mut shard, &mut other) } else { (&mut other, &mut shard) };
+        from.share_load(at(70), &[demand], 0, true);
+        from.tick(at(70), &mut host);
+        for said in host.said.drain(..) {
+            to.hear(at(70), (NodeId(speaker), Incarnation(1)), &said.bytes, &mut Kept::default());
         }
-        shard.ledger().traces.kept - before
-    };
-    assert_eq!(kept_of(&mut shard, 10), 600);
-    shard.turn_to(at(20), &view(2, &[1, 2]));
-    assert_eq!(kept_of(&mut shard, 80), 300);
+        assert_eq!(to.cluster().unwrap().view.own, NodeId(listener));
+    }
+    // A tenth in equal parts, and three quarters or a quarter of the rest.
+    assert_eq!(kept_of_many(&mut shard, 80), 30 + 405);
+    assert_eq!(kept_of_many(&mut other, 80), 30 + 135);
 }

@@ -28,6 +28,7 @@ pub(super) fn join(shard: &mut Shard, number: u16, nodes: u16) {
         rules_wait: ROUND,
         docket_traces_max: usize::MAX,
         message_bytes_max: 1_200,
+        shed_level_max: 0,
     };
     shard.join(Nanos(0), plan, Arc::new(view));
 }

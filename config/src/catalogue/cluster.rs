@@ -15,6 +15,9 @@ const DATAGRAM_BYTES_MAX: u64 = 65_465;
 /// What fits into the smallest packet that IPv6 promises.
 const DATAGRAM_BYTES_MIN: u64 = 1190;
 
+/// Past ten halvings a thousandth passes: then something else is wrong.
+const SHED_HALVINGS_MAX: u64 = 10;
+
 /// The knobs in the order of the reference page.
 pub(super) const KEYS: &[Key<Draft>] = &[
     Key::<Draft>::new(
@@ -95,5 +98,11 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         between(0, 3600),
         |d| Slot::Duration(&mut d.config.cluster.rules_wait),
         "How long changed rules wait until every node has them, so that no trace is judged by two sets of rules. Then those that have them go ahead.",
+    ),
+    Key::<Draft>::new(
+        "cluster.shed_halvings_max",
+        from_to(0, SHED_HALVINGS_MAX),
+        |d| Slot::Count(&mut d.config.cluster.shed_halvings_max),
+        "While this node holds senders back: how often the share of traces that pass may be halved, on all nodes alike, until it need not any more. `3` lets an eighth through at least. `0` sheds nothing: senders are held back, then refused.",
     ),
 ];

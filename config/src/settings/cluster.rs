@@ -37,6 +37,8 @@ pub struct Cluster {
     pub datagram_bytes_max: u64,
     /// How long changed rules wait until every node has them.
     pub rules_wait: Duration,
+    /// How often the share of traces that pass may be halved on all nodes while this one is under pressure; 0 sheds none.
+    pub shed_halvings_max: u64,
 }
 
 impl Cluster {
@@ -68,6 +70,7 @@ impl Default for Cluster {
             // 1,340 bytes of payload with header and tag: one packet on every usual network, tunnels included.
             datagram_bytes_max: 1298,
             rules_wait: Duration::from_secs(30),
+            shed_halvings_max: 0,
         }
     }
 }

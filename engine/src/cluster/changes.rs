@@ -85,6 +85,19 @@ impl Changes {
         }
     }
 
+    /// Whether something has changed about a trace since it was told last.
+    #[inline]
+    #[must_use]
+    pub fn is_untold(&self, entry: u32) -> bool {
+        self.states.get(entry as usize).is_some_and(|state| state.is_changed)
+    }
+
+    /// A trace is told, before its time.
+    pub fn told(&mut self, entry: u32) {
+        let state = self.state(entry);
+        (state.is_changed, state.is_urgent) = (false, false);
+    }
+
     /// A trace is gone.
     #[inline]
     pub fn forget(&mut self, entry: u32) {

@@ -17,6 +17,8 @@ pub struct ClusterCounts {
     pub evidence_relayed: u64,
     /// Entries that came for another owner for the second time.
     pub evidence_stray: u64,
+    /// Questions to nodes that may remember what came of a trace.
+    pub questions_sent: u64,
     /// Traces judged for the cluster.
     pub judged: u64,
     /// Of them, those that were judged early because the docket was full.
@@ -54,6 +56,7 @@ impl ClusterCounts {
         self.evidence_foreign_rules += other.evidence_foreign_rules;
         self.evidence_relayed += other.evidence_relayed;
         self.evidence_stray += other.evidence_stray;
+        self.questions_sent += other.questions_sent;
         self.judged += other.judged;
         self.docket_full += other.docket_full;
         self.rulings_sent += other.rulings_sent;
@@ -70,7 +73,7 @@ impl ClusterCounts {
 
     /// All, by their names.
     #[must_use]
-    pub const fn list(&self) -> [(&'static str, u64); 19] {
+    pub const fn list(&self) -> [(&'static str, u64); 20] {
         [
             ("evidence_sent", self.evidence_sent),
             ("evidence_asked", self.evidence_asked),
@@ -79,6 +82,7 @@ impl ClusterCounts {
             ("evidence_foreign_rules", self.evidence_foreign_rules),
             ("evidence_relayed", self.evidence_relayed),
             ("evidence_stray", self.evidence_stray),
+            ("questions_sent", self.questions_sent),
             ("judged", self.judged),
             ("docket_full", self.docket_full),
             ("rulings_sent", self.rulings_sent),

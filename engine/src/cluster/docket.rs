@@ -73,15 +73,28 @@ pub struct Docket {
     index: HashTable<u32>,
     entries: Vec<Docketed>,
     vacant: Vec<u32>,
+    /// Lists of sources of traces that are gone, empty, for those that come.
+    spare: Vec<Vec<Source>>,
     wheel: Wheel,
     traces_max: usize,
 }
+
+/// Lists of sources that are kept for traces that come: as many traces as are judged at once.
+/// At the bound: the memory of more is given back.
+const SPARE_MAX: usize = 256;
 
 impl Docket {
     /// A docket of at most so many traces.
     #[must_use]
     pub fn new(traces_max: usize) -> Self {
-        Self { index: HashTable::new(), entries: Vec::new(), vacant: Vec::new(), wheel: Wheel::new(), traces_max }
+        Self {
+            index: HashTable::new(),
+            entries: Vec::new(),
+            vacant: Vec::new(),
+            spare: Vec::new(),
+            wheel: Wheel::new(),
+            traces_max,
+        }
     }
 
     /// Traces on it.
@@ -119,12 +132,10 @@ impl Docket {
         self.index.iter().copied()
     }
 
-    /// Takes in what was heard. `deadline` says when the trace, as it is then, is to be judged. There must be room.
-    pub fn hear(&mut self, heard: Heard, deadline: impl FnOnce(&Docketed) -> u32) -> u32 {
-        let number = match self.find(heard.hash) {
-            Some(number) => number,
-            None => self.open(&heard),
-        };
+    /// Takes in what was heard of the trace that is at `found`, as `find` says; of a new one where that is nowhere. `deadline`
+    /// says when the trace, as it is then, is to be judged. There must be room.
+    pub fn hear(&mut self, found: Option<u32>, heard: Heard, deadline: impl FnOnce(&Docketed) -> u32) -> u32 {
+        let number = found.unwrap_or_else(|| self.open(&heard));
         let entry = &mut self.entries[number as usize];
         entry.opened = entry.opened.min(heard.opened);
         entry.active = entry.active.max(heard.active);
@@ -147,14 +158,12 @@ impl Docket {
             self.entries.push(Docketed::vacant());
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
-        let entry = &mut self.entries[number as usize];
-        let sources = std::mem::take(&mut entry.sources);
-        *entry = Docketed {
+        self.entries[number as usize] = Docketed {
             trace_id: heard.trace_id,
             hash: heard.hash,
             opened: heard.opened,
             active: heard.active,
-            sources,
+            sources: self.spare.pop().unwrap_or_default(),
             is_vacant: false,
             ..Docketed::vacant()
         };
@@ -231,6 +240,15 @@ impl Docket {
         removed
     }
 
+    /// A trace that left is not needed any more: the next that comes has the memory of its list.
+    pub fn give_back(&mut self, trace: Docketed) {
+        let mut sources = trace.sources;
+        if self.spare.len() < SPARE_MAX {
+            sources.clear();
+            self.spare.push(sources);
+        }
+    }
+
     /// The rules have changed: leaves and keys so far mean nothing any more.
     pub fn forget_words(&mut self, words_more: usize) {
         for source in self.entries.iter_mut().flat_map(|entry| &mut entry.sources) {
@@ -289,8 +307,12 @@ impl Docketed {
     /// All that is known of it, as if all its spans had come here.
     #[must_use]
     pub fn merged(&self, rules: &Rules) -> Gathered {
-        let mut merged = Gathered::new(rules);
-        self.sources.iter().for_each(|source| merged.merge(rules, &source.gathered));
+        let (first, others) = match self.sources.split_first() {
+            Some((first, others)) => (first.gathered.clone(), others),
+            None => (Gathered::new(rules), &[][..]),
+        };
+        let mut merged = first;
+        others.iter().for_each(|source| merged.merge(rules, &source.gathered));
         merged.settle(rules, &self.trace_id);
         merged
     }
@@ -312,7 +334,7 @@ mod tests {
         let mut docket = Docket::new(8);
         let mut entry = 0;
         for (node, incarnation, spans) in told {
-            entry = docket.hear(heard(*node, *incarnation, *spans), |_| 30);
+            entry = docket.hear(docket.find(1), heard(*node, *incarnation, *spans), |_| 30);
         }
         docket.get(entry).size().spans
     }
@@ -328,7 +350,7 @@ mod tests {
     #[test]
     fn a_deadline_that_moves_counts_once() {
         let mut docket = Docket::new(8);
-        let entry = docket.hear(heard(1, 1, 1), |_| 30);
+        let entry = docket.hear(None, heard(1, 1, 1), |_| 30);
         docket.reschedule(entry, 40);
         docket.reschedule(entry, 30);
         let mut due = Vec::new();
@@ -340,7 +362,7 @@ mod tests {
         assert_eq!(due, [entry]);
         docket.remove(entry);
         assert!(!docket.expire(5_000, 9, &mut due) && due.is_empty() && docket.is_empty());
-        let again = docket.hear(heard(1, 1, 1), |_| 5_001);
+        let again = docket.hear(None, heard(1, 1, 1), |_| 5_001);
         assert!(!docket.expire(5_001, 9, &mut due));
         assert_eq!(due, [again]);
     }

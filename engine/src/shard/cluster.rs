@@ -3,7 +3,7 @@
 
 use super::session::Session;
 use super::settle::{judged, kept_by};
-use super::telling::{ask_who_may_remember, write_entry, write_ruling};
+use super::telling::{ask_who_may_remember, write_entry, write_load, write_ruling};
 use super::tick::{JUDGE_PER_TICK_MAX, JUDGE_STEP};
 use super::{Shard, Waits};
 use crate::buffer::traces::Trace;
@@ -13,15 +13,29 @@ use crate::evidence::{Gathered, Part, told};
 use crate::host::Host;
 use crate::judge::Ruling;
 use crate::ledger::DropReason;
-use crate::vocabulary::{Nanos, Occasion, SpanRecord, Verdict, elapsed_ticks, tick_start, ticks};
+use crate::vocabulary::{Nanos, Occasion, SpanRecord, TraceId, Verdict, elapsed_ticks, tick_start, ticks};
 use std::sync::Arc;
 use tailwater_proto::cluster::evidence::{Entry, Facts};
 use tailwater_proto::cluster::view::View;
-use tailwater_proto::cluster::{Incarnation, NodeId, ruling};
+use tailwater_proto::cluster::{NodeId, ruling};
 
-/// Entries told in one call of `tick`.
+/// Entries told in a tick of 10 ms: 400,000 a second, so that what is told again when the members change does not take the
+/// place of all else.
 /// At the bound: the rest is told in the next.
-const TOLD_PER_TICK_MAX: usize = 4_096;
+const TOLD_PER_TICK_MAX: u32 = 4_096;
+
+/// What a node has of a trace that is to be settled on it.
+#[derive(Debug)]
+pub(super) struct Here {
+    /// Its entry, if spans of it lie here undecided.
+    pub(super) pending: Option<u32>,
+    /// Which.
+    pub(super) trace_id: TraceId,
+    /// Of its id.
+    pub(super) hash: u64,
+    /// Spans of it, wherever they are, as far as is known.
+    pub(super) spans: u32,
+}
 
 impl Shard {
     /// From now on the shard is a part of a cluster that has these members.
@@ -54,15 +68,47 @@ impl Shard {
         self.divide_limits();
     }
 
-    /// Limits hold for the whole cluster: each owner has an equal part of them, for traces fall on owners by their hashes.
+    /// Limits hold for the whole cluster: each owner has a part of them by what wanted to pass there, and each shard a part of
+    /// that.
     pub(super) fn divide_limits(&mut self) {
         let Self { cluster: Some(cluster), bench, plan, .. } = self else { return };
-        let owners = cluster.view.members().iter().filter(|member| !member.is_leaving).count();
-        let owners = f64::from(u32::try_from(owners.max(1)).unwrap_or(u32::MAX));
+        cluster.demands.turn_to(bench.rules().fingerprint());
+        let of_nodes = cluster.demands.shares(&cluster.view, bench.rules().limits().len());
         let even = 1.0 / f64::from(plan.shards.max(1));
-        let of_node = (0..bench.rules().limits().len()).map(|limit| cluster.limit_shares.get(limit).unwrap_or(&even));
-        let shares: Vec<f64> = of_node.map(|share| share / owners).collect();
+        let of_shard = |limit: usize| cluster.limit_shares.get(limit).copied().unwrap_or(even);
+        let shares: Vec<f64> = of_nodes.iter().enumerate().map(|(limit, share)| share * of_shard(limit)).collect();
         bench.set_limit_shares(&shares);
+    }
+
+    /// How often this node wants the traces that pass to be halved, given whether senders are held back on it. One shard of
+    /// a node is asked, once a second, and what it says is given to `share_load` of each. 0 for a node alone.
+    pub fn want_to_shed(&mut self, now: Nanos, is_pressed: bool) -> u8 {
+        let Some(cluster) = &mut self.cluster else { return 0 };
+        cluster.shed.want(now, is_pressed, cluster.plan.shed_level_max)
+    }
+
+    /// What wanted to pass the limits on this node, all its shards together, in the last second, and how often it wants the
+    /// traces that pass to be halved. One shard of a node `speaks`: it says so to the others.
+    pub fn share_load(&mut self, now: Nanos, demand: &[u64], shed_level: u8, speaks: bool) {
+        let Self { cluster: Some(cluster), bench, .. } = self else { return };
+        let fingerprint = bench.rules().fingerprint();
+        cluster.demands.turn_to(fingerprint);
+        cluster.demands.note(cluster.view.own, fingerprint, demand.to_vec());
+        // Before it is forgotten that this node wanted anything: that it does not any more is to be said, too.
+        let has_news = cluster.shed.is_active() || shed_level > 0 || !demand.is_empty();
+        cluster.shed.note(now, cluster.view.own, shed_level);
+        if speaks && has_news && cluster.mail.has_room(None) {
+            write_load(cluster, fingerprint, (shed_level, demand));
+        }
+        self.divide_limits();
+        self.turn_shed(now);
+    }
+
+    /// What is shed is as of `now`.
+    pub(super) fn turn_shed(&mut self, now: Nanos) {
+        let Self { cluster: Some(cluster), bench, waits, .. } = self else { return };
+        cluster.shed.turn(now, waits.longest().plus(cluster.plan.hold_max));
+        bench.shed_below(cluster.shed.traces_below());
     }
 
     /// What the shard has done in the cluster.
@@ -111,8 +157,16 @@ impl Shard {
     /// Tells owners what has changed.
     fn tell_changes(&mut self, now: Nanos) {
         let tick = elapsed_ticks(now);
-        for _ in 0..TOLD_PER_TICK_MAX {
+        loop {
             let Some(cluster) = &mut self.cluster else { return };
+            let (last, told) = &mut cluster.told_in_tick;
+            if *last != tick {
+                (*last, *told) = (tick, 0);
+            }
+            if *told >= TOLD_PER_TICK_MAX {
+                return;
+            }
+            *told += 1;
             let Some(change) = cluster.changes.next(tick) else { return };
             if self.is_pending(change.entry, change.hash) {
                 self.tell(now, change.entry, false);
@@ -133,48 +187,54 @@ impl Shard {
         self.refresh(entry);
         let Self { cluster: Some(cluster), bench, holding, plan, .. } = self else { return };
         let trace = holding.buffer.traces.get(entry);
-        let owner = cluster.view.owner(trace.hash);
-        let rules = bench.rules_of(trace.generation);
-        let mut told = Entry {
-            trace_id: trace.id,
-            age_ms: milliseconds_since(now, trace.opened),
-            quiet_ms: milliseconds_since(now, trace.active),
-            is_too_large: plan.trace_bytes_max > 0 && trace.size.bytes > plan.trace_bytes_max,
-            asks,
-            is_leaving: cluster.is_leaving,
-            ..Entry::default()
+        let owner = cluster.view.owner(trace.hash).copied();
+        let Some(owner) = owner.filter(|owner| owner.node != cluster.view.own) else {
+            return self.tell_own_docket(now, entry);
         };
-        let more = holding.buffer.traces.leaves_more(entry);
-        told::tell(Part { seen: &trace.seen, size: trace.size, more }, &mut told.facts);
-        told.head = holding.buffer.head(entry).map(told::tell_head);
-        if owner == cluster.view.own {
-            let own = cluster.view.member(owner).map_or(Incarnation(0), |member| member.incarnation);
-            let gathered = Gathered {
-                seen: trace.seen,
-                size: trace.size,
-                more: holding.buffer.traces.leaves_more(entry).into(),
-                head: holding.buffer.head(entry).cloned().map(Box::new),
-            };
-            let source = Source { node: owner, incarnation: own, fingerprint: rules.fingerprint(), gathered };
-            let (opened, active) = (trace.opened, trace.active);
-            let is_too_large = plan.trace_bytes_max > 0 && trace.size.bytes > plan.trace_bytes_max;
-            let heard = Heard { trace_id: trace.id, hash: trace.hash, opened, active, is_too_large, source };
-            let waits = self.waits;
-            let is_new = cluster.docket.find(trace.hash).is_none();
-            cluster.docket.hear(heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
-            if is_new {
-                ask_who_may_remember(cluster, now, (rules.fingerprint(), trace.hash), &told);
-            }
-            return;
-        }
-        if !cluster.mail.has_room(Some(owner)) {
+        if !cluster.mail.has_room(Some(owner.node)) {
             cluster.counts.evidence_held_back += 1;
             return cluster.changes.touched(entry, trace.hash, elapsed_ticks(now));
         }
-        let asked = u64::from(asks);
         cluster.counts.evidence_sent += 1;
-        cluster.counts.evidence_asked += asked;
-        write_entry(cluster, (owner, rules.fingerprint(), trace.hash), &told);
+        cluster.counts.evidence_asked += u64::from(asks);
+        let told = &mut cluster.told;
+        told.trace_id = trace.id;
+        told.age_ms = milliseconds_since(now, trace.opened);
+        told.quiet_ms = milliseconds_since(now, trace.active);
+        told.is_too_large = plan.is_too_large(trace.size);
+        told.asks = asks;
+        told.is_leaving = cluster.is_leaving;
+        let more = holding.buffer.traces.leaves_more(entry);
+        told::tell(Part { seen: &trace.seen, size: trace.size, more }, &mut told.facts);
+        told.head = holding.buffer.head(entry).map(told::tell_head);
+        write_entry(&mut cluster.mail, &owner, (bench.rules_of(trace.generation).fingerprint(), trace.hash), told);
+    }
+
+    /// Puts on the own docket what lies here of a trace that this node owns.
+    fn tell_own_docket(&mut self, now: Nanos, entry: u32) {
+        let Self { cluster: Some(cluster), bench, holding, plan, waits, .. } = self else { return };
+        let trace = holding.buffer.traces.get(entry);
+        let node = cluster.view.own;
+        let fingerprint = bench.rules_of(trace.generation).fingerprint();
+        let gathered = Gathered {
+            seen: trace.seen,
+            size: trace.size,
+            more: holding.buffer.traces.leaves_more(entry).into(),
+            head: holding.buffer.head(entry).cloned().map(Box::new),
+        };
+        let heard = Heard {
+            trace_id: trace.id,
+            hash: trace.hash,
+            opened: trace.opened,
+            active: trace.active,
+            is_too_large: plan.is_too_large(trace.size),
+            source: Source { node, incarnation: cluster.incarnation, fingerprint, gathered },
+        };
+        let found = cluster.docket.find(trace.hash);
+        cluster.docket.hear(found, heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
+        if found.is_none() {
+            ask_who_may_remember(cluster, now, trace.hash);
+        }
     }
 
     /// Judges what is due on the docket, as far as the host has room for what is kept. True when more is due.
@@ -186,13 +246,16 @@ impl Shard {
             if cluster.stands_still(now) {
                 return false;
             }
-            more = cluster.docket.expire(bench.windows.last_due(now), JUDGE_STEP, &mut due);
+            let tick = bench.windows.last_due(now);
+            more = cluster.docket.expire(tick, JUDGE_STEP, &mut due);
             judged += due.len();
+            self.take_in_untold(now, tick, &mut due);
+            let Self { cluster: Some(cluster), bench, .. } = self else { return false };
             due.retain(|entry| {
                 let hash = cluster.docket.get(*entry).hash;
                 let wait = cluster.waits_for_others(now, hash);
                 wait.inspect(|until| cluster.docket.reschedule(*entry, *until)).is_none()
-                    && !ask_again(cluster, now, (bench.rules().fingerprint(), *entry))
+                    && !ask_again(cluster, now, *entry)
                     && !waits_for_rules(cluster, now, (bench.rules().fingerprint(), *entry))
             });
             let session = Session::call(&cluster.docket, &due, bench.rules());
@@ -208,6 +271,21 @@ impl Shard {
         more
     }
 
+    /// What lies here of traces that are due is in their verdicts, however lately it came. Those that are not due with it
+    /// leave the list.
+    fn take_in_untold(&mut self, now: Nanos, tick: u32, due: &mut Vec<u32>) {
+        due.retain(|entry| {
+            let Self { cluster: Some(cluster), holding, .. } = &mut *self else { return true };
+            let trace = cluster.docket.get(*entry);
+            let pending = holding.find_pending(trace.hash, &trace.trace_id);
+            let Some(pending) = pending.filter(|pending| cluster.changes.is_untold(*pending)) else { return true };
+            cluster.changes.told(pending);
+            self.refresh(pending);
+            self.tell_own_docket(now, pending);
+            self.cluster.as_ref().is_none_or(|cluster| cluster.docket.get(*entry).deadline <= tick)
+        });
+    }
+
     /// Judges the traces of a session, which are at these places of the docket, until there is no room any more. Returns how
     /// many are left.
     fn judge_session(&mut self, now: Nanos, mut session: Session, entries: &[u32], host: &mut impl Host) -> usize {
@@ -216,14 +294,11 @@ impl Shard {
             if !host.has_room() {
                 return entries.len() - place as usize;
             }
-            let trace = &session.get(place).0;
-            let size = trace.size();
-            let is_too_large =
-                trace.is_too_large || (self.plan.trace_bytes_max > 0 && size.bytes > self.plan.trace_bytes_max);
-            let (ruling, occasion) = if is_too_large {
+            let Self { cluster: Some(cluster), waits, bench, ledger, plan, .. } = self else { return 0 };
+            let trace = cluster.docket.get(*entry);
+            let (ruling, occasion) = if trace.is_too_large || plan.is_too_large(trace.size()) {
                 (Ruling::dropped(DropReason::TraceTooLarge), Occasion::TooLarge)
             } else {
-                let Self { cluster: Some(cluster), waits, bench, ledger, .. } = self else { return 0 };
                 let occasion = match cluster.is_leaving {
                     true => Occasion::Drain,
                     false => waits.that_ends_on_docket(trace, &bench.windows),
@@ -273,19 +348,29 @@ impl Shard {
         cluster.counts.judged += 1;
         cluster.counts.judged_unremembered += u64::from(cluster.may_be_forgotten(now, trace.hash));
         self.tell_ruling(&trace, ruling);
-        self.settle_here(now, (&trace.trace_id, trace.hash, trace.size().spans), ruling, occasion, host);
+        let here = Here {
+            pending: self.holding.find_pending(trace.hash, &trace.trace_id),
+            trace_id: trace.trace_id,
+            hash: trace.hash,
+            spans: trace.size().spans,
+        };
+        if let Some(cluster) = &mut self.cluster {
+            cluster.docket.give_back(trace);
+        }
+        self.settle_here(now, &here, ruling, occasion, host);
     }
 
     /// Settles what lies here of a trace, or remembers the verdict for what comes late.
     pub(super) fn settle_here(
         &mut self,
         now: Nanos,
-        (trace_id, hash, spans): (&[u8; 16], u64, u32),
+        here: &Here,
         ruling: &Ruling,
         occasion: Occasion,
         host: &mut impl Host,
     ) {
-        if let Some(entry) = self.holding.find_pending(hash, trace_id) {
+        let Here { pending, trace_id, hash, spans } = *here;
+        if let Some(entry) = pending {
             self.holding.buffer.traces.unlink(entry);
             // Labels and annotations are those of the rules in force.
             self.refresh(entry);
@@ -298,7 +383,7 @@ impl Shard {
         }
         let kept = kept_by(ruling);
         let generation = self.bench.rules().generation();
-        host.judged(&judged((trace_id, spans, generation), ruling, kept, occasion));
+        host.judged(&judged((&trace_id, spans, generation), ruling, kept, occasion));
         self.remember(hash, kept);
     }
 
@@ -357,7 +442,10 @@ impl Shard {
     /// Tells one node.
     pub(super) fn answer(&mut self, node: NodeId, told: &ruling::Ruling) {
         let Self { cluster: Some(cluster), bench, .. } = self else { return };
-        let Some(member) = cluster.view.member(node).copied().filter(|_| node != cluster.view.own) else { return };
+        if node == cluster.view.own {
+            return;
+        }
+        let Some(member) = cluster.view.member(node).copied() else { return };
         if !cluster.mail.has_room(Some(node)) {
             cluster.counts.rulings_held_back += 1;
             return;
@@ -395,7 +483,7 @@ impl Shard {
 /// Gives a trace on the docket to who owns it now.
 fn hand_over(cluster: &mut Cluster, now: Nanos, trace: &Docketed) {
     let own = cluster.view.own;
-    let owner = cluster.view.owner(trace.hash);
+    let Some(owner) = cluster.view.owner(trace.hash).copied() else { return };
     for source in trace.sources.iter().filter(|source| source.node != own) {
         let Gathered { seen, size, more, head } = &source.gathered;
         let mut facts = Facts::default();
@@ -412,21 +500,24 @@ fn hand_over(cluster: &mut Cluster, now: Nanos, trace: &Docketed) {
             ..Entry::default()
         };
         cluster.counts.evidence_relayed += 1;
-        write_entry(cluster, (owner, source.fingerprint, trace.hash), &told);
+        write_entry(&mut cluster.mail, &owner, (source.fingerprint, trace.hash), &told);
     }
 }
 
 /// A trace is about to be judged that others may have judged before: they are asked once more, for when it came some may not
 /// have known this node. True if so: it waits for their answers.
-fn ask_again(cluster: &mut Cluster, now: Nanos, (fingerprint, entry): (u64, u32)) -> bool {
+fn ask_again(cluster: &mut Cluster, now: Nanos, entry: u32) -> bool {
+    if cluster.is_long_settled(now) {
+        return false;
+    }
     let trace = cluster.docket.get(entry);
-    let (hash, trace_id) = (trace.hash, trace.trace_id);
+    let hash = trace.hash;
     let nobody_asked = trace.is_asked_again || cluster.who_may_remember(now, hash).is_empty();
     let until = elapsed_ticks(now).saturating_add(ticks(ASK_INTERVAL));
     if nobody_asked || !cluster.docket.ask_again(entry, until) {
         return false;
     }
-    ask_who_may_remember(cluster, now, (fingerprint, hash), &Entry { trace_id, ..Entry::default() });
+    ask_who_may_remember(cluster, now, hash);
     true
 }
 

@@ -8,7 +8,6 @@
 //! - A batch that another core has scanned under another generation is scanned again when it is taken.
 
 use super::framing::framing_of;
-use super::marks::head_of;
 use super::waits::Waits;
 use super::{Shard, ShardPlan};
 use crate::buffer::Buffer;
@@ -204,7 +203,7 @@ impl Shard {
         let trace = self.holding.buffer.traces.get(entry);
         if trace.generation == self.bench.rules().generation() {
             let is_exact =
-                self.holding.buffer.merge(entry, self.bench.rules(), record, leaves_more, head_of(batch, record));
+                self.holding.buffer.merge(entry, self.bench.rules(), record, leaves_more, batch.head_of(record));
             self.ledger.traces.threshold_levels_folded += u64::from(!is_exact);
         } else if trace.has_cold {
             self.merge_former(entry, batch, record);
@@ -375,7 +374,7 @@ fn merge_batch(buffer: &mut Buffer, rules: &Rules, entry: u32, batch: &SpanBatch
     let words = rules.leaf_words() - 1;
     for (position, record) in batch.spans.iter().enumerate() {
         let leaves_more = batch.leaves_more.get(position * words..(position + 1) * words).unwrap_or_default();
-        buffer.merge(entry, rules, record, leaves_more, head_of(batch, record));
+        buffer.merge(entry, rules, record, leaves_more, batch.head_of(record));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a shard hears from other nodes of the cluster: evidence of traces that it owns, and rulings on traces that lie here.
 
 use super::Shard;
+use super::cluster::Here;
 use super::settle::kept_by;
 use super::telling::{ask_who_may_remember, write_entry};
 use crate::cluster::docket::{Heard, Source};
@@ -15,7 +16,7 @@ use crate::vocabulary::{
     Nanos, Occasion, RandomnessKind, TICK, TraceId, UNKNOWN_POLICY, Verdict, elapsed_ticks, ticks,
 };
 use tailwater_proto::cluster::evidence::Entry;
-use tailwater_proto::cluster::message::{Header, Kind};
+use tailwater_proto::cluster::message::{Cursor, Header, Kind, Malformed};
 use tailwater_proto::cluster::ruling::{Kept, Outcome, Ruling as Told};
 use tailwater_proto::cluster::{Incarnation, NodeId};
 
@@ -54,6 +55,8 @@ impl Shard {
                 }
                 is_whole
             }
+            Kind::Questions => self.hear_questions(from.0, &mut cursor),
+            Kind::Load => self.hear_load(now, (from.0, fingerprint), &mut cursor).is_ok(),
         };
         if let Some(cluster) = &mut self.cluster {
             cluster.counts.malformed += u64::from(!is_whole);
@@ -64,7 +67,7 @@ impl Shard {
         &mut self,
         now: Nanos,
         (from, fingerprint): ((NodeId, Incarnation), u64),
-        cursor: &mut tailwater_proto::cluster::message::Cursor<'_>,
+        cursor: &mut Cursor<'_>,
         host: &mut impl Host,
     ) -> bool {
         let Ok(base) = cursor.fixed64() else { return false };
@@ -81,6 +84,42 @@ impl Shard {
         true
     }
 
+    /// What a node wants: a part of the limits, and how much is to be shed.
+    fn hear_load(
+        &mut self,
+        now: Nanos,
+        (node, fingerprint): (NodeId, u64),
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), Malformed> {
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
+        let shed_level = cursor.byte()?;
+        let mut demand = Vec::new();
+        while !cursor.is_empty() {
+            demand.push(cursor.varint()?);
+        }
+        // Who is gone by now would want it for ever.
+        if cluster.view.member(node).is_some() {
+            cluster.demands.note(node, fingerprint, demand);
+            cluster.shed.note(now, node, shed_level);
+        }
+        self.divide_limits();
+        self.turn_shed(now);
+        Ok(())
+    }
+
+    /// Others ask what came of traces that this node, or one that is gone, may have judged.
+    fn hear_questions(&mut self, node: NodeId, cursor: &mut Cursor<'_>) -> bool {
+        while !cursor.is_empty() {
+            let Ok(hash) = cursor.fixed64() else { return false };
+            if self.intake.route().shard(hash) == self.plan.shard
+                && let Some(outcome) = self.remembered(hash)
+            {
+                self.answer(node, &Told { hash, outcome });
+            }
+        }
+        true
+    }
+
     fn hear_entry(
         &mut self,
         now: Nanos,
@@ -91,22 +130,22 @@ impl Shard {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.counts.evidence_heard += 1;
         let (node, incarnation) = entry.source.unwrap_or(from);
-        let owner = cluster.view.owner(hash);
-        // A question says nothing of spans; who asks may be the owner in a view that this node has yet to see.
-        let is_question = entry.is_relayed && entry.source.is_none();
-        if is_question || owner != cluster.view.own {
-            if entry.is_relayed {
-                return self.tell_what_is_remembered(from.0, hash, entry.asks);
-            }
-            (entry.source, entry.is_relayed) = (Some((node, incarnation)), true);
-            cluster.counts.evidence_relayed += 1;
-            return write_entry(cluster, (owner, fingerprint, hash), entry);
+        let owner = cluster.view.owner(hash).copied();
+        if let Some(owner) = owner.filter(|owner| owner.node != cluster.view.own) {
+            return match entry.is_relayed {
+                true => self.hear_stray(node, hash, entry.asks),
+                false => {
+                    (entry.source, entry.is_relayed) = (Some((node, incarnation)), true);
+                    cluster.counts.evidence_relayed += 1;
+                    write_entry(&mut cluster.mail, &owner, (fingerprint, hash), entry);
+                }
+            };
         }
         if let Some(outcome) = self.remembered(hash) {
             return self.answer(node, &Told { hash, outcome });
         }
-        let is_new = self.cluster.as_ref().is_some_and(|cluster| cluster.docket.find(hash).is_none());
-        if is_new && self.cluster.as_ref().is_some_and(|cluster| cluster.docket.is_full()) {
+        let found = self.cluster.as_ref().and_then(|cluster| cluster.docket.find(hash));
+        if found.is_none() && self.cluster.as_ref().is_some_and(|cluster| cluster.docket.is_full()) {
             self.judge_soonest_on_docket(now, host);
         }
         let Self { cluster: Some(cluster), bench, waits, .. } = self else { return };
@@ -127,9 +166,9 @@ impl Shard {
             is_too_large: entry.is_too_large,
             source: Source { node, incarnation, fingerprint, gathered },
         };
-        let place = cluster.docket.hear(heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
-        if is_new {
-            ask_who_may_remember(cluster, now, (fingerprint, hash), entry);
+        let place = cluster.docket.hear(found, heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
+        if found.is_none() {
+            ask_who_may_remember(cluster, now, hash);
         }
         if entry.is_too_large || entry.is_leaving {
             cluster.docket.reschedule(place, elapsed_ticks(now));
@@ -141,13 +180,13 @@ impl Shard {
         }
     }
 
-    /// A new owner asks: what came of a trace that this node, or one that is gone, has judged.
-    fn tell_what_is_remembered(&mut self, node: NodeId, hash: u64, is_asked: bool) {
-        match self.remembered(hash).filter(|_| is_asked) {
+    /// An entry was passed on to this node, which does not own its trace: in the view of the node that passed it on it does.
+    fn hear_stray(&mut self, node: NodeId, hash: u64, asks: bool) {
+        match self.remembered(hash).filter(|_| asks) {
             Some(outcome) => self.answer(node, &Told { hash, outcome }),
             None => {
                 let Some(cluster) = &mut self.cluster else { return };
-                cluster.counts.evidence_stray += u64::from(!is_asked);
+                cluster.counts.evidence_stray += 1;
             }
         }
     }
@@ -178,11 +217,12 @@ impl Shard {
             return;
         }
         cluster.counts.rulings_heard += 1;
-        let view_is_own = cluster.view.is_own(told.hash);
+        let owner = cluster.view.owner_id(told.hash);
+        let is_own = owner == cluster.view.own;
         match told.outcome {
             Outcome::Pending(wait_ms) => return self.wait_on(now, told.hash, wait_ms),
             // An owner obeys those whom it has asked.
-            Outcome::Dropped(_) if !view_is_own && !cluster.obeys(now, from.node, told.hash) => {
+            Outcome::Dropped(_) if !is_own && !cluster.obeys(now, from.node, (owner, told.hash)) => {
                 cluster.counts.rulings_disobeyed += 1;
                 return;
             }
@@ -195,7 +235,7 @@ impl Shard {
             }
             return cluster.heard.push_back((from.node, from.fingerprint, told));
         }
-        self.obey(now, from, &told, host);
+        self.obey(now, (from, owner), &told, host);
     }
 
     /// Carries out rulings that had to wait for room.
@@ -205,37 +245,37 @@ impl Shard {
             else {
                 return;
             };
-            self.obey(now, From { node, fingerprint }, &told, host);
+            let owner = self.cluster.as_ref().map_or(node, |cluster| cluster.view.owner_id(told.hash));
+            self.obey(now, (From { node, fingerprint }, owner), &told, host);
         }
     }
 
-    fn obey(&mut self, now: Nanos, from: From, told: &Told, host: &mut impl Host) {
+    /// Carries out a ruling on a trace that `owner` owns now.
+    fn obey(&mut self, now: Nanos, (from, owner): (From, NodeId), told: &Told, host: &mut impl Host) {
         let hash = told.hash;
         let Some(cluster) = &mut self.cluster else { return };
-        let owner = cluster.view.owner(hash);
-        let own = cluster.view.own;
+        let is_own = owner == cluster.view.own;
         // Who judges it now is to know what another has ruled: it may have been told of spans that leave now.
-        if owner != own && owner != from.node && !cluster.is_settled(now) {
+        if !is_own && owner != from.node && !cluster.is_settled(now) {
             self.answer(owner, told);
         }
-        let on_docket = self.cluster.as_mut().and_then(|cluster| {
+        // What another node owns is on no docket here.
+        let on_docket = self.cluster.as_mut().filter(|_| is_own).and_then(|cluster| {
             let entry = cluster.docket.find(hash)?;
             Some(cluster.docket.remove(entry))
         });
         let pending = self.pending_of(hash);
         let trace_id = pending.map(|entry| self.holding.buffer.traces.get(entry).id);
-        let trace_id = trace_id.or_else(|| on_docket.as_ref().map(|trace| trace.trace_id));
-        match trace_id {
-            Some(trace_id) => {
-                let ruling = self.ruling_of(&trace_id, from.fingerprint, &told.outcome);
-                if let Some(trace) = &on_docket {
-                    self.tell_ruling(trace, &ruling);
-                }
-                let spans = on_docket.map_or(0, |trace| trace.size().spans);
-                self.settle_here(now, (&trace_id, hash, spans), &ruling, Occasion::Owner, host);
-            }
-            None => self.note_unknown(from, told),
+        let Some(trace_id) = trace_id.or_else(|| on_docket.as_ref().map(|trace| trace.trace_id)) else {
+            return self.note_unknown(from, told);
+        };
+        let ruling = self.ruling_of(&trace_id, from.fingerprint, &told.outcome);
+        let mut here = Here { pending, trace_id, hash, spans: 0 };
+        if let Some(trace) = on_docket {
+            here.spans = trace.size().spans;
+            self.tell_ruling(&trace, &ruling);
         }
+        self.settle_here(now, &here, &ruling, Occasion::Owner, host);
     }
 
     /// A ruling on a trace of which nothing lies here: late spans of a kept one are to follow it, even where others of the

@@ -4,7 +4,7 @@ use super::ShardPlan;
 use crate::decide::KeptBy;
 use crate::export::mark::Mark;
 use crate::randomness::{Randomness, TraceRandomness};
-use crate::vocabulary::{RandomnessKind, SpanBatch, SpanHead, SpanMark, SpanRecord};
+use crate::vocabulary::{RandomnessKind, SpanMark, SpanRecord};
 
 /// What has to be known of a kept span to send it, late or not.
 pub(super) fn span_mark(plan: &ShardPlan, kept: KeptBy, is_late: bool) -> SpanMark {
@@ -22,10 +22,4 @@ pub(super) fn mark_of(plan: &ShardPlan, threshold: u64, TraceRandomness { value,
     // Who reads no threshold needs no randomness either.
     let writes_randomness = kind == RandomnessKind::Hashed && threshold > 0;
     Mark { threshold, randomness: value, writes_randomness, writes_zero: plan.writes_threshold_zero }
-}
-
-/// What the span's tracestate says, if anything.
-#[inline]
-pub(super) fn head_of<'a>(batch: &'a SpanBatch, record: &SpanRecord) -> Option<&'a SpanHead> {
-    batch.heads.get((record.head as usize).checked_sub(1)?)
 }

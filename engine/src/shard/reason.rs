@@ -2,7 +2,7 @@
 
 use super::Shard;
 use crate::buffer::traces::Trace;
-use crate::explain::origin::{Origin, Origins, Service, service_of};
+use crate::explain::origin::{Hint, Origin, Origins, Service, service_of};
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
 use crate::index::Place;
 use crate::judge::{Cases, Ruling};
@@ -26,7 +26,7 @@ struct KnownService {
     resource: Range<u32>,
     service: Service,
     /// Where the last origins of it were, without a root and with one.
-    origins: [Option<u16>; 2],
+    origins: [Option<Hint>; 2],
 }
 
 impl Reasons {
@@ -63,7 +63,9 @@ impl Reasons {
         let start = record.offset as usize;
         let span = batch.body.get(start..start + record.length as usize).unwrap_or_default();
         let hint = &mut known.origins[usize::from(record.is_root)];
-        *hint = self.origins.set(entry, &Origin::of(known.service, span, record.is_root), *hint);
+        if !hint.is_some_and(|hint| self.origins.set_as_before(entry, hint, (span, record.is_root))) {
+            *hint = self.origins.set(entry, &Origin::of(known.service, span, record.is_root));
+        }
     }
 
     /// A trace is gone.
@@ -111,7 +113,8 @@ impl Shard {
     #[inline]
     pub(super) fn note_reason(&mut self, now: Nanos, entry: u32, ruling: &Ruling, occasion: Occasion) {
         if self.reasons.are_kept() {
-            let held = self.held(entry, ruling);
+            // What lies here of a trace that another node has judged is not what it went by: that one knows.
+            let held = if occasion == Occasion::Owner { 0 } else { self.held(entry, ruling) };
             self.note_reason_of(now, entry, (ruling, held), occasion);
         }
     }

@@ -85,6 +85,10 @@ impl Shard {
                     return self.take_late_kept(now, position, (batch, record), (scope, unit, bytes), host);
                 }
                 Some(Place::Dropped(position)) => return self.take_late_dropped(position, unit, host),
+                None if self.sheds(batch, record) => {
+                    self.ledger.spans.drop_items(DropReason::Shed, 1);
+                    return resolve(host, unit);
+                }
                 None if self.holding.buffer.traces.is_full() => {
                     self.judge_soonest(now, Occasion::TracesMax, host);
                     continue;
@@ -104,6 +108,13 @@ impl Shard {
         }
         self.ledger.spans.drop_items(DropReason::MemoryFull, 1);
         resolve(host, unit);
+    }
+
+    /// Whether the cluster gives up the trace of a span of which nothing is known here.
+    fn sheds(&self, batch: &SpanBatch, record: &SpanRecord) -> bool {
+        let below = self.cluster.as_ref().map_or(0, |cluster| cluster.shed.spans_below());
+        let given = || batch.head_of(record).and_then(|head| head.randomness);
+        below > 0 && self.bench.sheds_on_arrival(below, &record.trace_id, given())
     }
 
     fn open(&mut self, arrived: Nanos, record: &SpanRecord) -> u32 {
@@ -133,7 +144,7 @@ impl Shard {
         self.reasons.note_origin(entry, batch, record);
         let trace = self.holding.buffer.traces.get_mut(entry);
         self.framing.count(trace, batch, record);
-        let is_too_large = self.plan.trace_bytes_max > 0 && trace.size.bytes > self.plan.trace_bytes_max;
+        let is_too_large = self.plan.is_too_large(trace.size);
         if record.is_root {
             self.root_came(batch.arrived, entry);
         }

@@ -1,33 +1,45 @@
 //! What a shard in a cluster writes to other nodes: entries to owners, questions to those who may remember, rulings.
 
 use crate::cluster::Cluster;
-use crate::cluster::mail::Recipient;
+use crate::cluster::mail::{Mail, Recipient};
 use crate::route::shard_among;
 use crate::vocabulary::Nanos;
 use tailwater_proto::cluster::evidence::Entry;
-use tailwater_proto::cluster::message::{Header, Kind};
+use tailwater_proto::cluster::message::Kind;
+use tailwater_proto::cluster::view::Member;
 use tailwater_proto::cluster::{NodeId, ruling};
+use tailwater_proto::otlp::wire::put_varint;
 
-/// A trace has come onto the docket that others may have judged before this node owned it.
-pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, (fingerprint, hash): (u64, u64), entry: &Entry) {
-    let nodes = cluster.who_may_remember(now, hash);
-    if nodes.is_empty() {
+/// A trace has come onto the docket, or is about to be judged, that others may have judged before this node owned it.
+pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, hash: u64) {
+    if cluster.is_long_settled(now) {
         return;
     }
-    let question = Entry { source: None, asks: true, is_relayed: true, ..entry.clone() };
-    for node in nodes {
-        write_entry(cluster, (node, fingerprint, hash), &question);
+    for node in cluster.who_may_remember(now, hash) {
+        let Some(member) = cluster.view.member(node) else { continue };
+        let (shards, shard) = (member.shards, shard_among(hash, member.shards).0);
+        let recipient = Recipient { node: Some(node), shards, shard, fingerprint: 0, kind: Kind::Questions };
+        cluster.counts.questions_sent += 1;
+        cluster.mail.write(recipient, 0, |_, out| out.extend_from_slice(&hash.to_le_bytes()));
     }
 }
 
 /// Writes an entry to a member: its fingerprint is of the rules that it was gathered under.
-pub(super) fn write_entry(cluster: &mut Cluster, (node, fingerprint, hash): (NodeId, u64, u64), entry: &Entry) {
-    let Some(member) = cluster.view.member(node) else { return };
-    let (shards, shard) = (member.shards, shard_among(hash, member.shards).0);
-    let recipient = Recipient { node: Some(node), shards, shard, fingerprint, is_ruling: false };
-    let header = Header { kind: Kind::Evidence, pipeline: cluster.plan.pipeline, fingerprint, shards, shard };
-    let base = entry.facts.start_unix_nano;
-    cluster.mail.write(recipient, header, base, |base, out| entry.put(base, out));
+#[inline]
+pub(super) fn write_entry(mail: &mut Mail, to: &Member, (fingerprint, hash): (u64, u64), entry: &Entry) {
+    let (shards, shard) = (to.shards, shard_among(hash, to.shards).0);
+    let recipient = Recipient { node: Some(to.node), shards, shard, fingerprint, kind: Kind::Evidence };
+    mail.write(recipient, entry.facts.start_unix_nano, |base, out| entry.put(base, out));
+}
+
+/// Says to all members how much this node wants to shed, and what wanted to pass the limits of the rules of that fingerprint:
+/// to each of their shards, however many.
+pub(super) fn write_load(cluster: &mut Cluster, fingerprint: u64, (shed_level, demand): (u8, &[u64])) {
+    let recipient = Recipient { node: None, shards: 0, shard: 0, fingerprint, kind: Kind::Load };
+    cluster.mail.write(recipient, 0, |_, out| {
+        out.push(shed_level);
+        demand.iter().for_each(|demand| put_varint(out, *demand));
+    });
 }
 
 /// Writes a ruling to a member, or to all that have so many shards.
@@ -37,8 +49,7 @@ pub(super) fn write_ruling(
     told: &ruling::Ruling,
 ) {
     let shard = shard_among(told.hash, shards).0;
-    let recipient = Recipient { node, shards, shard, fingerprint, is_ruling: true };
-    let header = Header { kind: Kind::Rulings, pipeline: cluster.plan.pipeline, fingerprint, shards, shard };
     cluster.counts.rulings_sent += 1;
-    cluster.mail.write(recipient, header, 0, |_, out| told.put(out));
+    let recipient = Recipient { node, shards, shard, fingerprint, kind: Kind::Rulings };
+    cluster.mail.write(recipient, 0, |_, out| told.put(out));
 }

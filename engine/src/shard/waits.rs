@@ -90,6 +90,11 @@ impl Waits {
         if has_inactivity { Occasion::Inactivity } else { Occasion::Deadline }
     }
 
+    /// How long most traces last at most, from their first span to their verdict.
+    pub(super) fn longest(&self) -> Nanos {
+        self.decision.max(self.inactivity).max(self.duration_max)
+    }
+
     /// Whether traces are judged when they have been quiet.
     pub(super) fn has_inactivity(&self) -> bool {
         self.inactivity > OFF

@@ -36,7 +36,7 @@ impl Core {
             spawn(self.clone().give_memory_back());
         }
         if self.peers.cores() > 1 {
-            spawn(self.clone().share_limits());
+            spawn(self.clone().share_load());
         }
         if let Some(log) = &self.log {
             spawn(self.clone().keep_journal(log.clone()));

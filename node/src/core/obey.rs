@@ -107,7 +107,7 @@ impl Core {
             let names = change.rules.policy_names().map(String::from);
             log.lane.borrow_mut().journal(self.settings.pipeline).set_told(names, change.rules.all_annotations());
         }
-        self.limits.forget();
+        self.loads.forget();
         self.pressure.set_blocks_on_overflow(change.blocks_on_overflow);
     }
 

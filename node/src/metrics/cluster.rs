@@ -9,7 +9,7 @@ use tailwater_hub::HubCounts;
 type Counter<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// Counted by the shards.
-const SHARDS: [Counter<ClusterCounts>; 19] = [
+const SHARDS: [Counter<ClusterCounts>; 20] = [
     ("evidence_sent", "Entries told to owners on other nodes.", |counts| counts.evidence_sent),
     ("evidence_asked", "Of them, those sent again because nothing was heard.", |counts| counts.evidence_asked),
     (
@@ -23,6 +23,11 @@ const SHARDS: [Counter<ClusterCounts>; 19] = [
     }),
     ("evidence_relayed", "Entries passed on to whom this node takes for the owner.", |counts| counts.evidence_relayed),
     ("evidence_stray", "Entries that came for another owner for the second time.", |counts| counts.evidence_stray),
+    (
+        "questions_sent",
+        "Questions to nodes that may remember what came of a trace that this node owns now.",
+        |counts| counts.questions_sent,
+    ),
     ("judged", "Traces judged for the cluster.", |counts| counts.judged),
     ("docket_full", "Of them, those that were judged early because the docket was full.", |counts| counts.docket_full),
     ("rulings_sent", "Rulings said or told.", |counts| counts.rulings_sent),

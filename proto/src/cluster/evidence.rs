@@ -3,17 +3,19 @@
 //!
 //! ```text
 //! entries = base:8 entry*
-//! entry   = bits:1 trace_id:16 [node:8 incarnation:8] age quiet facts [head]       ages in milliseconds
-//! facts   = status:1 spans bytes start duration mask word*             start: zigzag from the base; duration: zigzag
-//! head    = bits:1 [rv:8] level [coarse] rows (level facts)*
+//! entry   = bits:1 trace_id:16 [node:8 incarnation:8] facts [head]
+//! facts   = status:1 lengths:4 age quiet spans bytes start duration words_mask first_word word*
+//! head    = bits:1 [rv:8] level coarse:1 rows (level facts)*
 //!
 //! bits of an entry  1 root seen, 2 random, 4 head, 8 too large, 16 asks, 32 relayed, 64 leaving, 128 of another node
 //! bits of a head    1 has rv, 2 has a threshold
 //! status            bits 0-2 of the codes seen, 8 root seen, 16 random (of rows)
 //! ```
-//! `mask` has a bit for each word that is not 0, at most 64; only those follow.
+//! The eight numbers of facts have as many bytes as `lengths` says, four bits for each. Ages are in milliseconds, and 0 in rows;
+//! the start is a zigzag from the base, the duration a zigzag. `words_mask` has a bit for each word past the first that is not
+//! 0, the second word's lowest; only those follow, as varints.
 
-use super::message::{Cursor, Malformed, put_zigzag};
+use super::message::{Cursor, Malformed, NUMBERS_BYTES_MAX, Numbers, unzigzag, zigzag};
 use super::{Incarnation, NodeId};
 use crate::otlp::wire::put_varint;
 
@@ -23,6 +25,9 @@ pub const WORDS_MAX: usize = 64;
 /// Rows of a head; a trace has eight at most.
 /// At the bound: the message is malformed, counted in `tailwater_cluster_messages_malformed_total`.
 const ROWS_MAX: u64 = 16;
+
+/// Bytes of an entry that tells of one word at most, and of no tracestate.
+const USUAL_BYTES_MAX: usize = 1 + 16 + 16 + 1 + NUMBERS_BYTES_MAX;
 
 const ROOT_SEEN: u8 = 1;
 const RANDOM: u8 = 2;
@@ -98,6 +103,7 @@ impl Entry {
     /// Appends it; `base` is the message's.
     pub fn put(&self, base: u64, out: &mut Vec<u8>) {
         let bit = |holds: bool, bit: u8| if holds { bit } else { 0 };
+        out.reserve(USUAL_BYTES_MAX);
         out.push(
             bit(self.facts.root_seen, ROOT_SEEN)
                 | bit(self.facts.is_random, RANDOM)
@@ -113,9 +119,7 @@ impl Entry {
             out.extend_from_slice(&node.0.to_le_bytes());
             out.extend_from_slice(&incarnation.0.to_le_bytes());
         }
-        put_varint(out, self.age_ms);
-        put_varint(out, self.quiet_ms);
-        self.facts.put(base, out);
+        self.facts.put(base, (self.age_ms, self.quiet_ms), out);
         if let Some(head) = &self.head {
             head.put(base, out);
         }
@@ -133,9 +137,7 @@ impl Entry {
             true => Some((NodeId(cursor.fixed64()?), Incarnation(cursor.fixed64()?))),
             false => None,
         };
-        self.age_ms = cursor.varint()?;
-        self.quiet_ms = cursor.varint()?;
-        self.facts.read(base, cursor)?;
+        (self.age_ms, self.quiet_ms) = self.facts.read(base, cursor)?;
         (self.facts.root_seen, self.facts.is_random) = (has(ROOT_SEEN), has(RANDOM));
         self.head = if has(HEAD) { Some(Box::new(Head::read(base, cursor)?)) } else { None };
         self.is_too_large = has(TOO_LARGE);
@@ -151,35 +153,44 @@ const STATUS_ROOT: u8 = 8;
 const STATUS_RANDOM: u8 = 16;
 
 impl Facts {
-    fn put(&self, base: u64, out: &mut Vec<u8>) {
+    #[inline]
+    fn put(&self, base: u64, (age_ms, quiet_ms): (u64, u64), out: &mut Vec<u8>) {
         let root = if self.root_seen { STATUS_ROOT } else { 0 };
         let random = if self.is_random { STATUS_RANDOM } else { 0 };
         out.push(self.status & STATUS_BITS | root | random);
-        put_varint(out, u64::from(self.spans));
-        put_varint(out, u64::from(self.bytes));
-        put_zigzag(out, self.start_unix_nano.wrapping_sub(base));
-        put_zigzag(out, self.end_unix_nano.wrapping_sub(self.start_unix_nano));
-        let words = || self.words.iter().take(WORDS_MAX);
-        let mask = words().rev().fold(0u64, |mask, word| mask << 1 | u64::from(*word != 0));
-        put_varint(out, mask);
-        words().filter(|word| **word != 0).for_each(|word| put_varint(out, *word));
+        let (first, more) = self.words.split_first().map_or((0, &[][..]), |(first, more)| (*first, more));
+        let more = more.iter().take(WORDS_MAX - 1);
+        let mask = more.clone().rev().fold(0u64, |mask, word| mask << 1 | u64::from(*word != 0));
+        let start = zigzag(self.start_unix_nano.wrapping_sub(base));
+        let duration = zigzag(self.end_unix_nano.wrapping_sub(self.start_unix_nano));
+        let [spans, bytes] = [self.spans, self.bytes].map(u64::from);
+        Numbers([age_ms, quiet_ms, spans, bytes, start, duration, mask, first]).put(out);
+        more.filter(|word| **word != 0).for_each(|word| put_varint(out, *word));
     }
 
-    fn read(&mut self, base: u64, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
+    /// Returns the ages.
+    #[inline]
+    fn read(&mut self, base: u64, cursor: &mut Cursor<'_>) -> Result<(u64, u64), Malformed> {
         let status = cursor.byte()?;
         self.status = status & STATUS_BITS;
         (self.root_seen, self.is_random) = (status & STATUS_ROOT != 0, status & STATUS_RANDOM != 0);
-        self.spans = cursor.varint32()?;
-        self.bytes = cursor.varint32()?;
-        self.start_unix_nano = base.wrapping_add(cursor.zigzag()?);
-        self.end_unix_nano = self.start_unix_nano.wrapping_add(cursor.zigzag()?);
+        let Numbers([age_ms, quiet_ms, spans, bytes, start, duration, mut mask, first]) = cursor.numbers()?;
+        let fits = |number: u64| u32::try_from(number).map_err(|_| Malformed::TooLarge);
+        (self.spans, self.bytes) = (fits(spans)?, fits(bytes)?);
+        self.start_unix_nano = base.wrapping_add(unzigzag(start));
+        self.end_unix_nano = self.start_unix_nano.wrapping_add(unzigzag(duration));
         self.words.clear();
-        let mut mask = cursor.varint()?;
+        if first != 0 || mask != 0 {
+            self.words.push(first);
+        }
+        if mask >> (WORDS_MAX - 1) != 0 {
+            return Err(Malformed::TooLarge);
+        }
         while mask != 0 {
             self.words.push(if mask & 1 == 0 { 0 } else { cursor.varint()? });
             mask >>= 1;
         }
-        Ok(())
+        Ok((age_ms, quiet_ms))
     }
 }
 
@@ -198,7 +209,7 @@ impl Head {
         put_varint(out, self.rows.len() as u64);
         for (level, facts) in &self.rows {
             put_varint(out, *level);
-            facts.put(base, out);
+            facts.put(base, (0, 0), out);
         }
     }
 
@@ -300,6 +311,6 @@ mod tests {
         let entry = Entry { trace_id: [7; 16], age_ms: 250, quiet_ms: 100, facts, ..Entry::default() };
         let mut bytes = Vec::new();
         entry.put(1_700_000_000_000_000_000, &mut bytes);
-        assert!(bytes.len() <= 36, "{}", bytes.len());
+        assert!(bytes.len() <= 38, "{}", bytes.len());
     }
 }

@@ -23,6 +23,10 @@ pub enum Kind {
     Evidence,
     /// What came of traces: from their owners.
     Rulings,
+    /// What came of traces that others may have judged before: from who owns them now.
+    Questions,
+    /// How much a node wants to be shed, and what wanted to pass the limits on it: to every shard of all nodes.
+    Load,
 }
 
 /// What stands before the entries of a message.
@@ -50,6 +54,8 @@ impl Header {
         let kind = match self.kind {
             Kind::Evidence => 1,
             Kind::Rulings => 2,
+            Kind::Questions => 3,
+            Kind::Load => 4,
         };
         out.push(kind);
         out.extend_from_slice(&self.pipeline.to_le_bytes());
@@ -67,6 +73,8 @@ impl Header {
         let kind = match cursor.byte()? {
             1 => Kind::Evidence,
             2 => Kind::Rulings,
+            3 => Kind::Questions,
+            4 => Kind::Load,
             other => return Err(Malformed::Kind(other)),
         };
         let (pipeline, fingerprint) = (cursor.fixed64()?, cursor.fixed64()?);
@@ -92,7 +100,11 @@ impl<'a> Cursor<'a> {
         Ok(*bytes)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
+    /// The next byte.
+    ///
+    /// # Errors
+    /// `Truncated`.
+    pub fn byte(&mut self) -> Result<u8, Malformed> {
         self.array::<1>().map(|[byte]| byte)
     }
 
@@ -112,7 +124,11 @@ impl<'a> Cursor<'a> {
         self.array()
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    /// The next varint.
+    ///
+    /// # Errors
+    /// `Truncated`, and `TooLarge` past 64 bits.
+    pub fn varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -128,23 +144,113 @@ impl<'a> Cursor<'a> {
         Err(Malformed::TooLarge)
     }
 
-    pub(super) fn varint32(&mut self) -> Result<u32, Malformed> {
-        u32::try_from(self.varint()?).map_err(|_| Malformed::TooLarge)
-    }
-
     pub(super) fn varint16(&mut self) -> Result<u16, Malformed> {
         u16::try_from(self.varint()?).map_err(|_| Malformed::TooLarge)
     }
 
-    /// A difference that may be negative, modulo 2^64.
-    pub(super) fn zigzag(&mut self) -> Result<u64, Malformed> {
-        let value = self.varint()?;
-        Ok((value >> 1) ^ (value & 1).wrapping_neg())
+    /// Eight numbers as `Numbers` puts them.
+    #[inline]
+    pub(super) fn numbers(&mut self) -> Result<Numbers, Malformed> {
+        let lengths = u32::from_le_bytes(self.array()?);
+        // A length past eight has the highest of its four bits, and another.
+        let has_others = (lengths & 0x7777_7777) + 0x7777_7777;
+        if lengths & has_others & 0x8888_8888 != 0 {
+            return Err(Malformed::TooLarge);
+        }
+        // With room behind, so that eight bytes can be read of which some are the next number's.
+        let mut bytes = [0; 8 * NUMBERS + 8];
+        match self.0.first_chunk::<{ 8 * NUMBERS }>() {
+            Some(whole) => bytes[..8 * NUMBERS].copy_from_slice(whole),
+            None => bytes[..self.0.len()].copy_from_slice(self.0),
+        }
+        let (mut numbers, mut at) = ([0; NUMBERS], 0);
+        for (place, number) in numbers.iter_mut().enumerate() {
+            let length = (lengths >> (4 * place) & 15) as usize;
+            // The sum of seven lengths is below 64, and is the place as it stands.
+            let start = at & (8 * NUMBERS - 1);
+            let chunk: Option<&[u8; 8]> = bytes[start..].first_chunk();
+            *number = chunk.map_or(0, |chunk| u64::from_le_bytes(*chunk)) & KEPT[length];
+            at += length;
+        }
+        self.0 = self.0.get(at..).ok_or(Malformed::Truncated)?;
+        Ok(Numbers(numbers))
     }
 }
 
-/// Appends a difference that may be negative, modulo 2^64.
-pub(super) fn put_zigzag(out: &mut Vec<u8>, difference: u64) {
+/// Of eight bytes those of a number of so many. More than eight are no length.
+const KEPT: [u64; 16] = {
+    let mut kept = [u64::MAX; 16];
+    let mut length = 0;
+    while length < 8 {
+        kept[length] = (1 << (8 * length)) - 1;
+        length += 1;
+    }
+    kept
+};
+
+/// How many numbers are told together.
+pub(super) const NUMBERS: usize = 8;
+/// Bytes that they have at most.
+pub(super) const NUMBERS_BYTES_MAX: usize = 4 + 8 * NUMBERS;
+
+/// Numbers that are told together: first how many bytes each has, half a byte for each, the first in the lowest bits; then
+/// their bytes, the low ones first. They are read and written without a step for each byte, as varints need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Numbers(pub(super) [u64; NUMBERS]);
+
+impl Numbers {
+    /// Appends them.
+    #[inline]
+    pub(super) fn put(self, out: &mut Vec<u8>) {
+        let mut bytes = [0; NUMBERS_BYTES_MAX];
+        let (mut lengths, mut at) = (0u32, 4);
+        for (place, number) in self.0.into_iter().enumerate() {
+            let length = (71 - number.leading_zeros()) >> 3;
+            bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            lengths |= length << (4 * place);
+            at += length as usize;
+        }
+        bytes[..4].copy_from_slice(&lengths.to_le_bytes());
+        out.extend_from_slice(&bytes[..at]);
+    }
+}
+
+/// A difference that may be negative, modulo 2^64, as a number that is small where the difference is.
+#[inline]
+pub(super) fn zigzag(difference: u64) -> u64 {
     let sign = difference.cast_signed() >> 63;
-    crate::otlp::wire::put_varint(out, difference << 1 ^ sign.cast_unsigned());
+    difference << 1 ^ sign.cast_unsigned()
+}
+
+/// The difference that `zigzag` was given.
+#[inline]
+pub(super) fn unzigzag(value: u64) -> u64 {
+    (value >> 1) ^ (value & 1).wrapping_neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Breaks where a length of nine is taken for one, or where the last number is read from what is not there.
+    #[test]
+    fn numbers_of_every_length_are_read_and_others_refused() {
+        for last in [0, 1, 255, 256, u64::MAX >> 8, u64::MAX] {
+            let numbers = Numbers([u64::MAX, 0, 7, 1 << 40, 300, u64::MAX, 2, last]);
+            let mut bytes = Vec::new();
+            numbers.put(&mut bytes);
+            assert_eq!(Cursor(&bytes).numbers(), Ok(numbers));
+            let mut more = bytes.clone();
+            more.extend([0xff; 80]);
+            let mut cursor = Cursor(&more);
+            assert_eq!((cursor.numbers(), cursor.0.len()), (Ok(numbers), 80));
+            bytes.pop();
+            assert_eq!(Cursor(&bytes).numbers(), Err(Malformed::Truncated));
+        }
+        for place in 0..NUMBERS {
+            let mut bytes = (9u32 << (4 * place)).to_le_bytes().to_vec();
+            bytes.extend([0; 80]);
+            assert_eq!(Cursor(&bytes).numbers(), Err(Malformed::TooLarge), "{place}");
+        }
+    }
 }

@@ -21,6 +21,13 @@ pub struct Member {
     pub is_leaving: bool,
 }
 
+/// Places that traces fall on by their hashes; who ranks highest for a place owns all that fall there. So many that 64 members
+/// differ by a sixteenth in what they own, and so few that who knows the owner of each has them in the cache.
+const PLACES: u16 = 1 << 14;
+/// Members up to which the owner of a place is worked out when it is asked for: a view changes often where nodes come and go,
+/// and a table is made of all places.
+const RANKED_MAX: usize = 8;
+
 /// The live nodes as one of them sees them, itself among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -30,15 +37,26 @@ pub struct View {
     pub own: NodeId,
     /// By their ids.
     members: Vec<Member>,
+    owners: Owners,
+}
+
+/// Which member owns each place, by where it is in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Owners {
+    /// To be found out: those that may own any, each with what its ranks are made of.
+    Ranked(Vec<(u64, u16)>),
+    /// Known, for each place.
+    Known(Box<[u16]>),
 }
 
 impl View {
-    /// A view of these members; of two with one id the later run counts.
+    /// A view of these members; of two with one id the later run counts, and of more than 65,536 the first.
     #[must_use]
     pub fn new(number: u64, own: NodeId, mut members: Vec<Member>) -> Self {
         members.sort_unstable_by_key(|member| (member.node, std::cmp::Reverse(member.incarnation)));
         members.dedup_by_key(|member| member.node);
-        Self { number, own, members }
+        let owners = Owners::among(&members);
+        Self { number, own, members, owners }
     }
 
     /// By their ids.
@@ -54,29 +72,78 @@ impl View {
         self.members.get(at)
     }
 
-    /// The node that judges the traces of this hash: one that is about to leave only if all are; the own one where the view
-    /// is empty.
+    /// The member that judges the traces of this hash: one that is about to leave only if all are; `None` where the view is
+    /// empty.
+    #[inline]
     #[must_use]
-    pub fn owner(&self, hash: u64) -> NodeId {
-        highest(self.members.iter(), hash).unwrap_or(self.own)
+    pub fn owner(&self, hash: u64) -> Option<&Member> {
+        let place = place(hash);
+        let at = match &self.owners {
+            Owners::Known(owners) => owners.get(usize::from(place)).copied(),
+            Owners::Ranked(ranked) => highest(ranked, place),
+        };
+        self.members.get(usize::from(at?))
+    }
+
+    /// Its id; the own one where the view is empty.
+    #[inline]
+    #[must_use]
+    pub fn owner_id(&self, hash: u64) -> NodeId {
+        self.owner(hash).map_or(self.own, |member| member.node)
     }
 
     /// The node that would, if this one were not there; `None` where there is no other.
     #[must_use]
     pub fn owner_but_own(&self, hash: u64) -> Option<NodeId> {
-        highest(self.members.iter().filter(|member| member.node != self.own), hash)
+        let others: Vec<Member> = self.members.iter().filter(|member| member.node != self.own).copied().collect();
+        let at = highest(&ranked(&others), place(hash))?;
+        others.get(usize::from(at)).map(|member| member.node)
     }
 
     /// Whether this node judges the traces of this hash.
     #[must_use]
     pub fn is_own(&self, hash: u64) -> bool {
-        self.owner(hash) == self.own
+        self.owner_id(hash) == self.own
     }
 }
 
-fn highest<'a>(members: impl Iterator<Item = &'a Member>, hash: u64) -> Option<NodeId> {
-    let rank = |member: &Member| (!member.is_leaving, mix(hash ^ mix(member.node.0)), member.node);
-    members.map(rank).max().map(|(_, _, node)| node)
+impl Owners {
+    fn among(members: &[Member]) -> Self {
+        let ranked = ranked(members);
+        if ranked.len() <= RANKED_MAX {
+            return Self::Ranked(ranked);
+        }
+        Self::Known((0..PLACES).filter_map(|place| highest(&ranked, place)).collect())
+    }
+}
+
+/// Those that may own a place: those that stay, or all if none does.
+fn ranked(members: &[Member]) -> Vec<(u64, u16)> {
+    let stays = members.iter().any(|member| !member.is_leaving);
+    let able = (0u16..).zip(members).filter(|(_, member)| member.is_leaving != stays);
+    able.map(|(at, member)| (mix(member.node.0), at)).collect()
+}
+
+/// Who of them ranks highest for a place; of two alike the one of the greater id.
+#[inline]
+fn highest(ranked: &[(u64, u16)], place: u16) -> Option<u16> {
+    let mut best = None;
+    let mut highest = 0;
+    for (mixed, at) in ranked {
+        let rank = mix(mixed ^ u64::from(place));
+        if rank >= highest {
+            (highest, best) = (rank, Some(*at));
+        }
+    }
+    best
+}
+
+/// Where the traces of a hash fall. Its high bits alone would not do: they are what shards of a node have different ones of.
+#[inline]
+fn place(hash: u64) -> u16 {
+    // 2^64 over the golden ratio: the high bits of the product depend on all bits of the hash.
+    let [.., low, high] = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2).to_le_bytes();
+    u16::from_le_bytes([low, high])
 }
 
 /// The finalizer of `SplitMix64` (Steele, Lea, Flood, 2014): every bit of the input flips each of the output half the time.
@@ -101,8 +168,21 @@ mod tests {
     #[test]
     fn owners_are_the_same_in_all_versions() {
         let view = view(&[1, 2, 3]);
-        let owners: Vec<u64> = (0..8).map(|hash| view.owner(hash << 60).0).collect();
-        assert_eq!(owners, [3, 3, 1, 3, 2, 1, 3, 2], "as another program computes it");
+        let owners: Vec<u64> = (0..8).map(|hash| view.owner_id(hash << 60 | hash).0).collect();
+        assert_eq!(owners, [3, 2, 2, 3, 2, 1, 2, 2], "as another program computes it");
+    }
+
+    /// A view that grows past `RANKED_MAX` has a table: it must say what is worked out otherwise.
+    #[test]
+    fn who_is_looked_up_is_who_is_worked_out() {
+        let nodes: Vec<u64> = (1..=20).collect();
+        let view = view(&nodes);
+        let ranked = ranked(view.members());
+        for hash in (0..2_000u64).map(mix) {
+            let at = highest(&ranked, place(hash)).unwrap();
+            assert_eq!(view.owner_id(hash), view.members()[usize::from(at)].node);
+        }
+        assert!(matches!(view.owners, Owners::Known(_)));
     }
 
     #[test]
@@ -122,8 +202,8 @@ mod tests {
     #[test]
     fn who_comes_takes_only_its_own_part() {
         let (before, after) = (view(&[1, 2, 3]), view(&[1, 2, 3, 4]));
-        let moved = (0..8_000u64).filter(|hash| before.owner(*hash) != after.owner(*hash));
-        let to: std::collections::BTreeSet<u64> = moved.map(|hash| after.owner(hash).0).collect();
+        let moved = (0..8_000u64).filter(|hash| before.owner_id(*hash) != after.owner_id(*hash));
+        let to: std::collections::BTreeSet<u64> = moved.map(|hash| after.owner_id(hash).0).collect();
         assert_eq!(to.into_iter().collect::<Vec<_>>(), [4]);
     }
 
@@ -132,10 +212,10 @@ mod tests {
         let mut members = view(&[1, 2, 3]).members().to_vec();
         members[2].is_leaving = true;
         let view = View::new(2, NodeId(1), members.clone());
-        assert!((0..100u64).all(|hash| view.owner(hash << 50) != NodeId(3)));
+        assert!((0..100u64).all(|hash| view.owner_id(hash << 50) != NodeId(3)));
         members.iter_mut().for_each(|member| member.is_leaving = true);
         let view = View::new(3, NodeId(1), members);
-        assert!((0..100u64).any(|hash| view.owner(hash << 50) == NodeId(3)), "someone has to");
+        assert!((0..100u64).any(|hash| view.owner_id(hash << 50) == NodeId(3)), "someone has to");
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Node {
             rules_wait: Nanos::from_millis(30_000),
             docket_traces_max: scenario.docket_traces_max,
             message_bytes_max: 1_200,
+            shed_level_max: 0,
         };
         for core in &mut self.cores {
             core.shard.join(self.now, plan.clone(), view.clone());
