@@ -6,10 +6,12 @@
 //! cores <== Heard, Members == hub <== opened datagrams == other nodes
 //! ```
 
+pub mod asking;
 mod finding;
 mod told;
 mod wire;
 
+use self::asking::{Asked, Question, QuestionCounts, Questions};
 use self::told::ToldByCores;
 use self::wire::NodeWire;
 use crate::core::Message;
@@ -61,6 +63,8 @@ pub struct Gossip {
     pub tags: Vec<u8>,
     /// What others may ask of the thread.
     pub shared: Shared,
+    /// The way of what other nodes ask to the side thread.
+    pub asked: Sender<Asked>,
     /// Told once it listens, dropped if it cannot.
     pub bound: Sender<()>,
 }
@@ -82,6 +86,8 @@ pub struct GossipState {
     pub unsent: u64,
     /// Messages for cores that were of no pipeline here, or no messages.
     pub strange: u64,
+    /// What is counted of questions about traces.
+    pub questions: QuestionCounts,
 }
 
 /// What the gossip thread and others share.
@@ -105,6 +111,10 @@ pub enum Wish {
     Leave,
     /// To trust others by these from now on.
     Keys(Keyring),
+    /// To ask all other nodes about a trace.
+    Ask(Question),
+    /// To tell another node what it has asked for.
+    Answer(Asked, Vec<u8>),
     /// To be no member any more, and to end. Closed when it is done.
     End(Sender<()>),
 }
@@ -131,8 +141,8 @@ impl Gossip {
     /// # Errors
     /// The socket cannot be had.
     pub async fn run(self, wishes: Receiver<Wish>) -> Result<(), String> {
-        let Self { identity, keyring, settings, listen, advertise, pipelines, shards, seed, tags, shared, bound } =
-            self;
+        let Self { identity, keyring, settings, listen, advertise, pipelines, .. } = self;
+        let Self { shards, seed, tags, shared, asked, bound, .. } = self;
         let socket = UdpSocket::bind(listen).map_err(|error| {
             format!("cluster.listen: cannot listen on udp {listen}: {error}; choose another address")
         })?;
@@ -146,9 +156,11 @@ impl Gossip {
         let datagram_bytes_max = usize::try_from(settings.datagram_bytes_max).unwrap_or(usize::MAX);
         let plan = HubPlan { datagram_bytes_max, tags, ..HubPlan::new(own.0, own.1, address, shards) };
         let payload_bytes_max = plan.payload_bytes_max();
+        let questions = Questions::new(asked, payload_bytes_max);
+        let sealer = Sealer::new(own, keyring.clone());
         let state = Rc::new(State {
             hub: RefCell::new(Hub::new(plan, seed)),
-            wire: RefCell::new(NodeWire::new(Sealer::new(own, keyring.clone()), pipelines, shards)),
+            wire: RefCell::new(NodeWire::new(sealer, pipelines, shards, questions)),
             opener: RefCell::new(Opener::new(own, keyring)),
             told: RefCell::default(),
             socket,
@@ -214,31 +226,36 @@ impl State {
         loop {
             self.with_hub(|hub, now, wire| hub.tick(now, wire));
             self.tell_again();
+            self.wire.borrow_mut().questions.expire(now());
             if now() >= told_at {
                 told_at = now() + Duration::from_millis(500);
                 self.share();
             }
-            match wishes.try_recv() {
-                Ok(Wish::Leave) => self.with_hub(|hub, now, wire| hub.set_leaving(now, wire)),
-                Ok(Wish::Keys(keyring)) => {
-                    self.wire.borrow_mut().replace_keys(keyring.clone());
-                    self.opener.borrow_mut().replace(keyring);
-                }
-                Ok(Wish::End(done)) => {
-                    self.with_hub(|hub, now, wire| hub.leave(now, wire));
-                    let end = now() + FAREWELL;
-                    while now() < end {
-                        self.with_hub(|hub, now, wire| hub.tick(now, wire));
-                        sleep(TICK_TOGETHER).await;
+            while let Ok(wish) = wishes.try_recv() {
+                match wish {
+                    Wish::Leave => self.with_hub(|hub, now, wire| hub.set_leaving(now, wire)),
+                    Wish::Keys(keyring) => {
+                        self.wire.borrow_mut().replace_keys(keyring.clone());
+                        self.opener.borrow_mut().replace(keyring);
                     }
-                    drop(done);
-                    return;
+                    Wish::Ask(question) => self.ask(question),
+                    Wish::Answer(asked, text) => self.answer(&asked, &text),
+                    Wish::End(done) => return self.end(done).await,
                 }
-                Err(_) => {}
             }
             let is_alone = self.hub.borrow().view().members().len() < 2;
             sleep(if is_alone { TICK_ALONE } else { TICK_TOGETHER }).await;
         }
+    }
+
+    async fn end(&self, done: Sender<()>) {
+        self.with_hub(|hub, now, wire| hub.leave(now, wire));
+        let end = now() + FAREWELL;
+        while now() < end {
+            self.with_hub(|hub, now, wire| hub.tick(now, wire));
+            sleep(TICK_TOGETHER).await;
+        }
+        drop(done);
     }
 
     fn share(&self) {
@@ -253,6 +270,7 @@ impl State {
             refused: self.opener.borrow().refused().collect(),
             unsent,
             strange,
+            questions: self.wire.borrow().questions.counts,
         });
         let view = hub.view().clone();
         self.opener.borrow_mut().retain(|node| view.member(node).is_some());

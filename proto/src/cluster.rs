@@ -4,10 +4,12 @@
 //! message = kind:1 pipeline:8 fingerprint:8 shards:2 shard:2 entry*        kind 1 evidence, 2 rulings
 //! ```
 //! Numbers of fixed width are little-endian, others are varints as protobuf has them. A message fits into one datagram. Its
-//! entries are all of one shard of a node with so many shards: a node with as many gives them to that shard unread.
+//! entries are all of one shard of a node with so many shards: a node with as many gives them to that shard unread. Kinds 3 and
+//! 4 are of whole nodes, see `question.rs`. A kind that a node does not know is passed over and counted.
 
 pub mod evidence;
 pub mod message;
+pub mod question;
 pub mod ruling;
 pub mod view;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use tailwater_tests::process::{Tailwater, kept_at_least_once, post};
+use tailwater_tests::process::{Tailwater, kept_at_least_once, post, signal};
 use tempfile::TempDir;
 
 const TRACES: u64 = 60;
@@ -147,4 +147,50 @@ fn a_stranger_is_neither_heard_nor_answered() {
         assert_eq!(cluster(node)["members"].as_array().map(Vec::len), Some(1));
     }
     assert_eq!(stranger.metrics()["tailwater_cluster_datagrams_heard_total"], 0.0);
+}
+
+/// What a node says of a trace.
+fn ask(node: &Tailwater, trace: u64) -> (u16, Value) {
+    let (status, body) = node.get(&format!("/api/v1/traces/{trace:032x}"));
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+/// Without `Asker::answer_others` a node knows nothing of what others have; without `note_reason_for_all` the owner tells of
+/// its own spans alone.
+#[test]
+fn any_node_tells_what_became_of_a_trace_and_where_it_lies() {
+    let directory = TempDir::new().unwrap();
+    let key = key(&directory);
+    let first = start(TempDir::new().unwrap(), &key, "", &[]);
+    let join = address(&first);
+    let [second, third] = [0, 1].map(|_| start(TempDir::new().unwrap(), &key, &join, &[]));
+    let nodes = [&first, &second, &third];
+    until_together(&nodes);
+    send(first.http, 0);
+    send(second.http, 1);
+    for node in nodes {
+        assert_eq!(ask(node, 4).1["state"], json!("pending"));
+    }
+    nodes.iter().for_each(|node| node.until(is_settled));
+    let id = |node: &Tailwater| cluster(node)["node"].as_str().unwrap().to_owned();
+    // The error of the first is in the span of `second`, that of the other came nowhere.
+    for (trace, state) in [(4, "kept"), (8, "dropped")] {
+        let expected: BTreeSet<String> = [id(&first), id(&second)].into();
+        for node in nodes {
+            let (status, said) = ask(node, trace);
+            assert_eq!((status, &said["state"], &said["evidence"]["spans"]), (200, &json!(state), &json!(2)), "{said}");
+            assert!(said["judged_by"].is_string() && said["judged_by"] == said["owner"], "{said}");
+            let parts = said["parts"].as_array().unwrap();
+            let lies: Vec<&Value> = parts.iter().filter(|part| part["spans"] != json!(0)).collect();
+            assert!(lies.iter().all(|part| part["spans"] == json!(1) && part["state"] == json!(state)), "{said}");
+            let on = lies.iter().map(|part| part["node"].as_str().unwrap().to_owned()).collect();
+            assert_eq!((&expected, &said["silent"]), (&on, &json!([])), "{said}");
+        }
+    }
+    let (status, said) = ask(&third, 999);
+    assert_eq!((status, &said["silent"]), (404, &json!([])), "{said}");
+    signal(second.id(), "STOP");
+    let (_, said) = ask(&third, 4);
+    signal(second.id(), "CONT");
+    assert_eq!((&said["state"], &said["silent"]), (&json!("kept"), &json!([id(&second)])), "{said}");
 }

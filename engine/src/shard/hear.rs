@@ -232,6 +232,10 @@ impl Shard {
                     self.tell_ruling(trace, &ruling);
                 }
                 let spans = on_docket.map_or(0, |trace| trace.size().spans);
+                if let Some(entry) = pending {
+                    self.refresh(entry);
+                    self.note_reason(now, entry, &ruling, Occasion::Owner);
+                }
                 self.settle_here(now, (&trace_id, hash, spans), &ruling, Occasion::Owner, host);
             }
             None => self.note_unknown(from, told),

@@ -2,6 +2,7 @@
 
 use super::{Books, Page, Type, number};
 use crate::gossip::GossipState;
+use crate::gossip::asking::QuestionCounts;
 use tailwater_engine::cluster::counts::ClusterCounts;
 use tailwater_hub::HubCounts;
 
@@ -112,6 +113,17 @@ const GOSSIP: [Counter<HubCounts>; 29] = [
     ),
 ];
 
+/// Counted of questions about traces.
+const QUESTIONS: [Counter<QuestionCounts>; 5] = [
+    ("questions_asked", "Questions about traces to other nodes, for who asked this one.", |counts| counts.asked),
+    ("questions_heard", "Questions about traces of other nodes.", |counts| counts.heard),
+    ("questions_passed_over", "Of them, those that too many waited before.", |counts| counts.passed_over),
+    ("answers_heard", "Answers of other nodes.", |counts| counts.answers_heard),
+    ("questions_unanswered", "Questions that another node did not answer within a second.", |counts| {
+        counts.unanswered
+    }),
+];
+
 /// The families of the cluster.
 pub(super) fn cluster(page: &mut Page, books: &[Books<'_>], gossip: Option<&GossipState>) {
     let Some(gossip) = gossip else { return };
@@ -142,4 +154,7 @@ pub(super) fn cluster(page: &mut Page, books: &[Books<'_>], gossip: Option<&Goss
     page.single("tailwater_cluster_datagrams_unsent_total", Type::Counter, help, number(gossip.unsent));
     let help = "Messages of other nodes for no pipeline of this one, and views that a core had no room for.";
     page.single("tailwater_cluster_messages_stray_total", Type::Counter, help, number(gossip.strange));
+    for (name, help, read) in QUESTIONS {
+        page.single(&format!("tailwater_cluster_{name}_total"), Type::Counter, help, number(read(&gossip.questions)));
+    }
 }
