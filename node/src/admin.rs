@@ -5,7 +5,8 @@
 //! GET /health/live    200 while every core answers; nothing else is looked at, so a failing next hop restarts nobody
 //! GET /health/ready   200 while requests are accepted; 503 before that and from the beginning of a drain
 //! GET /health         the same as /health/ready
-//! GET /api/v1/status  the rules in force and what came of the last attempt to change them; JSON, as all below /api
+//! GET /api/v1/status  the rules in force and what came of the last attempt to change them, and the members of the cluster;
+//!                     JSON, as all below /api
 //! GET /api/v1/cluster the members as this node sees them, and what it counts; 404 for a node by itself
 //! GET /api/v1/traces/<id> why a trace was kept or dropped, or what a pending one has so far; 404 with a remedy. In a cluster
 //!                     other nodes are asked, too
@@ -16,7 +17,7 @@ use crate::control::Cores;
 use crate::explain;
 use crate::explain::asking::Asker;
 use crate::gossip::{self, Shared};
-use crate::metrics::{Exposition, Facts, PipelineFacts, expose};
+use crate::metrics::{Exposition, Facts, PipelineFacts, counted, expose};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
 use async_channel::{Sender, bounded};
@@ -145,6 +146,19 @@ impl State {
         }
     }
 
+    /// The members as this node sees them, and what it counts.
+    async fn cluster(&self) -> Reply {
+        let Some(gossip) = &self.gossip else {
+            let said = json!({ "error": "this node is in no cluster", "remedy": "set cluster.listen" });
+            return answer(StatusCode::NOT_FOUND, &said);
+        };
+        let snapshots = self.cores.snapshots().await;
+        let state = gossip.get();
+        let mut said = gossip::told(&state);
+        said["counts"] = counted(&snapshots, &state).into();
+        answer(StatusCode::OK, &said)
+    }
+
     fn readiness(&self) -> Reply {
         if self.ready.load(Ordering::Relaxed) {
             Reply::http(StatusCode::OK, TEXT, Bytes::from_static(b"ready\n"))
@@ -209,14 +223,14 @@ impl Service for State {
             "/metrics" => self.metrics(&request.headers).await,
             "/health/live" => self.liveness().await,
             path if path.starts_with(TRACES) => self.explain(&path[TRACES.len()..]).await,
-            STATUS => answer(StatusCode::OK, &self.reloader.status()),
-            CLUSTER => match self.gossip.as_ref().map(Shared::get) {
-                Some(state) => answer(StatusCode::OK, &gossip::told(&state)),
-                None => {
-                    let said = json!({ "error": "this node is in no cluster", "remedy": "set cluster.listen" });
-                    answer(StatusCode::NOT_FOUND, &said)
+            STATUS => {
+                let mut said = self.reloader.status();
+                if let Some(gossip) = &self.gossip {
+                    said["cluster"] = gossip::told(&gossip.get());
                 }
-            },
+                answer(StatusCode::OK, &said)
+            }
+            CLUSTER => self.cluster().await,
             RELOAD => {
                 let said = self.reloader.ask().await;
                 let is_refused = said["outcome"] == Outcome::Refused.label();

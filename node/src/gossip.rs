@@ -18,7 +18,7 @@ use crate::core::Message;
 use crate::identity::Identity;
 use async_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ use std::time::Duration;
 use tailwater_config::{Cluster, ListenAddress};
 use tailwater_hub::{Hub, HubCounts, HubPlan};
 use tailwater_net::datagram::{Keyring, Opener, Refusal, Sealer};
-use tailwater_proto::cluster::view::Member;
+use tailwater_proto::cluster::view::{MEMBERS_MAX, Member};
 use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
@@ -78,6 +78,8 @@ pub struct GossipState {
     pub own: Option<(NodeId, Incarnation)>,
     /// The members, with where they are and the round trip to them.
     pub members: Vec<(Member, Option<SocketAddr>, Option<Duration>)>,
+    /// The cluster is full, and this node by itself.
+    pub is_turned_away: bool,
     /// What the hub counts.
     pub counts: HubCounts,
     /// Datagrams that did not open, by reason.
@@ -132,6 +134,7 @@ struct State {
     outgoing: (Sender<()>, Receiver<()>),
     shared: Shared,
     own: (NodeId, Incarnation),
+    was_turned_away: Cell<bool>,
     payload_bytes_max: usize,
 }
 
@@ -167,6 +170,7 @@ impl Gossip {
             outgoing: bounded(1),
             shared,
             own,
+            was_turned_away: Cell::new(false),
             payload_bytes_max,
         });
         tracing::info!(node = %own.0, listens = %state.socket.local_addr(), tells = %address, "cluster");
@@ -206,7 +210,10 @@ impl State {
             // Who cannot be understood is not answered; it is counted.
             if let Ok(opened) = opener.open(datagram) {
                 let sender = (opened.sender, opened.incarnation);
-                self.with_hub(|hub, now, wire| hub.hear(now, received.from, sender, opened.frames, wire));
+                self.with_hub(|hub, now, wire| match opened.is_bound {
+                    true => hub.hear(now, received.from, sender, opened.frames, wire),
+                    false => hub.hear_unbound(now, received.from, sender, opened.frames, wire),
+                });
             }
         }
     }
@@ -260,12 +267,21 @@ impl State {
 
     fn share(&self) {
         let hub = self.hub.borrow();
+        let was_turned_away = self.was_turned_away.replace(hub.is_turned_away());
+        if hub.is_turned_away() && !was_turned_away {
+            tracing::warn!(
+                members_max = MEMBERS_MAX,
+                "the cluster is full: this node works by itself and judges what comes to it alone, and tries again every 30 s; \
+                stop another node, or form a second cluster with a cluster.name of its own"
+            );
+        }
         let member = |member: &Member| (*member, hub.address(member.node), hub.round_trip(member.node));
         let (unsent, strange) = self.wire.borrow().counts();
         self.shared.set(GossipState {
             listens: Some(self.socket.local_addr()),
             own: Some(self.own),
             members: hub.view().members().iter().map(member).collect(),
+            is_turned_away: hub.is_turned_away(),
             counts: hub.counts().clone(),
             refused: self.opener.borrow().refused().collect(),
             unsent,
@@ -298,6 +314,7 @@ pub fn told(state: &GossipState) -> Value {
     json!({
         "node": state.own.map(|(node, _)| node.to_string()),
         "listens": state.listens.map(|address| address.to_string()),
+        "is_turned_away": state.is_turned_away,
         "members": members.collect::<Vec<_>>(),
     })
 }

@@ -95,6 +95,28 @@ fn assert_whole(all: &BTreeMap<String, BTreeSet<String>>) {
     assert_eq!(*all, expected);
 }
 
+/// What an operator looks for is there, by these names, in the metrics and as JSON.
+fn assert_counted(node: &Tailwater) {
+    let (metrics, said) = (node.metrics(), cluster(node));
+    let names = [
+        "false_deaths", "rejoined", "members_doubted", "turned_away", "evidence_sent", "evidence_held_back",
+        "evidence_asked", "evidence_timed", "bytes_sent", "rulings_sent", "rulings_heard", "torn", "judged_alone",
+        "ranges_pulled", "said_repaired", "pushed", "bundles_sent_again", "questions_unanswered",
+    ];
+    for name in names {
+        assert!(metrics.contains_key(&format!("tailwater_cluster_{name}_total")), "{name}");
+        assert!(said["counts"][name].is_u64(), "{name} is not in {said}");
+    }
+    for name in ["evidence_sent", "evidence_timed", "bytes_sent", "rulings_heard"] {
+        assert!(metrics[&format!("tailwater_cluster_{name}_total")] > 0.0, "{name}");
+    }
+    // Spans are told a quarter of a second after they came; roots, as these are, at once.
+    let lag = metrics["tailwater_cluster_evidence_lag_seconds_total"] / metrics["tailwater_cluster_evidence_timed_total"];
+    assert!((0.0..2.0).contains(&lag), "{lag}");
+    let status: Value = serde_json::from_str(&node.get("/api/v1/status").1).unwrap();
+    assert_eq!(status["cluster"]["members"].as_array().map(Vec::len), Some(3), "{status}");
+}
+
 /// Without `Shard::tell` each node judges its own spans, and two thirds of each kept trace are missing.
 #[test]
 fn a_trace_on_three_nodes_leaves_whole_or_not_at_all() {
@@ -109,6 +131,7 @@ fn a_trace_on_three_nodes_leaves_whole_or_not_at_all() {
     nodes.iter().for_each(|node| node.until(is_settled));
     let counts: f64 = nodes.iter().map(|node| node.metrics()["tailwater_cluster_judged_total"]).sum();
     assert!((counts - TRACES as f64).abs() < 0.5, "each trace is judged once: {counts}");
+    nodes.iter().for_each(|node| assert_counted(node));
     let [second, third] = others;
     assert_whole(&kept_by(vec![first, second, third]));
 }

@@ -11,6 +11,10 @@ pub struct ClusterCounts {
     pub evidence_held_back: u64,
     /// Entries heard.
     pub evidence_heard: u64,
+    /// Of them, those told because of a new span, of which it is counted how old that was.
+    pub evidence_timed: u64,
+    /// Milliseconds from the latest span of those to their being told.
+    pub evidence_lag_ms: u64,
     /// Entries heard that were made under other rules: only their numbers count.
     pub evidence_foreign_rules: u64,
     /// Entries passed on to whom this node takes for the owner.
@@ -51,6 +55,8 @@ impl ClusterCounts {
         self.evidence_asked += other.evidence_asked;
         self.evidence_held_back += other.evidence_held_back;
         self.evidence_heard += other.evidence_heard;
+        self.evidence_timed += other.evidence_timed;
+        self.evidence_lag_ms += other.evidence_lag_ms;
         self.evidence_foreign_rules += other.evidence_foreign_rules;
         self.evidence_relayed += other.evidence_relayed;
         self.evidence_stray += other.evidence_stray;
@@ -70,12 +76,14 @@ impl ClusterCounts {
 
     /// All, by their names.
     #[must_use]
-    pub const fn list(&self) -> [(&'static str, u64); 19] {
+    pub const fn list(&self) -> [(&'static str, u64); 21] {
         [
             ("evidence_sent", self.evidence_sent),
             ("evidence_asked", self.evidence_asked),
             ("evidence_held_back", self.evidence_held_back),
             ("evidence_heard", self.evidence_heard),
+            ("evidence_timed", self.evidence_timed),
+            ("evidence_lag_ms", self.evidence_lag_ms),
             ("evidence_foreign_rules", self.evidence_foreign_rules),
             ("evidence_relayed", self.evidence_relayed),
             ("evidence_stray", self.evidence_stray),

@@ -90,6 +90,10 @@ impl Shard {
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.counts.evidence_heard += 1;
+        if !entry.asks && !entry.is_relayed {
+            cluster.counts.evidence_timed += 1;
+            cluster.counts.evidence_lag_ms += entry.quiet_ms;
+        }
         let (node, incarnation) = entry.source.unwrap_or(from);
         let owner = cluster.view.owner(hash);
         // A question says nothing of spans; who asks may be the owner in a view that this node has yet to see.

@@ -13,6 +13,7 @@ use tailwater_proto::cluster::message::Header;
 use tailwater_proto::cluster::question::Asking;
 use tailwater_proto::cluster::view::{Member, View};
 use tailwater_proto::cluster::{Incarnation, NodeId};
+use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::mesh::MeshPort;
 use tailwater_runtime::net::Sent;
 
@@ -125,6 +126,10 @@ impl Wire for NodeWire {
             is_taken &= mesh.try_send(port(core), Message::Heard(from, message.clone())).is_ok();
         }
         is_taken
+    }
+
+    fn unix_ms(&self) -> u64 {
+        unix_nanos() / 1_000_000
     }
 
     fn view(&mut self, view: &Arc<View>) {
