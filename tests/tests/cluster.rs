@@ -5,9 +5,10 @@
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use tailwater_tests::process::{Tailwater, kept_at_least_once, post, signal};
+use std::process::{Command, Stdio};
+use tailwater_tests::process::{Tailwater, binary, kept_at_least_once, post, signal};
 use tempfile::TempDir;
 
 const TRACES: u64 = 60;
@@ -216,4 +217,65 @@ fn any_node_tells_what_became_of_a_trace_and_where_it_lies() {
     let (_, said) = ask(&third, 4);
     signal(second.id(), "CONT");
     assert_eq!((&said["state"], &said["silent"]), (&json!("kept"), &json!([id(&second)])), "{said}");
+}
+
+/// What `tailwater doctor --peers` says of the node at `join`, and how it ends.
+fn doctor(key_file: &Path, join: &str) -> (Option<i32>, String) {
+    let arguments = ["--cluster-listen", "127.0.0.1:0", "--cluster-join", join, "--cluster-key-file"];
+    let command = [&["doctor", "--peers"][..], &arguments, &[key_file.to_str().unwrap()]].concat();
+    let output = Command::new(binary("tailwater")).args(command).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Passes datagrams of at most so many bytes on to a node and back, until it is dropped. Returns where it listens.
+fn narrow_way(to: SocketAddr, bytes_max: usize) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listens = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut asker = to;
+        let mut buffer = vec![0; 65_536];
+        while let Ok((bytes, from)) = socket.recv_from(&mut buffer) {
+            let onward = if from == to { asker } else { to };
+            if from != to {
+                asker = from;
+            }
+            if bytes <= bytes_max {
+                _ = socket.send_to(&buffer[..bytes], onward);
+            }
+        }
+    });
+    listens
+}
+
+/// Without `Hub::probed` there is no answer; without `Silence::Refused` a port where nobody listens is not told from a key that
+/// is refused.
+#[test]
+fn the_doctor_tells_what_is_wrong_between_two_nodes() {
+    let directory = TempDir::new().unwrap();
+    let key_file = key(&directory);
+    let node = start(TempDir::new().unwrap(), &key_file, "", &[]);
+    let join = address(&node);
+    let id = cluster(&node)["node"].as_str().unwrap().to_owned();
+    let (code, text) = doctor(&key_file, &join);
+    assert_eq!(code, Some(0), "{text}");
+    for part in [&format!("is node {id}"), "8972 bytes come back", "ms apart"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let (code, text) = doctor(&key_file, &narrow_way(join.parse().unwrap(), 1_300).to_string());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("datagrams of 1340 bytes do not come back") && text.contains("up to 1232 do"), "{text}");
+    // A port on which nothing listened a moment ago.
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, text) = doctor(&key_file, &closed.to_string());
+    assert_eq!((code, text.contains("no node listens there")), (Some(1), true), "{text}");
+    let refused = |metrics: &BTreeMap<String, f64>| {
+        let refused = metrics.iter().filter(|(name, _)| name.starts_with("tailwater_cluster_datagrams_refused_total"));
+        refused.map(|(_, value)| value).sum::<f64>()
+    };
+    assert!(refused(&node.metrics()) < 1.0);
+    std::fs::write(&key_file, "another key that nobody guesses, of thirty-two bytes\n").unwrap();
+    let (code, text) = doctor(&key_file, &join);
+    assert_eq!((code, text.contains("refuses the key")), (Some(1), true), "{text}");
+    node.until(|metrics| refused(metrics) > 1.0);
+    assert_eq!(cluster(&node)["members"].as_array().map(Vec::len), Some(1), "the doctor has not joined");
 }
