@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tailwater_config::{Cluster, ListenAddress};
+use tailwater_config::{Cluster, JoinName};
 use tailwater_hub::{Hub, HubCounts, HubPlan};
 use tailwater_net::datagram::{Keyring, Opener, Refusal, Sealer};
 use tailwater_proto::cluster::view::{MEMBERS_MAX, Member};
@@ -178,7 +178,7 @@ impl Gossip {
         spawn(state.clone().hear());
         spawn(state.clone().send());
         spawn(state.clone().take_told());
-        spawn(state.clone().find(settings.join));
+        spawn(state.clone().find(settings.join, settings.dns_server));
         state.tick_until_end(wishes).await;
         Ok(())
     }
@@ -297,7 +297,7 @@ impl State {
 const FAREWELL: Duration = Duration::from_millis(300);
 
 /// The names of `cluster.join`.
-type Names = Vec<ListenAddress>;
+type Names = Vec<JoinName>;
 
 /// The state as `/api/v1/cluster` tells it.
 pub fn told(state: &GossipState) -> Value {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tailwater_tests::dns::NameServer;
 use tailwater_tests::process::{Tailwater, binary, kept_at_least_once, post, signal};
 use tempfile::TempDir;
 
@@ -100,9 +101,24 @@ fn assert_whole(all: &BTreeMap<String, BTreeSet<String>>) {
 fn assert_counted(node: &Tailwater) {
     let (metrics, said) = (node.metrics(), cluster(node));
     let names = [
-        "false_deaths", "rejoined", "members_doubted", "turned_away", "evidence_sent", "evidence_held_back",
-        "evidence_asked", "evidence_timed", "bytes_sent", "rulings_sent", "rulings_heard", "torn", "judged_alone",
-        "ranges_pulled", "said_repaired", "pushed", "bundles_sent_again", "questions_unanswered",
+        "false_deaths",
+        "rejoined",
+        "members_doubted",
+        "turned_away",
+        "evidence_sent",
+        "evidence_held_back",
+        "evidence_asked",
+        "evidence_timed",
+        "bytes_sent",
+        "rulings_sent",
+        "rulings_heard",
+        "torn",
+        "judged_alone",
+        "ranges_pulled",
+        "said_repaired",
+        "pushed",
+        "bundles_sent_again",
+        "questions_unanswered",
     ];
     for name in names {
         assert!(metrics.contains_key(&format!("tailwater_cluster_{name}_total")), "{name}");
@@ -112,7 +128,8 @@ fn assert_counted(node: &Tailwater) {
         assert!(metrics[&format!("tailwater_cluster_{name}_total")] > 0.0, "{name}");
     }
     // Spans are told a quarter of a second after they came; roots, as these are, at once.
-    let lag = metrics["tailwater_cluster_evidence_lag_seconds_total"] / metrics["tailwater_cluster_evidence_timed_total"];
+    let lag =
+        metrics["tailwater_cluster_evidence_lag_seconds_total"] / metrics["tailwater_cluster_evidence_timed_total"];
     assert!((0.0..2.0).contains(&lag), "{lag}");
     let status: Value = serde_json::from_str(&node.get("/api/v1/status").1).unwrap();
     assert_eq!(status["cluster"]["members"].as_array().map(Vec::len), Some(3), "{status}");
@@ -221,8 +238,12 @@ fn any_node_tells_what_became_of_a_trace_and_where_it_lies() {
 
 /// What `tailwater doctor --peers` says of the node at `join`, and how it ends.
 fn doctor(key_file: &Path, join: &str) -> (Option<i32>, String) {
-    let arguments = ["--cluster-listen", "127.0.0.1:0", "--cluster-join", join, "--cluster-key-file"];
-    let command = [&["doctor", "--peers"][..], &arguments, &[key_file.to_str().unwrap()]].concat();
+    let key_file = key_file.to_str().unwrap();
+    doctor_with(&["--cluster-listen", "127.0.0.1:0", "--cluster-join", join, "--cluster-key-file", key_file])
+}
+
+fn doctor_with(arguments: &[&str]) -> (Option<i32>, String) {
+    let command = [&["doctor", "--peers"], arguments].concat();
     let output = Command::new(binary("tailwater")).args(command).stdin(Stdio::null()).output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -278,4 +299,24 @@ fn the_doctor_tells_what_is_wrong_between_two_nodes() {
     assert_eq!((code, text.contains("refuses the key")), (Some(1), true), "{text}");
     node.until(|metrics| refused(metrics) > 1.0);
     assert_eq!(cluster(&node)["members"].as_array().map(Vec::len), Some(1), "the doctor has not joined");
+}
+
+/// Without `resolve_service` nobody is found; without a lookup again a service that was empty at the start stays so.
+#[test]
+fn nodes_find_each_other_by_a_service_of_dns() {
+    let directory = TempDir::new().unwrap();
+    let key = key(&directory);
+    let server = NameServer::start();
+    let dns = server.address.to_string();
+    let join = "dnssrv+_tailwater._udp.nodes.test";
+    let arguments = ["--cluster-dns-server", dns.as_str()];
+    let first = start(TempDir::new().unwrap(), &key, join, &arguments);
+    let second = start(TempDir::new().unwrap(), &key, join, &arguments);
+    let port = |node: &Tailwater| address(node).parse::<SocketAddr>().unwrap().port();
+    // Each has looked in vain.
+    server.offer(&[port(&first), port(&second)]);
+    until_together(&[&first, &second]);
+    let arguments = ["--cluster-listen", "127.0.0.1:0", "--cluster-join", join, "--cluster-dns-server", &dns];
+    let (code, text) = doctor_with(&[&arguments[..], &["--cluster-key-file", key.to_str().unwrap()]].concat());
+    assert_eq!((code, text.matches("is node").count()), (Some(0), 2), "{text}");
 }

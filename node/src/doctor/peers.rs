@@ -6,8 +6,9 @@ use crate::cluster::keyring;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
-use tailwater_config::Config;
+use tailwater_config::{Config, JoinName, ListenAddress};
 use tailwater_net::datagram::OVERHEAD_BYTES;
+use tailwater_runtime::net::resolve_service_here;
 
 /// Nodes that are tried, all at once.
 /// At the bound: the others are not, which is told.
@@ -31,7 +32,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     };
     let (mut addresses, mut findings) = (BTreeSet::new(), Vec::new());
     for name in &settings.join {
-        match (name.host(), name.port()).to_socket_addrs() {
+        match look_up(name, settings.dns_server.as_ref()) {
             Ok(found) => addresses.extend(found),
             Err(error) => {
                 let remedy = "correct cluster.join, or wait until the name is known";
@@ -58,6 +59,20 @@ pub fn check(config: &Config) -> Vec<Finding> {
         }
     });
     findings
+}
+
+fn look_up(name: &JoinName, server: Option<&ListenAddress>) -> Result<Vec<SocketAddr>, String> {
+    let addresses = |address: &ListenAddress| {
+        let found = (address.host(), address.port()).to_socket_addrs().map_err(|error| error.to_string())?;
+        Ok::<_, String>(found.collect::<Vec<_>>())
+    };
+    match name {
+        JoinName::Address(address) => addresses(address),
+        JoinName::Service(service) => {
+            let server = server.map(addresses).transpose()?.and_then(|found| found.first().copied());
+            resolve_service_here(service, server).map_err(|error| error.to_string())
+        }
+    }
 }
 
 /// What follows from what was measured.
