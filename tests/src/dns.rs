@@ -1,7 +1,7 @@
-//! A small DNS server: it knows one service, whose hosts are all this machine, at ports that a test changes.
+//! A small DNS server: it knows one service, by any name, whose hosts are all this machine, at ports that a test changes.
 //!
 //! ```text
-//! SRV <service>     one record a port: port, node.<service>
+//! SRV anything      one record a port: port, node.test
 //! A   anything      127.0.0.1
 //! AAAA anything     nothing
 //! ```
