@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::catalogue::{Kind, Slot};
 use crate::problem::{Fault, Findings, Source, shown};
-use crate::settings::{ListenAddress, Secret};
+use crate::settings::{JoinName, ListenAddress, Secret};
 use crate::value;
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
 use crate::{native, policies};
@@ -223,10 +223,9 @@ fn text_value(kind: Kind, slot: Slot<'_>, text: &str) -> Result<(), Fault> {
 
 fn put_addresses<'a>(slot: Slot<'_>, texts: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
     let address = |text: &str| {
-        let address = ListenAddress::parse(text).filter(|address| address.port() != 0);
-        let is_one = |address: &ListenAddress| !address.ip().is_some_and(|ip| ip.is_unspecified());
-        address.filter(is_one).ok_or_else(|| {
-            let remedy = "write HOST:PORT with a name or an IP address, such as tailwater-0.tailwater:7946";
+        JoinName::parse(text).ok_or_else(|| {
+            let remedy = "write HOST:PORT with a name or an IP address, such as tailwater-0.tailwater:7946, or dnssrv+NAME \
+                          for SRV records, such as dnssrv+_tailwater._udp.tailwater";
             Fault::new(format!("`{}` is not an address to send to", shown(text)), remedy)
         })
     };

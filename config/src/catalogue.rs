@@ -16,7 +16,7 @@ use crate::choices::Choice;
 use crate::draft::{Draft, ReceiverDraft, Which};
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
-use crate::settings::{ListenAddress, OtlpExporter, Pipeline, Secret};
+use crate::settings::{JoinName, ListenAddress, OtlpExporter, Pipeline, Secret};
 use crate::value::{show_bytes, show_duration};
 
 /// What a key takes, with its bounds (inclusive).
@@ -92,7 +92,7 @@ pub(crate) enum Slot<'a> {
     OptionalPath(&'a mut Option<PathBuf>),
     Address(&'a mut ListenAddress),
     OptionalAddress(&'a mut Option<ListenAddress>),
-    Addresses(&'a mut Vec<ListenAddress>),
+    Addresses(&'a mut Vec<JoinName>),
     Choice(&'a mut dyn Choice),
     List(&'a mut Vec<String>),
     Statuses(&'a mut Vec<u16>),

@@ -15,7 +15,7 @@ use crate::choices::choices;
 use crate::sampling::Sampling;
 use crate::value::{GIB, KIB, MIB};
 
-pub use address::ListenAddress;
+pub use address::{JoinName, ListenAddress};
 pub use cluster::{Cluster, Secret};
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};

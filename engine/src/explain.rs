@@ -30,8 +30,10 @@ pub struct Reason {
     pub randomness: u64,
     /// The generation of the rules.
     pub generation: u32,
-    /// Spans that had come.
+    /// Spans that had come, to whatever node.
     pub spans: u32,
+    /// Those of them that came to this node.
+    pub spans_here: u32,
     /// Bytes of their messages, where rules weigh traces with what was around them; saturates.
     pub bytes: u32,
     /// From the first start to the last end, nanoseconds; 0 when they are the wrong way round.
@@ -160,6 +162,7 @@ mod tests {
             randomness: 0,
             generation: 0,
             spans,
+            spans_here: spans,
             bytes: 0,
             duration_nanos: 0,
             status: 0,

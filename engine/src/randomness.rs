@@ -62,7 +62,8 @@ impl Randomness {
     /// The randomness of a trace of which a span comes: the same on every node, whatever it has seen. `given` is the span's.
     #[must_use]
     pub fn on_arrival(&self, trace_id: &TraceId, given: Option<u64>) -> u64 {
-        let of_id = || Self::again(trace_id, RandomnessKind::of_id(self.source == RandomnessSource::Hashed), None).value;
+        let of_id =
+            || Self::again(trace_id, RandomnessKind::of_id(self.source == RandomnessSource::Hashed), None).value;
         given.unwrap_or_else(of_id)
     }
 

@@ -21,6 +21,13 @@ pub struct HubCounts {
     pub hellos_refused: u64,
     /// Greetings of strangers that were not answered since too many came at once.
     pub hellos_unanswered: u64,
+    /// Frames in datagrams that are for no run in particular, where only greetings and probes count: somebody may have recorded
+    /// them.
+    pub frames_unbound: u64,
+    /// Probes that were heard.
+    pub probes_heard: u64,
+    /// Of them, those that were not answered: too many came at once, or they are smaller than their answer.
+    pub probes_unanswered: u64,
     /// Datagrams of another process that has the same node id.
     pub twins_heard: u64,
     /// Members that came.
@@ -31,6 +38,10 @@ pub struct HubCounts {
     pub members_doubted: u64,
     /// Members that there was no room for, this node among them.
     pub members_refused: u64,
+    /// Times that this node found the cluster full and stayed alone.
+    pub turned_away: u64,
+    /// Times that a member was taken for dead and came back in the same run: it was not.
+    pub false_deaths: u64,
     /// Times that this node was taken for dead and came back.
     pub rejoined: u64,
     /// Payloads that were told to a member.
@@ -49,6 +60,8 @@ pub struct HubCounts {
     pub said: u64,
     /// Said payloads of others that were taken.
     pub said_heard: u64,
+    /// Of them, those that another member gave because they had not come.
+    pub said_repaired: u64,
     /// Said payloads that came more than once.
     pub said_duplicate: u64,
     /// Said payloads of others that never came and are no longer asked for.

@@ -14,13 +14,15 @@
 //! 8 pushed     = node incarnation number payload                              gives one of them, best effort
 //! 9 leave      =                                                              the sender goes
 //! 10 doubt     = incarnation                                                  of foca: the receiver is suspected
+//! 11 probe     = number filling                                               asks for an echo, from anybody
+//! 12 echo      = number unix_ms lowest highest filling                        answers it, in as many bytes
 //! ```
 //! Fields without a width are varints of LEB128; `length:2` is little-endian. `echo` is 0, or 1 and the stamp that was heard
 //! last and for how long it was held, in microseconds. `address` is 0 and 4 bytes or 1 and 16 bytes, and the port. `to` and
 //! `next` are the first number that is not meant. A reader passes over kinds that it does not know, and over what is behind
 //! the fields that it knows in hello, acknowledge, report and pull.
 
-use crate::hello::Hello;
+use crate::hello::{Hello, VERSION_HIGHEST, VERSION_LOWEST};
 use serde::{Deserialize, Serialize};
 use tailwater_proto::otlp::wire::put_varint;
 
@@ -49,6 +51,8 @@ const PULL: u8 = 7;
 const PUSHED: u8 = 8;
 const LEAVE: u8 = 9;
 const DOUBT: u8 = 10;
+const PROBE: u8 = 11;
+const ECHO: u8 = 12;
 
 /// What was heard of the bundles of a link.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +114,39 @@ pub struct Range {
     pub to: u64,
 }
 
+/// Bytes of the frame of a probe at least: what its answer takes.
+pub const PROBE_BYTES_MIN: usize = 64;
+
+/// A probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Goes back with the answer.
+    pub number: u64,
+    /// Bytes of its frame.
+    pub bytes: usize,
+}
+
+/// What a probe is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echo {
+    /// Of the probe.
+    pub number: u64,
+    /// The wall clock of who answers, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Oldest version of the wire that it understands.
+    pub lowest: u16,
+    /// Newest version that it speaks.
+    pub highest: u16,
+}
+
+impl Echo {
+    /// Whether there is a version of the wire that both speak.
+    #[must_use]
+    pub const fn is_understood(&self) -> bool {
+        self.lowest <= VERSION_HIGHEST && VERSION_LOWEST <= self.highest
+    }
+}
+
 /// A frame that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -133,6 +170,10 @@ pub enum Frame<'a> {
     Leave,
     /// The sender suspects the receiver at this incarnation of foca's.
     Doubt(u16),
+    /// Somebody asks for an echo.
+    Probe(Probe),
+    /// The answer.
+    Echo(Echo),
 }
 
 /// Why a frame was not read.
@@ -203,6 +244,14 @@ fn read(kind: u8, content: &[u8]) -> Result<Frame<'_>, FrameError> {
         }
         LEAVE => Frame::Leave,
         DOUBT => Frame::Doubt(postcard::take_from_bytes(content)?.0),
+        PROBE => {
+            let (number, _) = postcard::take_from_bytes(content)?;
+            Frame::Probe(Probe { number, bytes: HEADER_BYTES + content.len() })
+        }
+        ECHO => {
+            let ((number, unix_ms, lowest, highest), _) = postcard::take_from_bytes(content)?;
+            Frame::Echo(Echo { number, unix_ms, lowest, highest })
+        }
         _ => return Err(FrameError::Unknown),
     })
 }
@@ -305,6 +354,25 @@ pub fn put_doubt(out: &mut Vec<u8>, incarnation: u16) {
     put(out, DOUBT, |out| put_varint(out, u64::from(incarnation)));
 }
 
+/// Appends a probe that is filled up to so many bytes with its header.
+pub fn put_probe(out: &mut Vec<u8>, number: u64, bytes: usize) {
+    let end = out.len() + bytes;
+    put(out, PROBE, |out| {
+        put_varint(out, number);
+        out.resize(end.max(out.len()), 0);
+    });
+}
+
+/// Appends the answer to a probe, likewise.
+pub fn put_echo(out: &mut Vec<u8>, echo: &Echo, bytes: usize) {
+    let end = out.len() + bytes;
+    put(out, ECHO, |out| {
+        let Echo { number, unix_ms, lowest, highest } = *echo;
+        [number, unix_ms, lowest.into(), highest.into()].into_iter().for_each(|field| put_varint(out, field));
+        out.resize(end.max(out.len()), 0);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +390,8 @@ mod tests {
         put_pushed(&mut out, u64::MAX, 2, 3, b"pushed");
         put_leave(&mut out);
         put_doubt(&mut out, 300);
+        put_probe(&mut out, 300, 64);
+        put_echo(&mut out, &Echo { number: u64::MAX, unix_ms: u64::MAX, lowest: 1, highest: 2 }, 64);
         (out, report, acknowledge)
     }
 
@@ -340,6 +410,8 @@ mod tests {
             Frame::Pushed(u64::MAX, 2, 3, b"pushed"),
             Frame::Leave,
             Frame::Doubt(300),
+            Frame::Probe(Probe { number: 300, bytes: 64 }),
+            Frame::Echo(Echo { number: u64::MAX, unix_ms: u64::MAX, lowest: 1, highest: 2 }),
         ];
         assert_eq!(read, expected);
     }
@@ -395,7 +467,7 @@ mod tests {
         let (out, ..) = all();
         for end in 1..out.len() {
             let read: Vec<_> = Frames::new(&out[..end]).collect();
-            assert!(read.len() <= 9 && read[..read.len() - 1].iter().all(Result::is_ok));
+            assert!(read.len() <= 11 && read[..read.len() - 1].iter().all(Result::is_ok));
         }
     }
 

@@ -35,6 +35,9 @@ const REPORTS_AFTER_SAID: u32 = 2;
 /// Greetings of strangers, and signs of life of those taken for dead, that are answered in a second.
 /// At the bound: the others are not answered, counted; they come again.
 const STRANGERS_MAX: u32 = 64;
+/// Probes that are answered in a second: of some persons who look at once.
+/// At the bound: the others are not answered, counted; they come again.
+const PROBES_MAX: u32 = 128;
 /// A report may go so much sooner: those that go at nearly one time cost one walk over the peers.
 const REPORT_SLACK: Duration = Duration::from_millis(20);
 /// A hub wants to be called at least this often.
@@ -66,6 +69,8 @@ pub struct Hub {
     ready: Vec<NodeId>,
     /// Strangers that may be answered in this second, and when it ends.
     strangers: (u32, Duration),
+    /// Probes that may be answered in this second, and when it ends.
+    probes: (u32, Duration),
     /// When others were first met.
     met_at: Option<Duration>,
     /// Members that have said that they are about to leave, not in the view yet.
@@ -77,6 +82,8 @@ pub struct Hub {
     ticked_at: Duration,
     /// Since this node goes: how often it is still to be said, and when.
     farewells: Option<(u32, Duration)>,
+    /// Since the cluster was full: when it is tried again.
+    again_at: Option<Duration>,
 }
 
 impl Hub {
@@ -101,12 +108,14 @@ impl Hub {
             peers_due: Duration::ZERO,
             ready: Vec::new(),
             strangers: (STRANGERS_MAX, Duration::ZERO),
+            probes: (PROBES_MAX, Duration::ZERO),
             met_at: None,
             leaving: Vec::new(),
             is_full: false,
             sweep_at: Duration::ZERO,
             ticked_at: Duration::ZERO,
             farewells: None,
+            again_at: None,
             plan,
         }
     }
@@ -118,6 +127,9 @@ impl Hub {
         if let Some((count, at)) = self.farewells {
             if count > 0 && at <= now {
                 self.say_farewell(now, count, wire);
+            }
+            if self.again_at.is_some_and(|at| at <= now) {
+                self.begin_again(now);
             }
             return self.due().max(now);
         }
@@ -211,6 +223,7 @@ impl Hub {
 
     /// Goes, and says so to all. What is said or told after this goes nowhere, and nothing is heard.
     pub fn leave(&mut self, now: Duration, wire: &mut impl Wire) {
+        self.again_at = None;
         if self.farewells.is_some() {
             return;
         }
@@ -290,6 +303,12 @@ impl Hub {
     #[must_use]
     pub const fn view(&self) -> &Arc<View> {
         &self.view
+    }
+
+    /// Whether it found the cluster full: it is alone, and tries again from time to time.
+    #[must_use]
+    pub const fn is_turned_away(&self) -> bool {
+        self.again_at.is_some()
     }
 
     /// Counts since the start.

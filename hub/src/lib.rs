@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `frame.rs` has the words on the wire, `hub.rs` joins the rooms: `members.rs` (SWIM, by foca), `link.rs` (reliable to one),
-//! `streams.rs` (repaired to all), `peer.rs` (what waits for one datagram).
+//! `streams.rs` (repaired to all), `peer.rs` (what waits for one datagram). `probe.rs` is for who looks from outside.
 #![cfg_attr(
     test,
     allow(
@@ -30,6 +30,7 @@ mod link;
 mod members;
 mod peer;
 mod plan;
+pub mod probe;
 mod streams;
 mod wire;
 

@@ -165,7 +165,18 @@ impl Members {
             suspicion: plan.suspicion,
             message_bytes_max: plan.datagram_bytes() - HEADER_BYTES,
         };
-        let own = Identity::new(plan.own(), plan.address, plan.shards);
+        Self::of(Identity::new(plan.own(), plan.address, plan.shards), config, seed)
+    }
+
+    /// One that has left begins again as one who has met nobody: in its next renewal, for this one is dead.
+    pub fn begin_again(&mut self, seed: u64) {
+        let own = self.swim.identity();
+        let own = foca::Identity::renew(own).unwrap_or_else(|| own.clone());
+        let rejoined = self.rejoined;
+        *self = Self { rejoined, ..Self::of(own, self.config.0, seed) };
+    }
+
+    fn of(own: Identity, config: HubConfig, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         Self {
             swim: Foca::new(own, config.of(SIZE_MIN), SmallRng::from_rng(&mut rng), PostcardCodec),

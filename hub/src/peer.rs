@@ -43,6 +43,8 @@ pub struct Peer {
     pub since: u64,
     /// Whether it has said that it is about to leave.
     pub is_leaving: bool,
+    /// Whether it went by itself.
+    pub has_left: bool,
     /// Its tags, and their number.
     pub tags: (u32, Vec<u8>),
     /// When it was greeted.
@@ -76,6 +78,7 @@ impl Peer {
             link: Link::new(waits, epoch),
             since,
             is_leaving: false,
+            has_left: false,
             tags: (0, Vec::new()),
             greeted_at: None,
             stamp: None,

@@ -16,6 +16,9 @@ pub trait Wire {
     /// order.
     fn deliver(&mut self, from: (NodeId, Incarnation), payload: &[u8]) -> bool;
 
+    /// The wall clock, milliseconds since 1970: for who asks. Nothing here goes by it.
+    fn unix_ms(&self) -> u64;
+
     /// Membership has changed.
     fn view(&mut self, view: &Arc<View>);
 }

@@ -5,16 +5,19 @@
 //! GET /health/live    200 while every core answers; nothing else is looked at, so a failing next hop restarts nobody
 //! GET /health/ready   200 while requests are accepted; 503 before that and from the beginning of a drain
 //! GET /health         the same as /health/ready
-//! GET /api/v1/status  the rules in force and what came of the last attempt to change them; JSON, as all below /api
+//! GET /api/v1/status  the rules in force and what came of the last attempt to change them, and the members of the cluster;
+//!                     JSON, as all below /api
 //! GET /api/v1/cluster the members as this node sees them, and what it counts; 404 for a node by itself
-//! GET /api/v1/traces/<id> why a trace was kept or dropped, or what a pending one has so far; 404 with a remedy
+//! GET /api/v1/traces/<id> why a trace was kept or dropped, or what a pending one has so far; 404 with a remedy. In a cluster
+//!                     other nodes are asked, too
 //! POST /api/v1/reload reads the configuration again: 200 when it is in force, 422 with the problems when it is refused
 //! ```
 
-use crate::control::{Control, Cores, Explained};
+use crate::control::Cores;
 use crate::explain;
+use crate::explain::asking::Asker;
 use crate::gossip::{self, Shared};
-use crate::metrics::{Exposition, Facts, PipelineFacts, expose};
+use crate::metrics::{Exposition, Facts, PipelineFacts, counted, expose};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
 use async_channel::{Sender, bounded};
@@ -69,6 +72,7 @@ pub struct State {
     is_loopback: bool,
     /// What the gossip thread does, where there is one.
     gossip: Option<Shared>,
+    asker: Rc<Asker>,
 }
 
 impl State {
@@ -78,7 +82,7 @@ impl State {
         reloader: Rc<Reloader>,
         backend: Backend,
         ready: Arc<AtomicBool>,
-        gossip: Option<Shared>,
+        (gossip, asker): (Option<Shared>, Rc<Asker>),
     ) -> Self {
         let started = Duration::from_nanos(tailwater_runtime::clock::unix_nanos());
         // A name is looked up only when it is listened on; localhost says by itself where it points.
@@ -86,7 +90,16 @@ impl State {
             Some(ip) => ip.is_loopback(),
             None => endpoint.to_string().starts_with("localhost:"),
         });
-        Self { cores, reloader, backend, ready, started_unix_seconds: started.as_secs_f64(), is_loopback, gossip }
+        Self {
+            cores,
+            reloader,
+            backend,
+            ready,
+            started_unix_seconds: started.as_secs_f64(),
+            is_loopback,
+            gossip,
+            asker,
+        }
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> Reply {
@@ -121,34 +134,29 @@ impl State {
         Reply::http(StatusCode::OK, exposition.content_type(), expose(&snapshots, &facts, exposition).into())
     }
 
-    /// What the cores know of a trace.
+    /// What this node knows of a trace, and the others of the cluster.
     async fn explain(&self, id: &str) -> Reply {
         let Some(trace_id) = explain::trace_id(id) else {
             let said = json!({ "error": "no trace id", "remedy": "give 32 hexadecimal digits" });
             return answer(StatusCode::BAD_REQUEST, &said);
         };
-        let known = self.cores.ask(|answer| Control::Explain(trace_id, answer)).await;
-        let state = self.reloader.state();
-        let now = tailwater_runtime::clock::unix_nanos();
-        // Every pipeline has judged it by itself.
-        let each = known.chunks(self.cores.shards).zip(&state.pipelines).filter_map(|(known, pipeline)| {
-            let known: Vec<&Explained> = known.iter().flatten().collect();
-            let mut said = explain::answer(id, &known, pipeline, now)?;
-            if !pipeline.name.is_empty() {
-                said["pipeline"] = pipeline.name.as_str().into();
-            }
-            Some(said)
-        });
-        let mut each: Vec<Value> = each.collect();
-        if each.is_empty() {
-            let pipelines = u64::try_from(state.pipelines.len()).unwrap_or(u64::MAX);
-            let verdicts_max = state.config.admin.explained_verdicts_max.div_ceil(pipelines.max(1));
-            return answer(StatusCode::NOT_FOUND, &explain::unknown(id, verdicts_max));
+        match self.asker.ask(id, trace_id).await {
+            Ok(said) => answer(StatusCode::OK, &said),
+            Err(unknown) => answer(StatusCode::NOT_FOUND, &unknown),
         }
-        match each.first() {
-            Some(first) if first["pipeline"].is_null() => answer(StatusCode::OK, &each.swap_remove(0)),
-            _ => answer(StatusCode::OK, &json!({ "trace_id": id, "pipelines": each })),
-        }
+    }
+
+    /// The members as this node sees them, and what it counts.
+    async fn cluster(&self) -> Reply {
+        let Some(gossip) = &self.gossip else {
+            let said = json!({ "error": "this node is in no cluster", "remedy": "set cluster.listen" });
+            return answer(StatusCode::NOT_FOUND, &said);
+        };
+        let snapshots = self.cores.snapshots().await;
+        let state = gossip.get();
+        let mut said = gossip::told(&state);
+        said["counts"] = counted(&snapshots, &state).into();
+        answer(StatusCode::OK, &said)
     }
 
     fn readiness(&self) -> Reply {
@@ -215,14 +223,14 @@ impl Service for State {
             "/metrics" => self.metrics(&request.headers).await,
             "/health/live" => self.liveness().await,
             path if path.starts_with(TRACES) => self.explain(&path[TRACES.len()..]).await,
-            STATUS => answer(StatusCode::OK, &self.reloader.status()),
-            CLUSTER => match self.gossip.as_ref().map(Shared::get) {
-                Some(state) => answer(StatusCode::OK, &gossip::told(&state)),
-                None => {
-                    let said = json!({ "error": "this node is in no cluster", "remedy": "set cluster.listen" });
-                    answer(StatusCode::NOT_FOUND, &said)
+            STATUS => {
+                let mut said = self.reloader.status();
+                if let Some(gossip) = &self.gossip {
+                    said["cluster"] = gossip::told(&gossip.get());
                 }
-            },
+                answer(StatusCode::OK, &said)
+            }
+            CLUSTER => self.cluster().await,
             RELOAD => {
                 let said = self.reloader.ask().await;
                 let is_refused = said["outcome"] == Outcome::Refused.label();

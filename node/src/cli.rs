@@ -35,7 +35,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Some(("doctor", matches)) => {
             let json = matches.get_flag("json");
-            with_configuration(matches, &knobs, |loaded, _, _| doctor::run(loaded, json))
+            let peers = matches.get_flag("peers");
+            with_configuration(matches, &knobs, |loaded, _, _| doctor::run(loaded, json, peers))
         }
         Some(("explain", matches)) => {
             let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
@@ -93,9 +94,23 @@ fn command(knobs: &[Knob]) -> Command {
                     .display_order(1),
             ),
         )
-        .subcommand(configured("doctor", "Test this machine and name the remedy for what is missing").arg(
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object").display_order(1),
-        ))
+        .subcommand(
+            configured("doctor", "Test this machine and the ways to other nodes; name the remedy for what is missing")
+                .arg(
+                    Arg::new("json")
+                        .long("json")
+                        .action(ArgAction::SetTrue)
+                        .help("Print one JSON object")
+                        .display_order(1),
+                )
+                .arg(
+                    Arg::new("peers")
+                        .long("peers")
+                        .action(ArgAction::SetTrue)
+                        .help("Test only the other nodes of the cluster, such as beside a node that runs")
+                        .display_order(1),
+                ),
+        )
         .subcommand(explain_command(knobs))
         .subcommand(try_command())
         .subcommand(log_command())

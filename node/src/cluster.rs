@@ -2,6 +2,7 @@
 //! listens and how its hashes are seeded.
 
 use crate::control::{Control, Cores};
+use crate::gossip::asking::{Asked, asked};
 use crate::gossip::{Gossip, GossipState, Shared, WISHES_MAX, Wish};
 use crate::identity::{Identity, draw};
 use crate::sockets::resolve;
@@ -52,6 +53,8 @@ pub struct GossipHandle {
     pub wishes: Sender<Wish>,
     /// What it does.
     pub shared: Shared,
+    /// What other nodes ask of this one.
+    pub asked: Receiver<Asked>,
 }
 
 impl GossipHandle {
@@ -149,8 +152,9 @@ impl Prepared {
 
     /// What the shards of a pipeline are to do, of which there are so many.
     pub fn plan(&self, pipeline: &str, shards: u16, docket_traces_max: u64) -> ClusterPlan {
-        let Cluster { evidence_delay, answer_wait, hold_max, rules_wait, datagram_bytes_max, shed_halvings_max, .. } =
-            self.settings;
+        let Cluster {
+            evidence_delay, answer_wait, hold_max, rules_wait, datagram_bytes_max, shed_halvings_max, ..
+        } = self.settings;
         let nanos = |wait: Duration| Nanos(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         ClusterPlan {
@@ -173,7 +177,8 @@ impl Prepared {
         shards: u16,
     ) -> Result<GossipHandle, String> {
         let shared = Shared::default();
-        let (wishes, asked): (_, Receiver<Wish>) = bounded(WISHES_MAX);
+        let (wishes, wished): (_, Receiver<Wish>) = bounded(WISHES_MAX);
+        let (to_side, asked) = asked();
         let (bound, is_bound) = bounded(1);
         let Self { identity, keyring, settings, listen, advertise } = self;
         let (seed, tags) = (draw(), Vec::new());
@@ -189,12 +194,13 @@ impl Prepared {
             seed,
             tags,
             shared: state,
+            asked: to_side,
             bound,
         };
         let options = ExecutorOptions { name: "gossip".into(), core, backend: Backend::Epoll };
-        let thread = start(options, move || gossip.run(asked)).map_err(|error| error.to_string())?;
+        let thread = start(options, move || gossip.run(wished)).map_err(|error| error.to_string())?;
         match is_bound.recv_blocking() {
-            Ok(()) => Ok(GossipHandle { thread, wishes, shared }),
+            Ok(()) => Ok(GossipHandle { thread, wishes, shared, asked }),
             Err(_) => match thread.join() {
                 Ok(Err(error)) => Err(error),
                 Ok(Ok(())) => Err("the gossip thread ended".into()),

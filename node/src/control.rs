@@ -12,6 +12,7 @@ use tailwater_engine::ledger::Ledger;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::ShardPlan;
 use tailwater_engine::vocabulary::{Nanos, TraceId};
+use tailwater_proto::cluster::NodeId;
 
 /// A request to one core. Answers go through channels of length one, so that a core never waits to give one.
 pub enum Control {
@@ -46,6 +47,8 @@ pub struct Explained {
     pub now: Nanos,
     /// `None` when it knows nothing.
     pub explanation: Option<Explanation>,
+    /// Which node of the cluster judges the trace, where there is one.
+    pub owner: Option<NodeId>,
 }
 
 /// What of the configuration changes while a core runs.

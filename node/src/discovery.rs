@@ -2,10 +2,10 @@
 //! node to. While it knows nobody it asks around; once it does, it goes on now and then, so that parts of a cluster that lost
 //! each other meet again.
 //!
-//! Without sockets, names or a clock: `tailwater_runtime::net::resolve` looks up what [`Discovery::lookups`] names.
+//! Without sockets, names or a clock: `tailwater_runtime::net` looks up what [`Discovery::lookups`] names.
 
 use std::net::SocketAddr;
-use tailwater_config::ListenAddress;
+use tailwater_config::JoinName;
 use tailwater_engine::vocabulary::Nanos;
 
 /// How often a name is looked up: a headless service names a pod some seconds after its start.
@@ -26,7 +26,7 @@ const ADDRESSES_MAX: usize = 1024;
 /// A name, and where it leads.
 #[derive(Debug)]
 struct Name {
-    address: ListenAddress,
+    name: JoinName,
     /// What the last lookup that had an answer has found.
     found: Vec<SocketAddr>,
     /// `None` while it is being looked up.
@@ -45,18 +45,18 @@ pub struct Discovery {
 
 impl Discovery {
     /// Nothing has been looked up, all is due.
-    pub fn new(names: &[ListenAddress], now: Nanos) -> Self {
-        let name = |address: &ListenAddress| Name { address: address.clone(), found: Vec::new(), lookup_at: Some(now) };
+    pub fn new(names: &[JoinName], now: Nanos) -> Self {
+        let name = |name: &JoinName| Name { name: name.clone(), found: Vec::new(), lookup_at: Some(now) };
         Self { names: names.iter().map(name).collect(), announced_at: None, turn: 0, passed_over: 0 }
     }
 
     /// The names to look up now, by their numbers. Of each [`found`](Self::found) is to be told what came of it.
-    pub fn lookups(&mut self, now: Nanos) -> Vec<(usize, ListenAddress)> {
+    pub fn lookups(&mut self, now: Nanos) -> Vec<(usize, JoinName)> {
         let names = self.names.iter_mut().enumerate();
         let due = names.filter(|(_, name)| name.lookup_at.is_some_and(|at| at <= now));
         due.map(|(number, name)| {
             name.lookup_at = None;
-            (number, name.address.clone())
+            (number, name.name.clone())
         })
         .collect()
     }
@@ -127,8 +127,8 @@ impl Discovery {
 mod tests {
     use super::*;
 
-    fn names(texts: &[&str]) -> Vec<ListenAddress> {
-        texts.iter().map(|text| ListenAddress::parse(text).unwrap()).collect()
+    fn names(texts: &[&str]) -> Vec<JoinName> {
+        texts.iter().map(|text| JoinName::parse(text).unwrap()).collect()
     }
 
     fn seconds(seconds: u64) -> Nanos {

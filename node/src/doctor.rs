@@ -1,7 +1,10 @@
-//! `tailwater doctor`: tests this machine against the configuration and names the remedy for what is missing. Exit code 0
+//! `tailwater doctor`: tests this machine against the configuration, and the ways to the other nodes of a cluster, and names the
+//! remedy for what is missing. Exit code 0
 //! when all is well, 1 with warnings, 2 when `run` would fail or lose data.
 
 mod disk;
+mod peers;
+mod probing;
 
 pub use disk::Unfit;
 
@@ -59,12 +62,20 @@ const KERNEL_SOUND: (u32, u32) = (5, 15);
 /// Open files below which a busy node may run out of connections.
 const OPEN_FILES_MIN: u64 = 8192;
 
-/// Runs all checks and prints them.
-pub fn run(loaded: &Loaded, json: bool) -> ExitCode {
+/// Runs all checks and prints them, or only those of other nodes, as beside a node that runs.
+pub fn run(loaded: &Loaded, json: bool, only_peers: bool) -> ExitCode {
     let config = &loaded.config;
-    let mut findings = vec![kernel(), io_uring(config), memlock(), open_files(), cores(config), memory(config)];
-    findings.extend(ports(config));
-    findings.extend(disk::check(&config.node.data_directory));
+    let mut findings = Vec::new();
+    if !only_peers {
+        findings.extend([kernel(), io_uring(config), memlock(), open_files(), cores(config), memory(config)]);
+        findings.extend(ports(config));
+        findings.extend(disk::check(&config.node.data_directory));
+    }
+    findings.extend(peers::check(config));
+    if findings.is_empty() {
+        let remedy = "write cluster.listen, cluster.join and a key, as the nodes have them";
+        findings.push(Finding::warning("peer", "no other node is named", remedy));
+    }
     let worst = findings.iter().map(|finding| finding.health).max().unwrap_or(Health::Good);
     print(&if json { as_json(&findings) } else { as_text(&findings) });
     match worst {

@@ -1,14 +1,19 @@
-//! Why a trace was kept or dropped, as JSON for the admin endpoint; `client` asks a node for it.
+//! Why a trace was kept or dropped, as JSON for the admin endpoint; `client` asks a node for it, `asking` the cores of this
+//! node and the others of the cluster.
 
+pub mod asking;
 pub mod client;
+mod everywhere;
 
 use crate::control::Explained;
 use crate::log_tool::moment::rfc3339;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tailwater_engine::explain::{Explanation, Pending, Reason, Says};
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::vocabulary::{Nanos, Occasion, StatusMask, TraceId, Verdict};
+use tailwater_proto::cluster::NodeId;
 use tailwater_proto::consistent::{probability_of, put_randomness, put_threshold};
 
 /// What policies are called.
@@ -37,7 +42,7 @@ pub fn trace_id(text: &str) -> Option<TraceId> {
 pub fn answer(id: &str, explained: &[&Explained], names: &impl Names, unix_nano: u64) -> Option<Value> {
     // A trace has one owner.
     let known = explained.iter().enumerate().find_map(|(shard, one)| Some((shard, one, one.explanation.as_ref()?)));
-    let (shard, Explained { now, .. }, explanation) = known?;
+    let (shard, Explained { now, owner, .. }, explanation) = known?;
     let mut said = match explanation {
         Explanation::Judged(reason) => judged(reason, names, *now, unix_nano),
         Explanation::Remembered(kept_by) => json!({
@@ -49,21 +54,38 @@ pub fn answer(id: &str, explained: &[&Explained], names: &impl Names, unix_nano:
         }),
         Explanation::Pending(pending) => waiting(pending, names, *now),
     };
+    if owner.is_some() {
+        said["spans_here"] = match explanation {
+            Explanation::Judged(reason) | Explanation::Pending(Pending { reason, .. }) => reason.spans_here.into(),
+            Explanation::Remembered(_) => Value::Null,
+        };
+    }
     said["trace_id"] = id.into();
     said["shard"] = shard.into();
     Some(said)
 }
 
-/// What is said of a trace that no core knows.
-pub fn unknown(id: &str, verdicts_max: u64) -> Value {
-    let remedy = match verdicts_max {
-        0 => "verdicts are not explained by this node: set explain.verdicts_max".to_string(),
-        most => format!(
+/// What is said of a trace that no core knows, nor any other node but those that did not answer.
+pub fn unknown(id: &str, verdicts_max: u64, silent: Option<&BTreeSet<NodeId>>) -> Value {
+    let silent: Option<Vec<String>> = silent.map(|silent| silent.iter().map(ToString::to_string).collect());
+    let remedy = match (verdicts_max, &silent) {
+        (_, Some(silent)) if silent.is_empty() => {
+            "it never came to any node, or was judged too long ago (explain.verdicts_max on each); \
+            `tailwater log dump` finds older verdicts in the log"
+                .to_string()
+        }
+        (_, Some(silent)) => format!("ask again: {} did not answer, and may know it", silent.join(", ")),
+        (0, None) => "verdicts are not explained by this node: set explain.verdicts_max".to_string(),
+        (most, None) => format!(
             "it never came to this node, or was judged more than {most} traces ago (explain.verdicts_max); \
             `tailwater log dump` finds older verdicts in the log"
         ),
     };
-    json!({ "trace_id": id, "error": "no trace of this id is known", "remedy": remedy })
+    let mut said = json!({ "trace_id": id, "error": "no trace of this id is known", "remedy": remedy });
+    if let Some(silent) = silent {
+        said["silent"] = silent.into();
+    }
+    said
 }
 
 fn judged(reason: &Reason, names: &impl Names, now: Nanos, unix_nano: u64) -> Value {
@@ -235,13 +257,15 @@ mod tests {
             randomness: 0xff << 48,
             generation: 4,
             spans: 5,
+            spans_here: 2,
             bytes: 600,
             duration_nanos: 1_500_000_000,
             status: 5,
             root_seen: true,
         };
-        let known = Explained { now: Nanos(5_000_000_000), explanation: Some(Explanation::Judged(reason)) };
-        let cores = [&Explained { now: Nanos(0), explanation: None }, &known];
+        let explanation = Some(Explanation::Judged(reason));
+        let known = Explained { now: Nanos(5_000_000_000), explanation, owner: None };
+        let cores = [&Explained { now: Nanos(0), explanation: None, owner: None }, &known];
         let said = answer("x", &cores, &Numbers, 1_700_000_003_000_000_000).unwrap();
         assert_eq!((&said["state"], &said["shard"], &said["policy"]), (&json!("kept"), &json!(1), &json!("p3")));
         assert_eq!((&said["threshold"], &said["probability"]), (&json!("8"), &json!(0.5)));
@@ -251,6 +275,9 @@ mod tests {
         assert_eq!((&said["conditions"], &said["ended_by"]), (&json!(["c3.0", "c3.2"]), &json!("decision_wait")));
         assert!(said["judged"].as_str().unwrap().starts_with("2023-11-14T22:13:20"), "{said}");
         assert_eq!(answer("x", &cores[..1], &Numbers, 0), None);
+        assert_eq!(said["spans_here"], Value::Null, "there is nowhere else");
+        let known = Explained { owner: Some(NodeId(1)), ..known };
+        assert_eq!(answer("x", &[&known], &Numbers, 0).unwrap()["spans_here"], json!(2));
     }
 
     #[test]

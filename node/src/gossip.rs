@@ -6,25 +6,27 @@
 //! cores <== Heard, Members == hub <== opened datagrams == other nodes
 //! ```
 
+pub mod asking;
 mod finding;
 mod told;
 mod wire;
 
+use self::asking::{Asked, Question, QuestionCounts, Questions};
 use self::told::ToldByCores;
 use self::wire::NodeWire;
 use crate::core::Message;
 use crate::identity::Identity;
 use async_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tailwater_config::{Cluster, ListenAddress};
+use tailwater_config::{Cluster, JoinName};
 use tailwater_hub::{Hub, HubCounts, HubPlan};
 use tailwater_net::datagram::{Keyring, Opener, Refusal, Sealer};
-use tailwater_proto::cluster::view::Member;
+use tailwater_proto::cluster::view::{MEMBERS_MAX, Member};
 use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
@@ -61,6 +63,8 @@ pub struct Gossip {
     pub tags: Vec<u8>,
     /// What others may ask of the thread.
     pub shared: Shared,
+    /// The way of what other nodes ask to the side thread.
+    pub asked: Sender<Asked>,
     /// Told once it listens, dropped if it cannot.
     pub bound: Sender<()>,
 }
@@ -74,6 +78,8 @@ pub struct GossipState {
     pub own: Option<(NodeId, Incarnation)>,
     /// The members, with where they are and the round trip to them.
     pub members: Vec<(Member, Option<SocketAddr>, Option<Duration>)>,
+    /// The cluster is full, and this node by itself.
+    pub is_turned_away: bool,
     /// What the hub counts.
     pub counts: HubCounts,
     /// Datagrams that did not open, by reason.
@@ -82,6 +88,8 @@ pub struct GossipState {
     pub unsent: u64,
     /// Messages for cores that were of no pipeline here, or no messages.
     pub strange: u64,
+    /// What is counted of questions about traces.
+    pub questions: QuestionCounts,
 }
 
 /// What the gossip thread and others share.
@@ -105,6 +113,10 @@ pub enum Wish {
     Leave,
     /// To trust others by these from now on.
     Keys(Keyring),
+    /// To ask all other nodes about a trace.
+    Ask(Question),
+    /// To tell another node what it has asked for.
+    Answer(Asked, Vec<u8>),
     /// To be no member any more, and to end. Closed when it is done.
     End(Sender<()>),
 }
@@ -122,6 +134,7 @@ struct State {
     outgoing: (Sender<()>, Receiver<()>),
     shared: Shared,
     own: (NodeId, Incarnation),
+    was_turned_away: Cell<bool>,
     payload_bytes_max: usize,
 }
 
@@ -131,8 +144,8 @@ impl Gossip {
     /// # Errors
     /// The socket cannot be had.
     pub async fn run(self, wishes: Receiver<Wish>) -> Result<(), String> {
-        let Self { identity, keyring, settings, listen, advertise, pipelines, shards, seed, tags, shared, bound } =
-            self;
+        let Self { identity, keyring, settings, listen, advertise, pipelines, .. } = self;
+        let Self { shards, seed, tags, shared, asked, bound, .. } = self;
         let socket = UdpSocket::bind(listen).map_err(|error| {
             format!("cluster.listen: cannot listen on udp {listen}: {error}; choose another address")
         })?;
@@ -146,15 +159,18 @@ impl Gossip {
         let datagram_bytes_max = usize::try_from(settings.datagram_bytes_max).unwrap_or(usize::MAX);
         let plan = HubPlan { datagram_bytes_max, tags, ..HubPlan::new(own.0, own.1, address, shards) };
         let payload_bytes_max = plan.payload_bytes_max();
+        let questions = Questions::new(asked, payload_bytes_max);
+        let sealer = Sealer::new(own, keyring.clone());
         let state = Rc::new(State {
             hub: RefCell::new(Hub::new(plan, seed)),
-            wire: RefCell::new(NodeWire::new(Sealer::new(own, keyring.clone()), pipelines, shards)),
+            wire: RefCell::new(NodeWire::new(sealer, pipelines, shards, questions)),
             opener: RefCell::new(Opener::new(own, keyring)),
             told: RefCell::default(),
             socket,
             outgoing: bounded(1),
             shared,
             own,
+            was_turned_away: Cell::new(false),
             payload_bytes_max,
         });
         tracing::info!(node = %own.0, listens = %state.socket.local_addr(), tells = %address, "cluster");
@@ -162,7 +178,7 @@ impl Gossip {
         spawn(state.clone().hear());
         spawn(state.clone().send());
         spawn(state.clone().take_told());
-        spawn(state.clone().find(settings.join));
+        spawn(state.clone().find(settings.join, settings.dns_server));
         state.tick_until_end(wishes).await;
         Ok(())
     }
@@ -194,7 +210,10 @@ impl State {
             // Who cannot be understood is not answered; it is counted.
             if let Ok(opened) = opener.open(datagram) {
                 let sender = (opened.sender, opened.incarnation);
-                self.with_hub(|hub, now, wire| hub.hear(now, received.from, sender, opened.frames, wire));
+                self.with_hub(|hub, now, wire| match opened.is_bound {
+                    true => hub.hear(now, received.from, sender, opened.frames, wire),
+                    false => hub.hear_unbound(now, received.from, sender, opened.frames, wire),
+                });
             }
         }
     }
@@ -214,45 +233,60 @@ impl State {
         loop {
             self.with_hub(|hub, now, wire| hub.tick(now, wire));
             self.tell_again();
+            self.wire.borrow_mut().questions.expire(now());
             if now() >= told_at {
                 told_at = now() + Duration::from_millis(500);
                 self.share();
             }
-            match wishes.try_recv() {
-                Ok(Wish::Leave) => self.with_hub(|hub, now, wire| hub.set_leaving(now, wire)),
-                Ok(Wish::Keys(keyring)) => {
-                    self.wire.borrow_mut().replace_keys(keyring.clone());
-                    self.opener.borrow_mut().replace(keyring);
-                }
-                Ok(Wish::End(done)) => {
-                    self.with_hub(|hub, now, wire| hub.leave(now, wire));
-                    let end = now() + FAREWELL;
-                    while now() < end {
-                        self.with_hub(|hub, now, wire| hub.tick(now, wire));
-                        sleep(TICK_TOGETHER).await;
+            while let Ok(wish) = wishes.try_recv() {
+                match wish {
+                    Wish::Leave => self.with_hub(|hub, now, wire| hub.set_leaving(now, wire)),
+                    Wish::Keys(keyring) => {
+                        self.wire.borrow_mut().replace_keys(keyring.clone());
+                        self.opener.borrow_mut().replace(keyring);
                     }
-                    drop(done);
-                    return;
+                    Wish::Ask(question) => self.ask(question),
+                    Wish::Answer(asked, text) => self.answer(&asked, &text),
+                    Wish::End(done) => return self.end(done).await,
                 }
-                Err(_) => {}
             }
             let is_alone = self.hub.borrow().view().members().len() < 2;
             sleep(if is_alone { TICK_ALONE } else { TICK_TOGETHER }).await;
         }
     }
 
+    async fn end(&self, done: Sender<()>) {
+        self.with_hub(|hub, now, wire| hub.leave(now, wire));
+        let end = now() + FAREWELL;
+        while now() < end {
+            self.with_hub(|hub, now, wire| hub.tick(now, wire));
+            sleep(TICK_TOGETHER).await;
+        }
+        drop(done);
+    }
+
     fn share(&self) {
         let hub = self.hub.borrow();
+        let was_turned_away = self.was_turned_away.replace(hub.is_turned_away());
+        if hub.is_turned_away() && !was_turned_away {
+            tracing::warn!(
+                members_max = MEMBERS_MAX,
+                "the cluster is full: this node works by itself and judges what comes to it alone, and tries again every 30 s; \
+                stop another node, or form a second cluster with a cluster.name of its own"
+            );
+        }
         let member = |member: &Member| (*member, hub.address(member.node), hub.round_trip(member.node));
         let (unsent, strange) = self.wire.borrow().counts();
         self.shared.set(GossipState {
             listens: Some(self.socket.local_addr()),
             own: Some(self.own),
             members: hub.view().members().iter().map(member).collect(),
+            is_turned_away: hub.is_turned_away(),
             counts: hub.counts().clone(),
             refused: self.opener.borrow().refused().collect(),
             unsent,
             strange,
+            questions: self.wire.borrow().questions.counts,
         });
         let view = hub.view().clone();
         self.opener.borrow_mut().retain(|node| view.member(node).is_some());
@@ -263,7 +297,7 @@ impl State {
 const FAREWELL: Duration = Duration::from_millis(300);
 
 /// The names of `cluster.join`.
-type Names = Vec<ListenAddress>;
+type Names = Vec<JoinName>;
 
 /// The state as `/api/v1/cluster` tells it.
 pub fn told(state: &GossipState) -> Value {
@@ -280,6 +314,7 @@ pub fn told(state: &GossipState) -> Value {
     json!({
         "node": state.own.map(|(node, _)| node.to_string()),
         "listens": state.listens.map(|address| address.to_string()),
+        "is_turned_away": state.is_turned_away,
         "members": members.collect::<Vec<_>>(),
     })
 }

@@ -5,6 +5,8 @@ mod cluster;
 mod rules;
 mod wal;
 
+pub use cluster::counted;
+
 use crate::control::{FileSnapshot, Snapshot};
 use crate::gossip::GossipState;
 use crate::{logging, machine};

@@ -5,6 +5,7 @@ use crate::admin;
 use crate::cluster::GossipHandle;
 use crate::control::{Control, Cores, Snapshot};
 use crate::drain::{Drained, drain};
+use crate::explain::asking::{Asker, Line};
 use crate::launch::{CoreHandle, Node};
 use crate::reload::{Reloader, Trigger};
 use crate::sockets::Addresses;
@@ -57,13 +58,13 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
     let ready = Arc::new(AtomicBool::new(false));
     let wishes = gossip.as_ref().map(|gossip| gossip.wishes.clone());
     let reloader = Reloader::new(source.0, source.1, config.clone(), rules, cores.clone(), wishes);
-    let state = admin::State::new(
-        cores.clone(),
-        reloader.clone(),
-        backend,
-        ready.clone(),
-        gossip.as_ref().map(|gossip| gossip.shared.clone()),
-    );
+    let line = gossip.as_ref().map(|gossip| Line { wishes: gossip.wishes.clone(), shared: gossip.shared.clone() });
+    let asker = Rc::new(Asker::new(cores.clone(), reloader.clone(), line));
+    if let Some(gossip) = &gossip {
+        spawn(asker.clone().answer_others(gossip.asked.clone()));
+    }
+    let shared = gossip.as_ref().map(|gossip| gossip.shared.clone());
+    let state = admin::State::new(cores.clone(), reloader.clone(), backend, ready.clone(), (shared, asker));
     let admin = match admin::open(&config, state) {
         Ok(admin) => admin,
         Err(error) => {

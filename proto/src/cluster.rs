@@ -1,15 +1,17 @@
 //! What the nodes of a cluster must agree on: who they are, who owns a trace, and what they tell one another of traces.
 //!
 //! ```text
-//! message  = kind:1 pipeline:8 fingerprint:8 shards:2 shard:2 entry*       kind 1 evidence, 2 rulings, 3 questions, 4 load
-//! question = hash:8                           a trace that the receiver, or who is gone, may have judged
+//! message  = kind:1 pipeline:8 fingerprint:8 shards:2 shard:2 entry*       kind 1 evidence, 2 rulings, 5 memories, 6 load
+//! memory   = hash:8                           asks for a trace that the receiver, or who is gone, may have judged
 //! load     = shed_level:1 demand*             varints: what wanted to pass each limit in the last second; shards and shard are 0
 //! ```
 //! Numbers of fixed width are little-endian, others are varints as protobuf has them. A message fits into one datagram. Its
-//! entries are all of one shard of a node with so many shards: a node with as many gives them to that shard unread.
+//! entries are all of one shard of a node with so many shards: a node with as many gives them to that shard unread. Kinds 3 and
+//! 4 are of whole nodes, see `question.rs`. A kind that a node does not know is passed over and counted.
 
 pub mod evidence;
 pub mod message;
+pub mod question;
 pub mod ruling;
 pub mod view;
 

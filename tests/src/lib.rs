@@ -10,6 +10,7 @@
 
 pub mod conformance;
 pub mod disk;
+pub mod dns;
 pub mod grpc;
 pub mod next_hop;
 pub mod own_rules;

@@ -5,9 +5,11 @@
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use tailwater_tests::process::{Tailwater, kept_at_least_once, post};
+use std::process::{Command, Stdio};
+use tailwater_tests::dns::NameServer;
+use tailwater_tests::process::{Tailwater, binary, kept_at_least_once, post, signal};
 use tempfile::TempDir;
 
 const TRACES: u64 = 60;
@@ -95,6 +97,44 @@ fn assert_whole(all: &BTreeMap<String, BTreeSet<String>>) {
     assert_eq!(*all, expected);
 }
 
+/// What an operator looks for is there, by these names, in the metrics and as JSON.
+fn assert_counted(node: &Tailwater) {
+    let (metrics, said) = (node.metrics(), cluster(node));
+    let names = [
+        "false_deaths",
+        "rejoined",
+        "members_doubted",
+        "turned_away",
+        "evidence_sent",
+        "evidence_held_back",
+        "evidence_asked",
+        "evidence_timed",
+        "bytes_sent",
+        "rulings_sent",
+        "rulings_heard",
+        "torn",
+        "judged_alone",
+        "ranges_pulled",
+        "said_repaired",
+        "pushed",
+        "bundles_sent_again",
+        "questions_unanswered",
+    ];
+    for name in names {
+        assert!(metrics.contains_key(&format!("tailwater_cluster_{name}_total")), "{name}");
+        assert!(said["counts"][name].is_u64(), "{name} is not in {said}");
+    }
+    for name in ["evidence_sent", "evidence_timed", "bytes_sent", "rulings_heard"] {
+        assert!(metrics[&format!("tailwater_cluster_{name}_total")] > 0.0, "{name}");
+    }
+    // Spans are told a quarter of a second after they came; roots, as these are, at once.
+    let lag =
+        metrics["tailwater_cluster_evidence_lag_seconds_total"] / metrics["tailwater_cluster_evidence_timed_total"];
+    assert!((0.0..2.0).contains(&lag), "{lag}");
+    let status: Value = serde_json::from_str(&node.get("/api/v1/status").1).unwrap();
+    assert_eq!(status["cluster"]["members"].as_array().map(Vec::len), Some(3), "{status}");
+}
+
 /// Without `Shard::tell` each node judges its own spans, and two thirds of each kept trace are missing.
 #[test]
 fn a_trace_on_three_nodes_leaves_whole_or_not_at_all() {
@@ -109,6 +149,7 @@ fn a_trace_on_three_nodes_leaves_whole_or_not_at_all() {
     nodes.iter().for_each(|node| node.until(is_settled));
     let counts: f64 = nodes.iter().map(|node| node.metrics()["tailwater_cluster_judged_total"]).sum();
     assert!((counts - TRACES as f64).abs() < 0.5, "each trace is judged once: {counts}");
+    nodes.iter().for_each(|node| assert_counted(node));
     let [second, third] = others;
     assert_whole(&kept_by(vec![first, second, third]));
 }
@@ -147,4 +188,135 @@ fn a_stranger_is_neither_heard_nor_answered() {
         assert_eq!(cluster(node)["members"].as_array().map(Vec::len), Some(1));
     }
     assert_eq!(stranger.metrics()["tailwater_cluster_datagrams_heard_total"], 0.0);
+}
+
+/// What a node says of a trace.
+fn ask(node: &Tailwater, trace: u64) -> (u16, Value) {
+    let (status, body) = node.get(&format!("/api/v1/traces/{trace:032x}"));
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+/// Without `Asker::answer_others` a node knows nothing of what others have; without `note_reason_for_all` the owner tells of
+/// its own spans alone.
+#[test]
+fn any_node_tells_what_became_of_a_trace_and_where_it_lies() {
+    let directory = TempDir::new().unwrap();
+    let key = key(&directory);
+    let first = start(TempDir::new().unwrap(), &key, "", &[]);
+    let join = address(&first);
+    let [second, third] = [0, 1].map(|_| start(TempDir::new().unwrap(), &key, &join, &[]));
+    let nodes = [&first, &second, &third];
+    until_together(&nodes);
+    send(first.http, 0);
+    send(second.http, 1);
+    for node in nodes {
+        assert_eq!(ask(node, 4).1["state"], json!("pending"));
+    }
+    nodes.iter().for_each(|node| node.until(is_settled));
+    let id = |node: &Tailwater| cluster(node)["node"].as_str().unwrap().to_owned();
+    // The error of the first is in the span of `second`, that of the other came nowhere.
+    for (trace, state) in [(4, "kept"), (8, "dropped")] {
+        let expected: BTreeSet<String> = [id(&first), id(&second)].into();
+        for node in nodes {
+            let (status, said) = ask(node, trace);
+            assert_eq!((status, &said["state"], &said["evidence"]["spans"]), (200, &json!(state), &json!(2)), "{said}");
+            assert!(said["judged_by"].is_string() && said["judged_by"] == said["owner"], "{said}");
+            let parts = said["parts"].as_array().unwrap();
+            let lies: Vec<&Value> = parts.iter().filter(|part| part["spans"] != json!(0)).collect();
+            assert!(lies.iter().all(|part| part["spans"] == json!(1) && part["state"] == json!(state)), "{said}");
+            let on = lies.iter().map(|part| part["node"].as_str().unwrap().to_owned()).collect();
+            assert_eq!((&expected, &said["silent"]), (&on, &json!([])), "{said}");
+        }
+    }
+    let (status, said) = ask(&third, 999);
+    assert_eq!((status, &said["silent"]), (404, &json!([])), "{said}");
+    signal(second.id(), "STOP");
+    let (_, said) = ask(&third, 4);
+    signal(second.id(), "CONT");
+    assert_eq!((&said["state"], &said["silent"]), (&json!("kept"), &json!([id(&second)])), "{said}");
+}
+
+/// What `tailwater doctor --peers` says of the node at `join`, and how it ends.
+fn doctor(key_file: &Path, join: &str) -> (Option<i32>, String) {
+    let key_file = key_file.to_str().unwrap();
+    doctor_with(&["--cluster-listen", "127.0.0.1:0", "--cluster-join", join, "--cluster-key-file", key_file])
+}
+
+fn doctor_with(arguments: &[&str]) -> (Option<i32>, String) {
+    let command = [&["doctor", "--peers"], arguments].concat();
+    let output = Command::new(binary("tailwater")).args(command).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Passes datagrams of at most so many bytes on to a node and back, until it is dropped. Returns where it listens.
+fn narrow_way(to: SocketAddr, bytes_max: usize) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listens = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut asker = to;
+        let mut buffer = vec![0; 65_536];
+        while let Ok((bytes, from)) = socket.recv_from(&mut buffer) {
+            let onward = if from == to { asker } else { to };
+            if from != to {
+                asker = from;
+            }
+            if bytes <= bytes_max {
+                _ = socket.send_to(&buffer[..bytes], onward);
+            }
+        }
+    });
+    listens
+}
+
+/// Without `Hub::probed` there is no answer; without `Silence::Refused` a port where nobody listens is not told from a key that
+/// is refused.
+#[test]
+fn the_doctor_tells_what_is_wrong_between_two_nodes() {
+    let directory = TempDir::new().unwrap();
+    let key_file = key(&directory);
+    let node = start(TempDir::new().unwrap(), &key_file, "", &[]);
+    let join = address(&node);
+    let id = cluster(&node)["node"].as_str().unwrap().to_owned();
+    let (code, text) = doctor(&key_file, &join);
+    assert_eq!(code, Some(0), "{text}");
+    for part in [&format!("is node {id}"), "8972 bytes come back", "ms apart"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let (code, text) = doctor(&key_file, &narrow_way(join.parse().unwrap(), 1_300).to_string());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("datagrams of 1340 bytes do not come back") && text.contains("up to 1232 do"), "{text}");
+    // A port on which nothing listened a moment ago.
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, text) = doctor(&key_file, &closed.to_string());
+    assert_eq!((code, text.contains("no node listens there")), (Some(1), true), "{text}");
+    let refused = |metrics: &BTreeMap<String, f64>| {
+        let refused = metrics.iter().filter(|(name, _)| name.starts_with("tailwater_cluster_datagrams_refused_total"));
+        refused.map(|(_, value)| value).sum::<f64>()
+    };
+    assert!(refused(&node.metrics()) < 1.0);
+    std::fs::write(&key_file, "another key that nobody guesses, of thirty-two bytes\n").unwrap();
+    let (code, text) = doctor(&key_file, &join);
+    assert_eq!((code, text.contains("refuses the key")), (Some(1), true), "{text}");
+    node.until(|metrics| refused(metrics) > 1.0);
+    assert_eq!(cluster(&node)["members"].as_array().map(Vec::len), Some(1), "the doctor has not joined");
+}
+
+/// Without `resolve_service` nobody is found; without a lookup again a service that was empty at the start stays so.
+#[test]
+fn nodes_find_each_other_by_a_service_of_dns() {
+    let directory = TempDir::new().unwrap();
+    let key = key(&directory);
+    let server = NameServer::start();
+    let dns = server.address.to_string();
+    let join = "dnssrv+_tailwater._udp.nodes.test";
+    let arguments = ["--cluster-dns-server", dns.as_str()];
+    let first = start(TempDir::new().unwrap(), &key, join, &arguments);
+    let second = start(TempDir::new().unwrap(), &key, join, &arguments);
+    let port = |node: &Tailwater| address(node).parse::<SocketAddr>().unwrap().port();
+    // Each has looked in vain.
+    server.offer(&[port(&first), port(&second)]);
+    until_together(&[&first, &second]);
+    let arguments = ["--cluster-listen", "127.0.0.1:0", "--cluster-join", join, "--cluster-dns-server", &dns];
+    let (code, text) = doctor_with(&[&arguments[..], &["--cluster-key-file", key.to_str().unwrap()]].concat());
+    assert_eq!((code, text.matches("is node").count()), (Some(0), 2), "{text}");
 }

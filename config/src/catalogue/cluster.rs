@@ -30,7 +30,13 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "cluster.join",
         Kind::Addresses,
         |d| Slot::Addresses(&mut d.config.cluster.join),
-        "Where other nodes may be found, one that is up suffices. A name stands for all its addresses, such as those of a headless service, and is looked up again every 10 s. This node's own address may be among them.",
+        "Where other nodes may be found, one that is up suffices. A name stands for all its addresses, such as those of a headless service, and is looked up again every 10 s. `dnssrv+NAME` stands for the hosts and ports of the SRV records of a name, such as `dnssrv+_tailwater._udp.tailwater`. This node's own address may be among them.",
+    ),
+    Key::<Draft>::new(
+        "cluster.dns_server",
+        Kind::Address,
+        |d| Slot::OptionalAddress(&mut d.config.cluster.dns_server),
+        "DNS server that is asked for the SRV records of `cluster.join`, such as `127.0.0.1:8600` of Consul. `none` is those of `/etc/resolv.conf`.",
     ),
     Key::<Draft>::new(
         "cluster.advertise",

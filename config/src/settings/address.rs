@@ -59,6 +59,40 @@ impl ListenAddress {
     }
 }
 
+/// Where other nodes may be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinName {
+    /// At all addresses of a name, at one port.
+    Address(ListenAddress),
+    /// Where SRV records of DNS say, ports included.
+    Service(String),
+}
+
+/// What a name of SRV records begins with, as in Thanos, Mimir and Loki.
+const SERVICE: &str = "dnssrv+";
+
+impl JoinName {
+    /// Reads `HOST:PORT`, or `dnssrv+NAME`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(name) = text.strip_prefix(SERVICE) {
+            return is_name(name).then(|| Self::Service(name.to_string()));
+        }
+        let address = ListenAddress::parse(text)?;
+        let is_one = address.port() != 0 && !address.ip().is_some_and(|ip| ip.is_unspecified());
+        is_one.then_some(Self::Address(address))
+    }
+}
+
+impl fmt::Display for JoinName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::Service(name) => write!(formatter, "{SERVICE}{name}"),
+        }
+    }
+}
+
 /// Whether this could be a host's name; digits and dots alone are an address that is none.
 fn is_name(host: &str) -> bool {
     let is_address = host.parse::<std::net::Ipv4Addr>().is_ok();
@@ -78,6 +112,22 @@ impl fmt::Display for ListenAddress {
             write!(formatter, "[{}]:{}", self.host, self.port)
         } else {
             write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_joined_by_address_or_by_service() {
+        for text in ["a:1", "10.0.0.1:7946", "[::1]:7946", "dnssrv+_tailwater._udp.nodes.svc"] {
+            assert_eq!(JoinName::parse(text).map(|name| name.to_string()).as_deref(), Some(text));
+        }
+        // A service brings its ports; what has none, or is everywhere, can't be sent to.
+        for wrong in ["a", "a:0", ":7946", "0.0.0.0:1", "dnssrv+", "dnssrv+a:1", "dnssrv+a b", "srv+a", "dnssrv+1.2"] {
+            assert_eq!(JoinName::parse(wrong), None, "{wrong}");
         }
     }
 }

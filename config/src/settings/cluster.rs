@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ListenAddress;
+use super::{JoinName, ListenAddress};
 
 /// This node among others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,9 @@ pub struct Cluster {
     /// Where datagrams of other nodes come in, over UDP; `None` for a node by itself.
     pub listen: Option<ListenAddress>,
     /// Where other nodes may be found, each name with all its addresses.
-    pub join: Vec<ListenAddress>,
+    pub join: Vec<JoinName>,
+    /// The DNS server that is asked for services; `None` for those of the system.
+    pub dns_server: Option<ListenAddress>,
     /// What others are told to send to, when that is not where this node listens. Port 0 is the port that it listens on.
     pub advertise: Option<ListenAddress>,
     /// Nodes of another name are strangers, whatever their key.
@@ -57,6 +59,7 @@ impl Default for Cluster {
         Self {
             listen: None,
             join: Vec::new(),
+            dns_server: None,
             advertise: None,
             name: "tailwater".to_string(),
             key_file: None,

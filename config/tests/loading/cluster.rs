@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{again, layered, loaded, problems};
-use tailwater_config::{Cluster, ListenAddress, Secret, effective, needs_restart, with_changes};
+use tailwater_config::{Cluster, JoinName, ListenAddress, Secret, effective, needs_restart, with_changes};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const LISTEN: (&str, &str) = ("cluster.listen", "10.0.0.1:7946");
@@ -11,6 +11,10 @@ const KEYED: (&str, &str) = ("TAILWATER_CLUSTER_KEY", KEY);
 
 fn address(text: &str) -> ListenAddress {
     ListenAddress::parse(text).unwrap_or_else(|| panic!("{text}"))
+}
+
+fn joined(text: &str) -> JoinName {
+    JoinName::parse(text).unwrap_or_else(|| panic!("{text}"))
 }
 
 /// The only problem of a node with that key and these flags.
@@ -41,7 +45,8 @@ fn every_key_is_read_from_file_variables_and_flags() {
     let file = "
 cluster:
   listen: :7946
-  join: [tailwater-headless:7946, '[::1]:7947']
+  join: [tailwater-headless:7946, '[::1]:7947', dnssrv+_tailwater._udp.tailwater]
+  dns_server: 127.0.0.1:8600
   name: eu
   key_file: /etc/tailwater/keys
   evidence_delay: 100ms
@@ -54,7 +59,8 @@ cluster:
     let cluster = loaded(file, &[("TAILWATER_CLUSTER_HOLD_MAX", "30s")], &flags).config.cluster;
     let expected = Cluster {
         listen: Some(address("0.0.0.0:7946")),
-        join: vec![address("tailwater-headless:7946"), address("[::1]:7947")],
+        join: ["tailwater-headless:7946", "[::1]:7947", "dnssrv+_tailwater._udp.tailwater"].map(joined).into(),
+        dns_server: Some(address("127.0.0.1:8600")),
         advertise: Some(address("10.1.2.3:0")),
         name: "eu".to_string(),
         key_file: Some("/etc/tailwater/keys".into()),
@@ -69,9 +75,9 @@ cluster:
     };
     assert_eq!(cluster, expected);
     assert_eq!(cluster.advertised(), expected.advertise.as_ref());
-    let joined = loaded("", &[KEYED, ("TAILWATER_CLUSTER_JOIN", "a:1, b:2")], &[LISTEN]).config.cluster;
-    assert_eq!(joined.join, [address("a:1"), address("b:2")]);
-    assert_eq!((joined.key, joined.listen), (Some(Secret::new(KEY)), Some(address(LISTEN.1))));
+    let other = loaded("", &[KEYED, ("TAILWATER_CLUSTER_JOIN", "a:1, b:2")], &[LISTEN]).config.cluster;
+    assert_eq!(other.join, ["a:1", "b:2"].map(joined));
+    assert_eq!((other.key, other.listen), (Some(Secret::new(KEY)), Some(address(LISTEN.1))));
     let plain = loaded("", &[], &[LISTEN, ("cluster.allow_plaintext", "true")]).config.cluster;
     assert!(plain.allow_plaintext && plain.key.is_none());
 }

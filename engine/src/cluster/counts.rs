@@ -11,6 +11,10 @@ pub struct ClusterCounts {
     pub evidence_held_back: u64,
     /// Entries heard.
     pub evidence_heard: u64,
+    /// Of them, those told because of a new span, of which it is counted how old that was.
+    pub evidence_timed: u64,
+    /// Milliseconds from the latest span of those to their being told.
+    pub evidence_lag_ms: u64,
     /// Entries heard that were made under other rules: only their numbers count.
     pub evidence_foreign_rules: u64,
     /// Entries passed on to whom this node takes for the owner.
@@ -18,7 +22,7 @@ pub struct ClusterCounts {
     /// Entries that came for another owner for the second time.
     pub evidence_stray: u64,
     /// Questions to nodes that may remember what came of a trace.
-    pub questions_sent: u64,
+    pub memories_asked: u64,
     /// Traces judged for the cluster.
     pub judged: u64,
     /// Of them, those that were judged early because the docket was full.
@@ -53,10 +57,12 @@ impl ClusterCounts {
         self.evidence_asked += other.evidence_asked;
         self.evidence_held_back += other.evidence_held_back;
         self.evidence_heard += other.evidence_heard;
+        self.evidence_timed += other.evidence_timed;
+        self.evidence_lag_ms += other.evidence_lag_ms;
         self.evidence_foreign_rules += other.evidence_foreign_rules;
         self.evidence_relayed += other.evidence_relayed;
         self.evidence_stray += other.evidence_stray;
-        self.questions_sent += other.questions_sent;
+        self.memories_asked += other.memories_asked;
         self.judged += other.judged;
         self.docket_full += other.docket_full;
         self.rulings_sent += other.rulings_sent;
@@ -73,16 +79,18 @@ impl ClusterCounts {
 
     /// All, by their names.
     #[must_use]
-    pub const fn list(&self) -> [(&'static str, u64); 20] {
+    pub const fn list(&self) -> [(&'static str, u64); 22] {
         [
             ("evidence_sent", self.evidence_sent),
             ("evidence_asked", self.evidence_asked),
             ("evidence_held_back", self.evidence_held_back),
             ("evidence_heard", self.evidence_heard),
+            ("evidence_timed", self.evidence_timed),
+            ("evidence_lag_ms", self.evidence_lag_ms),
             ("evidence_foreign_rules", self.evidence_foreign_rules),
             ("evidence_relayed", self.evidence_relayed),
             ("evidence_stray", self.evidence_stray),
-            ("questions_sent", self.questions_sent),
+            ("memories_asked", self.memories_asked),
             ("judged", self.judged),
             ("docket_full", self.docket_full),
             ("rulings_sent", self.rulings_sent),

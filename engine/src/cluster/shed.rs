@@ -185,8 +185,8 @@ mod tests {
         for second in 100..=100 + seconds {
             for node in 1..=3 {
                 // Each says every second what it said last.
-                let before = said.iter().filter(|(from, who, _)| *from + 100 <= second && *who == node);
-                before.last().into_iter().for_each(|(_, _, level)| shed.note(at(second), NodeId(node), *level));
+                let before = said.iter().rfind(|(from, who, _)| *from + 100 <= second && *who == node);
+                before.into_iter().for_each(|(_, _, level)| shed.note(at(second), NodeId(node), *level));
             }
             shed.turn(at(second), HOLD);
         }
@@ -260,7 +260,9 @@ mod tests {
     #[test]
     fn many_changes_are_remembered_at_the_highest() {
         let mut shed = Shed::default();
-        (0..100).for_each(|step| shed.note(Nanos(at(100).0 + step), NodeId(1), if step == 3 { 7 } else { 1 + (step % 2) as u8 }));
+        (0..100).for_each(|step| {
+            shed.note(Nanos(at(100).0 + step), NodeId(1), if step == 3 { 7 } else { 1 + u8::from(step % 2 == 1) })
+        });
         shed.turn(at(101), HOLD);
         assert_eq!(shed.traces_below(), threshold(7));
     }

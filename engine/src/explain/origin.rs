@@ -211,7 +211,8 @@ impl Origins {
     #[inline]
     pub fn set_as_before(&mut self, entry: u32, hint: Hint, (span, is_root): (&[u8], bool)) -> bool {
         let Some(slot) = self.slots.get(usize::from(hint.place)) else { return false };
-        let is_it = slot.hash == hint.hash && (!is_root || root_name(span).is_some_and(|name| slot.origin.root.is(name)));
+        let is_it =
+            slot.hash == hint.hash && (!is_root || root_name(span).is_some_and(|name| slot.origin.root.is(name)));
         if is_it {
             self.forget(entry);
             self.give(entry, hint.place);

@@ -305,6 +305,7 @@ impl Shard {
                 };
                 (bench.rule(now, (&mut session, place), occasion, &mut ledger.policies), occasion)
             };
+            self.note_reason_for_all(now, (&session, place), &ruling, occasion);
             self.judged_for_all(now, *entry, &ruling, occasion, host);
         }
         0
@@ -317,6 +318,7 @@ impl Shard {
         let mut session = Session::call(&cluster.docket, &[entry], bench.rules());
         cluster.counts.docket_full += 1;
         let ruling = bench.rule(now, (&mut session, 0), Occasion::TracesMax, &mut ledger.policies);
+        self.note_reason_for_all(now, (&session, 0), &ruling, Occasion::TracesMax);
         self.judged_for_all(now, entry, &ruling, Occasion::TracesMax, host);
     }
 
@@ -360,7 +362,7 @@ impl Shard {
         self.settle_here(now, &here, ruling, occasion, host);
     }
 
-    /// Settles what lies here of a trace, or remembers the verdict for what comes late.
+    /// Settles what lies here of a trace, or remembers the verdict for what comes late. Its reason has been noted.
     pub(super) fn settle_here(
         &mut self,
         now: Nanos,
@@ -374,7 +376,6 @@ impl Shard {
             self.holding.buffer.traces.unlink(entry);
             // Labels and annotations are those of the rules in force.
             self.refresh(entry);
-            self.note_reason(now, entry, ruling, occasion);
             self.carry_out(now, entry, ruling, occasion, host);
             return self.release(&[entry], host);
         }

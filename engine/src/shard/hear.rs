@@ -55,7 +55,7 @@ impl Shard {
                 }
                 is_whole
             }
-            Kind::Questions => self.hear_questions(from.0, &mut cursor),
+            Kind::Memories => self.hear_memories(from.0, &mut cursor),
             Kind::Load => self.hear_load(now, (from.0, fingerprint), &mut cursor).is_ok(),
         };
         if let Some(cluster) = &mut self.cluster {
@@ -108,7 +108,7 @@ impl Shard {
     }
 
     /// Others ask what came of traces that this node, or one that is gone, may have judged.
-    fn hear_questions(&mut self, node: NodeId, cursor: &mut Cursor<'_>) -> bool {
+    fn hear_memories(&mut self, node: NodeId, cursor: &mut Cursor<'_>) -> bool {
         while !cursor.is_empty() {
             let Ok(hash) = cursor.fixed64() else { return false };
             if self.intake.route().shard(hash) == self.plan.shard
@@ -129,6 +129,10 @@ impl Shard {
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         cluster.counts.evidence_heard += 1;
+        if !entry.asks && !entry.is_relayed {
+            cluster.counts.evidence_timed += 1;
+            cluster.counts.evidence_lag_ms += entry.quiet_ms;
+        }
         let (node, incarnation) = entry.source.unwrap_or(from);
         let owner = cluster.view.owner(hash).copied();
         if let Some(owner) = owner.filter(|owner| owner.node != cluster.view.own) {
@@ -274,6 +278,10 @@ impl Shard {
         if let Some(trace) = on_docket {
             here.spans = trace.size().spans;
             self.tell_ruling(&trace, &ruling);
+        }
+        if let Some(entry) = pending {
+            self.refresh(entry);
+            self.note_reason(now, entry, &ruling, Occasion::Owner);
         }
         self.settle_here(now, &here, &ruling, Occasion::Owner, host);
     }

@@ -1,15 +1,17 @@
 //! What the shard can tell of a trace: why it was kept or dropped, or what it would come to now.
 
 use super::Shard;
-use crate::buffer::traces::Trace;
+use super::session::Session;
+use crate::evidence::{Size, Summary};
 use crate::explain::origin::{Hint, Origin, Origins, Service, service_of};
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
 use crate::index::Place;
-use crate::judge::{Cases, Ruling};
+use crate::judge::{Case, Cases, Ruling};
 use crate::ledger::PolicyCounts;
-use crate::rules::Evidence;
+use crate::rules::{Evidence, Rules};
 use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId, tick_start};
 use std::ops::Range;
+use tailwater_proto::cluster::NodeId;
 
 /// The reasons of the last verdicts, and where undecided traces begin.
 #[derive(Debug)]
@@ -74,13 +76,22 @@ impl Reasons {
         self.origins.forget(entry);
     }
 
-    fn reason(
-        &self,
-        (entry, trace): (u32, &Trace),
-        (ruling, held): (&Ruling, u64),
-        judged: Nanos,
-        occasion: Occasion,
-    ) -> Reason {
+    fn origin(&self, entry: u32) -> Origin {
+        self.origins.get(entry).copied().unwrap_or_default()
+    }
+}
+
+/// What a trace is judged by.
+struct Known<'a> {
+    generation: u32,
+    size: Size,
+    seen: &'a Summary,
+    spans_here: u32,
+    origin: Origin,
+}
+
+impl Known<'_> {
+    fn reason(&self, (ruling, held): (&Ruling, u64), judged: Nanos, occasion: Occasion) -> Reason {
         Reason {
             judged,
             occasion,
@@ -91,13 +102,14 @@ impl Reasons {
             sub_policy: ruling.ballot.sub_policy,
             threshold: ruling.ballot.threshold,
             randomness: ruling.randomness.value,
-            generation: trace.generation,
-            spans: trace.size.spans,
-            bytes: trace.size.bytes,
-            duration_nanos: trace.seen.duration_nanos(),
-            status: trace.seen.status,
-            root_seen: trace.seen.root_seen,
-            origin: self.origins.get(entry).copied().unwrap_or_default(),
+            generation: self.generation,
+            spans: self.size.spans,
+            spans_here: self.spans_here,
+            bytes: self.size.bytes,
+            duration_nanos: self.seen.duration_nanos(),
+            status: self.seen.status,
+            root_seen: self.seen.root_seen,
+            origin: self.origin,
         }
     }
 }
@@ -129,9 +141,45 @@ impl Shard {
     }
 
     fn note_reason_of(&mut self, now: Nanos, entry: u32, (ruling, held): (&Ruling, u64), occasion: Occasion) {
+        let reason = self.known(entry).reason((ruling, held), now, occasion);
+        self.reasons.explanations.note(&self.holding.buffer.traces.get(entry).id, reason);
+    }
+
+    /// What is known of a trace by the spans that lie here.
+    fn known(&self, entry: u32) -> Known<'_> {
         let trace = self.holding.buffer.traces.get(entry);
-        let reason = self.reasons.reason((entry, trace), (ruling, held), now, occasion);
-        self.reasons.explanations.note(&trace.id, reason);
+        let (generation, size, seen) = (trace.generation, trace.size, &trace.seen);
+        Known { generation, size, seen, spans_here: size.spans, origin: self.reasons.origin(entry) }
+    }
+
+    /// What is known of a trace of a session, by what all nodes have told.
+    fn known_of_all<'a>(&self, session: &'a Session, place: u32) -> Known<'a> {
+        let Case { evidence, generation, .. } = session.case(place);
+        let here = self.holding.find_pending(session.hash(place), evidence.trace_id);
+        Known {
+            generation,
+            size: evidence.size,
+            seen: evidence.seen,
+            spans_here: here.map_or(0, |entry| self.holding.buffer.traces.get(entry).size.spans),
+            origin: here.map_or_else(Origin::default, |entry| self.reasons.origin(entry)),
+        }
+    }
+
+    /// Notes why a trace comes to what it does that this node judges for all, wherever its spans lie.
+    pub(super) fn note_reason_for_all(
+        &mut self,
+        now: Nanos,
+        (session, place): (&Session, u32),
+        ruling: &Ruling,
+        occasion: Occasion,
+    ) {
+        if !self.reasons.are_kept() {
+            return;
+        }
+        let case = session.case(place);
+        let held = self.bench.held(&case.evidence, case.generation, ruling);
+        let reason = self.known_of_all(session, place).reason((ruling, held), now, occasion);
+        self.reasons.explanations.note(case.evidence.trace_id, reason);
     }
 
     /// The conditions that held of the policy that decided.
@@ -140,9 +188,19 @@ impl Shard {
         self.bench.held(&case.evidence, case.generation, ruling)
     }
 
+    /// Which node judges a trace; `None` for a node by itself.
+    #[must_use]
+    pub fn owner(&self, trace_id: &TraceId) -> Option<NodeId> {
+        let cluster = self.cluster.as_ref()?;
+        Some(cluster.view.owner_id(self.intake.hash(trace_id)))
+    }
+
     /// What is known of a trace; `None` when it is not this shard's, never came, or was forgotten.
     pub fn explain(&mut self, now: Nanos, trace_id: &TraceId) -> Option<Explanation> {
         let hash = self.intake.hash(trace_id);
+        if let Some(pending) = self.explain_on_docket(now, (hash, trace_id)) {
+            return Some(Explanation::Pending(pending));
+        }
         let place = self.holding.find(hash, trace_id);
         if let Some(Place::Pending(entry)) = place {
             return Some(Explanation::Pending(self.explain_pending(now, entry)));
@@ -158,23 +216,45 @@ impl Shard {
         }
     }
 
-    /// Asks the policies without a consequence.
+    /// Asks the policies without a consequence, by what lies here.
     fn explain_pending(&mut self, now: Nanos, entry: u32) -> Pending {
         self.refresh(entry);
         let mut counts = vec![PolicyCounts::default(); self.ledger.policies.len()];
         let ruling = self.bench.preview(now, (&mut self.holding, entry), &mut counts);
-        let says = |policy: u16| match counts.get(usize::from(policy)) {
-            Some(PolicyCounts { matched: 1, .. }) => Says::Yes,
-            Some(PolicyCounts { unmatched: 1, .. }) => Says::No,
-            Some(PolicyCounts { failed: 1, .. }) => Says::Failed,
-            _ => Says::NotAsked,
-        };
-        let trace = self.holding.buffer.traces.get(entry);
-        let rules = self.bench.rules_of(trace.generation);
-        let votes = rules.in_force().map(|policy| Vote { policy, says: says(policy) }).collect();
-        let (opened, deadline) = (tick_start(trace.opened), tick_start(trace.deadline));
+        let held = self.held(entry, &ruling);
         let ends = self.wait_that_ends(entry);
-        let reason = self.reasons.reason((entry, trace), (&ruling, self.held(entry, &ruling)), now, ends);
+        let reason = self.known(entry).reason((&ruling, held), now, ends);
+        let trace = self.holding.buffer.traces.get(entry);
+        let (opened, deadline) = (tick_start(trace.opened), tick_start(trace.deadline));
+        let votes = votes(self.bench.rules_of(trace.generation), &counts);
         Pending { reason, opened, deadline, has_cold: trace.has_cold, votes }
     }
+
+    /// The same for a trace that this node is to judge for all, by what all nodes have told.
+    fn explain_on_docket(&mut self, now: Nanos, (hash, trace_id): (u64, &TraceId)) -> Option<Pending> {
+        let Self { cluster: Some(cluster), bench, .. } = self else { return None };
+        let entry = cluster.docket.find(hash).filter(|entry| cluster.docket.get(*entry).trace_id == *trace_id)?;
+        let mut session = Session::call(&cluster.docket, &[entry], bench.rules());
+        let mut counts = vec![PolicyCounts::default(); self.ledger.policies.len()];
+        let ruling = bench.preview(now, (&mut session, 0), &mut counts);
+        let trace = cluster.docket.get(entry);
+        let ends = self.waits.that_ends_on_docket(trace, &bench.windows);
+        let (opened, deadline) = (tick_start(trace.opened), tick_start(trace.deadline));
+        let case = session.case(0);
+        let held = bench.held(&case.evidence, case.generation, &ruling);
+        let votes = votes(bench.rules(), &counts);
+        let reason = self.known_of_all(&session, 0).reason((&ruling, held), now, ends);
+        Some(Pending { reason, opened, deadline, has_cold: false, votes })
+    }
+}
+
+/// What each policy in force said, by what it has counted of one trace.
+fn votes(rules: &Rules, counts: &[PolicyCounts]) -> Vec<Vote> {
+    let says = |policy: u16| match counts.get(usize::from(policy)) {
+        Some(PolicyCounts { matched: 1, .. }) => Says::Yes,
+        Some(PolicyCounts { unmatched: 1, .. }) => Says::No,
+        Some(PolicyCounts { failed: 1, .. }) => Says::Failed,
+        _ => Says::NotAsked,
+    };
+    rules.in_force().map(|policy| Vote { policy, says: says(policy) }).collect()
 }

@@ -17,6 +17,7 @@ pub(super) struct Session {
 #[derive(Debug)]
 struct Called {
     trace_id: TraceId,
+    hash: u64,
     deadline: u32,
     gathered: Gathered,
 }
@@ -26,7 +27,8 @@ impl Session {
     pub(super) fn call(docket: &Docket, entries: &[u32], rules: &Rules) -> Self {
         let cases = entries.iter().map(|entry| {
             let trace = docket.get(*entry);
-            Called { trace_id: trace.trace_id, deadline: trace.deadline, gathered: trace.merged(rules) }
+            let (trace_id, hash, deadline) = (trace.trace_id, trace.hash, trace.deadline);
+            Called { trace_id, hash, deadline, gathered: trace.merged(rules) }
         });
         Self { cases: cases.collect(), generation: rules.generation() }
     }
@@ -35,11 +37,16 @@ impl Session {
     pub(super) fn places(&self) -> Vec<u32> {
         (0u32..).take(self.cases.len()).collect()
     }
+
+    /// The hash of the id of one.
+    pub(super) fn hash(&self, place: u32) -> u64 {
+        self.cases[place as usize].hash
+    }
 }
 
 impl Cases for Session {
     fn case(&self, place: u32) -> Case<'_> {
-        let Called { trace_id, deadline, gathered } = &self.cases[place as usize];
+        let Called { trace_id, deadline, gathered, .. } = &self.cases[place as usize];
         Case {
             evidence: gathered.evidence(trace_id),
             head: gathered.head.as_deref(),

@@ -18,8 +18,8 @@ pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, hash: u64)
     for node in cluster.who_may_remember(now, hash) {
         let Some(member) = cluster.view.member(node) else { continue };
         let (shards, shard) = (member.shards, shard_among(hash, member.shards).0);
-        let recipient = Recipient { node: Some(node), shards, shard, fingerprint: 0, kind: Kind::Questions };
-        cluster.counts.questions_sent += 1;
+        let recipient = Recipient { node: Some(node), shards, shard, fingerprint: 0, kind: Kind::Memories };
+        cluster.counts.memories_asked += 1;
         cluster.mail.write(recipient, 0, |_, out| out.extend_from_slice(&hash.to_le_bytes()));
     }
 }

@@ -1,8 +1,9 @@
 //! What a hub does with each frame that it hears.
 
-use super::{Hub, STRANGERS_MAX, micros};
-use crate::frame::{Acknowledge, Frame, FrameError, Frames, Position, Range, Report, put_pushed};
-use crate::hello::Hello;
+use super::{Hub, PROBES_MAX, STRANGERS_MAX, micros};
+use crate::frame::{Acknowledge, Echo, Frame, FrameError, Frames, PROBE_BYTES_MIN, Position, Probe, Range, Report};
+use crate::frame::{put_echo, put_pushed};
+use crate::hello::{Hello, VERSION_HIGHEST, VERSION_LOWEST};
 use crate::link::Bundle;
 use crate::members::Identity;
 use crate::peer::{Out, Peer};
@@ -16,13 +17,37 @@ use tailwater_proto::cluster::{Incarnation, NodeId};
 const GREETING_PAUSE: Duration = Duration::from_millis(200);
 
 impl Hub {
-    /// A datagram that was opened: `sender` is who sealed it, `from` where it came from. A frame that cannot be read costs
-    /// itself and is counted.
+    /// A datagram that was opened, for this run of this node: `sender` is who sealed it, `from` where it came from. A frame that
+    /// cannot be read costs itself and is counted.
     pub fn hear(
         &mut self,
         now: Duration,
         from: SocketAddr,
         sender: (NodeId, Incarnation),
+        frames: &[u8],
+        wire: &mut impl Wire,
+    ) {
+        self.hear_datagram(now, (from, true), sender, frames, wire);
+    }
+
+    /// As [`Hub::hear`], of a datagram that is for no run in particular: somebody may have recorded it and send it now. Greetings
+    /// and probes in it count, for nothing follows from them but an answer; other frames are counted and forgotten.
+    pub fn hear_unbound(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        sender: (NodeId, Incarnation),
+        frames: &[u8],
+        wire: &mut impl Wire,
+    ) {
+        self.hear_datagram(now, (from, false), sender, frames, wire);
+    }
+
+    fn hear_datagram(
+        &mut self,
+        now: Duration,
+        (from, is_bound): (SocketAddr, bool),
+        sender: Run,
         frames: &[u8],
         wire: &mut impl Wire,
     ) {
@@ -34,7 +59,7 @@ impl Hub {
         if self.farewells.is_some() {
             return;
         }
-        if let Some(peer) = self.live(sender) {
+        if let Some(peer) = self.live(sender).filter(|_| is_bound) {
             (peer.heard_at, peer.doubted_at) = (now, None);
         }
         let mut is_strange = false;
@@ -43,6 +68,10 @@ impl Hub {
                 Err(FrameError::Malformed) => self.counts.frames_malformed += 1,
                 Err(FrameError::Unknown) => self.counts.frames_unknown += 1,
                 Ok(Frame::Hello(hello)) => self.greeted(now, from, sender, &hello, wire),
+                Ok(Frame::Probe(probe)) => self.probed(now, (from, sender), &probe, wire),
+                // It is for who sent a probe, which is no hub.
+                Ok(Frame::Echo(_)) => self.counts.frames_from_strangers += 1,
+                Ok(_) if !is_bound => self.counts.frames_unbound += 1,
                 Ok(Frame::Swim(message)) => {
                     let is_heard = self.members.hear(now, sender, message);
                     self.counts.frames_malformed += u64::from(!is_heard);
@@ -79,6 +108,25 @@ impl Hub {
         self.strangers.0 = self.strangers.0.saturating_sub(1);
         self.counts.hellos_unanswered += u64::from(!may);
         may
+    }
+
+    /// Somebody asks how large a datagram may be and what time it is. The answer is as long as the question.
+    fn probed(&mut self, now: Duration, (from, sender): (SocketAddr, Run), probe: &Probe, wire: &mut impl Wire) {
+        self.counts.probes_heard += 1;
+        if now >= self.probes.1 {
+            self.probes = (PROBES_MAX, now + Duration::from_secs(1));
+        }
+        if self.probes.0 == 0 || probe.bytes < PROBE_BYTES_MIN {
+            self.counts.probes_unanswered += 1;
+            return;
+        }
+        self.probes.0 -= 1;
+        let (lowest, highest) = (VERSION_LOWEST, VERSION_HIGHEST);
+        let echo = Echo { number: probe.number, unix_ms: wire.unix_ms(), lowest, highest };
+        let mut frame = Vec::new();
+        put_echo(&mut frame, &echo, probe.bytes);
+        let bytes_max = self.plan.datagram_bytes();
+        Out { wire, counts: &mut self.counts, bytes_max }.send(from, Some(sender), &frame);
     }
 
     /// Somebody who is taken for dead speaks as if it were a member: it learns that it is not, and comes back.
@@ -145,9 +193,14 @@ impl Hub {
                 }
             }
             Frame::Pull(ranges) => self.pulled(now, sender, &ranges, wire),
-            Frame::Leave => self.members.bury(now, sender),
+            Frame::Leave => {
+                if let Some(peer) = self.live(sender) {
+                    peer.has_left = true;
+                }
+                self.members.bury(now, sender);
+            }
             Frame::Doubt(incarnation) => self.members.doubted(now, sender, incarnation),
-            Frame::Hello(_) | Frame::Swim(_) => {}
+            Frame::Hello(_) | Frame::Swim(_) | Frame::Probe(_) | Frame::Echo(_) => {}
         }
     }
 
@@ -201,7 +254,11 @@ impl Hub {
         wire: &mut impl Wire,
     ) {
         match self.streams.hear(now, run, at, payload, |payload| wire.deliver(run, payload)) {
-            Said::Taken => self.counts.said_heard += 1,
+            Said::Taken => {
+                self.counts.said_heard += 1;
+                // Who gives what it was asked for says nothing of where the stream begins.
+                self.counts.said_repaired += u64::from(at.1.is_none());
+            }
             Said::Duplicate => self.counts.said_duplicate += 1,
             Said::Refused => self.counts.deliveries_refused += 1,
             Said::Unknown => self.counts.frames_from_strangers += u64::from(teller == run),

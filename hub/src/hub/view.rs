@@ -12,6 +12,8 @@ use tailwater_proto::cluster::view::{Member, View};
 
 /// Who finds the cluster full within so long of meeting it is the one too many.
 const JOINING: Duration = Duration::from_secs(10);
+/// It tries again after so long: somebody may have gone.
+const FULL_PAUSE: Duration = Duration::from_secs(30);
 
 impl Hub {
     /// Takes over what has changed among the members.
@@ -60,9 +62,23 @@ impl Hub {
     /// The cluster is full.
     fn stay_alone(&mut self, now: Duration, wire: &mut impl Wire) {
         self.counts.members_refused += 1;
+        self.counts.turned_away += 1;
         self.leave(now, wire);
+        self.again_at = Some(now + FULL_PAUSE);
         self.view = Arc::new(View::new(self.view.number + 1, self.plan.node, vec![own_member(&self.plan)]));
         wire.view(&self.view);
+    }
+
+    /// There may be room in the cluster by now: this node is one that has met nobody, to be announced.
+    pub(super) fn begin_again(&mut self, now: Duration) {
+        (self.again_at, self.farewells, self.met_at) = (None, None, None);
+        self.is_full = false;
+        for peer in self.peers.values_mut().filter(|peer| peer.is_live()) {
+            peer.go(now);
+            self.streams.close(now, peer.run);
+            self.counts.members_gone += 1;
+        }
+        self.members.begin_again(self.rng.random());
     }
 
     /// Who is no longer among the members, or in another run, goes.
@@ -88,6 +104,7 @@ impl Hub {
                     peer.since = self.streams.next();
                 }
                 self.counts.members_joined += 1;
+                self.counts.false_deaths += u64::from(!std::mem::take(&mut peer.has_left));
                 self.streams.open(run);
                 (peer.heard_at, peer.doubted_at, peer.report_at) = (now, None, now);
                 self.peers_due = now;

@@ -3,6 +3,7 @@
 use crate::world::{World, millis, secs};
 use rand::RngExt;
 use std::sync::Arc;
+use tailwater_hub::probe::{echo, probe};
 use tailwater_hub::{Hub, HubPlan, Wire};
 use tailwater_proto::cluster::view::View;
 use tailwater_proto::cluster::{Incarnation, NodeId};
@@ -24,6 +25,10 @@ impl Wire for Sink {
     fn deliver(&mut self, _: Run, _: &[u8]) -> bool {
         self.heard += 1;
         true
+    }
+
+    fn unix_ms(&self) -> u64 {
+        1_700_000_000_000
     }
 
     fn view(&mut self, _: &Arc<View>) {}
@@ -153,6 +158,92 @@ fn a_full_cluster_is_left_by_who_is_one_too_many() {
     assert!(world.agree(&[0, 1, 2, 3]));
     assert_eq!(world.nodes[4].hub.view().members().len(), 1);
     assert_eq!(world.nodes[4].hub.counts().members_refused, 1);
+    assert!(world.nodes[4].hub.is_turned_away());
+}
+
+/// Breaks with `self.again_at = Some(` of `hub/view.rs`: it would be alone for as long as it runs. Without `renew` of
+/// `Members::begin_again` it would have to learn first that it is dead.
+#[test]
+fn who_found_the_cluster_full_comes_in_when_there_is_room() {
+    let mut world = World::joined(2, 4, |plan| plan.members_max = 4);
+    world.run(secs(11));
+    world.join_one_more();
+    // As discovery does for a node that is alone.
+    let search = |world: &mut World, seconds: u64| {
+        for _ in 0..seconds {
+            world.announce(4, 0);
+            world.run(secs(1));
+        }
+    };
+    search(&mut world, 40);
+    assert_eq!(world.nodes[4].hub.counts().turned_away, 2, "it has tried once more");
+    assert!(world.agree(&[0, 1, 2, 3]), "and cost nobody a member");
+    world.leave(3);
+    world.run(secs(1));
+    world.kill(3);
+    search(&mut world, 40);
+    assert!(world.agree(&[0, 1, 2, 4]));
+    assert!(!world.nodes[4].hub.is_turned_away());
+    assert_eq!(world.nodes[4].hub.counts().rejoined, 0);
+    // What was told before counts for nothing, and what is told now arrives.
+    assert!(world.tell(0, 4, 77, 20) && world.tell(4, 0, 78, 20));
+    world.say(4, 79, 20);
+    world.run(secs(1));
+    assert_eq!((world.times_heard(4, 77), world.times_heard(0, 78), world.times_heard(1, 79)), (1, 1, 1));
+}
+
+/// Breaks with `if !is_bound` of `Hub::hear_datagram`: what anybody recorded would count.
+#[test]
+fn of_what_is_for_no_run_only_a_greeting_counts() {
+    let mut world = World::joined(1, 3, |_| ());
+    let (sender, from) = (world.nodes[2].run, world.nodes[2].address);
+    let (now, leave) = (world.now, [9, 0, 0]);
+    let hub = &mut world.nodes[0].hub;
+    hub.hear_unbound(now, from, sender, &leave, &mut Sink::default());
+    assert_eq!((hub.counts().frames_unbound, hub.view().members().len()), (1, 3));
+    hub.hear(now, from, sender, &leave, &mut Sink::default());
+    assert_eq!((hub.counts().frames_unbound, hub.view().members().len()), (1, 2));
+}
+
+/// A greeting that was recorded, played back to a node that was started since, by another address: the greeter of then gets an
+/// announcement that only its run of then can open, and is no member for it. Breaks with an `insert` into the members before
+/// an answer.
+#[test]
+fn a_greeting_that_is_played_back_makes_nobody_a_member() {
+    let greeting = hello(2);
+    let (mut hub, mut sink) = (hub(1), Sink::default());
+    hub.hear_unbound(secs(1), address(66), run(2), &greeting, &mut sink);
+    assert_eq!(hub.view().members().len(), 1);
+    // A greeting to where it came from, an announcement to the run that it names.
+    let to: Vec<Option<Run>> = sink.sent.iter().map(|(to, _)| *to).collect();
+    assert!(to.len() == 2 && to.contains(&None) && to.contains(&Some(run(2))), "{to:?}");
+    for second in 2..60 {
+        hub.tick(secs(second), &mut sink);
+    }
+    assert_eq!((hub.view().members().len(), sink.sent.len()), (1, 2), "and nothing follows");
+}
+
+/// Breaks with `PROBES_MAX`, `PROBE_BYTES_MIN` or the size that `put_echo` is given: a node would send more than it gets.
+#[test]
+fn probes_are_answered_in_kind_and_so_many_a_second() {
+    let (mut hub, mut sink) = (hub(1), Sink::default());
+    let frames = probe(7, 1_298);
+    hub.hear_unbound(secs(1), address(9), run(9), &frames, &mut sink);
+    let (to, answer) = sink.sent.pop().unwrap();
+    assert_eq!((to, answer.len(), frames.len()), (Some(run(9)), 1_298, 1_298));
+    let said = echo(&answer).unwrap();
+    assert_eq!((said.number, said.unix_ms, said.is_understood()), (7, 1_700_000_000_000, true));
+    assert_eq!(echo(&frames), None);
+    assert_eq!(hub.view().members().len(), 1, "who probes is no member");
+    let short = [&[11, 1, 0][..], &[5]].concat();
+    hub.hear_unbound(secs(1), address(9), run(9), &short, &mut sink);
+    assert!(sink.sent.is_empty());
+    for number in 0..200 {
+        hub.hear_unbound(secs(1), address(9), run(9), &probe(number, 64), &mut sink);
+    }
+    assert_eq!((sink.sent.len(), hub.counts().probes_unanswered), (127, 1 + 73));
+    hub.hear_unbound(secs(3), address(9), run(9), &probe(1, 64), &mut sink);
+    assert_eq!(sink.sent.len(), 128);
 }
 
 /// Breaks with `self.sweep_at = ` of `Streams::sweep`: a hub would want to be called without pause.

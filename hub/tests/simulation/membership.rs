@@ -108,6 +108,8 @@ fn who_was_taken_for_dead_comes_back_by_itself() {
         let took = world.until(secs(10), |world| world.agree(&[0, 1, 2, 3, 4]));
         assert!(took.is_some_and(|took| took <= secs(2)), "seed {seed}: {took:?}");
         assert!(world.nodes[2].hub.counts().rejoined > 0);
+        // The others see that they were wrong.
+        assert!([0, 1, 3, 4].iter().all(|node| world.nodes[*node].hub.counts().false_deaths > 0), "seed {seed}");
     }
 }
 

@@ -32,6 +32,8 @@ fn what_is_said_arrives_everywhere_once() {
         let all = |world: &World| arrives_everywhere(world, &[1, 2, 3, 4], 0..400);
         let took = world.until(secs(20), all);
         assert!(took.is_some(), "seed {seed}");
+        let counts = world.nodes[1].hub.counts();
+        assert!((1..counts.said_heard).contains(&counts.said_repaired), "seed {seed}: {}", counts.said_repaired);
     }
 }
 

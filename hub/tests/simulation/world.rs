@@ -81,6 +81,10 @@ impl Wire for Recorder<'_> {
         true
     }
 
+    fn unix_ms(&self) -> u64 {
+        1_700_000_000_000
+    }
+
     fn view(&mut self, view: &Arc<View>) {
         self.views.push(view.number);
     }
@@ -331,8 +335,11 @@ impl World {
             node.inbox.push(datagram.clone());
             return;
         }
-        let Datagram { from, sender, frames, .. } = datagram;
-        self.call(index, |hub, now, wire| hub.hear(now, *from, *sender, frames, wire));
+        let Datagram { from, sender, frames, to, .. } = datagram;
+        self.call(index, |hub, now, wire| match to {
+            Some(_) => hub.hear(now, *from, *sender, frames, wire),
+            None => hub.hear_unbound(now, *from, *sender, frames, wire),
+        });
     }
 
     /// The next thing that happens, at `end` at the latest. False: nothing happens before.

@@ -30,8 +30,11 @@ impl Core {
                 Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
                 Control::Explain(trace_id, answer) => {
-                    let explained =
-                        self.with_shard(|shard, now, _| Explained { now, explanation: shard.explain(now, &trace_id) });
+                    let explained = self.with_shard(|shard, now, _| Explained {
+                        now,
+                        explanation: shard.explain(now, &trace_id),
+                        owner: shard.owner(&trace_id),
+                    });
                     _ = answer.try_send(explained);
                 }
                 Control::Reload(change, answer) => {

@@ -135,12 +135,43 @@ fn for_people(said: &Value) -> String {
         let size = format!("{} spans {root}, {} bytes, {duration}", part("spans"), part("bytes"));
         row("evidence", format!("{size}, status {}", statuses.join(", ")));
     }
+    if said["parts"].is_array() {
+        cluster_rows(said, &mut row);
+    }
     for vote in said["votes"].as_array().into_iter().flatten() {
         let part = |key: &str| vote[key].as_str().unwrap_or_default();
         row("vote", format!("{:<9} {}", part("says"), part("policy")));
     }
     let within = said["pipeline"].as_str().map(|name| format!(" by pipeline {name}")).unwrap_or_default();
     format!("trace {}: {}{within}\n{out}", text("trace_id"), text("state"))
+}
+
+/// Who judged in the cluster, and where the spans lie.
+fn cluster_rows(said: &Value, row: &mut impl FnMut(&str, String)) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let owner = match (said["judged_by"].as_str(), said["owner"].as_str()) {
+        (Some(judge), owner) if owner != Some(judge) => {
+            format!("judged by {judge}; {} owns it now", owner.unwrap_or("nobody"))
+        }
+        (Some(judge), _) => format!("judged by {judge}, which owns it"),
+        (None, owner) if said["state"] == "pending" => format!("{} is to judge it", owner.unwrap_or("nobody")),
+        (None, owner) => {
+            format!("{} owns it; who judged it does not answer or has forgotten why", owner.unwrap_or("nobody"))
+        }
+    };
+    row("node", owner);
+    for part in said["parts"].as_array().into_iter().flatten() {
+        let spans = match part["spans"].as_u64() {
+            Some(0) => continue,
+            Some(1) => "1 span".to_string(),
+            Some(spans) => format!("{spans} spans"),
+            None => "spans if any, forgotten how many".to_string(),
+        };
+        row("lies on", format!("{}: {spans}, {}", text(&part["node"]), text(&part["state"])));
+    }
+    for node in said["silent"].as_array().into_iter().flatten() {
+        row("silent", format!("{} did not answer", text(node)));
+    }
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -175,9 +206,33 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        assert!(!text.contains("vote"));
+        assert!(!text.contains("vote") && !text.contains("lies on"));
         let mut said = said;
         said["pipeline"] = "errors".into();
         assert!(for_people(&said).starts_with("trace 0102: kept by pipeline errors\n"));
+    }
+    #[test]
+    fn a_person_reads_where_the_spans_lie() {
+        let part = |node: &str, spans: Value| json!({ "node": node, "state": "kept", "spans": spans });
+        let mut said = json!({
+            "trace_id": "0102", "state": "kept", "policy": "sample", "judged_by": "0a", "owner": "0a",
+            "parts": [part("0a", json!(0)), part("0b", json!(2)), part("0c", json!(1)), part("0d", Value::Null)],
+            "silent": ["0e"],
+        });
+        let text = for_people(&said);
+        for part in [
+            "judged by 0a, which owns it",
+            "lies on      0b: 2 spans, kept",
+            "0c: 1 span, kept",
+            "0d: spans if any",
+            "0e did not answer",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(!text.contains("0a: "), "nothing lies there\n{text}");
+        said["owner"] = "0f".into();
+        assert!(for_people(&said).contains("judged by 0a; 0f owns it now"));
+        (said["judged_by"], said["state"]) = (Value::Null, "pending".into());
+        assert!(for_people(&said).contains("0f is to judge it"));
     }
 }

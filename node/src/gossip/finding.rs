@@ -2,12 +2,14 @@
 
 use super::{Names, State};
 use crate::discovery::Discovery;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use tailwater_config::{JoinName, ListenAddress};
 use tailwater_engine::vocabulary::Nanos;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::sleep;
-use tailwater_runtime::net::resolve;
+use tailwater_runtime::net::{ResolveError, resolve, resolve_service};
 
 /// How often it is seen to: others may have come or gone meanwhile.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -15,13 +17,14 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl State {
-    /// Looks up the names of `cluster.join` and announces this node there, for as long as it runs.
-    pub(super) async fn find(self: Rc<Self>, names: Names) {
+    /// Looks up the names of `cluster.join` and announces this node there, for as long as it runs. `server` is whom to ask for
+    /// services.
+    pub(super) async fn find(self: Rc<Self>, names: Names, server: Option<ListenAddress>) {
         let mut passed_over = 0;
         let mut discovery = Discovery::new(&names, Nanos(monotonic_nanos()));
         loop {
             for (number, name) in discovery.lookups(Nanos(monotonic_nanos())) {
-                let found = resolve(name.host(), name.port()).await;
+                let found = look_up(&name, server.as_ref()).await;
                 if let Err(error) = &found {
                     tracing::debug!(%error, "a node to join is not found");
                 }
@@ -41,6 +44,17 @@ impl State {
             }
             let next = discovery.next_at(others).map_or(0, |at| at.0.saturating_sub(monotonic_nanos()));
             sleep(Duration::from_nanos(next).clamp(PAUSE_MIN, PAUSE_MAX)).await;
+        }
+    }
+}
+
+async fn look_up(name: &JoinName, server: Option<&ListenAddress>) -> Result<Vec<SocketAddr>, ResolveError> {
+    match (name, server) {
+        (JoinName::Address(address), _) => resolve(address.host(), address.port()).await,
+        (JoinName::Service(service), None) => resolve_service(service, None).await,
+        (JoinName::Service(service), Some(server)) => {
+            let server = resolve(server.host(), server.port()).await?;
+            resolve_service(service, server.first().copied()).await
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The hub's seam to the world: datagrams are sealed and queued, what was said is given to the cores that it is for.
 
+use super::asking::Questions;
 use crate::core::Message;
 use crate::core::peers::port;
 use crate::numbers::CoreNumber;
@@ -9,8 +10,10 @@ use std::sync::Arc;
 use tailwater_hub::Wire;
 use tailwater_net::datagram::{Keyring, Sealer};
 use tailwater_proto::cluster::message::Header;
+use tailwater_proto::cluster::question::Asking;
 use tailwater_proto::cluster::view::{Member, View};
 use tailwater_proto::cluster::{Incarnation, NodeId};
+use tailwater_runtime::clock::unix_nanos;
 use tailwater_runtime::mesh::MeshPort;
 use tailwater_runtime::net::Sent;
 
@@ -27,11 +30,18 @@ pub(super) struct NodeWire {
     unsent: u64,
     strange: u64,
     members: Vec<Member>,
+    pub(super) questions: Questions,
 }
 
 impl NodeWire {
-    pub(super) fn new(sealer: Sealer, pipelines: Vec<(u64, MeshPort<Message>)>, shards: u16) -> Self {
-        Self { sealer, datagrams: VecDeque::new(), pipelines, shards, unsent: 0, strange: 0, members: Vec::new() }
+    pub(super) fn new(
+        sealer: Sealer,
+        pipelines: Vec<(u64, MeshPort<Message>)>,
+        shards: u16,
+        questions: Questions,
+    ) -> Self {
+        let (datagrams, members) = (VecDeque::new(), Vec::new());
+        Self { sealer, datagrams, pipelines, shards, unsent: 0, strange: 0, members, questions }
     }
 
     pub(super) fn replace_keys(&mut self, keyring: Keyring) {
@@ -97,6 +107,10 @@ impl Wire for NodeWire {
     }
 
     fn deliver(&mut self, from: (NodeId, Incarnation), payload: &[u8]) -> bool {
+        if let Ok(Some(asking)) = Asking::read(payload) {
+            self.questions.hear(super::now(), from.0, &asking);
+            return true;
+        }
         let header = Header::read(payload).ok().map(|(header, _)| header);
         let named = |header: &Header| self.pipelines.iter().find(|(pipeline, _)| *pipeline == header.pipeline);
         let Some((header, (_, mesh))) = header.and_then(|header| Some((header, named(&header)?))) else {
@@ -112,6 +126,10 @@ impl Wire for NodeWire {
             is_taken &= mesh.try_send(port(core), Message::Heard(from, message.clone())).is_ok();
         }
         is_taken
+    }
+
+    fn unix_ms(&self) -> u64 {
+        unix_nanos() / 1_000_000
     }
 
     fn view(&mut self, view: &Arc<View>) {

@@ -23,8 +23,8 @@ pub enum Kind {
     Evidence,
     /// What came of traces: from their owners.
     Rulings,
-    /// What came of traces that others may have judged before: from who owns them now.
-    Questions,
+    /// Of which traces who owns them now asks what others remember, who may have judged them before.
+    Memories,
     /// How much a node wants to be shed, and what wanted to pass the limits on it: to every shard of all nodes.
     Load,
 }
@@ -54,8 +54,8 @@ impl Header {
         let kind = match self.kind {
             Kind::Evidence => 1,
             Kind::Rulings => 2,
-            Kind::Questions => 3,
-            Kind::Load => 4,
+            Kind::Memories => 5,
+            Kind::Load => 6,
         };
         out.push(kind);
         out.extend_from_slice(&self.pipeline.to_le_bytes());
@@ -73,8 +73,8 @@ impl Header {
         let kind = match cursor.byte()? {
             1 => Kind::Evidence,
             2 => Kind::Rulings,
-            3 => Kind::Questions,
-            4 => Kind::Load,
+            5 => Kind::Memories,
+            6 => Kind::Load,
             other => return Err(Malformed::Kind(other)),
         };
         let (pipeline, fingerprint) = (cursor.fixed64()?, cursor.fixed64()?);

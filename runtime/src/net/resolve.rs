@@ -62,13 +62,21 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveEr
     if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    let name = host.to_owned();
+    on_helper_thread(host, move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect)).await
+}
+
+/// Looks a name up where it may block.
+pub(super) async fn on_helper_thread(
+    host: &str,
+    look_up: impl FnOnce() -> std::io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> Result<Vec<SocketAddr>, ResolveError> {
     let Some(slot) = Slot::take() else {
         return Err(ResolveError::Busy { host: host.to_owned() });
     };
     let (sender, receiver) = async_channel::bounded(1);
-    let name = host.to_owned();
     let lookup = move || {
-        let addresses = (name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        let addresses = look_up();
         drop(slot);
         // The caller may have given up waiting.
         let _sent = sender.try_send(addresses);

@@ -22,6 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const BELONGS_TO: &[(&str, &str, &str)] = &[
     ("glommio", "runtime", "runtime hides it, so that it can be replaced"),
     ("io-uring", "runtime", "the kernel boundary is there"),
+    ("hickory-resolver", "runtime", "runtime hides it, so that it can be replaced"),
     ("foca", "hub", "hub hides it, so that it can be replaced"),
 ];
 
