@@ -64,6 +64,7 @@ What is given to a command besides the keys below, which `run`, `check` and `doc
 | `run` | `--repair` | Set files of the log aside that cannot be read, and start without them. |
 | `check` | `--explain` | Print the Collector's policies as rules, or rules as the Collector's policies. |
 | `doctor`, `explain`, `try`, `log dump` | `--json` | Print JSON in place of text. |
+| `doctor` | `--peers` | Test only the ways to the other nodes of the cluster, such as beside a node that runs. |
 | `explain` | `TRACE ID` | The trace that is asked for, 32 hexadecimal digits. |
 | `explain` | `--admin-endpoint HOST:PORT` | The node that is asked. |
 | `try` | `--config FILE`, `-c` | The configuration whose rules are tried. |

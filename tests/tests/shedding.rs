@@ -78,7 +78,7 @@ fn step(nodes: &mut [Node; 2], now: Nanos, is_second: bool) {
         while node.shard.tick(now, &mut node.host) {}
     }
     let [first, second] = nodes;
-    let mut pass_on = |from: &mut Node, to: &mut Node| {
+    let pass_on = |from: &mut Node, to: &mut Node| {
         for said in from.host.said.drain(..) {
             to.shard.hear(now, (from.id, Incarnation(1)), &said.bytes, &mut to.host);
         }
