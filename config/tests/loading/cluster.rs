@@ -54,6 +54,7 @@ cluster:
   hold_max: 20s
   docket_traces_max: 5000
   datagram_bytes_max: 1_400
+  shed_halvings_max: 3
 ";
     let flags = [("cluster.rules_wait", "1m"), ("cluster.advertise", "10.1.2.3:0")];
     let cluster = loaded(file, &[("TAILWATER_CLUSTER_HOLD_MAX", "30s")], &flags).config.cluster;
@@ -72,6 +73,7 @@ cluster:
         docket_traces_max: 5000,
         datagram_bytes_max: 1400,
         rules_wait: Duration::from_secs(60),
+        shed_halvings_max: 3,
     };
     assert_eq!(cluster, expected);
     assert_eq!(cluster.advertised(), expected.advertise.as_ref());
