@@ -239,4 +239,7 @@ fn in_a_cluster_each_owner_has_an_equal_part_of_a_limit() {
     assert_eq!(kept_of(&mut shard, 10), 600);
     shard.turn_to(at(20), &view(2, &[1, 2]));
     assert_eq!(kept_of(&mut shard, 80), 300);
+    // Where links are cut each side has the whole.
+    shard.turn_to(at(90), &view(3, &[1]));
+    assert_eq!(kept_of(&mut shard, 160), 600);
 }
