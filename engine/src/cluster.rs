@@ -194,10 +194,31 @@ impl Cluster {
         self.view.members().iter().map(|member| member.node).filter(|node| *node != self.view.own).collect()
     }
 
-    /// Whether someone owned it a while ago who is gone, and may have been the only one to know.
+    /// Whether someone owned it a while ago who is gone, and may have been the only one to know; or this node has just come
+    /// and has found nobody yet.
     #[must_use]
     pub fn may_be_forgotten(&self, now: Nanos, hash: u64) -> bool {
-        !self.is_long_settled(now) && self.recent_owners(now, hash).iter().any(|node| self.view.member(*node).is_none())
+        if self.is_long_settled(now) {
+            return false;
+        }
+        let has_found_nobody = self.view.members().len() < 2 && self.former.is_empty();
+        (has_found_nobody && now < self.joined.plus(REMEMBERED))
+            || self.recent_owners(now, hash).iter().any(|node| self.view.member(*node).is_none())
+    }
+
+    /// How many shards the other members have, each number once. Who is alone speaks to those that it knew last: when they meet
+    /// again they are to hear what was kept meanwhile.
+    #[must_use]
+    pub fn shards_of_others(&self) -> Vec<u16> {
+        let views = std::iter::once(&self.view).chain(self.former.iter().map(|(view, _)| view));
+        let others = views.map(|view| {
+            let others = view.members().iter().filter(|member| member.node != view.own);
+            others.map(|member| member.shards).collect::<Vec<u16>>()
+        });
+        let mut shards = others.into_iter().find(|shards| !shards.is_empty()).unwrap_or_default();
+        shards.sort_unstable();
+        shards.dedup();
+        shards
     }
 
     fn former_owner(&self, hash: u64) -> NodeId {

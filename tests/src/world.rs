@@ -6,7 +6,8 @@
 //! late, nodes stand still for a while, their clocks begin anywhere and drift; spans come after their trace was judged;
 //! bounds are tight; rules change, on each core at another moment; the next hop delivers, refuses or gives up; disks lose,
 //! tear, reorder and fail; processes are killed, power is cut, and the next run has another number of cores. Several
-//! pipelines have shards of their own and share the log of a core.
+//! pipelines have shards of their own and share the log of a core. Nodes of a cluster have real hubs; their datagrams are
+//! late, lost, doubled and reordered, links are cut and heal, nodes come, leave, are killed and stand still.
 
 pub mod clock;
 pub mod cluster;
@@ -21,13 +22,13 @@ pub mod seen;
 pub mod senders;
 pub mod verdict;
 
-use self::cluster::{Cluster, Weather};
+use self::cluster::{Cluster, Cut, Weather};
 use self::events::{Events, What};
 use self::network::Network;
+use self::node::gossip::HubMet;
 use self::node::{Around, Node};
 use self::oracle::Oracle;
-use self::oracle::together::Together;
-use self::policies::PolicySet;
+use self::oracle::together::{Expected, Together};
 use self::scenario::Scenario;
 use self::seen::Seen;
 use self::senders::{SpanId, span_id};
@@ -38,6 +39,8 @@ use tailwater_engine::vocabulary::Nanos;
 
 /// Events of a node after which a run that does not end is called stuck.
 const EVENTS_MAX: u64 = 500_000;
+/// So long a cluster goes on when all is settled: what was said last gets everywhere.
+const LINGER: Nanos = Nanos::from_millis(6_000);
 
 /// What a node of a run has met.
 #[derive(Debug, Clone, Default)]
@@ -62,8 +65,10 @@ pub struct Met {
     pub syncs: u64,
     /// Writes and syncs that failed.
     pub disk_failures: u64,
-    /// What its shards did in the cluster, in the last run of the process.
+    /// What its shards did in the cluster.
     pub cluster: ClusterCounts,
+    /// What its hub did.
+    pub hub: HubMet,
 }
 
 impl Met {
@@ -79,6 +84,7 @@ impl Met {
         self.syncs += other.syncs;
         self.disk_failures += other.disk_failures;
         self.cluster.add(&other.cluster);
+        self.hub.add(&other.hub);
     }
 }
 
@@ -140,10 +146,9 @@ impl Watched {
         for core in &self.node.cores {
             self.met.scanned_again += core.shard.ledger().traces.scanned_again;
             self.met.judged_early += core.shard.ledger().traces.decided_early;
-            if let Some(cluster) = core.shard.cluster() {
-                self.met.cluster.add(&cluster.counts);
-            }
         }
+        self.met.cluster = self.node.cluster_counts();
+        self.met.hub = self.node.hub_met();
         self.met.syncs = self.node.syncs();
         self.met.trace = self.trace.finish();
         self.met
@@ -157,6 +162,9 @@ pub struct World {
     network: Network,
     nodes: Vec<Watched>,
     together: Option<Together>,
+    now: Nanos,
+    /// Since when all nodes are done.
+    done_at: Option<Nanos>,
 }
 
 impl World {
@@ -168,9 +176,11 @@ impl World {
 
     /// A world whose nodes are a cluster.
     #[must_use]
-    pub fn of_cluster(weather: Weather, policies: PolicySet, is_calm: bool) -> Self {
-        let mut world = Self { together: Some(Together::new(policies, is_calm)), ..Self::default() };
-        world.network.cluster = Some(Cluster::new(weather));
+    pub fn of_cluster(weather: Weather, cuts: Vec<Cut>, expected: Expected) -> Self {
+        let cluster = Cluster::new(weather, cuts);
+        let together = Together::new(expected, &cluster);
+        let mut world = Self { together: Some(together), ..Self::default() };
+        world.network.cluster = Some(cluster);
         world
     }
 
@@ -198,13 +208,15 @@ impl World {
     /// # Panics
     /// When an invariant does not hold.
     pub fn run(mut self) -> Vec<Met> {
-        while self.nodes.iter().any(|watched| !watched.is_done) || !self.network.is_calm() {
+        while !self.is_over() {
             let event = self.events.take().expect("a node that is not done has something to do");
-            let Self { events, network, nodes, together } = &mut self;
+            self.now = event.at;
+            let Self { events, network, nodes, together, .. } = &mut self;
             let watched = &mut nodes[event.node];
             let node = &mut watched.node;
             let is_done = watched.is_done && network.cluster.is_none();
-            if is_done || event.run != node.run {
+            // A datagram is for whoever is there when it comes.
+            if is_done || (event.run != node.run && !matches!(event.what, What::Hear(_))) {
                 network.forget(event.what);
                 continue;
             }
@@ -220,10 +232,22 @@ impl World {
         }
         let met: Vec<Met> = self.nodes.into_iter().map(Watched::end).collect();
         if let Some(together) = self.together {
-            let mut counts = ClusterCounts::default();
-            met.iter().for_each(|met| counts.add(&met.cluster));
-            together.end(&counts);
+            let mut sum = Met::default();
+            met.iter().for_each(|met| sum.add(met));
+            together.end(&sum);
         }
         met
+    }
+
+    /// Whether nothing is to happen any more. What nodes of a cluster tell one another goes on for ever: there it is over a
+    /// while after all is settled and no link is cut any more.
+    fn is_over(&mut self) -> bool {
+        if self.nodes.iter().any(|watched| !watched.is_done) {
+            self.done_at = None;
+            return false;
+        }
+        let Some(cluster) = &self.network.cluster else { return true };
+        let done_at = *self.done_at.get_or_insert(self.now);
+        self.now >= done_at.max(cluster.healed().unwrap_or_default()).plus(LINGER)
     }
 }

@@ -248,6 +248,9 @@ fn in_a_cluster_each_owner_has_an_equal_part_of_a_limit_while_nobody_has_said_wh
     assert_eq!(kept_of_many(&mut shard, 10), 600);
     shard.turn_to(at(20), &view(2, 1, &[1, 2]));
     assert_eq!(kept_of_many(&mut shard, 80), 300);
+    // Where links are cut each side has the whole.
+    shard.turn_to(at(90), &view(3, 1, &[1]));
+    assert_eq!(kept_of_many(&mut shard, 160), 600);
 }
 
 /// Without `Kind::Load` in `Shard::hear` a node whose owners want nothing keeps its half for them.

@@ -39,8 +39,8 @@ pub struct ClusterCounts {
     pub judged_alone: u64,
     /// Traces judged although some of it had been told under other rules: what those meant is not in the verdict.
     pub judged_foreign_rules: u64,
-    /// Traces judged whose owner before is gone, with what it remembered: spans of them that came earlier may have had another
-    /// verdict.
+    /// Traces judged whose owner before is gone, with what it remembered, or before this node has found any other: spans of them
+    /// that came earlier may have had another verdict.
     pub judged_unremembered: u64,
     /// Traces that one node dropped a part of and another kept.
     pub torn: u64,

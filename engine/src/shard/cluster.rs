@@ -430,12 +430,7 @@ impl Shard {
             cluster.counts.rulings_held_back += 1;
             return;
         }
-        let own = cluster.view.own;
-        let mut counts: Vec<u16> =
-            cluster.view.members().iter().filter(|member| member.node != own).map(|member| member.shards).collect();
-        counts.sort_unstable();
-        counts.dedup();
-        for shards in counts {
+        for shards in cluster.shards_of_others() {
             write_ruling(cluster, (None, shards, bench.rules().fingerprint()), told);
         }
     }

@@ -101,7 +101,8 @@ impl Hub {
             if peer.gone_at.take().is_some() {
                 // It was not dead: what was told to it goes on, and what was said meanwhile it pulls.
                 if std::mem::take(&mut peer.is_given_up) {
-                    peer.since = self.streams.next();
+                    // It may not know this stream yet.
+                    peer.since = peer.since.max(self.streams.own_low());
                 }
                 self.counts.members_joined += 1;
                 self.counts.false_deaths += u64::from(!std::mem::take(&mut peer.has_left));

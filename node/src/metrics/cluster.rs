@@ -60,7 +60,7 @@ const SHARDS: [Counter<ClusterCounts>; 21] = [
     ),
     (
         "judged_unremembered",
-        "Traces judged whose owner before is gone, with what it remembered: spans of them that came earlier may have had another verdict.",
+        "Traces judged whose owner before is gone, with what it remembered, or before this node has found any other: spans of them that came earlier may have had another verdict.",
         |counts| counts.judged_unremembered,
     ),
     ("torn", "Traces that one node dropped a part of and another kept.", |counts| counts.torn),

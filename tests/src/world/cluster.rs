@@ -1,54 +1,80 @@
-//! What is between the nodes of a cluster, with what the layers below a shard promise: what one node tells another arrives at
-//! least once while both live, in any order and after any time; what one says arrives at all that live, sooner or later.
-//! Who is a member each node sees by itself, some time after it has changed.
+//! What is between the nodes of a cluster: datagrams. They are late, lost, doubled and reordered, none is longer than the
+//! network takes, and for a while nothing may get from one node to another at all. Who is a member nobody is told here: the
+//! hub of each node finds that out.
 
 use fastrand::Rng;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::ops::Range;
 use tailwater_engine::vocabulary::Nanos;
-use tailwater_proto::cluster::view::{Member, View};
 use tailwater_proto::cluster::{Incarnation, NodeId};
 
-/// What the network does to messages.
+/// A run of a node.
+pub type Run = (NodeId, Incarnation);
+
+/// What the network does to datagrams.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Weather {
-    /// Longest usual delay, microseconds.
+    /// Longest delay, microseconds.
     pub delay_us_max: u64,
-    /// Share of datagrams that are lost, percent: their messages come once more later.
+    /// Share of datagrams that are lost, percent.
     pub lost_percent: u32,
-    /// Share of messages that come twice, percent.
+    /// Share of datagrams that come twice, percent.
     pub doubled_percent: u32,
 }
 
-/// A message on its way.
+/// For a while nothing gets from some nodes to others.
 #[derive(Debug, Clone)]
-pub struct Letter {
-    /// From whom.
-    pub from: (NodeId, Incarnation),
-    /// The message.
-    pub bytes: Vec<u8>,
+pub struct Cut {
+    /// When, milliseconds of the world.
+    pub spell_ms: Range<u64>,
+    /// From whom to whom.
+    links: BTreeSet<(usize, usize)>,
+}
+
+impl Cut {
+    /// Nothing gets from the ones to the others.
+    #[must_use]
+    pub fn one_way(spell_ms: Range<u64>, from: &[usize], to: &[usize]) -> Self {
+        let links = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
+        Self { spell_ms, links: links.filter(|(from, to)| from != to).collect() }
+    }
+
+    /// Nothing gets from the ones to the others, nor back.
+    #[must_use]
+    pub fn both_ways(spell_ms: Range<u64>, one: &[usize], other: &[usize]) -> Self {
+        let mut cut = Self::one_way(spell_ms, one, other);
+        cut.links.extend(cut.links.clone().into_iter().map(|(from, to)| (to, from)));
+        cut
+    }
+
+    fn has(&self, now: Nanos, link: (usize, usize)) -> bool {
+        self.spell_ms.contains(&(now.0 / Nanos::PER_MILLISECOND)) && self.links.contains(&link)
+    }
+}
+
+/// A datagram on its way.
+#[derive(Debug, Clone)]
+pub struct Datagram {
+    /// Who sent it.
+    pub sender: Run,
+    /// For whom it is sealed; `None` for whoever is at the address.
+    pub to: Option<Run>,
+    /// What is in it.
+    pub frames: Vec<u8>,
 }
 
 /// The space between nodes.
 #[derive(Debug)]
 pub struct Cluster {
     weather: Weather,
-    /// Each that came to be a member, by its node; `None` once it is known to be gone.
-    members: BTreeMap<usize, Option<Member>>,
-    /// Members after each change.
-    history: Vec<Vec<Member>>,
-    letters: BTreeMap<u64, Letter>,
-    written: u64,
-    /// Bytes told and said so far.
-    pub bytes: u64,
-    /// Messages that have not arrived.
-    pub under_way: u64,
+    cuts: Vec<Cut>,
+    datagrams: BTreeMap<u64, Datagram>,
+    sent: u64,
 }
 
-/// From a loss until the message comes again, microseconds.
-const AGAIN_US: std::ops::Range<u64> = 100_000..600_000;
-/// Losses in a row that are asked about.
-const LOSSES_MAX: u32 = 8;
+/// Longest datagram that the network takes, what seals it apart.
+const DATAGRAM_BYTES_MAX: usize = 1_298;
 
 /// The id of a node by its number.
 #[must_use]
@@ -62,85 +88,70 @@ pub fn number(node: NodeId) -> usize {
     node.0 as usize - 1
 }
 
+/// Where a node is.
+#[must_use]
+pub fn address(number: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number as u8 + 1], 7))
+}
+
+/// The node that is there.
+#[must_use]
+pub fn number_at(address: SocketAddr) -> usize {
+    match address {
+        SocketAddr::V4(address) => usize::from(address.ip().octets()[3]) - 1,
+        SocketAddr::V6(_) => unreachable!("no node has such an address"),
+    }
+}
+
 impl Cluster {
-    /// Nobody is there.
+    /// A network that is like that.
     #[must_use]
-    pub fn new(weather: Weather) -> Self {
-        Self {
-            weather,
-            members: BTreeMap::new(),
-            history: Vec::new(),
-            letters: BTreeMap::new(),
-            written: 0,
-            bytes: 0,
-            under_way: 0,
-        }
+    pub fn new(weather: Weather, cuts: Vec<Cut>) -> Self {
+        Self { weather, cuts, datagrams: BTreeMap::new(), sent: 0 }
     }
 
-    /// A node comes, or comes again, or is found to be gone. Returns the number of the change.
-    pub fn change(&mut self, number: usize, member: Option<Member>) -> u64 {
-        self.members.insert(number, member);
-        self.history.push(self.members.values().flatten().copied().collect());
-        self.history.len() as u64
-    }
-
-    /// The last change.
+    /// When the last cut is over, if there is any.
     #[must_use]
-    pub fn changes(&self) -> u64 {
-        self.history.len() as u64
+    pub fn healed(&self) -> Option<Nanos> {
+        self.cuts.iter().map(|cut| Nanos::from_millis(cut.spell_ms.end)).max()
     }
 
-    /// The members after a change, as `own` sees them.
+    /// When the first cut begins, if there is any.
     #[must_use]
-    pub fn view(&self, change: u64, own: usize) -> Arc<View> {
-        let members = self.history.get(change as usize - 1).cloned().unwrap_or_default();
-        Arc::new(View::new(change, id(own), members))
+    pub fn parted(&self) -> Option<Nanos> {
+        self.cuts.iter().map(|cut| Nanos::from_millis(cut.spell_ms.start)).min()
     }
 
-    /// The member that a node is now.
-    #[must_use]
-    pub fn member(&self, number: usize) -> Option<Member> {
-        self.members.get(&number).copied().flatten()
-    }
-
-    /// Those who are members now, by their numbers.
-    #[must_use]
-    pub fn numbers(&self) -> Vec<usize> {
-        self.members.iter().filter(|(_, member)| member.is_some()).map(|(number, _)| *number).collect()
-    }
-
-    /// Sends a message. Returns its number and the times at which it arrives.
-    pub fn send(&mut self, now: Nanos, letter: &Letter, random: &mut Rng) -> Vec<(u64, Nanos)> {
-        let copies = 1 + u32::from(random.u32(0..100) < self.weather.doubled_percent);
-        let mut arrivals = Vec::new();
-        for _ in 0..copies {
-            let mut delay = random.u64(1..self.weather.delay_us_max.max(2));
-            for _ in 0..LOSSES_MAX {
-                if random.u32(0..100) >= self.weather.lost_percent {
-                    break;
+    /// Sends a datagram. Returns its numbers and the times at which it arrives.
+    ///
+    /// # Panics
+    /// When it is too long.
+    pub fn send(
+        &mut self,
+        now: Nanos,
+        link: (usize, usize),
+        datagram: &Datagram,
+        random: &mut Rng,
+    ) -> impl Iterator<Item = (u64, Nanos)> + use<> {
+        assert!(datagram.frames.len() <= DATAGRAM_BYTES_MAX, "{} bytes", datagram.frames.len());
+        let Weather { delay_us_max, lost_percent, doubled_percent } = self.weather;
+        let mut arrivals = [None; 2];
+        if !self.cuts.iter().any(|cut| cut.has(now, link)) {
+            let copies = 1 + usize::from(random.u32(0..100) < doubled_percent);
+            for arrival in arrivals.iter_mut().take(copies) {
+                if random.u32(0..100) < lost_percent {
+                    continue;
                 }
-                delay += random.u64(AGAIN_US);
+                self.sent += 1;
+                self.datagrams.insert(self.sent, datagram.clone());
+                *arrival = Some((self.sent, now.plus(Nanos(random.u64(1..delay_us_max.max(2)) * 1000))));
             }
-            self.written += 1;
-            self.bytes += letter.bytes.len() as u64;
-            self.under_way += 1;
-            self.letters.insert(self.written, letter.clone());
-            arrivals.push((self.written, now.plus(Nanos(delay * 1000))));
         }
-        arrivals
+        arrivals.into_iter().flatten()
     }
 
-    /// A message arrives.
-    pub fn take(&mut self, message: u64) -> Option<Letter> {
-        let letter = self.letters.remove(&message)?;
-        self.under_way -= 1;
-        Some(letter)
-    }
-
-    /// A node is gone: what was on its way to it never arrives.
-    pub fn forget(&mut self, message: u64) {
-        if self.letters.remove(&message).is_some() {
-            self.under_way -= 1;
-        }
+    /// A datagram arrives.
+    pub fn take(&mut self, number: u64) -> Option<Datagram> {
+        self.datagrams.remove(&number)
     }
 }

@@ -36,16 +36,20 @@ pub enum What {
     Pause,
     /// The node ends without a word and starts again.
     Crash,
-    /// A message of another node arrives, by its number.
+    /// A datagram arrives, by its number.
     Hear(u64),
-    /// The node sees who is a member, as of this change.
-    See(u64),
+    /// The node's hub does what is due.
+    Gossip,
+    /// The node looks for others.
+    Announce,
+    /// A core takes what the hub has for it.
+    Obey(usize),
     /// The node comes.
     Come,
     /// The node goes.
     Go,
-    /// The node goes on, which others took for dead.
-    Wake,
+    /// The node, which has said farewell, ends.
+    End,
 }
 
 /// Something that is going to happen.

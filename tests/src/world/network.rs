@@ -89,16 +89,10 @@ impl Network {
         self.on_the_way.get(&(node, pipeline)).map_or(0, |(_, spans)| *spans)
     }
 
-    /// Whether nothing is on its way between nodes.
-    #[must_use]
-    pub fn is_calm(&self) -> bool {
-        self.cluster.as_ref().is_none_or(|cluster| cluster.under_way == 0)
-    }
-
-    /// Something does not happen: a message to a node that is gone never arrives.
+    /// Something does not happen: a datagram to a node that is gone is lost.
     pub fn forget(&mut self, what: What) {
-        if let (What::Hear(message), Some(cluster)) = (what, &mut self.cluster) {
-            cluster.forget(message);
+        if let (What::Hear(datagram), Some(cluster)) = (what, &mut self.cluster) {
+            cluster.take(datagram);
         }
     }
 

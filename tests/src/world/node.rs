@@ -1,10 +1,12 @@
 //! A node: real shards for each pipeline, with a log real lanes on a simulated disk, which the pipelines share, and doubles of what is around a core, each of which
 //! keeps the promises of what it stands for. Everything that happens to it is an event.
 
+pub mod gossip;
 mod logged;
 mod start;
 mod told;
 
+use self::gossip::{ForCore, Gossip, HubMet};
 use self::logged::{CoreLog, Log, Noted};
 use super::events::{Events, What};
 use super::network::{Address, Message, Network};
@@ -19,9 +21,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use tailwater_engine::cluster::counts::ClusterCounts;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::ledger::Account;
+use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::Shard;
 use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, Said, SpanBatch, TraceId, Unit};
@@ -29,6 +33,7 @@ use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, Said, SpanBa
 /// How long things take, microseconds: to the next request at a core, to the next look at the time, of an answer of the next
 /// hop, to the next pause.
 const SEND_US: Range<u64> = 2_000..160_000;
+const IDLE_US: Range<u64> = 500_000..600_000;
 const TICK_US: Range<u64> = 500..300_000;
 const ANSWER_US: Range<u64> = 500..150_000;
 const PAUSE_US: Range<u64> = 100_000..3_000_000;
@@ -94,6 +99,8 @@ pub struct Core {
     requests: VecDeque<ExportRequest>,
     /// Verdicts on their way to its journal.
     noted: Noted,
+    /// What the hub has for it.
+    inbox: VecDeque<ForCore>,
 }
 
 /// One node.
@@ -118,8 +125,15 @@ pub struct Node {
     generations: Vec<Vec<(PolicySet, Arc<Rules>)>>,
     log: Option<Log>,
     crashes_left: u32,
-    /// The change of members that it has seen.
-    saw: u64,
+    /// Which core has which trace.
+    route: Route,
+    /// Its end of the cluster.
+    gossip: Option<Gossip>,
+    /// What its shards and its hub counted in runs that are over.
+    counts_before: ClusterCounts,
+    hub_before: HubMet,
+    /// It was killed, and starts again.
+    is_down: bool,
     /// Whether it is about to leave the cluster.
     is_leaving: bool,
     /// Whether it is gone.
@@ -144,7 +158,11 @@ impl Node {
             seed,
             now: Nanos::default(),
             senders: told::senders(number, &mut random, &scenario),
-            saw: 0,
+            route: Route::new([0; 4], 1),
+            gossip: None,
+            counts_before: ClusterCounts::default(),
+            hub_before: HubMet::default(),
+            is_down: false,
             is_leaving: false,
             is_gone: false,
             has_stood_still: false,
@@ -172,11 +190,13 @@ impl Node {
             What::Reload => self.reload(around),
             What::Pause => self.pause(around),
             What::Crash => self.crash(around),
-            What::Hear(message) => self.hear(message, around),
-            What::See(change) => self.see_members(change, around),
+            What::Hear(datagram) => self.hear(datagram, around),
+            What::Gossip => self.gossip(around),
+            What::Announce => self.announce(around),
+            What::Obey(core) => self.obey(core, around),
             What::Come => self.start(around),
             What::Go => self.go(around),
-            What::Wake => self.wake(around),
+            What::End => self.end(),
         }
     }
 
@@ -241,7 +261,8 @@ impl Node {
 
     /// In the end nothing fails any more.
     fn is_calm(&self) -> bool {
-        (self.senders.is_done() || self.is_leaving) && self.crashes_left == 0 && !self.is_to_go()
+        let is_sent = self.senders.is_done() || self.is_leaving;
+        is_sent && self.crashes_left == 0 && !self.is_to_go() && !self.is_down
     }
 
     fn plan(&mut self, after_us: Range<u64>, what: What, around: &mut Around<'_>) {
@@ -266,7 +287,8 @@ impl Node {
     }
 
     fn send(&mut self, executor: usize, around: &mut Around<'_>) {
-        self.plan(SEND_US, What::Send(executor), around);
+        let is_idle = self.scenario.cluster.is_some() && self.senders.is_done();
+        self.plan(if is_idle { IDLE_US } else { SEND_US }, What::Send(executor), around);
         let count = self.random.usize(1..REQUEST_SPANS_MAX);
         if self.is_starting() || self.is_leaving {
             return;

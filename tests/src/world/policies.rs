@@ -13,6 +13,8 @@ use tailwater_engine::vocabulary::Nanos;
 const PADDING: usize = 70;
 /// Different rules follow one another from run to run: each is in force again after so many.
 const RULES_OF_RUNS: u32 = 3;
+/// What is slow, milliseconds.
+const SLOW_MS: std::ops::RangeInclusive<u64> = 101..=400;
 
 /// A set of policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +142,22 @@ impl PolicySet {
         }
     }
 
+    /// What it says of spans that came to several nodes, to each in this order. A duration within bounds holds where it held
+    /// on one of them as its spans came, or for all.
+    #[must_use]
+    pub fn says_of(self, parts: &[Vec<Rc<Sent>>]) -> Says {
+        let all = parts.concat();
+        if self == Self::SlowThenErrors {
+            let is_slow_whole = SLOW_MS.contains(&duration_ms(&all));
+            if !is_slow_whole && !parts.iter().any(|part| is_slow(part)) {
+                let errors = all.iter().any(|sent| sent.span.status.is_some());
+                return if errors { Says::Keep("errors") } else { Says::Drop };
+            }
+            return Says::Keep("slow");
+        }
+        self.says(&all)
+    }
+
     /// What it says of these spans, given in the order in which their shard took them.
     #[must_use]
     pub fn says(self, spans: &[Rc<Sent>]) -> Says {
@@ -178,7 +196,7 @@ fn is_slow(spans: &[Rc<Sent>]) -> bool {
         start = if start == 0 { span.start_time_unix_nano } else { span.start_time_unix_nano.min(start) };
         end = span.end_time_unix_nano.max(end);
         let milliseconds = end.cast_signed().saturating_sub(start.cast_signed()) / 1_000_000;
-        milliseconds > 100 && milliseconds <= 400
+        SLOW_MS.contains(&milliseconds.max(0).cast_unsigned())
     })
 }
 

@@ -56,8 +56,10 @@ pub struct InCluster {
     pub is_sticky: bool,
     /// Traces on the docket of a shard.
     pub docket_traces_max: usize,
-    /// Share of messages to other nodes for which there is no room at first, percent.
+    /// Share of messages to other nodes, and of those that come from them, for which there is no room at first, percent.
     pub full_percent: u32,
+    /// When senders begin, of the world, milliseconds: nodes that are there from the beginning know one another by then.
+    pub begins_ms: u64,
     /// When it comes, of the world, milliseconds.
     pub comes_ms: u64,
     /// When and how it goes, if it does.

@@ -1,5 +1,6 @@
 //! What a node does and what happens to it, as those see it who know what it has promised.
 
+use super::cluster::Run;
 use super::policies::PolicySet;
 use super::senders::Sent;
 use super::verdict::Ruled;
@@ -7,6 +8,18 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tailwater_engine::vocabulary::{Judged, Nanos, TraceId};
+use tailwater_proto::cluster::NodeId;
+
+/// What a node has of a trace, as another is told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entered {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// Which node has it, in which run.
+    pub source: Run,
+    /// How many spans.
+    pub spans: u32,
+}
 
 /// One thing that was seen.
 #[derive(Debug)]
@@ -73,6 +86,12 @@ pub enum Seen {
         /// Whether the power went.
         cuts_power: bool,
     },
+    /// A core of a cluster's node has taken what it was told, and is about to look at it.
+    Told(usize, Entered),
+    /// A core tells another node.
+    Tells(NodeId, Entered),
+    /// A core sees other members than before.
+    Turned(usize),
     /// The node is gone for good, with all it had.
     Lost,
     /// The node starts, with the verdicts that its journals have.

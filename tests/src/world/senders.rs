@@ -131,6 +131,16 @@ impl Senders {
         Self::of(self.unsent.into_iter().filter(|sent| place(sent) % nodes == node).collect())
     }
 
+    /// The same, later by so many milliseconds.
+    #[must_use]
+    pub fn later(self, milliseconds: u64) -> Self {
+        let later = |sent: Rc<Sent>| {
+            let send_at = sent.send_at.plus(Nanos::from_millis(milliseconds));
+            Rc::new(Sent { send_at, ..(*sent).clone() })
+        };
+        Self::of(self.unsent.into_iter().map(later).collect())
+    }
+
     fn of(mut unsent: Vec<Rc<Sent>>) -> Self {
         let by_id = unsent.iter().map(|sent| (sent.id, sent.clone())).collect();
         unsent.sort_by_key(|sent| std::cmp::Reverse(sent.send_at));

@@ -22,9 +22,11 @@ use tailwater_engine::shard::Shard;
 use tailwater_engine::vocabulary::{Nanos, Origin};
 
 /// How long things take, microseconds: the reading of a segment; a run before it crashes, and one that crashes early.
-const REPLAY_US: Range<u64> = 500..60_000;
+pub(super) const REPLAY_US: Range<u64> = 500..60_000;
 const RUN_US: Range<u64> = 1_000..4_000_000;
 const SHORT_RUN_US: Range<u64> = 1_000..150_000;
+/// Until a node of a cluster that was killed starts again.
+const DOWN_US: Range<u64> = 1_000..8_000_000;
 /// Cores that a node starts again on, and one more.
 const CORES_MAX: u16 = 4;
 
@@ -32,6 +34,7 @@ impl Node {
     /// The process starts, at first or again.
     pub fn start(&mut self, around: &mut Around<'_>) {
         self.now = self.scenario.clock.read(around.now);
+        self.is_down = false;
         let count = if self.run == 0 { self.scenario.cores } else { self.random.u16(1..CORES_MAX) };
         let first = match self.scenario.policies {
             Policies::Fixed(set) => set,
@@ -69,8 +72,10 @@ impl Node {
             outbox: Outbox::default(),
             requests: VecDeque::new(),
             noted: Noted::default(),
+            inbox: VecDeque::new(),
         };
         self.cores = rules.iter().flat_map(|rules| (0..count).map(move |core| (rules, core))).map(core).collect();
+        self.route = Route::new(self.scenario.shard_plan(0, 1, self.seed).hash_seed, count);
         verdicts.iter().enumerate().for_each(|(pipeline, verdicts)| self.restore(pipeline, verdicts));
         if let Some(log) = &mut self.log {
             log.to_replay = keys.into_iter().filter(|(kind, _)| *kind == SegmentKind::Requests).collect();
@@ -104,7 +109,10 @@ impl Node {
         }
         if self.crashes_left > 0 {
             let run = if self.random.u8(0..3) == 0 { SHORT_RUN_US } else { RUN_US };
-            self.plan(run, What::Crash, around);
+            // In the first run of a cluster's node nothing is sent for a while.
+            let begins_us =
+                self.scenario.cluster.filter(|_| self.run == 0).map_or(0, |cluster| cluster.begins_ms * 1000);
+            self.plan(run.start + begins_us..run.end + begins_us, What::Crash, around);
         }
     }
 
@@ -132,10 +140,8 @@ impl Node {
         let entries = &recovered.verdicts;
         let known: BTreeMap<_, _> =
             entries.iter().map(|entry| (entry.trace_id, Ruled::recovered(entry, recovered))).collect();
-        let hash_seed = self.scenario.shard_plan(0, 1, self.seed).hash_seed;
-        let route = Route::new(hash_seed, self.executors() as u16);
         for entry in verdicts {
-            let executor = usize::from(route.shard(route.hash(&entry.trace_id)).0);
+            let executor = self.seat_of(&entry.trace_id).0;
             let place = self.place(pipeline, executor);
             self.cores[place].shard.restore(&entry.trace_id, kept_by(entry));
             self.lanes[executor].lane.journal(pipeline).note(*entry);
@@ -205,7 +211,33 @@ impl Node {
             self.senders.come_back(spans);
         }
         around.network.disconnect(self.number);
+        self.forget_run();
+        if self.scenario.cluster.is_none() {
+            return self.start(around);
+        }
+        self.is_down = true;
+        self.plan(DOWN_US, What::Come, around);
+    }
+
+    /// What the process had is gone, but for what it counted.
+    pub(super) fn forget_run(&mut self) {
+        self.count_run();
         self.run += 1;
-        self.start(around);
+        self.cores.clear();
+        self.lanes.clear();
+        self.gossip = None;
+    }
+
+    /// What the process counts is still known when it is over.
+    pub(super) fn count_run(&mut self) {
+        self.counts_before = self.cluster_counts();
+        self.hub_before = self.hub_met();
+    }
+
+    /// When it is to go.
+    fn plan_going(&mut self, around: &mut Around<'_>) {
+        if let Some((goes_ms, _)) = self.scenario.cluster.and_then(|cluster| cluster.goes) {
+            around.events.plan(around.now.plus(Nanos::from_millis(goes_ms)), self.number, self.run, What::Go);
+        }
     }
 }

@@ -27,6 +27,9 @@ impl Oracle for Bounds {
             assert!(bytes <= bytes_max, "{bytes} bytes, at most {bytes_max}");
             let (traces, traces_max) = (core.shard.ledger().traces.pending as usize, node.scenario.traces_max);
             assert!(traces <= traces_max, "{traces} traces, at most {traces_max}");
+            let docket_traces_max = node.scenario.cluster.map_or(0, |cluster| cluster.docket_traces_max);
+            let docketed = core.shard.cluster().map_or(0, |cluster| cluster.docket.len());
+            assert!(docketed <= docket_traces_max, "{docketed} traces on the docket, at most {docket_traces_max}");
         }
     }
 }

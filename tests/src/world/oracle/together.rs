@@ -1,123 +1,106 @@
-//! What must hold of all nodes of a cluster together. A trace leaves whole or not at all, whichever nodes its spans came to,
-//! but for what is counted as torn or judged alone; and its verdict is what the policies say of all its spans that came in
-//! time, wherever they did, by a model that looks at the spans themselves.
-//!
-//! Notices when a holder takes silence for a drop, when drops are not told and holders judge what lies there, and when an
-//! owner judges by what one node told only.
+//! What must hold of all nodes of a cluster together: one file an invariant, as of one node. They are told what happens on
+//! every node, with the time of the world, and are asked once more in the end. A new one is a file here and a row in `all`.
 
+mod asked_for;
+mod by_what_was_told;
+mod durable_first;
+mod followed;
+mod handed_over;
+mod of_owners;
+mod only_kept;
+mod settled;
+mod stays;
+mod whole;
+
+use super::super::Met;
+use super::super::cluster::Cluster;
 use super::super::node::Node;
-use super::super::policies::PolicySet;
 use super::super::seen::Seen;
-use super::super::senders::{Sent, SpanId, span_id};
-use opentelemetry_proto::tonic::trace::v1::Span;
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
-use tailwater_engine::cluster::counts::ClusterCounts;
-use tailwater_engine::vocabulary::{Nanos, Occasion, TraceId};
+use std::collections::BTreeSet;
+use tailwater_engine::vocabulary::{Judged, Nanos, Occasion};
 
-/// Spans that come so long before a verdict are among those that it is by, where nothing takes longer than usual.
-const GATHERED: Nanos = Nanos::from_millis(600);
+/// One invariant of a cluster. It fails by panicking.
+pub trait Joint {
+    /// Something was seen at a node. What is asked of the node is as it is after the event that this was a part of.
+    fn see(&mut self, seen: &Seen, node: &Node, now: Nanos);
+    /// All that was sent is settled.
+    fn end(&mut self, _: &Ended<'_>) {}
+}
 
-/// What came to all nodes, and what left them.
-pub struct Together {
-    policies: PolicySet,
-    /// Whether messages take their usual time and nobody stands still, so that verdicts are by what came in time.
-    is_calm: bool,
-    taken: BTreeMap<TraceId, Vec<(Nanos, usize, Rc<Sent>)>>,
-    delivered: BTreeMap<SpanId, Rc<Span>>,
-    /// What each node came to, and why: to be shown.
-    settled: BTreeMap<TraceId, Vec<(Nanos, usize, Occasion, bool)>>,
+/// What is expected of a world.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// Messages take their usual time, nobody stands still, and what nodes say of themselves finds room.
+    pub is_calm: bool,
+}
+
+/// What a world was like.
+pub struct Ended<'a> {
+    /// What is expected of it.
+    pub expected: Expected,
+    /// What all nodes have met.
+    pub met: &'a Met,
     /// Nodes that are gone with all they had.
+    pub lost: BTreeSet<usize>,
+    /// When the first link was cut, if any was.
+    pub parted: Option<Nanos>,
+    /// When the last was not cut any more.
+    pub healed: Option<Nanos>,
+}
+
+impl Ended<'_> {
+    /// Whether all nodes were members for all nodes all the time.
+    pub fn is_connected(&self) -> bool {
+        self.parted.is_none() && self.met.hub.gone == 0 && self.met.crashes == 0 && self.lost.is_empty()
+    }
+}
+
+/// All of them.
+pub struct Together {
+    all: Vec<Box<dyn Joint>>,
+    expected: Expected,
     lost: BTreeSet<usize>,
-    /// When owners ruled, and what.
-    ruled: BTreeMap<TraceId, (Nanos, Option<String>)>,
+    parted: Option<Nanos>,
+    healed: Option<Nanos>,
 }
 
 impl Together {
-    /// Nothing has come.
+    /// Nothing has happened.
     #[must_use]
-    pub fn new(policies: PolicySet, is_calm: bool) -> Self {
-        Self {
-            policies,
-            is_calm,
-            taken: BTreeMap::new(),
-            delivered: BTreeMap::new(),
-            lost: BTreeSet::new(),
-            settled: BTreeMap::new(),
-            ruled: BTreeMap::new(),
-        }
+    pub fn new(expected: Expected, cluster: &Cluster) -> Self {
+        let (parted, healed) = (cluster.parted(), cluster.healed());
+        let all: Vec<Box<dyn Joint>> = vec![
+            Box::<whole::Whole>::default(),
+            Box::<by_what_was_told::ByWhatWasTold>::default(),
+            Box::<of_owners::OfOwners>::default(),
+            Box::<handed_over::HandedOver>::default(),
+            Box::<durable_first::DurableFirst>::default(),
+            Box::<stays::Stays>::default(),
+            Box::<only_kept::OnlyKept>::default(),
+            Box::new(followed::Followed::new(healed)),
+            Box::new(settled::Settled::new(healed)),
+            Box::new(asked_for::AskedFor),
+        ];
+        Self { all, expected, lost: BTreeSet::new(), parted, healed }
     }
 
     /// Something was seen at a node.
     pub fn see(&mut self, seen: &Seen, node: &Node, now: Nanos) {
-        if let Seen::Judged { judged, ruled, .. } = seen {
-            let settled = (now, node.number(), judged.occasion, ruled.is_kept);
-            self.settled.entry(judged.trace_id).or_default().push(settled);
+        if matches!(seen, Seen::Lost) {
+            self.lost.insert(node.number());
         }
-        match seen {
-            Seen::Taken { sent, .. } => {
-                self.taken.entry(sent.trace_id).or_default().push((now, node.number(), sent.clone()));
-            }
-            Seen::Lost => _ = self.lost.insert(node.number()),
-            Seen::Delivered { span, .. } => _ = self.delivered.insert(span_id(span), span.clone()),
-            Seen::Judged { judged, ruled, .. } if !matches!(judged.occasion, Occasion::Owner | Occasion::Alone) => {
-                let before = self.ruled.insert(judged.trace_id, (now, ruled.policy.clone()));
-                assert!(!self.is_calm || before.is_none(), "a trace is judged once in the cluster");
-            }
-            _ => {}
-        }
+        self.all.iter_mut().for_each(|oracle| oracle.see(seen, node, now));
     }
 
     /// All is settled.
-    ///
-    /// # Panics
-    /// When a trace left in part and nothing was counted, or a verdict is wrong.
-    pub fn end(mut self, counts: &ClusterCounts) {
-        let mut torn = Vec::new();
-        let Self { taken, lost, .. } = &mut self;
-        taken.values_mut().for_each(|spans| spans.retain(|(_, node, _)| !lost.contains(node)));
-        for (trace_id, spans) in &self.taken {
-            let left = spans
-                .iter()
-                .filter(|(_, _, sent)| {
-                    self.delivered.get(&sent.id).inspect(|span| assert_eq!(***span, sent.span, "as it came")).is_some()
-                })
-                .count();
-            if left > 0 && left < spans.len() {
-                torn.push(self.story(trace_id, spans));
-            }
-            if self.is_calm {
-                self.is_right(trace_id, spans);
-            }
-        }
-        let told = counts.torn + counts.judged_alone + counts.judged_unremembered;
-        assert!(torn.len() as u64 <= told, "{} traces left in part, {told} counted: {torn:#?} {counts:?}", torn.len());
-        assert!(!self.is_calm || told == 0, "nothing is torn where all is calm: {counts:?}");
+    pub fn end(mut self, met: &Met) {
+        let Self { expected, lost, parted, healed, .. } = self;
+        let ended = Ended { expected, met, lost, parted, healed };
+        self.all.iter_mut().for_each(|oracle| oracle.end(&ended));
     }
+}
 
-    /// When its spans came where, and whether they left; what was ruled when.
-    fn story(&self, trace_id: &TraceId, spans: &[(Nanos, usize, Rc<Sent>)]) -> String {
-        let came: Vec<_> = spans
-            .iter()
-            .map(|(at, node, sent)| (at.0 / 1_000_000, *node, self.delivered.contains_key(&sent.id)))
-            .collect();
-        let settled = self.settled.get(trace_id).cloned().unwrap_or_default();
-        let ruled: Vec<_> =
-            settled.iter().map(|(at, node, why, kept)| (at.0 / 1_000_000, *node, *why, *kept)).collect();
-        format!("{:?} came {came:?} ruled {ruled:?} lost {:?}", self.policies, self.lost)
-    }
-
-    fn is_right(&self, trace_id: &TraceId, spans: &[(Nanos, usize, Rc<Sent>)]) {
-        let (at, policy) = self.ruled.get(trace_id).expect("a trace is judged");
-        // What came just before the verdict may or may not be known.
-        let is_told = |came: &Nanos| came.plus(GATHERED) <= *at;
-        let sure = spans.iter().filter(|(came, ..)| is_told(came)).count();
-        let known = spans.iter().filter(|(came, ..)| came <= at).count();
-        let says: Vec<_> = (sure..=known)
-            .map(|count| {
-                self.policies.says(&spans[..count].iter().map(|(_, _, sent)| sent.clone()).collect::<Vec<_>>())
-            })
-            .collect();
-        assert!(says.iter().any(|says| says.allows(policy.as_deref())), "{policy:?}, {says:?}: {spans:?}");
-    }
+/// Whether a node has come to a verdict by itself, for all nodes or alone, and does not follow another's.
+fn is_ruling(judged: &Judged) -> bool {
+    judged.occasion != Occasion::Owner
 }

@@ -1,0 +1,109 @@
+//! A trace leaves whole or not at all, whichever nodes its spans came to. While all nodes are members for one another there
+//! is no exception. Else traces that leave in part are counted: each was judged alone, or by a node that may have missed what
+//! came of it before, or is among those that are counted as torn; and it is one that was on its way while links were cut.
+//!
+//! Notices when a holder takes silence for a drop, when owners ask nobody who may remember, and when what is said to all is
+//! not repaired (`Hub::pull`).
+
+use super::super::super::node::Node;
+use super::super::super::seen::Seen;
+use super::super::super::senders::{Sent, SpanId, span_id};
+use super::{Ended, Joint, is_ruling};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use tailwater_engine::vocabulary::{Nanos, Occasion, TraceId};
+
+/// What comes so long before links are cut is settled by then, and what comes so long after they have healed is not touched
+/// by it.
+const BEFORE: Nanos = Nanos::from_millis(8_000);
+const AFTER: Nanos = Nanos::from_millis(15_000);
+
+/// What came to all nodes, and what left them.
+#[derive(Default)]
+pub struct Whole {
+    taken: BTreeMap<TraceId, BTreeMap<SpanId, (Nanos, usize, Rc<Sent>)>>,
+    delivered: BTreeMap<SpanId, Rc<Span>>,
+    /// What each node came to, and why: to be shown.
+    settled: BTreeMap<TraceId, Vec<(Nanos, usize, Occasion, bool)>>,
+    /// Judged alone, or by a node that may have missed what came of it before.
+    excused: BTreeSet<TraceId>,
+    /// By node: when it was looked at, and what it had counted as unremembered before and then.
+    unremembered: BTreeMap<usize, (Nanos, u64, u64)>,
+}
+
+impl Joint for Whole {
+    fn see(&mut self, seen: &Seen, node: &Node, now: Nanos) {
+        match seen {
+            Seen::Taken { sent, .. } => {
+                let spans = self.taken.entry(sent.trace_id).or_default();
+                spans.entry(sent.id).or_insert_with(|| (now, node.number(), sent.clone()));
+            }
+            Seen::Delivered { span, .. } => _ = self.delivered.insert(span_id(span), span.clone()),
+            Seen::Judged { judged, ruled, .. } => {
+                let settled = (now, node.number(), judged.occasion, ruled.is_kept);
+                self.settled.entry(judged.trace_id).or_default().push(settled);
+                if is_ruling(judged) && (judged.occasion.is_early() || self.is_unremembered(node, now)) {
+                    self.excused.insert(judged.trace_id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, ended: &Ended<'_>) {
+        let mut torn = Vec::new();
+        self.taken.values_mut().for_each(|spans| spans.retain(|_, (_, node, _)| !ended.lost.contains(node)));
+        for (trace_id, spans) in &self.taken {
+            let is_as_it_came = |sent: &Sent, span: &Span| assert_eq!(*span, sent.span, "as it came");
+            let left = spans.values().filter(|(_, _, sent)| {
+                self.delivered.get(&sent.id).inspect(|span| is_as_it_came(sent, span)).is_some()
+            });
+            let left = left.count();
+            if left > 0 && left < spans.len() {
+                assert!(self.was_on_its_way(trace_id, ended), "{}", self.story(trace_id, ended));
+                torn.push(*trace_id);
+            }
+        }
+        let counts = &ended.met.cluster;
+        let missed = ended.met.hub.missed;
+        let told = counts.torn + counts.judged_alone + counts.judged_unremembered + missed;
+        let stories: Vec<_> = torn.iter().map(|trace_id| self.story(trace_id, ended)).collect();
+        let unexcused = torn.iter().filter(|trace_id| !self.excused.contains(*trace_id)).count() as u64;
+        assert!(unexcused <= counts.torn + missed, "{unexcused} traces left in part: {stories:#?} {counts:?}");
+        assert!(!ended.is_connected() || (torn.is_empty() && told == 0), "among members: {stories:#?} {counts:?}");
+    }
+}
+
+impl Whole {
+    /// Whether a node that has just judged has counted that it may have missed what came of a trace before.
+    fn is_unremembered(&mut self, node: &Node, now: Nanos) -> bool {
+        let count = node.cluster_counts().judged_unremembered;
+        let (at, before, then) = self.unremembered.entry(node.number()).or_default();
+        if *at != now {
+            (*at, *before) = (now, *then);
+        }
+        *then = count;
+        count > *before
+    }
+
+    /// Whether something of a trace came or was settled while links were cut, or a while before or after.
+    fn was_on_its_way(&self, trace_id: &TraceId, ended: &Ended<'_>) -> bool {
+        let (Some(parted), Some(healed)) = (ended.parted, ended.healed) else { return true };
+        let came = self.taken[trace_id].values().map(|(at, ..)| *at);
+        let settled = self.settled.get(trace_id).into_iter().flatten().map(|(at, ..)| *at);
+        let mut times = came.chain(settled);
+        times.any(|at| at.plus(BEFORE) >= parted && at <= healed.plus(AFTER))
+    }
+
+    /// When its spans came where, and whether they left; what was ruled when.
+    fn story(&self, trace_id: &TraceId, ended: &Ended<'_>) -> String {
+        let came = self.taken[trace_id].values();
+        let came: Vec<_> =
+            came.map(|(at, node, sent)| (at.0 / 1_000_000, *node, self.delivered.contains_key(&sent.id))).collect();
+        let settled = self.settled.get(trace_id).into_iter().flatten();
+        let ruled: Vec<_> = settled.map(|(at, node, why, kept)| (at.0 / 1_000_000, *node, *why, *kept)).collect();
+        let cut = [ended.parted, ended.healed].map(|at| at.map(|at| at.0 / 1_000_000));
+        format!("{:x?} came {came:?} ruled {ruled:?} lost {:?} cut {cut:?}", &trace_id[..8], ended.lost)
+    }
+}
