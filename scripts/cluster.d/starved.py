@@ -15,7 +15,7 @@ RATE = 1_000
 # Busy processes for each core.
 BUSY_PER_CORE = 2
 # A node may run so many microseconds in each period.
-PERIOD_MICROSECONDS, QUOTA_MICROSECONDS = 100_000, 20_000
+PERIOD_MICROSECONDS, QUOTA_MICROSECONDS = 100_000, 4_000
 SPIN = "while True: pass"
 CPU = Path("/sys/fs/cgroup/cpu")
 

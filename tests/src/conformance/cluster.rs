@@ -21,10 +21,10 @@ const TOGETHER_STEPS: u32 = 70;
 /// After the wait of traces, until all nodes have told and heard what there is.
 const SETTLE_STEPS: u32 = 6;
 
-/// What nodes keep of a scenario, and whether any of them judged by what it had alone.
+/// What nodes keep of a scenario.
 ///
 /// # Errors
-/// Why its policies cannot be evaluated.
+/// Why its policies cannot be evaluated, or what nodes counted if they did not agree.
 pub fn play(scenario: &Scenario, nodes: u16) -> Result<Vec<KeptSpan>, String> {
     let sampling = sampling(scenario)?;
     let rules = Arc::new(Rules::compile(&sampling).map_err(|error| error.to_string())?);
