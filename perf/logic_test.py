@@ -38,13 +38,20 @@ class Budget(unittest.TestCase):
     def test_a_budget_without_a_reason_or_of_unknown_policies_is_refused(self):
         line = 'policies = "none"\nspan_bytes = 384\ninstructions_per_span = 1000\n'
         self.assertEqual(budget.read(f'[[case]]\n{line}why = "x"\n'), [case(why="x")])
+        self.assertEqual(budget.read(f'[[case]]\n{line}why = "x"\nnodes = 3\n'), [case(why="x", nodes=3)])
         for text in (f"[[case]]\n{line}", f'[[case]]\n{line}why = ""\n', f'[[case]]\n{line}why = "x"\nmore = 1\n',
-                     f'[[case]]\n{line}why = "x"\n'.replace("none", "eleven")):
+                     f'[[case]]\n{line}why = "x"\nnodes = 0\n', f'[[case]]\n{line}why = "x"\n'.replace("none", "eleven")):
             self.assertRaises(SystemExit, budget.read, text)
 
     def test_the_file_has_every_case_once(self):
-        cases = [(each["policies"], each["span_bytes"]) for each in budget.read(budget.FILE.read_text())]
-        self.assertEqual(sorted(cases), [("none", 384), ("none", 794), ("ten", 384), ("ten", 794)])
+        cases = [(each.get("nodes", 1), each["policies"], each["span_bytes"]) for each in budget.read(budget.FILE.read_text())]
+        alone = [(1, "none", 384), (1, "none", 794), (1, "ten", 384), (1, "ten", 794)]
+        self.assertEqual(sorted(cases), [*alone, (3, "none", 384), (3, "ten", 384)])
+
+    def test_a_case_of_several_nodes_says_so(self):
+        lines, _ = budget.compare([(case(), 1000), (case(nodes=3), 1000)])
+        self.assertIn("| 384 B | none |", lines[3])
+        self.assertIn("| 384 B | none, 3 nodes |", lines[4])
 
 
 class Quiet(unittest.TestCase):

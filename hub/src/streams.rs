@@ -186,7 +186,9 @@ impl Streams {
         } else {
             stream.gaps.put_off(now, number);
         }
-        self.plan_pull(now);
+        if !stream.gaps.is_empty() {
+            self.plan_pull(now);
+        }
         if is_taken { Said::Taken } else { Said::Refused }
     }
 
@@ -200,11 +202,13 @@ impl Streams {
         if stream.start.is_none() {
             let (at, low, next) = stream.claim.unwrap_or((now, u64::MAX, 0));
             stream.claim = Some((at, low.min(position.low), next.max(position.next)));
-            stream.tell_of(teller);
         } else if position.next > stream.next && position.next - stream.next <= AHEAD_MAX {
             stream.reach(now, position.next);
-            stream.tell_of(teller);
+        } else {
+            // What is missing is planned already. A pull looks at all streams: it is not for each report of nothing new.
+            return;
         }
+        stream.tell_of(teller);
         self.plan_pull(now);
     }
 

@@ -2,11 +2,12 @@
 //! how the two are compared.
 //!
 //! A scenario is pure data, made from a seed or written by hand. [`engine`] plays it through a real shard at simulated
-//! time, [`collector`] through a running Collector, many at once; [`recorded`] keeps what the Collector did, so that it
-//! need not be there. Spans are compared as messages: the span, its resource and its scope, whatever the framing around
+//! time, [`cluster`] through those of several nodes, [`collector`] through a running Collector, many at once; [`recorded`]
+//! keeps what the Collector did, so that it need not be there. Spans are compared as messages: the span, its resource and its scope, whatever the framing around
 //! them; schema URLs are left out, because the Collector loses them.
 
 pub mod cases;
+pub mod cluster;
 pub mod collector;
 pub mod conditions;
 pub mod engine;

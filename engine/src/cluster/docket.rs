@@ -42,6 +42,8 @@ pub struct Docketed {
     pub is_too_large: bool,
     /// Others were asked once more, just before it is judged, what they remember of it.
     pub is_asked_again: bool,
+    /// It is judged as soon as can be, whatever its waits: a node that has spans of it is about to leave, say.
+    is_hurried: bool,
     /// Tick since which it waits for what was told under other rules; 0 if it does not.
     waits_since: u32,
     is_vacant: bool,
@@ -145,7 +147,7 @@ impl Docket {
             entry.root_came = entry.root_came.min(heard.active);
         }
         entry.take_in(heard.source);
-        let deadline = deadline(entry);
+        let deadline = if entry.is_hurried { entry.deadline } else { deadline(entry) };
         if deadline != entry.deadline {
             entry.deadline = deadline;
             self.wheel.list(number, deadline);
@@ -190,6 +192,12 @@ impl Docket {
         let since = trace.waits_since;
         self.reschedule(entry, deadline);
         since
+    }
+
+    /// A trace is to be judged at `tick`, also when others tell more of it.
+    pub fn hurry(&mut self, entry: u32, tick: u32) {
+        self.entries[entry as usize].is_hurried = true;
+        self.reschedule(entry, tick);
     }
 
     /// Another deadline.
@@ -270,6 +278,7 @@ impl Docketed {
             sources: Vec::new(),
             is_too_large: false,
             is_asked_again: false,
+            is_hurried: false,
             waits_since: 0,
             is_vacant: true,
         }
@@ -345,6 +354,18 @@ mod tests {
         assert_eq!(spans(&[(1, 1, 3), (2, 1, 5)]), 8);
         assert_eq!(spans(&[(1, 1, 3), (1, 1, 4), (1, 1, 3)]), 4);
         assert_eq!(spans(&[(1, 2, 1), (1, 1, 9)]), 1, "a later run has what is there now");
+    }
+
+    /// Without `is_hurried` a node that leaves waits for the whole wait of each trace that another node tells of after it.
+    #[test]
+    fn a_trace_that_is_hurried_does_not_wait_again_when_others_tell_of_it() {
+        let mut docket = Docket::new(8);
+        let entry = docket.hear(heard(1, 1, 1), |_| 300);
+        docket.hurry(entry, 30);
+        docket.hear(heard(2, 1, 1), |_| 300);
+        let mut due = Vec::new();
+        assert!(!docket.expire(30, 9, &mut due));
+        assert_eq!(due, [entry]);
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Shard {
             ask_who_may_remember(cluster, now, hash);
         }
         if entry.is_too_large || entry.is_leaving {
-            cluster.docket.reschedule(place, elapsed_ticks(now));
+            cluster.docket.hurry(place, elapsed_ticks(now));
         }
         if entry.asks {
             let wait = cluster.docket.get(place).deadline.saturating_sub(elapsed_ticks(now));

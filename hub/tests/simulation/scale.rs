@@ -3,11 +3,16 @@
 
 use crate::world::{World, secs};
 
+/// The size of a measurement is asked of who starts it.
+#[allow(clippy::disallowed_methods, reason = "tests may look at the environment")]
+fn members(usual: usize) -> usize {
+    std::env::var("HUB_MEMBERS").ok().map_or(usual, |members| members.parse().unwrap())
+}
+
 /// Breaks with `REPORT_SLACK` and `REPORTED_MAX` of `hub.rs`: what a member sends would grow with their number without end.
 #[test]
-#[allow(clippy::disallowed_methods, reason = "the size of a measurement is asked of who starts it")]
 fn traffic_of_an_idle_cluster_is_bounded() {
-    let members: usize = std::env::var("HUB_MEMBERS").ok().map_or(64, |members| members.parse().unwrap());
+    let members = members(64);
     let mut world = World::joined(1, members, |_| ());
     println!(
         "{members} members know each other after {:?}, {} bytes sent by each",
@@ -32,4 +37,20 @@ fn traffic_of_an_idle_cluster_is_bounded() {
     let others: Vec<usize> = (0..members).filter(|node| *node != 1).collect();
     let took = world.until(secs(20), |world| others.iter().all(|node| !world.sees(*node, 1)));
     println!("{members} members: a crash is noticed by all within {took:?}");
+}
+
+/// Breaks with `DEAD_ASKED` of `members.rs`: nobody would ask those on the other side whether they live.
+#[test]
+fn two_parts_that_meet_again_agree_within_two_seconds() {
+    let members = members(100);
+    let mut world = World::joined(2, members, |_| ());
+    let all: Vec<usize> = (0..members).collect();
+    let (one, other): (Vec<usize>, Vec<usize>) = all.iter().partition(|node| *node % 3 == 0);
+    world.part(&one, &other);
+    let took = world.until(secs(30), |world| world.agree(&one) && world.agree(&other)).unwrap();
+    println!("{members} members: {} and {} take each other for dead after {took:?}", one.len(), other.len());
+    world.faults.cuts.clear();
+    let took = world.until(secs(30), |world| world.agree(&all)).unwrap();
+    println!("{members} members: all know each other {took:?} after the two parts met again");
+    assert!(took <= secs(2), "{took:?}");
 }

@@ -13,9 +13,9 @@ use tailwater_engine::shard::{Shard, ShardPlan, TICK};
 use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit};
 
 /// The time between two looks at what is due: the Collector's tick.
-const STEP: Nanos = Nanos::from_millis(1000);
+pub(super) const STEP: Nanos = Nanos::from_millis(1000);
 /// Requests of one scenario come this far apart.
-const BETWEEN: Nanos = Nanos::from_millis(1);
+pub(super) const BETWEEN: Nanos = Nanos::from_millis(1);
 
 /// The sampling section of a scenario's file.
 ///
@@ -115,7 +115,7 @@ fn nanos(duration: Duration) -> Nanos {
     Nanos(duration.as_nanos() as u64)
 }
 
-fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
+pub(super) fn plan(sampling: &Sampling, shard: u16, shards: u16) -> ShardPlan {
     ShardPlan {
         decision_wait: nanos(sampling.decision_wait),
         decision_wait_after_root: nanos(sampling.decision_wait_after_root_received),

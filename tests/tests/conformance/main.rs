@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
 #![allow(clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
+mod cluster;
 mod configuration;
 mod limits;
 mod recorded;
