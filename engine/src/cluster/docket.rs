@@ -360,9 +360,9 @@ mod tests {
     #[test]
     fn a_trace_that_is_hurried_does_not_wait_again_when_others_tell_of_it() {
         let mut docket = Docket::new(8);
-        let entry = docket.hear(heard(1, 1, 1), |_| 300);
+        let entry = docket.hear(None, heard(1, 1, 1), |_| 300);
         docket.hurry(entry, 30);
-        docket.hear(heard(2, 1, 1), |_| 300);
+        docket.hear(Some(entry), heard(2, 1, 1), |_| 300);
         let mut due = Vec::new();
         assert!(!docket.expire(30, 9, &mut due));
         assert_eq!(due, [entry]);

@@ -71,6 +71,7 @@ fn cluster_plan() -> ClusterPlan {
         rules_wait: Nanos::from_millis(30_000),
         docket_traces_max: usize::MAX,
         message_bytes_max: 1_200,
+        shed_level_max: 0,
     }
 }
 
