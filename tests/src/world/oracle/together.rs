@@ -13,11 +13,12 @@ mod stays;
 mod whole;
 
 use super::super::Met;
-use super::super::cluster::Cluster;
+use super::super::cluster::{Cluster, Run, id};
 use super::super::node::Node;
 use super::super::seen::Seen;
 use std::collections::BTreeSet;
 use tailwater_engine::vocabulary::{Judged, Nanos, Occasion};
+use tailwater_proto::cluster::Incarnation;
 
 /// One invariant of a cluster. It fails by panicking.
 pub trait Joint {
@@ -103,4 +104,15 @@ impl Together {
 /// Whether a node has come to a verdict by itself, for all nodes or alone, and does not follow another's.
 fn is_ruling(judged: &Judged) -> bool {
     judged.occasion != Occasion::Owner
+}
+
+/// The run that a node is in.
+fn run_of(node: &Node) -> Run {
+    (id(node.number()), Incarnation(u64::from(node.run) + 1))
+}
+
+/// The members as a core of a node sees them, each in its run.
+fn runs_seen(node: &Node, core: usize) -> impl Iterator<Item = Run> {
+    let members = node.view_of(core).into_iter().flat_map(|view| view.members());
+    members.map(|member| (member.node, member.incarnation))
 }

@@ -8,6 +8,9 @@ use super::super::super::seen::Seen;
 use super::{Ended, Joint};
 use tailwater_engine::vocabulary::Nanos;
 
+/// Of so many entries one may ask.
+const RARELY: u64 = 50;
+
 /// Keeps nothing: nodes count.
 pub struct AskedFor;
 
@@ -17,6 +20,8 @@ impl Joint for AskedFor {
     fn end(&mut self, ended: &Ended<'_>) {
         let counts = &ended.met.cluster;
         assert_eq!(counts.malformed, 0);
-        assert!(!ended.expected.is_calm || counts.evidence_asked == 0, "asked: {counts:?}");
+        // A message may take all the time that a message takes, at every step.
+        let is_rare = counts.evidence_asked <= 1 + counts.evidence_sent / RARELY;
+        assert!(!ended.expected.is_calm || is_rare, "asked: {counts:?}");
     }
 }

@@ -6,13 +6,13 @@
 //! Notices when an old snapshot takes the place of a later one or one counts twice (`Docketed::take_in`), when an owner judges
 //! by what one node told only, and when two sets of rules are mixed (`waits_for_rules`).
 
-use super::super::super::cluster::{Run, id};
+use super::super::super::cluster::Run;
 use super::super::super::node::Node;
 use super::super::super::policies::PolicySet;
 use super::super::super::seen::{Entered, Seen};
 use super::super::super::senders::Sent;
 use super::super::super::verdict::Ruled;
-use super::{Ended, Joint, is_ruling};
+use super::{Ended, Joint, is_ruling, run_of};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tailwater_engine::vocabulary::{Judged, Nanos, Occasion, TraceId};
@@ -115,10 +115,6 @@ impl ByWhatWasTold {
         let is_right = says.iter().any(|says| says.allows(ruled.policy.as_deref()));
         assert!(is_right, "{ruled:?}, {says:?}: {judged:?} {parts:?} {all:?}");
     }
-}
-
-fn run_of(node: &Node) -> Run {
-    (id(node.number()), Incarnation(u64::from(node.run) + 1))
 }
 
 /// Of another node nothing is asked.

@@ -1,14 +1,16 @@
 //! A trace leaves whole or not at all, whichever nodes its spans came to. While all nodes are members for one another there
 //! is no exception. Else traces that leave in part are counted: each was judged alone, or by a node that may have missed what
 //! came of it before, or is among those that are counted as torn; and it is one that was on its way while links were cut.
+//! Nodes that have not met since they started are clusters of their own.
 //!
 //! Notices when a holder takes silence for a drop, when owners ask nobody who may remember, and when what is said to all is
 //! not repaired (`Hub::pull`).
 
+use super::super::super::cluster::{Run, number};
 use super::super::super::node::Node;
 use super::super::super::seen::Seen;
 use super::super::super::senders::{Sent, SpanId, span_id};
-use super::{Ended, Joint, is_ruling};
+use super::{Ended, Joint, is_ruling, run_of, runs_seen};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -30,6 +32,11 @@ pub struct Whole {
     excused: BTreeSet<TraceId>,
     /// By node: when it was looked at, and what it had counted as unremembered before and then.
     unremembered: BTreeMap<usize, (Nanos, u64, u64)>,
+    /// Whom each node has met in this run, and who has ruled on a trace.
+    met: BTreeMap<usize, BTreeSet<Run>>,
+    rulers: BTreeMap<TraceId, BTreeSet<Run>>,
+    /// Whether a node came late.
+    has_come: bool,
 }
 
 impl Joint for Whole {
@@ -43,10 +50,19 @@ impl Joint for Whole {
             Seen::Judged { judged, ruled, .. } => {
                 let settled = (now, node.number(), judged.occasion, ruled.is_kept);
                 self.settled.entry(judged.trace_id).or_default().push(settled);
-                if is_ruling(judged) && (judged.occasion.is_early() || self.is_unremembered(node, now)) {
+                if !is_ruling(judged) {
+                    return;
+                }
+                let is_among_strangers = self.is_among_strangers(node, &judged.trace_id);
+                if judged.occasion.is_early() || is_among_strangers || self.is_unremembered(node, now) {
                     self.excused.insert(judged.trace_id);
                 }
             }
+            Seen::Turned(core) => {
+                self.has_come |= node.scenario.cluster.is_some_and(|cluster| cluster.comes_ms > 0);
+                self.met.entry(node.number()).or_default().extend(runs_seen(node, *core));
+            }
+            Seen::Crashed { .. } => _ = self.met.remove(&node.number()),
             _ => {}
         }
     }
@@ -71,11 +87,25 @@ impl Joint for Whole {
         let stories: Vec<_> = torn.iter().map(|trace_id| self.story(trace_id, ended)).collect();
         let unexcused = torn.iter().filter(|trace_id| !self.excused.contains(*trace_id)).count() as u64;
         assert!(unexcused <= counts.torn + missed, "{unexcused} traces left in part: {stories:#?} {counts:?}");
-        assert!(!ended.is_connected() || (torn.is_empty() && told == 0), "among members: {stories:#?} {counts:?}");
+        let is_connected = ended.is_connected() && !self.has_come;
+        // Where nothing finds room for ten seconds a node may judge alone.
+        let is_whole = counts.judged_alone > 0 || (torn.is_empty() && told == 0);
+        assert!(!is_connected || is_whole, "among members: {stories:#?} {counts:?}");
+        assert!(!ended.expected.is_calm || (is_connected && counts.judged_alone == 0), "{counts:?}");
     }
 }
 
 impl Whole {
+    /// Whether another node has ruled on a trace that this one has never met, nor that one this: each is a cluster of its own.
+    fn is_among_strangers(&mut self, node: &Node, trace_id: &TraceId) -> bool {
+        let own = run_of(node);
+        let has_met = |one: Run, other: Run| self.met.get(&number(one.0)).is_some_and(|met| met.contains(&other));
+        let rulers = self.rulers.entry(*trace_id).or_default();
+        let is_among = rulers.iter().any(|other| *other != own && !has_met(own, *other) && !has_met(*other, own));
+        rulers.insert(own);
+        is_among
+    }
+
     /// Whether a node that has just judged has counted that it may have missed what came of a trace before.
     fn is_unremembered(&mut self, node: &Node, now: Nanos) -> bool {
         let count = node.cluster_counts().judged_unremembered;
