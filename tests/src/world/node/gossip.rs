@@ -246,7 +246,10 @@ impl Node {
             return;
         }
         let from = address(number(sender.0));
-        self.with_hub(around, |hub, now, line| hub.hear(now, from, sender, &frames, line));
+        self.with_hub(around, |hub, now, line| match to {
+            Some(_) => hub.hear(now, from, sender, &frames, line),
+            None => hub.hear_unbound(now, from, sender, &frames, line),
+        });
     }
 
     /// Looks for others, as discovery does: who knows nobody does so each second.
