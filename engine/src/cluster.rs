@@ -183,12 +183,13 @@ impl Cluster {
         owners
     }
 
-    /// Who may remember what came of a trace of this hash that this node owns now: those who owned it before, and all where
-    /// one of these is gone.
+    /// Who may remember what came of a trace of this hash that this node owns now: those who owned it before; all where one
+    /// of these is gone, or where this node has just come, for it may take one for alive that is not.
     #[must_use]
     pub fn who_may_remember(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
+        let has_joined_lately = now < self.joined.plus(REMEMBERED);
         let owners = self.recent_owners(now, hash);
-        if owners.iter().all(|node| self.view.member(*node).is_some()) {
+        if !has_joined_lately && owners.iter().all(|node| self.view.member(*node).is_some()) {
             return owners;
         }
         self.view.members().iter().map(|member| member.node).filter(|node| *node != self.view.own).collect()

@@ -202,14 +202,15 @@ impl Streams {
         if stream.start.is_none() {
             let (at, low, next) = stream.claim.unwrap_or((now, u64::MAX, 0));
             stream.claim = Some((at, low.min(position.low), next.max(position.next)));
+            stream.tell_of(teller);
         } else if position.next > stream.next && position.next - stream.next <= AHEAD_MAX {
             stream.reach(now, position.next);
-        } else {
-            // What is missing is planned already. A pull looks at all streams: it is not for each report of nothing new.
-            return;
+            stream.tell_of(teller);
         }
-        stream.tell_of(teller);
-        self.plan_pull(now);
+        // A pull looks at all streams: it is not for each report of nothing new.
+        if stream.claim.is_some() || !stream.gaps.is_empty() {
+            self.plan_pull(now);
+        }
     }
 
     fn plan_pull(&mut self, now: Duration) {

@@ -137,7 +137,7 @@ impl Shard {
         let owner = cluster.view.owner(hash).copied();
         if let Some(owner) = owner.filter(|owner| owner.node != cluster.view.own) {
             return match entry.is_relayed {
-                true => self.hear_stray(node, hash, entry.asks),
+                true => self.hear_stray(now, (node, hash), entry.asks),
                 false => {
                     (entry.source, entry.is_relayed) = (Some((node, incarnation)), true);
                     cluster.counts.evidence_relayed += 1;
@@ -185,7 +185,15 @@ impl Shard {
     }
 
     /// An entry was passed on to this node, which does not own its trace: in the view of the node that passed it on it does.
-    fn hear_stray(&mut self, node: NodeId, hash: u64, asks: bool) {
+    /// If it is this node's own, which is about to leave say, that view changes soon: it is told once more.
+    fn hear_stray(&mut self, now: Nanos, (node, hash): (NodeId, u64), asks: bool) {
+        let pending = self.pending_of(hash);
+        if let (Some(cluster), Some(entry)) = (&mut self.cluster, pending)
+            && node == cluster.view.own
+        {
+            cluster.counts.evidence_stray += 1;
+            return cluster.changes.touched(entry, hash, elapsed_ticks(now));
+        }
         match self.remembered(hash).filter(|_| asks) {
             Some(outcome) => self.answer(node, &Told { hash, outcome }),
             None => {
