@@ -91,13 +91,19 @@ impl ByWhatWasTold {
         let runs = self.taken.get(&trace_id);
         let spans_of = |run: Run| runs.and_then(|runs| runs.get(&run)).map_or(&[][..], |spans| &spans[..]);
         let mut parts: Vec<Vec<Rc<Sent>>> = Vec::new();
+        let all = spans_of(run_of(node));
+        // What a former owner passes on of this node itself, of a former run perhaps, gives way to what it has now.
+        let mut before = Vec::new();
         for (from, (incarnation, spans)) in told.into_iter().filter(|_| !is_alone) {
-            let all = spans_of((from, incarnation));
-            assert!(spans as usize <= all.len(), "{from:?} told of {spans} spans and has {}", all.len());
-            parts.push(all[..spans as usize].iter().map(|(_, sent)| sent.clone()).collect());
+            let theirs = spans_of((from, incarnation));
+            assert!(spans as usize <= theirs.len(), "{from:?} told of {spans} spans and has {}", theirs.len());
+            let part = theirs[..spans as usize].iter().map(|(_, sent)| sent.clone()).collect();
+            if from == run_of(node).0 { before = part } else { parts.push(part) }
+        }
+        if all.is_empty() {
+            parts.push(std::mem::take(&mut before));
         }
         let others: usize = parts.iter().map(Vec::len).sum();
-        let all = spans_of(run_of(node));
         let has_turned = self.turned.get(&(node.number(), node.seat_of(&trace_id).0));
         let is_settled = has_turned.is_none_or(|turned| turned.plus(TOLD) <= now);
         let sure = all.iter().filter(|(came, _)| is_settled && came.plus(TOLD) <= now).count();
@@ -106,7 +112,8 @@ impl ByWhatWasTold {
         assert_eq!(judged.spans as usize, spans, "{others} spans elsewhere: {judged:?}");
         self.ruled.entry(trace_id).or_default().push((now, others + all.len()));
         let says_with = |own: usize| {
-            parts.push(all[..own].iter().map(|(_, sent)| sent.clone()).collect());
+            let now = all[..own].iter().map(|(_, sent)| sent.clone()).collect();
+            parts.push(if own == 0 { before.clone() } else { now });
             let says = policies.says_of(&parts);
             parts.pop();
             says
