@@ -39,10 +39,13 @@ impl Everywhere {
     pub fn answer(mut self) -> Option<Value> {
         // The same answer, whichever node is asked.
         self.said.sort_by_key(|(node, _)| *node);
-        let parts: Vec<Value> = self.said.iter().map(|(node, said)| part(*node, said)).collect();
         let best = self.said.iter().max_by_key(|(node, said)| rank(said, Some(*node) == self.owner))?;
         let (teller, mut said) = best.clone();
         let is_judged = said["state"] != "pending";
+        // Keeps are said to all: who has none of the spans remembers the verdict, too.
+        let counted: u64 = self.said.iter().filter_map(|(_, said)| said["spans_here"].as_u64()).sum();
+        let are_all = is_of_judge(&said) && said["evidence"]["spans"].as_u64() == Some(counted);
+        let parts: Vec<Value> = self.said.iter().map(|(node, said)| part(*node, said, are_all)).collect();
         if let Some(said) = said.as_object_mut() {
             said.remove("spans_here");
         }
@@ -79,9 +82,11 @@ fn rank(said: &Value, is_owner: bool) -> (u8, bool) {
     (rank, is_owner)
 }
 
-/// What lies on a node. How many spans that were is forgotten where only the verdict is remembered.
-fn part(node: NodeId, said: &Value) -> Value {
-    json!({ "node": node.to_string(), "state": said["state"], "spans": said["spans_here"] })
+/// What lies on a node. How many spans that were is forgotten where only the verdict is remembered; none, where `are_all`
+/// elsewhere.
+fn part(node: NodeId, said: &Value, are_all: bool) -> Value {
+    let spans = if said["spans_here"].is_null() && are_all { 0.into() } else { said["spans_here"].clone() };
+    json!({ "node": node.to_string(), "state": said["state"], "spans": spans })
 }
 
 #[cfg(test)]
@@ -112,6 +117,20 @@ mod tests {
             { "node": node(3), "state": "kept", "spans": 0 },
         ]);
         assert_eq!(said["parts"], parts);
+    }
+
+    /// Without `are_all` a node that has heard of a keep would look as if it had some of the trace.
+    #[test]
+    fn who_only_heard_of_a_keep_has_no_spans_of_it_where_all_are_counted() {
+        let remembered = json!({ "state": "kept" });
+        let spans = |total: u32| {
+            let mut judge = judged("decision_wait", 1);
+            judge["evidence"] = json!({ "spans": total });
+            let said = told(3, vec![(1, remembered.clone()), (2, judged("owner", 2)), (3, judge)], &[]).unwrap();
+            said["parts"].as_array().unwrap().iter().map(|part| part["spans"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(spans(3), [json!(0), json!(2), json!(1)]);
+        assert_eq!(spans(5), [Value::Null, json!(2), json!(1)]);
     }
 
     /// Without the ranks the answer would be of whichever node has the highest id.
