@@ -14,7 +14,7 @@ WAIT, WAIT_SHORT = 6, 3
 WEATHER = ((0.1, (0.0, 0.02)), (0.2, (0.02, 0.08)), (0.3, (0.05, 0.2)))
 WEATHER_SHORT = ((0.2, (0.01, 0.05)),)
 # Counters that say why a trace may be in pieces: nodes had different verdicts, or did not hear of the others.
-EXCUSES = ("torn", "judged_alone", "judged_unremembered", "keeps_missed")
+EXCUSES = ("torn", "judged_alone", "judged_unremembered", "evidence_late")
 # And what else is shown.
 SHOWN = (*EXCUSES, "rejoined", "members_gone", "standstills", "said_missed", "told_given_up", "bundles_sent_again")
 

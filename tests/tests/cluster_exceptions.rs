@@ -148,6 +148,19 @@ fn what_comes_to_the_owner_itself_is_in_the_verdict() {
     assert_eq!(shard.ledger().spans.exporting, 2);
 }
 
+/// Without the count nobody would know that a verdict might have been another.
+#[test]
+fn what_comes_of_a_trace_that_was_dropped_without_it_is_counted() {
+    let (mut shard, mut host) = (joined(roomy(0, 1, 9)), Noted::default());
+    let trace_id = traces_of(OWN).next().unwrap();
+    send(&mut shard, at(START_MS), span(trace_id, true, false), &mut host);
+    run(&mut shard, START_MS..START_MS + 2_000, &mut host);
+    assert_eq!(host.judged[0].verdict, Verdict::Drop);
+    let fingerprint = shard.rules().fingerprint();
+    hear(&mut shard, at(START_MS + 2_000), trace_id, fingerprint, &mut host);
+    assert_eq!(shard.cluster().unwrap().counts.evidence_late, 1);
+}
+
 /// It breaks without `waits_for_rules`, and when that waits for ever.
 #[test]
 fn what_was_told_under_other_rules_is_waited_for_and_then_counts_with_its_numbers() {

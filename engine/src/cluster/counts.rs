@@ -21,6 +21,8 @@ pub struct ClusterCounts {
     pub evidence_relayed: u64,
     /// Entries that came for another owner for the second time.
     pub evidence_stray: u64,
+    /// Entries of traces that had been dropped without them: a verdict that might have been another.
+    pub evidence_late: u64,
     /// Questions to nodes that may remember what came of a trace.
     pub memories_asked: u64,
     /// Traces judged for the cluster.
@@ -62,6 +64,7 @@ impl ClusterCounts {
         self.evidence_foreign_rules += other.evidence_foreign_rules;
         self.evidence_relayed += other.evidence_relayed;
         self.evidence_stray += other.evidence_stray;
+        self.evidence_late += other.evidence_late;
         self.memories_asked += other.memories_asked;
         self.judged += other.judged;
         self.docket_full += other.docket_full;
@@ -79,7 +82,7 @@ impl ClusterCounts {
 
     /// All, by their names.
     #[must_use]
-    pub const fn list(&self) -> [(&'static str, u64); 22] {
+    pub const fn list(&self) -> [(&'static str, u64); 23] {
         [
             ("evidence_sent", self.evidence_sent),
             ("evidence_asked", self.evidence_asked),
@@ -90,6 +93,7 @@ impl ClusterCounts {
             ("evidence_foreign_rules", self.evidence_foreign_rules),
             ("evidence_relayed", self.evidence_relayed),
             ("evidence_stray", self.evidence_stray),
+            ("evidence_late", self.evidence_late),
             ("memories_asked", self.memories_asked),
             ("judged", self.judged),
             ("docket_full", self.docket_full),

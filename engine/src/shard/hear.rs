@@ -146,6 +146,9 @@ impl Shard {
             };
         }
         if let Some(outcome) = self.remembered(hash) {
+            if let (Some(cluster), Outcome::Dropped(_), false) = (&mut self.cluster, &outcome, entry.asks) {
+                cluster.counts.evidence_late += 1;
+            }
             return self.answer(node, &Told { hash, outcome });
         }
         let found = self.cluster.as_ref().and_then(|cluster| cluster.docket.find(hash));

@@ -12,7 +12,7 @@ use tailwater_hub::HubCounts;
 type Counter<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// Counted by the shards.
-const SHARDS: [Counter<ClusterCounts>; 21] = [
+const SHARDS: [Counter<ClusterCounts>; 22] = [
     ("evidence_sent", "Entries told to owners on other nodes.", |counts| counts.evidence_sent),
     ("evidence_asked", "Of them, those sent again because nothing was heard.", |counts| counts.evidence_asked),
     (
@@ -31,6 +31,11 @@ const SHARDS: [Counter<ClusterCounts>; 21] = [
     }),
     ("evidence_relayed", "Entries passed on to whom this node takes for the owner.", |counts| counts.evidence_relayed),
     ("evidence_stray", "Entries that came for another owner for the second time.", |counts| counts.evidence_stray),
+    (
+        "evidence_late",
+        "Entries of traces that had been dropped without them: their node stood still, was cut off, or got the spans late.",
+        |counts| counts.evidence_late,
+    ),
     (
         "memories_asked",
         "Questions to nodes that may remember what came of a trace that this node owns now.",
