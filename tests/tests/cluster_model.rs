@@ -455,7 +455,7 @@ impl Model for Protocol {
 const ONE_VERDICT: &str = "one verdict";
 
 /// Every order of a change. Fails when the engine obeys others than owners (`Cluster::obeys`), when a new owner asks nobody
-/// (`Cluster::who_may_remember`), and when one judges before others have told it (`Cluster::stands_still`).
+/// (`Cluster::who_may_remember`).
 #[test]
 fn in_every_order_of_a_change_all_follow_one_verdict() {
     for change in [Change::Join, Change::Death] {
