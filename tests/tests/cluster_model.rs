@@ -10,14 +10,20 @@
 //! What is taken for granted: all nodes have seen a change before the first takes it for settled, and a question to who may
 //! remember is answered before it is judged. Where links are cut neither holds, and what follows is counted.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test, which says how many states it has met"
+)]
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 use std::sync::Arc;
 use tailwater_engine::cluster::{Cluster, ClusterPlan};
 use tailwater_engine::vocabulary::Nanos;
+use tailwater_proto::cluster::Incarnation;
 use tailwater_proto::cluster::view::{Member, View};
-use tailwater_proto::cluster::{Incarnation, NodeId};
+use tailwater_tests::world::cluster::{id, number};
 
 /// Places of nodes. The last span comes to the second holder.
 const FORMER: usize = 0;
@@ -127,13 +133,9 @@ struct Protocol {
     minds: Vec<Vec<(Cluster, Nanos)>>,
 }
 
-fn id(node: usize) -> NodeId {
-    NodeId(node as u64 + 1)
-}
-
-fn view(number: u64, own: usize, nodes: &[usize]) -> Arc<View> {
+fn view(change: u64, own: usize, nodes: &[usize]) -> Arc<View> {
     let member = |node: &usize| Member { node: id(*node), incarnation: Incarnation(1), shards: 1, is_leaving: false };
-    Arc::new(View::new(number, id(own), nodes.iter().map(member).collect()))
+    Arc::new(View::new(change, id(own), nodes.iter().map(member).collect()))
 }
 
 impl Protocol {
@@ -175,7 +177,7 @@ impl Protocol {
     }
 
     fn owner(&self, state: &State, node: usize) -> usize {
-        self.mind(state, node).0.view.owner_id(self.hash).0 as usize - 1
+        number(self.mind(state, node).0.view.owner_id(self.hash))
     }
 
     fn is_up(&self, state: &State, node: usize) -> bool {
@@ -192,7 +194,7 @@ impl Protocol {
     fn who_may_remember(&self, state: &State, node: usize) -> Vec<usize> {
         let (mind, now) = self.mind(state, node);
         let asked = if self.broken == Broken::AsksNobody { Vec::new() } else { mind.who_may_remember(*now, self.hash) };
-        asked.iter().map(|node| node.0 as usize - 1).collect()
+        asked.into_iter().map(number).collect()
     }
 
     /// Whether a holder has something to tell its owner, or would hear something if it asked.
@@ -278,7 +280,7 @@ impl Protocol {
 
     /// Tells a keep to all, a drop to those who have spans.
     fn tell_ruling(&self, state: &mut State, (node, told): (usize, [u8; 2]), is_kept: bool) {
-        let members = self.mind(state, node).0.view.members().iter().map(|member| member.node.0 as usize - 1);
+        let members = self.mind(state, node).0.view.members().iter().map(|member| number(member.node));
         let has_spans = |other: &usize| HOLDERS.contains(other) && told[*other - 2] > 0;
         let to: Vec<usize> = members.filter(|other| *other != node && (is_kept || has_spans(other))).collect();
         to.into_iter().for_each(|other| state.send(node, other, What::Ruling(is_kept)));
@@ -455,7 +457,7 @@ impl Model for Protocol {
 const ONE_VERDICT: &str = "one verdict";
 
 /// Every order of a change. Fails when the engine obeys others than owners (`Cluster::obeys`), when a new owner asks nobody
-/// (`Cluster::who_may_remember`), and when one judges before others have told it (`Cluster::stands_still`).
+/// (`Cluster::who_may_remember`).
 #[test]
 fn in_every_order_of_a_change_all_follow_one_verdict() {
     for change in [Change::Join, Change::Death] {

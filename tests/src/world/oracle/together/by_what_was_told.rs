@@ -23,11 +23,14 @@ const TOLD: Nanos = Nanos::from_millis(275);
 /// What comes so long before a verdict is told to whoever judges, where nothing takes longer than usual.
 const GATHERED: Nanos = Nanos::from_millis(700);
 
+/// A span, and when it came.
+type Came = (Nanos, Rc<Sent>);
+
 /// What came where, and what owners were told.
 #[derive(Default)]
 pub struct ByWhatWasTold {
     /// By trace and run of a node, in the order in which they came.
-    taken: BTreeMap<TraceId, BTreeMap<Run, Vec<(Nanos, Rc<Sent>)>>>,
+    taken: BTreeMap<TraceId, BTreeMap<Run, Vec<Came>>>,
     /// What an owner was told last by each other node.
     told: BTreeMap<(usize, TraceId), BTreeMap<NodeId, (Incarnation, u32)>>,
     /// When a core of a node saw other members.

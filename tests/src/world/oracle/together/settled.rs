@@ -10,9 +10,9 @@ use super::{Ended, Joint};
 use std::collections::BTreeMap;
 use tailwater_engine::vocabulary::{Nanos, TraceId};
 
-/// As long as a node waits for an owner that does not answer (`hold_max`), and a little more: what is answered may be lost
-/// and told again.
-const SETTLED: Nanos = Nanos::from_millis(16_000);
+/// As long as a node waits for an owner that does not answer (`hold_max`), and as long again: an owner that has not judged
+/// answers too, and what is answered may be lost, find no room and be told again.
+const SETTLED: Nanos = Nanos::from_millis(25_000);
 /// The same in a calm world, where nobody asks.
 const SETTLED_CALM: Nanos = Nanos::from_millis(3_000);
 

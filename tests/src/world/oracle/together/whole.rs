@@ -21,10 +21,13 @@ use tailwater_engine::vocabulary::{Nanos, Occasion, TraceId};
 const BEFORE: Nanos = Nanos::from_millis(8_000);
 const AFTER: Nanos = Nanos::from_millis(15_000);
 
+/// A span, when it came and to which node.
+type Came = (Nanos, usize, Rc<Sent>);
+
 /// What came to all nodes, and what left them.
 #[derive(Default)]
 pub struct Whole {
-    taken: BTreeMap<TraceId, BTreeMap<SpanId, (Nanos, usize, Rc<Sent>)>>,
+    taken: BTreeMap<TraceId, BTreeMap<SpanId, Came>>,
     delivered: BTreeMap<SpanId, Rc<Span>>,
     /// What each node came to, and why: to be shown.
     settled: BTreeMap<TraceId, Vec<(Nanos, usize, Occasion, bool)>>,
