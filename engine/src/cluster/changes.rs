@@ -12,13 +12,17 @@ pub struct Change {
     /// Its hash: the entry may be another trace's by then.
     pub hash: u64,
     due: u32,
+    /// Which of all changes it is.
+    number: u32,
 }
 
 /// What is known of an entry of the trace table.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    is_changed: bool,
-    is_urgent: bool,
+    /// The changes in the lists that are to be told; 0 for none. Others of this entry there are of traces that are gone, or were
+    /// told before their time.
+    delayed: u32,
+    urgent: u32,
     /// Tick of the first question that nobody has answered; 0 for none.
     asked: u32,
 }
@@ -31,13 +35,16 @@ pub struct Changes {
     delayed: VecDeque<Change>,
     urgent: VecDeque<Change>,
     delay_ticks: u32,
+    /// Of the last change.
+    number: u32,
 }
 
 impl Changes {
     /// None yet; they are told `delay` after the first of several.
     #[must_use]
     pub fn new(delay: Nanos) -> Self {
-        Self { states: Vec::new(), delayed: VecDeque::new(), urgent: VecDeque::new(), delay_ticks: ticks(delay) }
+        let (delayed, urgent) = (VecDeque::new(), VecDeque::new());
+        Self { states: Vec::new(), delayed, urgent, delay_ticks: ticks(delay), number: 0 }
     }
 
     fn state(&mut self, entry: u32) -> &mut State {
@@ -52,24 +59,29 @@ impl Changes {
     #[inline]
     pub fn touched(&mut self, entry: u32, hash: u64, tick: u32) {
         let due = tick.saturating_add(self.delay_ticks);
-        let state = self.state(entry);
-        if !state.is_changed {
-            state.is_changed = true;
-            self.delayed.push_back(Change { entry, hash, due });
+        if !self.is_untold(entry) {
+            let number = self.next_number();
+            self.state(entry).delayed = number;
+            self.delayed.push_back(Change { entry, hash, due, number });
         }
     }
 
     /// Something has changed that is to be told at once.
     pub fn hurried(&mut self, entry: u32, hash: u64) {
-        let state = self.state(entry);
-        state.is_changed = true;
-        if !state.is_urgent {
-            state.is_urgent = true;
-            self.urgent.push_back(Change { entry, hash, due: 0 });
+        if self.state(entry).urgent == 0 {
+            let number = self.next_number();
+            self.state(entry).urgent = number;
+            self.urgent.push_back(Change { entry, hash, due: 0, number });
         }
     }
 
-    /// The next that is to be told at `tick`, whose entry may have become another trace's; it counts as told.
+    /// Never 0.
+    fn next_number(&mut self) -> u32 {
+        self.number = self.number.wrapping_add(1).max(1);
+        self.number
+    }
+
+    /// The next that is to be told at `tick`; it counts as told.
     pub fn next(&mut self, tick: u32) -> Option<Change> {
         loop {
             let change = match self.urgent.pop_front() {
@@ -78,8 +90,8 @@ impl Changes {
                 None => return None,
             };
             let state = self.state(change.entry);
-            if state.is_changed {
-                (state.is_changed, state.is_urgent) = (false, false);
+            if state.delayed == change.number || state.urgent == change.number {
+                (state.delayed, state.urgent) = (0, 0);
                 return Some(change);
             }
         }
@@ -89,13 +101,13 @@ impl Changes {
     #[inline]
     #[must_use]
     pub fn is_untold(&self, entry: u32) -> bool {
-        self.states.get(entry as usize).is_some_and(|state| state.is_changed)
+        self.states.get(entry as usize).is_some_and(|state| state.delayed > 0 || state.urgent > 0)
     }
 
     /// A trace is told, before its time.
     pub fn told(&mut self, entry: u32) {
         let state = self.state(entry);
-        (state.is_changed, state.is_urgent) = (false, false);
+        (state.delayed, state.urgent) = (0, 0);
     }
 
     /// A trace is gone.
@@ -137,5 +149,21 @@ mod tests {
         changes.hurried(4, 44);
         assert_eq!(changes.next(126).map(|change| change.hash), Some(44));
         assert_eq!(changes.next(9_999), None, "and not when its delay is over");
+    }
+
+    /// Without numbers the change of a trace that is gone takes away that of the one that came into its entry.
+    #[test]
+    fn a_change_of_a_trace_that_is_gone_is_none_of_the_next() {
+        let mut changes = Changes::new(Nanos::from_millis(250));
+        changes.touched(3, 33, 100);
+        changes.forget(3);
+        changes.touched(3, 44, 110);
+        assert_eq!(changes.next(130), None);
+        assert_eq!(changes.next(135).map(|change| change.hash), Some(44));
+        changes.touched(3, 44, 140);
+        changes.told(3);
+        changes.touched(3, 44, 150);
+        assert_eq!(changes.next(170), None, "told before its time, and changed again");
+        assert_eq!(changes.next(175).map(|change| change.hash), Some(44));
     }
 }
