@@ -13,7 +13,7 @@ use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Occasion, Said, Unit
 use tailwater_proto::cluster::evidence::{Entry, Facts};
 use tailwater_proto::cluster::message::{Header, Kind};
 use tailwater_proto::cluster::view::{Member, View};
-use tailwater_proto::cluster::{Incarnation, NodeId};
+use tailwater_proto::cluster::{Incarnation, NodeId, ruling};
 use tailwater_tests::shard_host::request_of;
 use tailwater_tests::shard_plan::roomy;
 use tailwater_tests::world::policies::errors_then_marked;
@@ -146,6 +146,40 @@ fn what_comes_to_the_owner_itself_is_in_the_verdict() {
     let [judged] = host.judged[..] else { panic!("{:?}", host.judged) };
     assert_ne!(judged.verdict, Verdict::Drop);
     assert_eq!(shard.ledger().spans.exporting, 2);
+}
+
+/// Another node answers a question after a trace: it remembers nothing.
+fn answer_nothing(shard: &mut Shard, now: Nanos, trace_id: [u8; 16], host: &mut Noted) {
+    let hash = Route::new(roomy(0, 1, 9).hash_seed, 1).hash(&trace_id);
+    let mut message = Vec::new();
+    Header { kind: Kind::Rulings, pipeline: PIPELINE, fingerprint: 1, shards: 1, shard: 0 }.put(&mut message);
+    ruling::Ruling { hash, outcome: ruling::Outcome::Unknown }.put(&mut message);
+    shard.hear(now, (OTHER, Incarnation(1)), &message, host);
+}
+
+/// Without the look at who has answered in `ask_again` a node that is down, and not missed yet, is taken for one that remembers
+/// nothing: its verdicts are contradicted, and nothing counts it.
+#[test]
+fn who_has_just_come_waits_for_the_answers_of_those_that_may_remember() {
+    for is_answered in [true, false] {
+        let (mut shard, mut host) = (Shard::new(roomy(0, 1, 9), errors_then_marked()), Noted::default());
+        shard.join(at(START_MS - 5_000), waits(), view(1, &[OWN, OTHER]));
+        run(&mut shard, START_MS - 5_000..START_MS, &mut host);
+        let trace_id = traces_of(OWN).next().unwrap();
+        send(&mut shard, at(START_MS), span(trace_id, true, true), &mut host);
+        run(&mut shard, START_MS..START_MS + 5_000, &mut host);
+        assert!(host.judged.is_empty(), "nobody has answered");
+        if is_answered {
+            answer_nothing(&mut shard, at(START_MS + 5_000), trace_id, &mut host);
+            run(&mut shard, START_MS + 5_000..START_MS + 5_600, &mut host);
+        } else {
+            run(&mut shard, START_MS + 5_000..START_MS + 10_000, &mut host);
+            assert!(host.judged.is_empty(), "for `hold_max` from its deadline on");
+            run(&mut shard, START_MS + 10_000..START_MS + 12_200, &mut host);
+        }
+        assert_eq!(host.judged.len(), 1);
+        assert_eq!(shard.cluster().unwrap().counts.judged_unremembered, u64::from(!is_answered));
+    }
 }
 
 /// Without the count nobody would know that a verdict might have been another.

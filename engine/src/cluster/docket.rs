@@ -40,8 +40,10 @@ pub struct Docketed {
     pub sources: Vec<Source>,
     /// A node has more of it than it may hold.
     pub is_too_large: bool,
-    /// Others were asked once more, just before it is judged, what they remember of it.
-    pub is_asked_again: bool,
+    /// Who was asked what it remembers of it, and has not answered.
+    pub asked: Vec<NodeId>,
+    /// Tick at which others were asked once more, as it was about to be judged; 0 if they were not.
+    pub asked_again: u32,
     /// It is judged as soon as can be, whatever its waits: a node that has spans of it is about to leave, say.
     is_hurried: bool,
     /// Tick since which it waits for what was told under other rules; 0 if it does not.
@@ -174,13 +176,20 @@ impl Docket {
         number
     }
 
-    /// Others are asked once more what they remember of a trace; it is judged at `deadline`. False if they were before.
-    pub fn ask_again(&mut self, entry: u32, deadline: u32) -> bool {
-        let was_asked = std::mem::replace(&mut self.entries[entry as usize].is_asked_again, true);
-        if !was_asked {
-            self.reschedule(entry, deadline);
+    /// These were asked what they remember of a trace; `tick` where it was about to be judged.
+    pub fn note_asked(&mut self, entry: u32, nodes: Vec<NodeId>, tick: Option<u32>) {
+        let trace = &mut self.entries[entry as usize];
+        trace.asked = nodes;
+        if let Some(tick) = tick.filter(|_| trace.asked_again == 0) {
+            trace.asked_again = tick.max(1);
         }
-        !was_asked
+    }
+
+    /// A node remembers nothing of a trace.
+    pub fn answered(&mut self, hash: u64, node: NodeId) {
+        if let Some(entry) = self.find(hash) {
+            self.entries[entry as usize].asked.retain(|asked| *asked != node);
+        }
     }
 
     /// A trace waits, until `deadline` at first; since when it does.
@@ -277,7 +286,8 @@ impl Docketed {
             deadline: u32::MAX,
             sources: Vec::new(),
             is_too_large: false,
-            is_asked_again: false,
+            asked: Vec::new(),
+            asked_again: 0,
             is_hurried: false,
             waits_since: 0,
             is_vacant: true,

@@ -3,7 +3,7 @@
 
 use super::session::Session;
 use super::settle::{judged, kept_by};
-use super::telling::{ask_who_may_remember, write_entry, write_load, write_ruling};
+use super::telling::{ask, ask_who_may_remember, write_entry, write_load, write_ruling};
 use super::tick::{JUDGE_PER_TICK_MAX, JUDGE_STEP};
 use super::{Shard, Waits};
 use crate::buffer::traces::Trace;
@@ -231,9 +231,9 @@ impl Shard {
             source: Source { node, incarnation: cluster.incarnation, fingerprint, gathered },
         };
         let found = cluster.docket.find(trace.hash);
-        cluster.docket.hear(found, heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
+        let place = cluster.docket.hear(found, heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
         if found.is_none() {
-            ask_who_may_remember(cluster, now, trace.hash);
+            ask_who_may_remember(cluster, now, place);
         }
     }
 
@@ -501,19 +501,29 @@ fn hand_over(cluster: &mut Cluster, now: Nanos, trace: &Docketed) {
 }
 
 /// A trace is about to be judged that others may have judged before: they are asked once more, for when it came some may not
-/// have known this node. True if so: it waits for their answers.
+/// have known this node, and again until all that live have answered, for a while. True if so: it waits for them.
 fn ask_again(cluster: &mut Cluster, now: Nanos, entry: u32) -> bool {
     if cluster.is_long_settled(now) {
         return false;
     }
+    let tick = elapsed_ticks(now);
     let trace = cluster.docket.get(entry);
-    let hash = trace.hash;
-    let nobody_asked = trace.is_asked_again || cluster.who_may_remember(now, hash).is_empty();
-    let until = elapsed_ticks(now).saturating_add(ticks(ASK_INTERVAL));
-    if nobody_asked || !cluster.docket.ask_again(entry, until) {
+    let (hash, since) = (trace.hash, trace.asked_again);
+    let mut nodes = match since {
+        0 => cluster.who_may_remember(now, hash),
+        _ => trace.asked.clone(),
+    };
+    nodes.retain(|node| cluster.view.member(*node).is_some());
+    if nodes.is_empty() {
         return false;
     }
-    ask_who_may_remember(cluster, now, hash);
+    if since > 0 && tick.saturating_sub(since) > ticks(cluster.plan.hold_max) {
+        cluster.counts.judged_unremembered += 1;
+        return false;
+    }
+    ask(cluster, hash, &nodes);
+    cluster.docket.note_asked(entry, nodes, Some(tick));
+    cluster.docket.reschedule(entry, tick.saturating_add(ticks(ASK_INTERVAL)));
     true
 }
 

@@ -111,9 +111,8 @@ impl Shard {
     fn hear_memories(&mut self, node: NodeId, cursor: &mut Cursor<'_>) -> bool {
         while !cursor.is_empty() {
             let Ok(hash) = cursor.fixed64() else { return false };
-            if self.intake.route().shard(hash) == self.plan.shard
-                && let Some(outcome) = self.remembered(hash)
-            {
+            if self.intake.route().shard(hash) == self.plan.shard {
+                let outcome = self.remembered(hash).unwrap_or(Outcome::Unknown);
                 self.answer(node, &Told { hash, outcome });
             }
         }
@@ -175,7 +174,7 @@ impl Shard {
         };
         let place = cluster.docket.hear(found, heard, |trace| waits.deadline_on_docket(trace, &bench.windows));
         if found.is_none() {
-            ask_who_may_remember(cluster, now, hash);
+            ask_who_may_remember(cluster, now, place);
         }
         if entry.is_too_large || entry.is_leaving {
             cluster.docket.hurry(place, elapsed_ticks(now));
@@ -236,6 +235,7 @@ impl Shard {
         let is_own = owner == cluster.view.own;
         match told.outcome {
             Outcome::Pending(wait_ms) => return self.wait_on(now, told.hash, wait_ms),
+            Outcome::Unknown => return cluster.docket.answered(told.hash, from.node),
             // An owner obeys those whom it has asked.
             Outcome::Dropped(_) if !is_own && !cluster.obeys(now, from.node, (owner, told.hash)) => {
                 cluster.counts.rulings_disobeyed += 1;
@@ -326,7 +326,7 @@ impl Shard {
         let kept = match outcome {
             Outcome::Kept(kept) => kept,
             Outcome::Dropped(reason) => return Ruling::dropped(drop_reason(*reason)),
-            Outcome::Pending(_) => return Ruling::dropped(DropReason::NotSampled),
+            Outcome::Pending(_) | Outcome::Unknown => return Ruling::dropped(DropReason::NotSampled),
         };
         let rules = self.bench.rules();
         let is_own_rules = fingerprint == rules.fingerprint();

@@ -10,15 +10,23 @@ use tailwater_proto::cluster::view::Member;
 use tailwater_proto::cluster::{NodeId, ruling};
 use tailwater_proto::otlp::wire::put_varint;
 
-/// A trace has come onto the docket, or is about to be judged, that others may have judged before this node owned it.
-pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, hash: u64) {
+/// A trace has come onto the docket that others may have judged before this node owned it.
+pub(super) fn ask_who_may_remember(cluster: &mut Cluster, now: Nanos, entry: u32) {
     if cluster.is_long_settled(now) {
         return;
     }
-    for node in cluster.who_may_remember(now, hash) {
-        let Some(member) = cluster.view.member(node) else { continue };
+    let hash = cluster.docket.get(entry).hash;
+    let nodes = cluster.who_may_remember(now, hash);
+    ask(cluster, hash, &nodes);
+    cluster.docket.note_asked(entry, nodes, None);
+}
+
+/// Asks nodes what they remember of a trace: each answers, if it is nothing.
+pub(super) fn ask(cluster: &mut Cluster, hash: u64, nodes: &[NodeId]) {
+    for node in nodes {
+        let Some(member) = cluster.view.member(*node) else { continue };
         let (shards, shard) = (member.shards, shard_among(hash, member.shards).0);
-        let recipient = Recipient { node: Some(node), shards, shard, fingerprint: 0, kind: Kind::Memories };
+        let recipient = Recipient { node: Some(*node), shards, shard, fingerprint: 0, kind: Kind::Memories };
         cluster.counts.memories_asked += 1;
         cluster.mail.write(recipient, 0, |_, out| out.extend_from_slice(&hash.to_le_bytes()));
     }

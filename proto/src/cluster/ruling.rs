@@ -1,10 +1,10 @@
 //! What the owner of a trace tells those who hold spans of it.
 //!
 //! ```text
-//! ruling = hash:8 bits:1 (reason:1 | wait | kept)
+//! ruling = hash:8 bits:1 (reason:1 | kept | wait | nothing)
 //! kept   = policy [threshold:8] [rv:8] [sub_policy] [count annotation*]
 //!
-//! bits   0-1 dropped, kept, pending; 2-3 kind of randomness; 4 threshold, 5 rv, 6 sub-policy, 7 annotations
+//! bits   0-1 dropped, kept, pending, unknown; 2-3 kind of randomness; 4 threshold, 5 rv, 6 sub-policy, 7 annotations
 //! ```
 //! Policies, sub-policies and annotations are places in the configuration that has the message's fingerprint.
 
@@ -41,6 +41,8 @@ pub enum Outcome {
     Kept(Kept),
     /// It is not judged yet, and won't be for so many milliseconds.
     Pending(u64),
+    /// Whoever was asked what came of it remembers nothing.
+    Unknown,
 }
 
 /// What came of one trace.
@@ -54,6 +56,7 @@ pub struct Ruling {
 
 const KEPT: u8 = 1;
 const PENDING: u8 = 2;
+const UNKNOWN: u8 = 3;
 const OUTCOME_BITS: u8 = 3;
 const RANDOMNESS_SHIFT: u8 = 2;
 const THRESHOLD: u8 = 16;
@@ -67,6 +70,7 @@ impl Ruling {
         out.extend_from_slice(&self.hash.to_le_bytes());
         match &self.outcome {
             Outcome::Dropped(reason) => out.extend_from_slice(&[0, *reason]),
+            Outcome::Unknown => out.push(UNKNOWN),
             Outcome::Pending(wait_ms) => {
                 out.push(PENDING);
                 put_varint(out, *wait_ms);
@@ -86,7 +90,8 @@ impl Ruling {
             0 => Outcome::Dropped(cursor.byte()?),
             KEPT => Outcome::Kept(Kept::read(bits, cursor)?),
             PENDING => Outcome::Pending(cursor.varint()?),
-            _ => return Err(Malformed::TooLarge),
+            // Two bits have four values.
+            _ => Outcome::Unknown,
         };
         Ok(Self { hash, outcome })
     }
@@ -165,6 +170,7 @@ mod tests {
         let outcome = prop_oneof![
             any::<u8>().prop_map(Outcome::Dropped),
             any::<u64>().prop_map(Outcome::Pending),
+            Just(Outcome::Unknown),
             kept().prop_map(Outcome::Kept)
         ];
         (any::<u64>(), outcome).prop_map(|(hash, outcome)| Ruling { hash, outcome })

@@ -71,7 +71,9 @@ impl Joint for HandedOver {
     }
 
     fn end(&mut self, _: &Ended<'_>) {
-        assert!(self.due.is_empty(), "not told: {:?}", self.due);
+        // Members may change just before the world ends.
+        let overdue: Vec<_> = self.due.iter().filter(|due| due.ticks_left == 0).collect();
+        assert!(overdue.is_empty(), "not told: {overdue:?}");
     }
 }
 
