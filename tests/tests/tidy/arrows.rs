@@ -9,13 +9,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ottl", &["proto"]),
     ("config", &["ottl"]),
     ("hub", &["proto"]),
+    ("rollup", &["proto"]),
     ("runtime", &[]),
     ("net", &["proto", "runtime"]),
-    ("engine", &["proto", "ottl", "config"]),
+    ("engine", &["proto", "ottl", "config", "rollup"]),
     ("connectors", &["engine", "proto", "config", "net"]),
-    ("node", &["connectors", "engine", "hub", "net", "runtime", "proto", "config"]),
-    ("bench", &["engine", "hub", "proto", "config", "net", "runtime"]),
-    ("tests", &["proto", "ottl", "config", "hub", "runtime", "net", "engine", "connectors", "node", "bench"]),
+    ("node", &["connectors", "engine", "rollup", "hub", "net", "runtime", "proto", "config"]),
+    ("bench", &["engine", "rollup", "hub", "proto", "config", "net", "runtime"]),
+    ("tests", &["proto", "ottl", "config", "hub", "rollup", "runtime", "net", "engine", "connectors", "node", "bench"]),
 ];
 
 /// Crates from outside that only one of ours may name, with the reason.

@@ -15,6 +15,7 @@ const CRATES: &[(&str, &str)] = &[
     ("proto", "Wire formats"),
     ("ottl", "Conditions"),
     ("hub", "The cluster"),
+    ("rollup", "Summaries"),
     ("engine", "Traces, policies and the log"),
     ("runtime", "The machine"),
     ("node", "The program"),
