@@ -23,6 +23,8 @@ pub mod stream;
 
 pub mod takers;
 
+pub mod tally;
+
 pub mod told;
 
 pub mod journal;

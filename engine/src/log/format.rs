@@ -11,12 +11,13 @@ pub use header::{HeaderError, PIPELINE_NAMES_BYTES_MAX, SegmentHeader, SegmentKi
 pub use name::{FileName, file_name, parse_file_name, spare_file_name};
 pub use put::{
     annotation_bytes, annotations_bytes, done_bytes, hold_request, names_bytes, pad_to_block, put_annotations,
-    put_done, put_names, put_request, put_resolved, put_verdicts, request_bytes, resolved_bytes, verdicts_bytes,
+    put_done, put_names, put_request, put_resolved, put_tally, put_verdicts, request_bytes, resolved_bytes,
+    tally_bytes, verdicts_bytes,
 };
 pub(in crate::log) use record::Head;
 pub use record::{
     AnnotationEntries, BodyEncoding, BodyFormat, Done, NameEntries, Names, Record, Request, Resolved, ResolvedBlocks,
-    ToldAnnotations, VerdictEntries, VerdictEntry, Verdicts,
+    TallyId, TallyIds, TallyPositions, TallyRecord, ToldAnnotations, VerdictEntries, VerdictEntry, Verdicts,
 };
 
 /// Files are written in whole blocks of this many bytes, each flush from a block's start: what direct I/O asks for on
@@ -24,7 +25,7 @@ pub use record::{
 pub const BLOCK_BYTES: usize = 4096;
 
 /// The version of everything here. A program writes this one, reads all up to it and refuses others by name.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 
 /// Bytes before a record's payload.
 pub const RECORD_HEADER_BYTES: usize = 24;

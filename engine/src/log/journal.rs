@@ -7,11 +7,12 @@
 use super::bitmap::Bitmap;
 use super::done::{DONE_BYTES_MAX, EXPORTERS_MAX};
 use super::format::{
-    Done, Record, VerdictEntry, done_bytes, names_bytes, put_annotations, put_done, put_names, put_resolved,
-    put_verdicts, resolved_bytes, verdicts_bytes,
+    Done, Record, VerdictEntry, done_bytes, names_bytes, put_annotations, put_done, put_names, put_resolved, put_tally,
+    put_verdicts, resolved_bytes, tally_bytes, verdicts_bytes,
 };
 use super::segments::{Change, Segments};
 use super::stream::{AppendError, Stream, StreamPlan};
+use super::tally::{Saying, Tallies, Tally};
 use super::told::{Telling, Told};
 use crate::vocabulary::{Judged, RandomnessKind, Said, Unit, Verdict};
 use std::collections::{BTreeMap, VecDeque};
@@ -91,6 +92,8 @@ pub struct Journal {
     /// A snapshot on its way: where it begins, and the position that makes it durable.
     snapshot_pending: Option<(u64, u64)>,
     retired: Vec<u64>,
+    /// What the lane has counted, where this journal says it.
+    tally: Saying,
     /// When a record was last appended, nanoseconds since the Unix epoch.
     told_unix_nano: u64,
     /// What happened here.
@@ -127,6 +130,7 @@ impl Journal {
             snapshot: None,
             snapshot_pending: None,
             retired: Vec::new(),
+            tally: Saying::default(),
             told_unix_nano: 0,
             counts: JournalCounts::default(),
         }
@@ -188,6 +192,27 @@ impl Journal {
         self.gated_said.push(said);
     }
 
+    /// It is to say what the lane has counted, in each of its segments.
+    pub(super) fn want_tally(&mut self) {
+        self.tally.want();
+    }
+
+    /// What the lane has counted, and how far: to be said in the next flush. Returns its number.
+    pub(super) fn give_tally(&mut self, tally: Tally, positions: Vec<(u64, u32)>) -> u64 {
+        self.tally.give(tally, positions)
+    }
+
+    /// How far the tally goes that has become durable since the last call.
+    pub(super) fn durable_tally(&mut self) -> Option<&[(u64, u32)]> {
+        self.tally.durable_up_to(self.stream.synced())
+    }
+
+    /// The number of the latest tally that is durable; 0 for none.
+    #[must_use]
+    pub fn tally_durable(&self) -> u64 {
+        self.tally.durable()
+    }
+
     /// What may be said.
     pub fn take_said(&mut self) -> Vec<Said> {
         std::mem::take(&mut self.released_said)
@@ -204,7 +229,7 @@ impl Journal {
         let is_said = self.last_number.is_some() && self.last_number == self.stream.current();
         let is_durable = self.stream.synced() == self.stream.position();
         let is_empty = self.verdicts.is_empty() && self.gated.is_empty() && self.waiting.is_empty();
-        is_said && is_durable && is_empty && self.released.is_empty()
+        is_said && is_durable && is_empty && self.released.is_empty() && self.tally.is_idle()
     }
 
     /// Appends what is new. What finds no room stays for the next call.
@@ -213,9 +238,11 @@ impl Journal {
         let snapshot = self.stream.current().filter(|current| Some(*current) != self.last_number);
         if snapshot.is_some() {
             segments.restate(self.pipeline);
+            self.tally.say_again();
         }
         let before = self.stream.position();
         let all = self.append_verdicts(unix_nano).and_then(|()| self.append_resolved(unix_nano, segments));
+        let all = all.and_then(|()| self.append_tally(unix_nano));
         if self.stream.position() == before {
             self.tell_time(unix_nano, segments);
         }
@@ -302,6 +329,15 @@ impl Journal {
         Ok(())
     }
 
+    fn append_tally(&mut self, unix_nano: u64) -> Result<(), AppendError> {
+        let Some((tally, positions)) = self.tally.to_say() else { return Ok(()) };
+        let put = |out: &mut Vec<u8>, nonce, sequence| put_tally(out, nonce, sequence, unix_nano, tally, positions);
+        let appended = self.stream.append(tally_bytes(tally, positions.len()), true, put)?;
+        self.tally.said(appended.position);
+        self.count(appended.number, 0);
+        Ok(())
+    }
+
     fn count(&mut self, number: u64, verdicts: usize) {
         match self.segments.back_mut() {
             Some(last) if last.number == number => last.verdicts += verdicts,
@@ -371,6 +407,7 @@ impl Journal {
     fn log_again(&mut self, lost: u64) {
         self.last_number = None;
         self.snapshot_pending = None;
+        self.tally.say_again();
         let mut verdicts = Vec::new();
         let (mut units, mut said) = (Vec::new(), Vec::new());
         while self.waiting.front().is_some_and(|waiting| waiting.position <= lost) {
@@ -407,6 +444,8 @@ pub struct Recovered {
     pub done: BTreeMap<u64, Vec<(String, Bitmap)>>,
     /// Records of such that were passed over: there is a bound.
     pub done_forgotten: u64,
+    /// What lanes had counted.
+    pub tallies: Tallies,
     /// The latest time told, nanoseconds since the Unix epoch.
     pub latest_unix_nano: u64,
 }
@@ -443,6 +482,10 @@ impl Recovered {
             Record::Annotations(told) => {
                 self.latest_unix_nano = self.latest_unix_nano.max(told.recorded_unix_nano);
                 self.told.take_annotations(told.entries.clone());
+            }
+            Record::Tally(tally) => {
+                self.latest_unix_nano = self.latest_unix_nano.max(tally.recorded_unix_nano);
+                self.tallies.take(tally);
             }
             Record::Request(_) => {}
         }

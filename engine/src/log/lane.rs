@@ -16,6 +16,7 @@ use super::journal::Journal;
 use super::segments::Segments;
 use super::stream::{AppendError, Stream, StreamPlan};
 use super::takers::Takers;
+use super::tally::Tally;
 use crate::vocabulary::{Origin, Unit};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -118,6 +119,8 @@ pub struct Committed<P> {
     pub payload: P,
     /// Its units.
     pub origin: Origin,
+    /// How many there are.
+    pub units: u32,
     /// Whether its level was reached. If not, the disk failed under it: its sender is to be told, and nothing of it
     /// enters the shard.
     pub is_accepted: bool,
@@ -257,7 +260,7 @@ impl<P> Lane<P> {
         for pipeline in pipelines {
             self.refuse(pipeline, origin, 0..units);
         }
-        Some(Committed { payload, origin, is_accepted: !is_lost })
+        Some(Committed { payload, origin, units, is_accepted: !is_lost })
     }
 
     /// Gives back what waits: the process ends, and nobody will be answered.
@@ -350,6 +353,42 @@ impl<P> Lane<P> {
         let may_open = !self.is_full();
         self.requests.set_may_open(may_open);
         self.journals.iter_mut().for_each(Journal::progress);
+        if let Some(positions) = self.journals.first_mut().and_then(Journal::durable_tally) {
+            self.segments.counted_is_durable(positions);
+        }
+    }
+
+    /// From now on what is logged is counted: its host gives a tally, at once and whenever that has changed.
+    pub fn count_all(&mut self) {
+        self.segments.count_all();
+        if let Some(journal) = self.journals.first_mut() {
+            journal.want_tally();
+        }
+    }
+
+    /// All of a request is counted that was taken from `take_committed`, or it was refused. Requests are to be counted in the
+    /// order in which they come from there.
+    pub fn count(&mut self, origin: Origin, units: u32) {
+        self.segments.count(origin.segment, origin.first_unit.saturating_add(units));
+    }
+
+    /// What is counted so far and not yet given on: the journal of the first pipeline says it with its next flush. Returns its
+    /// number, which `tally_durable` comes to.
+    pub fn give_tally(&mut self, tally: Tally) -> u64 {
+        let positions = self.segments.counted();
+        self.journals.first_mut().map_or(0, |journal| journal.give_tally(tally, positions))
+    }
+
+    /// The number of the latest tally that is durable; 0 for none.
+    #[must_use]
+    pub fn tally_durable(&self) -> u64 {
+        self.journals.first().map_or(0, Journal::tally_durable)
+    }
+
+    /// Largest state of a tally: its record must fit a segment of the journal, beside what the segment begins with.
+    #[must_use]
+    pub fn tally_bytes_max(&self) -> usize {
+        usize::try_from(self.plan.journal_segment_bytes / 2).unwrap_or(usize::MAX)
     }
 
     /// Appends the verdicts and resolutions of a pipeline to its journal.

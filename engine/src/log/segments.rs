@@ -30,6 +30,9 @@ pub struct Segment {
     pub first_unix_nano: u64,
     /// Units logged in it.
     pub units: u32,
+    /// The unit below which all are counted, and below which a tally that is durable has them.
+    counted: u32,
+    counted_durable: u32,
     is_closed: bool,
     /// By pipeline.
     books: Vec<Books>,
@@ -50,8 +53,15 @@ impl Segment {
         self.books.iter().map(|books| u64::from(books.unresolved())).sum()
     }
 
+    /// Whether units from this one on are still to be counted.
+    #[must_use]
+    pub fn is_uncounted(&self, unit: u32) -> bool {
+        unit >= self.counted
+    }
+
     fn is_free(&self) -> bool {
-        self.is_closed && self.books.iter().all(|books| books.unresolved() == 0)
+        let is_counted = self.counted_durable >= self.units;
+        self.is_closed && is_counted && self.books.iter().all(|books| books.unresolved() == 0)
     }
 
     /// Where reading may start to find the record of `unit`.
@@ -103,6 +113,8 @@ pub struct Segments {
     /// By pipeline.
     exporters: Vec<Exporters>,
     done_bytes_max: usize,
+    /// Whether what is logged is counted for summaries.
+    counts: bool,
 }
 
 /// What is to be logged of a segment: blocks of the set of resolved units, or of those that one exporter is done with.
@@ -130,6 +142,39 @@ impl Segments {
             bytes: 0,
             exporters: (0..pipelines).map(|_| Exporters::default()).collect(),
             done_bytes_max: DONE_BYTES_MAX,
+            counts: false,
+        }
+    }
+
+    /// From now on what is logged is counted: a segment stays until a tally that is durable has all of it.
+    pub fn count_all(&mut self) {
+        self.counts = true;
+    }
+
+    /// All units of a segment below this one are counted, in this run or a former one; refused ones are passed over. The next
+    /// tally says so.
+    pub fn count(&mut self, handle: SegmentHandle, below: u32) {
+        if let Some(segment) = self.get_mut(handle.slot()) {
+            segment.counted = segment.counted.max(below);
+        }
+    }
+
+    /// How far segments are counted.
+    pub(super) fn counted(&self) -> Vec<(u64, u32)> {
+        let counted = self.iter().filter(|segment| segment.home == 0 && segment.counted > 0);
+        counted.map(|segment| (segment.number, segment.counted)).collect()
+    }
+
+    /// A tally is durable that goes as far.
+    pub(super) fn counted_is_durable(&mut self, positions: &[(u64, u32)]) {
+        for (number, below) in positions {
+            let is_meant = |segment: &Segment| (segment.number, segment.home) == (*number, 0);
+            let slot = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is_meant));
+            let Some((slot, segment)) = slot.and_then(|slot| Some((slot, self.slots[slot].as_mut()?))) else {
+                continue;
+            };
+            segment.counted_durable = segment.counted_durable.max(*below);
+            self.free_if_done(slot);
         }
     }
 
@@ -205,6 +250,9 @@ impl Segments {
             bytes,
             first_unix_nano: 0,
             units: 0,
+            // What a pipeline had of requests before it shared a log is from before anything was counted.
+            counted: 0,
+            counted_durable: if self.counts && home == 0 { 0 } else { u32::MAX },
             is_closed: false,
             books: self.exporters.iter().map(|_| Books::default()).collect(),
             index: Vec::new(),

@@ -27,6 +27,12 @@ pub enum Message {
     Resolved(Vec<Unit>),
     /// Units to be read again, to the core that owns their log.
     Parked(Vec<KeptUnit>),
+    /// A window of summaries is over.
+    CloseWindow(u64),
+    /// What an executor has counted in it.
+    WindowGiven(usize, u64, Vec<Vec<u8>>),
+    /// What it came to is known to the log of the first.
+    WindowEmitted(u64),
 }
 
 impl Message {

@@ -1,11 +1,13 @@
 //! A node: real shards for each pipeline, with a log real lanes on a simulated disk, which the pipelines share, and doubles of what is around a core, each of which
 //! keeps the promises of what it stands for. Everything that happens to it is an event.
 
+mod counted;
 pub mod gossip;
 mod logged;
 mod start;
 mod told;
 
+use self::counted::Counted;
 use self::gossip::{ForCore, Gossip, HubMet};
 use self::logged::{CoreLog, Log, Noted};
 use super::events::{Events, What};
@@ -124,6 +126,8 @@ pub struct Node {
     /// By pipeline.
     generations: Vec<Vec<(PolicySet, Arc<Rules>)>>,
     log: Option<Log>,
+    /// What is counted for summaries.
+    counted: Counted,
     crashes_left: u32,
     /// Which core has which trace.
     route: Route,
@@ -168,6 +172,7 @@ impl Node {
             has_stood_still: false,
             generations: Vec::new(),
             log: scenario.log.as_ref().map(|logged| Log::new(logged.faults.clone())),
+            counted: Counted::default(),
             crashes_left: scenario.crashes(),
             seen: Vec::new(),
             scenario,
@@ -344,6 +349,9 @@ impl Node {
             Message::Spans(batch) => self.take(number, batch, around),
             Message::Resolved(units) => self.resolve_all(number, &units),
             Message::Parked(units) => units.into_iter().for_each(|unit| self.park(number, unit, around)),
+            Message::CloseWindow(window) => self.window_closed(number, window),
+            Message::WindowGiven(executor, window, parts) => self.window_given(executor, window, &parts),
+            Message::WindowEmitted(window) => self.window_emitted(number, window),
         }
         self.follow_core(number, around);
     }

@@ -5,6 +5,7 @@
 mod accounting;
 mod acknowledged;
 mod bounds;
+mod counted;
 mod deadline;
 mod delivered_once;
 mod generation;
@@ -38,6 +39,9 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Oracle>> {
         Box::<generation::Generation>::default(),
         Box::<acknowledged::Acknowledged>::default(),
     ];
+    if scenario.log.is_some() {
+        all.push(Box::<counted::Counted>::default());
+    }
     if scenario.cluster.is_some() {
         // Verdicts come from elsewhere: `together` has what is right.
         return all;

@@ -31,6 +31,13 @@ pub enum Seen {
         /// Whether a power cut may not take them.
         is_synced: bool,
     },
+    /// A sender was told that the node has these, whichever pipelines take them.
+    Answered {
+        /// The spans.
+        spans: Vec<Rc<Sent>>,
+        /// Whether a power cut may not take them.
+        is_synced: bool,
+    },
     /// So many spans entered the node, new or of a former run's log.
     Accepted(usize),
     /// A shard is about to take this span.

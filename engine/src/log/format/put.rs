@@ -4,15 +4,16 @@
 use super::record::{
     ANNOTATION_FIELDS_BYTES, ANNOTATIONS_FIELDS_BYTES, DONE_FIELDS_BYTES, FLAG_ANNOTATED, FLAG_FLUSH_START, FLAG_GIVEN,
     FLAG_HASHED, FLAG_KEPT, KIND_ANNOTATIONS, KIND_DONE, KIND_NAMES, KIND_REQUEST, KIND_RESOLVED, KIND_SHARED_REQUEST,
-    KIND_VERDICTS, NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES,
-    RESOLVED_FIELDS_BYTES, TAKERS_BYTES, THRESHOLD_BITS, THRESHOLD_MAX, VERDICT_BYTES, VERDICT_PART_BYTES,
-    VERDICTS_FIELDS_BYTES, framed_bytes, signal_byte,
+    KIND_TALLY, KIND_VERDICTS, NAME_LENGTH_BYTES, NAMES_FIELDS_BYTES, REQUEST_FIELDS_BYTES, RESOLVED_BLOCK_BYTES,
+    RESOLVED_FIELDS_BYTES, TAKERS_BYTES, TALLY_FIELDS_BYTES, TALLY_ID_BYTES, TALLY_POSITION_BYTES, THRESHOLD_BITS,
+    THRESHOLD_MAX, VERDICT_BYTES, VERDICT_PART_BYTES, VERDICTS_FIELDS_BYTES, framed_bytes, signal_byte,
 };
 use super::{
     ALIGNMENT_BYTES, BITMAP_BLOCK_BYTES, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, Request, VerdictEntry,
 };
 use crate::log::flush::{Flush, HELD_BODY_BYTES_MIN};
 use crate::log::takers::Takers;
+use crate::log::tally::Tally;
 use crate::vocabulary::Annotations;
 use bytes::Bytes;
 
@@ -245,6 +246,48 @@ pub fn put_done(
         out.extend_from_slice(&index.to_le_bytes());
         out.extend_from_slice(block);
     }
+    finish(out, start, nonce);
+}
+
+/// Bytes that the record of a tally takes in a segment, with so many positions.
+#[must_use]
+pub fn tally_bytes(tally: &Tally, positions: usize) -> usize {
+    framed_bytes(tally_payload_bytes(tally, positions))
+}
+
+fn tally_payload_bytes(tally: &Tally, positions: usize) -> usize {
+    let fields = TALLY_FIELDS_BYTES + tally.taken_over.len() * TALLY_ID_BYTES;
+    fields + positions * TALLY_POSITION_BYTES + tally.state.len()
+}
+
+/// Appends a tally, which goes as far as `positions` say: numbers of segments, and the unit below which all of it are
+/// counted. `out` holds the flush so far, and nothing before it.
+///
+/// # Panics
+/// If it takes more than [`PAYLOAD_BYTES_MAX`].
+pub fn put_tally(
+    out: &mut Vec<u8>,
+    nonce: u64,
+    sequence: u64,
+    recorded_unix_nano: u64,
+    tally: &Tally,
+    positions: &[(u64, u32)],
+) {
+    let start = begin(out, sequence, KIND_TALLY, tally_payload_bytes(tally, positions.len()));
+    out.extend_from_slice(&recorded_unix_nano.to_le_bytes());
+    out.extend_from_slice(&tally.id.run.to_le_bytes());
+    out.extend_from_slice(&tally.id.lane.to_le_bytes());
+    out.extend_from_slice(&u16::try_from(tally.taken_over.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(&u32::try_from(positions.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for id in &tally.taken_over {
+        out.extend_from_slice(&id.run.to_le_bytes());
+        out.extend_from_slice(&id.lane.to_le_bytes());
+    }
+    for (segment, counted) in positions {
+        out.extend_from_slice(&segment.to_le_bytes());
+        out.extend_from_slice(&counted.to_le_bytes());
+    }
+    out.extend_from_slice(&tally.state);
     finish(out, start, nonce);
 }
 

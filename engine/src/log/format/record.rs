@@ -15,6 +15,7 @@ pub(super) const KIND_NAMES: u8 = 4;
 pub(super) const KIND_DONE: u8 = 5;
 pub(super) const KIND_ANNOTATIONS: u8 = 6;
 pub(super) const KIND_SHARED_REQUEST: u8 = 7;
+pub(super) const KIND_TALLY: u8 = 8;
 
 /// In a record's flags: it is the first of its flush. That it is there at all shows that every flush before it was
 /// made durable, so that what is wrong with those is damage and no interrupted write.
@@ -42,6 +43,11 @@ pub(super) const RESOLVED_FIELDS_BYTES: usize = 16;
 pub(super) const DONE_FIELDS_BYTES: usize = 18;
 /// Bytes of one block of a bitmap with its index.
 pub(super) const RESOLVED_BLOCK_BYTES: usize = 4 + BITMAP_BLOCK_BYTES;
+
+/// Bytes of a tally record's payload before the tallies it has taken over, of each of these, and of each position.
+pub(super) const TALLY_FIELDS_BYTES: usize = 24;
+pub(super) const TALLY_ID_BYTES: usize = 10;
+pub(super) const TALLY_POSITION_BYTES: usize = 12;
 
 /// Thresholds have 56 bits; the byte above them holds flags.
 pub(super) const THRESHOLD_MAX: u64 = (1 << THRESHOLD_BITS) - 1;
@@ -153,6 +159,8 @@ pub enum Record<'a> {
     Done(Done<'a>),
     /// What the annotations are that the verdicts behind it name by number.
     Annotations(ToldAnnotations<'a>),
+    /// What is counted and not yet given on.
+    Tally(TallyRecord<'a>),
 }
 
 /// A request as it was received. Its units are numbered from `first_unit` within the segment: one for each span of a
@@ -213,6 +221,62 @@ impl VerdictEntry {
             (None, true) => RandomnessKind::Hashed,
             (None, false) => RandomnessKind::Id,
         }
+    }
+}
+
+/// Whose tally it is: a lane of a run of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TallyId {
+    /// The run: another number at each start.
+    pub run: u64,
+    /// The lane.
+    pub lane: u16,
+}
+
+/// What a lane has counted of its requests and not yet given on, whole: it takes the place of the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TallyRecord<'a> {
+    /// When it was recorded, nanoseconds since 1970.
+    pub recorded_unix_nano: u64,
+    /// Whose it is.
+    pub id: TallyId,
+    /// Tallies of former runs that are part of it.
+    pub taken_over: TallyIds<'a>,
+    /// How far it goes in segments of requests.
+    pub positions: TallyPositions<'a>,
+    /// What was counted; the log does not know how it is written.
+    pub state: &'a [u8],
+}
+
+/// Tallies that are part of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TallyIds<'a> {
+    bytes: &'a [u8],
+}
+
+impl Iterator for TallyIds<'_> {
+    type Item = TallyId;
+
+    fn next(&mut self) -> Option<TallyId> {
+        let (entry, rest) = self.bytes.split_at_checked(TALLY_ID_BYTES)?;
+        self.bytes = rest;
+        Some(TallyId { run: u64_at(entry, 0)?, lane: u16_at(entry, 8)? })
+    }
+}
+
+/// Numbers of segments, and of the unit below which all units of it are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TallyPositions<'a> {
+    bytes: &'a [u8],
+}
+
+impl Iterator for TallyPositions<'_> {
+    type Item = (u64, u32);
+
+    fn next(&mut self) -> Option<(u64, u32)> {
+        let (entry, rest) = self.bytes.split_at_checked(TALLY_POSITION_BYTES)?;
+        self.bytes = rest;
+        Some((u64_at(entry, 0)?, u32_at(entry, 8)?))
     }
 }
 
@@ -393,7 +457,7 @@ impl Head {
     pub(in crate::log) fn read_start(bytes: &[u8]) -> Option<Self> {
         let payload_bytes = usize::try_from(u32_at(bytes, 4)?).ok()?;
         let [kind, flags, reserved @ ..] = array::<8>(bytes, 16)?;
-        let is_possible = matches!(kind, KIND_REQUEST..=KIND_SHARED_REQUEST)
+        let is_possible = matches!(kind, KIND_REQUEST..=KIND_TALLY)
             && flags & !FLAG_FLUSH_START == 0
             && reserved.iter().all(|byte| *byte == 0)
             && (1..=PAYLOAD_BYTES_MAX).contains(&payload_bytes);
@@ -418,6 +482,7 @@ impl Head {
             KIND_NAMES => names(payload).map(Record::Names),
             KIND_DONE => done(payload).map(Record::Done),
             KIND_ANNOTATIONS => annotations(payload).map(Record::Annotations),
+            KIND_TALLY => tally(payload).map(Record::Tally),
             _ => None,
         }
     }
@@ -524,4 +589,19 @@ fn annotations(payload: &[u8]) -> Option<ToldAnnotations<'_>> {
     while entries.next().is_some() {}
     entries.bytes.is_empty().then_some(())?;
     Some(ToldAnnotations { recorded_unix_nano: u64_at(fields, 0)?, entries: AnnotationEntries { bytes } })
+}
+
+fn tally(payload: &[u8]) -> Option<TallyRecord<'_>> {
+    let (fields, rest) = payload.split_at_checked(TALLY_FIELDS_BYTES)?;
+    let taken_over = usize::from(u16_at(fields, 18)?).checked_mul(TALLY_ID_BYTES)?;
+    let positions = usize::try_from(u32_at(fields, 20)?).ok()?.checked_mul(TALLY_POSITION_BYTES)?;
+    let (taken_over, rest) = rest.split_at_checked(taken_over)?;
+    let (positions, state) = rest.split_at_checked(positions)?;
+    Some(TallyRecord {
+        recorded_unix_nano: u64_at(fields, 0)?,
+        id: TallyId { run: u64_at(fields, 8)?, lane: u16_at(fields, 16)? },
+        taken_over: TallyIds { bytes: taken_over },
+        positions: TallyPositions { bytes: positions },
+        state,
+    })
 }

@@ -172,6 +172,7 @@ impl Node {
 
     pub(super) fn flush_journal(&mut self, number: usize, around: &mut Around<'_>) {
         self.plan(FLUSH_US, What::Flush(number), around);
+        self.before_flush(number, around);
         let now = self.now.0;
         let (pipeline, executor) = self.seat(number);
         let lane = self.lane(executor);
@@ -240,17 +241,21 @@ impl Node {
         }
         while let Some(committed) = self.lane(executor).take_committed() {
             let Payload { taken, spans, arrived, is_synced } = committed.payload;
+            self.lane(executor).count(committed.origin, committed.units);
             if !committed.is_accepted {
                 self.see_all(|| Seen::SentAgain(spans.clone()));
                 self.senders.come_back(spans);
                 continue;
             }
+            self.see_all(|| Seen::Answered { spans: spans.clone(), is_synced });
+            self.count_spans(executor, spans.iter().map(|sent| sent.id));
             for (pipeline, scanned) in taken {
                 let place = self.place(pipeline, executor);
                 self.see(place, Seen::Acknowledged { spans: spans.clone(), is_synced });
                 self.admit(place, scanned, committed.origin, arrived, around);
             }
         }
+        self.follow_tally(executor, around);
         self.drive(executor, around);
     }
 

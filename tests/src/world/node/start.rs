@@ -76,6 +76,7 @@ impl Node {
         };
         self.cores = rules.iter().flat_map(|rules| (0..count).map(move |core| (rules, core))).map(core).collect();
         self.route = Route::new(self.scenario.shard_plan(0, 1, self.seed).hash_seed, count);
+        self.begin_counting(nonce_seed);
         verdicts.iter().enumerate().for_each(|(pipeline, verdicts)| self.restore(pipeline, verdicts));
         if let Some(log) = &mut self.log {
             log.to_replay = keys.into_iter().filter(|(kind, _)| *kind == SegmentKind::Requests).collect();
@@ -132,6 +133,8 @@ impl Node {
                 }
             }
         }
+        let tallies = log.recovered.first_mut().map(|recovered| std::mem::take(&mut recovered.tallies));
+        self.counted.set_former(tallies.unwrap_or_default().finish());
         log.recovered.iter().zip(generations).map(|(recovered, (_, rules))| adopted(recovered, rules)).collect()
     }
 
@@ -169,6 +172,9 @@ impl Node {
         let pipelines = self.scenario.pipelines;
         assert_eq!(SegmentHeader::pipelines(&file).len(), pipelines);
         let handle = self.lanes[number].lane.segments.add(key.1, 0, file.len() as u64).unwrap();
+        let counted = self.counted_before(key.1);
+        self.lanes[number].lane.segments.count(handle, counted);
+        let log = self.log.as_mut().expect("the node has a log");
         for (pipeline, recovered) in log.recovered.iter_mut().enumerate() {
             let resolved = recovered.resolved.remove(&key.1).unwrap_or_default();
             self.lanes[number].lane.segments.restore(handle, pipeline, resolved, Vec::new());
@@ -178,13 +184,17 @@ impl Node {
             let (first, units, takers) = (request.first_unit, request.units, request.takers);
             let arrived = request.arrived_unix_nano;
             self.lanes[number].lane.segments.recovered(handle, (first, units), takers, offset, arrived);
+            let origin = Origin { segment: handle, first_unit: first };
+            if self.lanes[number].lane.segments.get(handle.slot()).unwrap().is_uncounted(first) {
+                self.count_body(number, request.body);
+                self.lanes[number].lane.count(origin, units);
+            }
             for pipeline in (0..pipelines).filter(|pipeline| takers.has(*pipeline)) {
                 let place = self.place(pipeline, number);
                 let body = Bytes::copy_from_slice(request.body);
                 let mut scanned = self.cores[place].shard.scan_again(&body).unwrap();
                 let books = self.lanes[number].lane.segments.get(handle.slot()).unwrap().of(pipeline);
                 scanned.retain(|position| !books.is_resolved(first + position));
-                let origin = Origin { segment: handle, first_unit: first };
                 self.admit(place, scanned, origin, Nanos(arrived), around);
             }
         }
