@@ -375,7 +375,7 @@ impl<P> Lane<P> {
     /// What is counted so far and not yet given on: the journal of the first pipeline says it with its next flush. Returns its
     /// number, which `tally_durable` comes to.
     pub fn give_tally(&mut self, tally: Tally) -> u64 {
-        let positions = self.segments.counted();
+        let positions = self.segments.take_counted();
         self.journals.first_mut().map_or(0, |journal| journal.give_tally(tally, positions))
     }
 
@@ -399,10 +399,18 @@ impl<P> Lane<P> {
     /// Whether everything that a pipeline has noted and resolved is durable in its journal.
     #[must_use]
     pub fn is_journal_idle(&self, pipeline: usize) -> bool {
-        self.journals[pipeline].is_idle() && !self.segments.has_changed(pipeline)
+        let is_counted = pipeline > 0 || self.segments.is_all_given();
+        self.journals[pipeline].is_idle() && !self.segments.has_changed(pipeline) && is_counted
     }
 
-    /// Files that are not needed any more.
+    /// A file that was not needed any more is gone, or has another name.
+    pub fn retired(&mut self, retired: &Retired) {
+        if retired.kind == SegmentKind::Requests && retired.home == 0 {
+            self.segments.left(retired.number);
+        }
+    }
+
+    /// Files that are not needed any more. The host says when each is gone.
     pub fn take_retired(&mut self) -> Vec<Retired> {
         let requests = |number| Retired { kind: SegmentKind::Requests, number, home: 0 };
         let freed = self.segments.take_freed().into_iter();

@@ -30,8 +30,9 @@ pub struct Segment {
     pub first_unix_nano: u64,
     /// Units logged in it.
     pub units: u32,
-    /// The unit below which all are counted, and below which a tally that is durable has them.
+    /// The unit below which all are counted, below which the latest tally has them, and below which one that is durable has.
     counted: u32,
+    counted_given: u32,
     counted_durable: u32,
     is_closed: bool,
     /// By pipeline.
@@ -115,6 +116,8 @@ pub struct Segments {
     done_bytes_max: usize,
     /// Whether what is logged is counted for summaries.
     counts: bool,
+    /// Numbers of freed segments whose files may still be there: a start that finds one must not count it again.
+    leaving: Vec<u64>,
 }
 
 /// What is to be logged of a segment: blocks of the set of resolved units, or of those that one exporter is done with.
@@ -143,6 +146,7 @@ impl Segments {
             exporters: (0..pipelines).map(|_| Exporters::default()).collect(),
             done_bytes_max: DONE_BYTES_MAX,
             counts: false,
+            leaving: Vec::new(),
         }
     }
 
@@ -159,10 +163,26 @@ impl Segments {
         }
     }
 
-    /// How far segments are counted.
-    pub(super) fn counted(&self) -> Vec<(u64, u32)> {
-        let counted = self.iter().filter(|segment| segment.home == 0 && segment.counted > 0);
-        counted.map(|segment| (segment.number, segment.counted)).collect()
+    /// How far segments are counted, for a tally.
+    pub(super) fn take_counted(&mut self) -> Vec<(u64, u32)> {
+        let segments = self.slots.iter_mut().flatten();
+        let counted = segments.filter(|segment| segment.home == 0 && segment.counted > 0);
+        let take = |segment: &mut Segment| {
+            segment.counted_given = segment.counted;
+            (segment.number, segment.counted)
+        };
+        let counted = counted.map(take);
+        counted.chain(self.leaving.iter().map(|number| (*number, UNITS_MAX))).collect()
+    }
+
+    /// The file of a freed segment is gone.
+    pub(super) fn left(&mut self, number: u64) {
+        self.leaving.retain(|leaving| *leaving != number);
+    }
+
+    /// Whether the latest tally goes as far as segments are counted.
+    pub(super) fn is_all_given(&self) -> bool {
+        !self.counts || self.iter().all(|segment| segment.counted_given == segment.counted)
     }
 
     /// A tally is durable that goes as far.
@@ -252,6 +272,7 @@ impl Segments {
             units: 0,
             // What a pipeline had of requests before it shared a log is from before anything was counted.
             counted: 0,
+            counted_given: 0,
             counted_durable: if self.counts && home == 0 { 0 } else { u32::MAX },
             is_closed: false,
             books: self.exporters.iter().map(|_| Books::default()).collect(),
@@ -371,6 +392,9 @@ impl Segments {
             self.bytes -= segment.bytes;
             for (exporters, books) in self.exporters.iter_mut().zip(&segment.books) {
                 exporters.done_bytes -= books.done.bytes();
+            }
+            if self.counts && segment.home == 0 {
+                self.leaving.push(segment.number);
             }
             self.freed.push(segment);
         }

@@ -505,6 +505,9 @@ impl CoreLog {
             let keeps = self.keeps(kind, bytes, place);
             let (directory, spare) = (self.directories.get(place), spare_file_name(number));
             let outcome = if keeps { directory.rename(&name, &spare).await } else { directory.remove(&name).await };
+            if outcome.is_ok() {
+                self.lane.borrow_mut().retired(&Retired { kind, number, home });
+            }
             match outcome {
                 Ok(()) if keeps => self.spares.borrow_mut().push((place, Spare { name: spare, bytes })),
                 Ok(()) => {}

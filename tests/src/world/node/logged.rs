@@ -238,6 +238,7 @@ impl Node {
         let (Some(node), Some(CoreLog { lane, .. })) = (&mut self.log, self.lanes.get_mut(executor)) else { return };
         for retired in lane.take_retired() {
             node.disk.retire((retired.kind, retired.number));
+            lane.retired(&retired);
         }
         while let Some(committed) = self.lane(executor).take_committed() {
             let Payload { taken, spans, arrived, is_synced } = committed.payload;
