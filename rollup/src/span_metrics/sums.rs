@@ -1,0 +1,152 @@
+//! What was counted of spans, by the names of their series: it adds up in any order, and is stored.
+//!
+//! ```text
+//! rows 4 | each: name's length 4, name, row (postcard: calls, first, duration)
+//! ```
+
+use super::Durations;
+use crate::explicit::Explicit;
+use crate::exponential::Exponential;
+use crate::windows::StateError;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How long spans took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Duration {
+    /// It is not told.
+    None,
+    /// By bounds.
+    Explicit(Explicit),
+    /// By powers of a base.
+    Exponential(Exponential),
+}
+
+/// What is counted in one series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Spans.
+    pub calls: u64,
+    /// When the first of them came, nanoseconds since the Unix epoch.
+    pub first_unix_nano: u64,
+    /// How long they took.
+    pub duration: Duration,
+}
+
+impl Row {
+    /// Nothing counted.
+    #[must_use]
+    pub fn new(durations: &Durations) -> Self {
+        let duration = match durations {
+            Durations::None => Duration::None,
+            // The plan was checked: its bounds rise.
+            Durations::Explicit(bounds) => Explicit::new(bounds.clone()).map_or(Duration::None, Duration::Explicit),
+            Durations::Exponential(buckets_max) => Duration::Exponential(Exponential::new(*buckets_max)),
+        };
+        Self { calls: 0, first_unix_nano: u64::MAX, duration }
+    }
+
+    /// Counts a span for so many.
+    #[inline]
+    pub(super) fn count(&mut self, weight: u64, duration: f64, arrived_unix_nano: u64) {
+        self.calls = self.calls.saturating_add(weight);
+        self.first_unix_nano = self.first_unix_nano.min(arrived_unix_nano);
+        match &mut self.duration {
+            Duration::None => {}
+            Duration::Explicit(histogram) => _ = histogram.record(duration, weight),
+            Duration::Exponential(histogram) => _ = histogram.record(duration, weight),
+        }
+    }
+
+    /// Adds another of the same series.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.first_unix_nano = self.first_unix_nano.min(other.first_unix_nano);
+        match (&mut self.duration, &other.duration) {
+            (Duration::Explicit(own), Duration::Explicit(more)) => {
+                // A series' name tells its bounds apart.
+                let merged = own.merge(more);
+                debug_assert!(merged.is_ok(), "bounds differ within a series");
+            }
+            (Duration::Exponential(own), Duration::Exponential(more)) => own.merge(more),
+            _ => {}
+        }
+    }
+}
+
+/// All series.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sums {
+    rows: BTreeMap<Box<[u8]>, Row>,
+}
+
+impl Sums {
+    /// Adds to a series.
+    pub(super) fn add(&mut self, name: &[u8], row: Row) {
+        match self.rows.get_mut(name) {
+            Some(known) => known.merge(&row),
+            None => _ = self.rows.insert(name.into(), row),
+        }
+    }
+
+    /// Adds what another has counted.
+    pub fn merge(&mut self, other: Self) {
+        other.rows.into_iter().for_each(|(name, row)| self.add(&name, row));
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Series.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Spans counted.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.rows.values().map(|row| row.calls).sum()
+    }
+
+    pub(super) fn rows(&self) -> &BTreeMap<Box<[u8]>, Row> {
+        &self.rows
+    }
+
+    pub(super) fn into_rows(self) -> BTreeMap<Box<[u8]>, Row> {
+        self.rows
+    }
+
+    /// Appends all of it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&u32::try_from(self.rows.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for (name, row) in &self.rows {
+            out.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend_from_slice(name);
+            // Writing to memory can't fail, nor do these types refuse to be written.
+            let written = postcard::to_extend(row, std::mem::take(out));
+            *out = written.unwrap_or_default();
+        }
+    }
+
+    /// What `write` has written.
+    ///
+    /// # Errors
+    /// `StateError::Damaged`: it was not.
+    pub fn read(bytes: &[u8]) -> Result<Self, StateError> {
+        let (count, mut rest) = bytes.split_first_chunk().ok_or(StateError::Damaged)?;
+        let mut sums = Self::default();
+        for _ in 0..u32::from_le_bytes(*count) {
+            let (length, after) = rest.split_first_chunk().ok_or(StateError::Damaged)?;
+            let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| StateError::Damaged)?;
+            let (name, after) = after.split_at_checked(length).ok_or(StateError::Damaged)?;
+            let (row, after) = postcard::take_from_bytes(after).map_err(|_| StateError::Damaged)?;
+            sums.add(name, row);
+            rest = after;
+        }
+        if rest.is_empty() { Ok(sums) } else { Err(StateError::Damaged) }
+    }
+}

@@ -1,0 +1,379 @@
+//! What a core counts of spans. A walk gathers the series, the weight and the duration of each span while its bytes are hot;
+//! they are counted when the request is accepted, in the order in which requests are.
+
+use super::series::{self, ResourceName};
+use super::sums::{Row, Sums};
+use super::{Plan, Standard};
+use hashbrown::HashTable;
+use std::sync::Arc;
+use tailwater_proto::otlp::check::KeyValue;
+use tailwater_proto::otlp::scan::SpanFacts;
+use twox_hash::XxHash3_64;
+
+/// Where no span has a service: as SDKs call it.
+const UNKNOWN_SERVICE: &[u8] = b"unknown_service";
+/// A list that one huge request has made longer than this is given back to the allocator.
+const KEPT_SPANS_MAX: usize = 1 << 16;
+/// Resources whose names are remembered: most requests have one of those before.
+/// At the bound: all are named anew.
+const RESOURCES_MAX: usize = 4096;
+/// One less than the number of spans that the largest threshold stands for, as a power of two.
+const THRESHOLD_BITS: u32 = 56;
+
+/// A span to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CountedSpan {
+    series: u32,
+    /// How many spans it stands for.
+    weight: u64,
+    nanos: u64,
+}
+
+/// The spans of a request, to be counted when it is accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counted {
+    spans: Vec<CountedSpan>,
+    /// Of the numbers of series.
+    epoch: u32,
+}
+
+impl Counted {
+    /// Whether nothing is to be counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+}
+
+#[derive(Debug)]
+struct Series {
+    /// What tells it apart here.
+    key: Box<[u8]>,
+    hash: u64,
+    /// In full.
+    name: Box<[u8]>,
+    row: Row,
+    is_touched: bool,
+}
+
+/// What one core has counted since it was last taken.
+#[derive(Debug)]
+pub struct Tally {
+    plan: Arc<Plan>,
+    shape: [u8; 9],
+    seed: u64,
+    /// Numbers of `series`, by the hash of their keys.
+    table: HashTable<u32>,
+    series: Vec<Series>,
+    touched: Vec<u32>,
+    /// Changes when numbers of series mean something else.
+    epoch: u32,
+    /// Names of resources by their hash, with their services.
+    resources: hashbrown::HashMap<u64, u32>,
+    resource_names: Vec<(Box<[u8]>, Box<[u8]>)>,
+    spare: Vec<CountedSpan>,
+    scratch: Scratch,
+    /// Spans that were counted for the series of what is past the bound.
+    overflowed: u64,
+}
+
+/// What is known of the span under way and what is around it.
+#[derive(Debug, Default)]
+struct Scratch {
+    resource: ResourceName,
+    resource_number: u32,
+    /// By dimension: the attribute as a name has it, of the resource and of the span.
+    of_resource: Vec<Vec<u8>>,
+    of_span: Vec<Vec<u8>>,
+    key: Vec<u8>,
+}
+
+impl Tally {
+    /// Nothing counted.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, seed: u64) -> Self {
+        let dimensions = || vec![Vec::new(); plan.dimensions.len()];
+        Self {
+            shape: series::shape(&plan.durations),
+            seed,
+            table: HashTable::new(),
+            series: Vec::new(),
+            touched: Vec::new(),
+            epoch: 0,
+            resources: hashbrown::HashMap::new(),
+            resource_names: Vec::new(),
+            spare: Vec::new(),
+            scratch: Scratch { of_resource: dimensions(), of_span: dimensions(), ..Scratch::default() },
+            overflowed: 0,
+            plan,
+        }
+    }
+
+    /// Begins a walk over a request.
+    pub fn gather(&mut self) -> Gathering<'_> {
+        let mut spans = std::mem::take(&mut self.spare);
+        spans.clear();
+        Gathering { spans, scope_begins: 0, tally: self }
+    }
+
+    /// Counts the spans of a request that was accepted. False where their series are not known any more: nothing is counted,
+    /// and the request is to be walked again.
+    #[must_use]
+    pub fn count(&mut self, counted: Counted, arrived_unix_nano: u64) -> bool {
+        if counted.epoch != self.epoch {
+            return false;
+        }
+        for span in &counted.spans {
+            let Some(series) = self.series.get_mut(span.series as usize) else { continue };
+            if !series.is_touched {
+                series.is_touched = true;
+                self.touched.push(span.series);
+            }
+            series.row.count(span.weight, self.plan.unit.of_nanos(span.nanos), arrived_unix_nano);
+        }
+        if counted.spans.capacity() > self.spare.capacity() && counted.spans.capacity() <= KEPT_SPANS_MAX {
+            self.spare = counted.spans;
+        }
+        true
+    }
+
+    /// Adds what was counted since the last call to `sums`.
+    pub fn take_into(&mut self, sums: &mut Sums) {
+        for number in self.touched.drain(..) {
+            let series = &mut self.series[number as usize];
+            series.is_touched = false;
+            let row = std::mem::replace(&mut series.row, Row::new(&self.plan.durations));
+            sums.add(&series.name, row);
+        }
+        if self.series.len() >= self.plan.series_max {
+            // Numbers of series that nobody uses any more are given to others: all begin anew.
+            self.forget_series();
+        }
+    }
+
+    fn forget_series(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.table.clear();
+        self.series.clear();
+        self.resources.clear();
+        self.resource_names.clear();
+    }
+
+    /// Spans that count for no series of their own: there are more than the bound allows.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// Series that have numbers.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.series.len()
+    }
+
+    fn name_resource(&mut self) -> u32 {
+        let name = self.scratch.resource.finish();
+        let service = &self.scratch.resource.service;
+        let hash = XxHash3_64::oneshot_with_seed(self.seed, &name) ^ XxHash3_64::oneshot_with_seed(!self.seed, service);
+        let known = self.resources.get(&hash).copied();
+        let is_same = |number: &u32| {
+            let (known, of) = &self.resource_names[*number as usize];
+            **known == *name && **of == **service
+        };
+        if let Some(number) = known.filter(is_same) {
+            return number;
+        }
+        if self.resource_names.len() >= RESOURCES_MAX.max(self.plan.series_max) {
+            // A walk under way has numbers of what is forgotten: it is walked again.
+            self.forget_series();
+        }
+        let number = u32::try_from(self.resource_names.len()).unwrap_or(u32::MAX);
+        self.resource_names.push((name.into(), service.clone().into()));
+        self.resources.insert(hash, number);
+        number
+    }
+
+    /// The number of the series whose key is in the scratch.
+    fn series_of(&mut self, facts: &SpanFacts<'_>) -> u32 {
+        let hash = XxHash3_64::oneshot_with_seed(self.seed, &self.scratch.key);
+        let is_same = |number: &u32| {
+            let series = &self.series[*number as usize];
+            series.hash == hash && *series.key == *self.scratch.key
+        };
+        match self.table.find(hash, is_same) {
+            Some(number) => *number,
+            None => self.new_series(facts, hash),
+        }
+    }
+
+    #[cold]
+    fn new_series(&mut self, facts: &SpanFacts<'_>, hash: u64) -> u32 {
+        let (key, name) = if self.series.len() + 1 < self.plan.series_max {
+            (self.scratch.key.as_slice(), self.name(facts))
+        } else {
+            self.overflowed += 1;
+            (&b"overflow"[..], series::overflow(self.shape))
+        };
+        let hash = if key == self.scratch.key { hash } else { XxHash3_64::oneshot_with_seed(self.seed, key) };
+        let known = self.table.find(hash, |number| *self.series[*number as usize].key == *key);
+        if let Some(number) = known {
+            return *number;
+        }
+        let number = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
+        let row = Row::new(&self.plan.durations);
+        self.series.push(Series { key: key.into(), hash, name, row, is_touched: false });
+        let series = &self.series;
+        self.table.insert_unique(hash, number, |number| series[*number as usize].hash);
+        number
+    }
+
+    fn name(&self, facts: &SpanFacts<'_>) -> Box<[u8]> {
+        let Plan { standard, instance_id, .. } = &*self.plan;
+        let (resource, service) = &self.resource_names[self.scratch.resource_number as usize];
+        let service = if service.is_empty() { UNKNOWN_SERVICE } else { &**service };
+        let mut point = Vec::new();
+        if standard.service {
+            series::put_text(&mut point, "service.name", service);
+        }
+        if standard.name {
+            series::put_text(&mut point, "span.name", facts.name);
+        }
+        if standard.kind {
+            series::put_text(&mut point, "span.kind", series::kind(facts.kind).as_bytes());
+        }
+        if standard.status {
+            series::put_text(&mut point, "status.code", series::status(facts.status_code).as_bytes());
+        }
+        if let Some(id) = instance_id {
+            series::put_text(&mut point, "collector.instance.id", id.as_bytes());
+        }
+        for (dimension, (of_span, of_resource)) in
+            self.plan.dimensions.iter().zip(self.scratch.of_span.iter().zip(&self.scratch.of_resource))
+        {
+            let found = if of_span.is_empty() { of_resource } else { of_span };
+            match &dimension.default {
+                Some(default) if found.is_empty() => {
+                    series::put_text(&mut point, &dimension.name, default.as_bytes());
+                }
+                _ => point.extend_from_slice(found),
+            }
+        }
+        series::name(self.shape, resource, &point)
+    }
+}
+
+/// A walk over one request.
+#[derive(Debug)]
+pub struct Gathering<'a> {
+    tally: &'a mut Tally,
+    spans: Vec<CountedSpan>,
+    /// Where the spans of the scope under way begin.
+    scope_begins: usize,
+}
+
+impl Gathering<'_> {
+    /// A resource begins.
+    pub fn resource_begin(&mut self) {
+        let scratch = &mut self.tally.scratch;
+        scratch.resource.clear();
+        scratch.of_resource.iter_mut().for_each(Vec::clear);
+    }
+
+    /// An attribute of it.
+    pub fn resource_attribute(&mut self, attribute: &KeyValue<'_>) {
+        let Tally { plan, scratch, .. } = &mut *self.tally;
+        scratch.resource.take(attribute, plan);
+        note(plan, &mut scratch.of_resource, attribute);
+    }
+
+    /// All attributes of the resource are known.
+    pub fn resource_end(&mut self) {
+        self.tally.scratch.resource_number = self.tally.name_resource();
+    }
+
+    /// A scope begins.
+    pub fn scope_begin(&mut self) {
+        self.scope_begins = self.spans.len();
+    }
+
+    /// The spans of the scope under way are refused after all.
+    pub fn scope_refused(&mut self) {
+        self.spans.truncate(self.scope_begins);
+    }
+
+    /// A span begins.
+    #[inline(always)]
+    pub fn span_begin(&mut self) {
+        self.tally.scratch.of_span.iter_mut().for_each(Vec::clear);
+    }
+
+    /// An attribute of it.
+    #[inline(always)]
+    pub fn span_attribute(&mut self, attribute: &KeyValue<'_>) {
+        let Tally { plan, scratch, .. } = &mut *self.tally;
+        if !plan.dimensions.is_empty() {
+            note(plan, &mut scratch.of_span, attribute);
+        }
+    }
+
+    /// The span is sound; `threshold` is what its tracestate says.
+    #[inline(always)]
+    pub fn span(&mut self, facts: &SpanFacts<'_>, threshold: Option<u64>) {
+        let Tally { plan, scratch, .. } = &mut *self.tally;
+        let Standard { name, kind, status, .. } = plan.standard;
+        scratch.key.clear();
+        scratch.key.extend_from_slice(&scratch.resource_number.to_le_bytes());
+        let kind = if kind { facts.kind.min(6) } else { 0 };
+        let status = if status { facts.status_code.min(3) } else { 0 };
+        scratch.key.push(u8::try_from(kind * 4 + status).unwrap_or(0));
+        if name {
+            scratch.key.extend_from_slice(facts.name);
+        }
+        if !plan.dimensions.is_empty() {
+            put_dimensions(scratch);
+        }
+        let series = self.tally.series_of(facts);
+        let weight = threshold.map_or(1, |threshold| weight(threshold, &facts.span_id));
+        let nanos = facts.end_unix_nano.saturating_sub(facts.start_unix_nano);
+        self.spans.push(CountedSpan { series, weight, nanos });
+    }
+
+    /// What is to be counted when the request is accepted.
+    #[must_use]
+    pub fn finish(self) -> Counted {
+        Counted { spans: self.spans, epoch: self.tally.epoch }
+    }
+}
+
+/// Where a name ends there is a byte that no text has: two names and their dimensions can't be taken for each other.
+fn put_dimensions(scratch: &mut Scratch) {
+    for (of_span, of_resource) in scratch.of_span.iter().zip(&scratch.of_resource) {
+        let found = if of_span.is_empty() { of_resource } else { of_span };
+        scratch.key.push(0xff);
+        scratch.key.extend_from_slice(found);
+    }
+}
+
+/// Notes the attribute if it is a dimension.
+fn note(plan: &Plan, dimensions: &mut [Vec<u8>], attribute: &KeyValue<'_>) {
+    for (dimension, noted) in plan.dimensions.iter().zip(dimensions) {
+        if dimension.name.as_bytes() == attribute.key {
+            noted.clear();
+            series::put_attribute(noted, attribute.key, &attribute.value);
+        }
+    }
+}
+
+/// How many spans one stands for that was kept by this threshold: 2^56 / (2^56 - threshold). What is past the whole number
+/// decides with the span's id whether it is one more, so that sums are unbiased, and the same span counts the same again.
+#[must_use]
+fn weight(threshold: u64, span_id: &[u8; 8]) -> u64 {
+    const ALL: u64 = 1 << THRESHOLD_BITS;
+    let kept = ALL.saturating_sub(threshold);
+    if kept == 0 {
+        return 1;
+    }
+    let (whole, rest) = (ALL / kept, ALL % kept);
+    let drawn = u128::from(XxHash3_64::oneshot(span_id)) * u128::from(kept) >> 64;
+    whole + u64::from(drawn < u128::from(rest))
+}
