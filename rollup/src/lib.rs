@@ -18,3 +18,9 @@
         clippy::cast_sign_loss
     )
 )]
+
+pub mod compensated;
+pub mod explicit;
+pub mod exponential;
+mod fields;
+pub mod moments;
