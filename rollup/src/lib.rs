@@ -19,4 +19,10 @@
     )
 )]
 
+pub mod compensated;
+pub mod explicit;
+pub mod exponential;
+mod fields;
+pub mod moments;
+pub mod span_metrics;
 pub mod windows;

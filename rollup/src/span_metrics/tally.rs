@@ -15,8 +15,11 @@ const UNKNOWN_SERVICE: &[u8] = b"unknown_service";
 /// A list that one huge request has made longer than this is given back to the allocator.
 const KEPT_SPANS_MAX: usize = 1 << 16;
 /// Resources whose names are remembered: most requests have one of those before.
-/// At the bound: all are named anew.
+/// At the bound: spans of further ones count for `otel.metric.overflow` until the next window; counted in
+/// `tailwater_summary_overflowed_spans_total`.
 const RESOURCES_MAX: usize = 4096;
+/// Number of a resource beyond the bound.
+const NO_RESOURCE: u32 = u32::MAX;
 /// One less than the number of spans that the largest threshold stands for, as a power of two.
 const THRESHOLD_BITS: u32 = 56;
 
@@ -145,7 +148,7 @@ impl Tally {
             let row = std::mem::replace(&mut series.row, Row::new(&self.plan.durations));
             sums.add(&series.name, row);
         }
-        if self.series.len() >= self.plan.series_max {
+        if self.series.len() >= self.plan.series_max || self.resource_names.len() >= RESOURCES_MAX {
             // Numbers of series that nobody uses any more are given to others: all begin anew.
             self.forget_series();
         }
@@ -183,9 +186,8 @@ impl Tally {
         if let Some(number) = known.filter(is_same) {
             return number;
         }
-        if self.resource_names.len() >= RESOURCES_MAX.max(self.plan.series_max) {
-            // A walk under way has numbers of what is forgotten: it is walked again.
-            self.forget_series();
+        if self.resource_names.len() >= RESOURCES_MAX {
+            return NO_RESOURCE;
         }
         let number = u32::try_from(self.resource_names.len()).unwrap_or(u32::MAX);
         self.resource_names.push((name.into(), service.clone().into()));
@@ -208,7 +210,8 @@ impl Tally {
 
     #[cold]
     fn new_series(&mut self, facts: &SpanFacts<'_>, hash: u64) -> u32 {
-        let (key, name) = if self.series.len() + 1 < self.plan.series_max {
+        let has_room = self.series.len() + 1 < self.plan.series_max && self.scratch.resource_number != NO_RESOURCE;
+        let (key, name) = if has_room {
             (self.scratch.key.as_slice(), self.name(facts))
         } else {
             self.overflowed += 1;
