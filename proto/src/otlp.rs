@@ -1,7 +1,9 @@
-//! OTLP 1.11: the protobuf walk, the scan of trace requests, the checks of their parts, their JSON form.
+//! OTLP 1.11: the protobuf walk, the scan of trace requests and the walk of log requests, the checks of their parts, their
+//! JSON form.
 
 pub mod check;
 pub mod json;
+pub mod logs;
 pub mod mend;
 pub mod refusal;
 pub mod scan;

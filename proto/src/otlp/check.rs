@@ -242,6 +242,23 @@ pub(in crate::otlp) fn key_value_at(message: &[u8], depth: u32) -> Result<KeyVal
     Ok(parts)
 }
 
+/// Checks an `AnyValue` that stands by itself, such as the body of a log record. `before` is what earlier pieces of the same
+/// value said, `Other` of nothing where there are none.
+///
+/// # Errors
+/// Any `Fault`.
+#[inline]
+pub fn any_value<'a>(message: &'a [u8], before: AnyValue<'a>) -> Result<AnyValue<'a>, Fault> {
+    match message {
+        // A text and nothing else, of less than 128 bytes.
+        [0x0a, length @ 0..0x80, value @ ..] if usize::from(*length) == value.len() => {
+            text(value)?;
+            Ok(AnyValue::Text(value))
+        }
+        _ => any_value_at(message, before, 0),
+    }
+}
+
 /// `AnyValue` (OTLP common.proto): one of string 1, bool 2, int 3, double 4, array 5, key-value list 6, bytes 7.
 /// `before` is what earlier pieces of the same value said.
 fn any_value_at<'a>(message: &'a [u8], before: AnyValue<'a>, depth: u32) -> Result<AnyValue<'a>, Fault> {
