@@ -52,7 +52,7 @@ impl Hub {
             let is_leaving = self.peers.get(&member.node).is_some_and(|peer| peer.is_leaving);
             members.push(Member { is_leaving, ..member });
         }
-        let view = View::new(self.view.number + 1, self.plan.node, members);
+        let view = self.view.followed_by(members);
         if view.members() != self.view.members() {
             self.view = Arc::new(view);
             wire.view(&self.view);

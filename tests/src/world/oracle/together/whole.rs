@@ -20,6 +20,8 @@ use tailwater_engine::vocabulary::{Nanos, Occasion, TraceId};
 /// by it.
 const BEFORE: Nanos = Nanos::from_millis(8_000);
 const AFTER: Nanos = Nanos::from_millis(15_000);
+/// As long as an owner waits for what others remember (`hold_max`), by clocks that drift a little.
+const HELD: Nanos = Nanos::from_millis(10_000 - 20);
 
 /// A span, when it came and to which node.
 type Came = (Nanos, usize, Rc<Sent>);
@@ -35,6 +37,8 @@ pub struct Whole {
     excused: BTreeSet<TraceId>,
     /// By node: when it was looked at, and what it had counted as unremembered before and then.
     unremembered: BTreeMap<usize, (Nanos, u64, u64)>,
+    /// Rulings of owners that may have waited for an answer that found no room for as long as they do.
+    patient: u64,
     /// Whom each node has met in this run, and who has ruled on a trace.
     met: BTreeMap<usize, BTreeSet<Run>>,
     rulers: BTreeMap<TraceId, BTreeSet<Run>>,
@@ -57,6 +61,7 @@ impl Joint for Whole {
                     return;
                 }
                 let is_among_strangers = self.is_among_strangers(node, &judged.trace_id);
+                self.patient += u64::from(self.has_waited(node, now, &judged.trace_id));
                 if judged.occasion.is_early() || is_among_strangers || self.is_unremembered(node, now) {
                     self.excused.insert(judged.trace_id);
                 }
@@ -86,13 +91,14 @@ impl Joint for Whole {
         }
         let counts = &ended.met.cluster;
         let missed = ended.met.hub.missed;
-        let told = counts.torn + counts.judged_alone + counts.judged_unremembered + missed;
         let stories: Vec<_> = torn.iter().map(|trace_id| self.story(trace_id, ended)).collect();
         let unexcused = torn.iter().filter(|trace_id| !self.excused.contains(*trace_id)).count() as u64;
         assert!(unexcused <= counts.torn + missed, "{unexcused} traces left in part: {stories:#?} {counts:?}");
         let is_connected = ended.is_connected() && !self.has_come;
-        // Where nothing finds room for ten seconds a node may judge alone.
-        let is_whole = counts.judged_alone > 0 || (torn.is_empty() && told == 0);
+        // Where nothing finds room for ten seconds a node may judge alone; and an owner in its first minute whom one answer did
+        // not reach for as long goes on without it. Of the latter nothing is torn: it knew all that there was to know.
+        let is_told = counts.torn + missed == 0 && counts.judged_unremembered <= self.patient;
+        let is_whole = counts.judged_alone > 0 || (torn.is_empty() && is_told);
         assert!(!is_connected || is_whole, "among members: {stories:#?} {counts:?}");
         assert!(!ended.expected.is_calm || (is_connected && counts.judged_alone == 0), "{counts:?}");
     }
@@ -118,6 +124,14 @@ impl Whole {
         }
         *then = count;
         count > *before
+    }
+
+    /// Whether messages find no room here at times, and a trace is judged so late that its owner may have waited for others.
+    fn has_waited(&self, node: &Node, now: Nanos, trace_id: &TraceId) -> bool {
+        let is_full = node.scenario.cluster.is_some_and(|cluster| cluster.full_percent > 0);
+        let wait = Nanos::from_millis(node.scenario.decision_wait_ms).plus(HELD);
+        let came = self.taken.get(trace_id).and_then(|spans| spans.values().map(|(at, ..)| *at).min());
+        is_full && came.is_some_and(|came| came.plus(wait) <= now)
     }
 
     /// Whether something of a trace came or was settled while links were cut, or a while before or after.
