@@ -1,9 +1,9 @@
 //! What leaves of span metrics: OTLP requests, one resource a group, with `calls` as a monotonic sum and `duration` as a
 //! histogram. Cumulative by default: what a repeat tells is then known already.
 
+use super::Plan;
 use super::series::{attributes, parts};
 use super::sums::{Duration, Row, Sums};
-use super::Plan;
 use crate::fields::{begin_message, put_fixed64};
 use crate::windows::Body;
 use std::collections::BTreeMap;

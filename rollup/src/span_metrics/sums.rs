@@ -112,9 +112,6 @@ impl Sums {
         self.rows.values().map(|row| row.calls).sum()
     }
 
-    pub(super) fn rows(&self) -> &BTreeMap<Box<[u8]>, Row> {
-        &self.rows
-    }
 
     pub(super) fn into_rows(self) -> BTreeMap<Box<[u8]>, Row> {
         self.rows

@@ -71,8 +71,9 @@ pub struct Tally {
     touched: Vec<u32>,
     /// Changes when numbers of series mean something else.
     epoch: u32,
-    /// Names of resources by their hash, with their services.
-    resources: hashbrown::HashMap<u64, u32>,
+    /// Numbers of `resource_names` by their hash.
+    resources: HashTable<(u64, u32)>,
+    /// Names of resources, with their services.
     resource_names: Vec<(Box<[u8]>, Box<[u8]>)>,
     spare: Vec<CountedSpan>,
     scratch: Scratch,
@@ -103,7 +104,7 @@ impl Tally {
             series: Vec::new(),
             touched: Vec::new(),
             epoch: 0,
-            resources: hashbrown::HashMap::new(),
+            resources: HashTable::new(),
             resource_names: Vec::new(),
             spare: Vec::new(),
             scratch: Scratch { of_resource: dimensions(), of_span: dimensions(), ..Scratch::default() },
@@ -178,20 +179,20 @@ impl Tally {
         let name = self.scratch.resource.finish();
         let service = &self.scratch.resource.service;
         let hash = XxHash3_64::oneshot_with_seed(self.seed, &name) ^ XxHash3_64::oneshot_with_seed(!self.seed, service);
-        let known = self.resources.get(&hash).copied();
-        let is_same = |number: &u32| {
-            let (known, of) = &self.resource_names[*number as usize];
-            **known == *name && **of == **service
+        let names = &self.resource_names;
+        let is_same = |(known, number): &(u64, u32)| {
+            let (known_name, known_service) = &names[*number as usize];
+            *known == hash && **known_name == *name && **known_service == **service
         };
-        if let Some(number) = known.filter(is_same) {
-            return number;
+        if let Some((_, number)) = self.resources.find(hash, is_same) {
+            return *number;
         }
         if self.resource_names.len() >= RESOURCES_MAX {
             return NO_RESOURCE;
         }
         let number = u32::try_from(self.resource_names.len()).unwrap_or(u32::MAX);
         self.resource_names.push((name.into(), service.clone().into()));
-        self.resources.insert(hash, number);
+        self.resources.insert_unique(hash, (hash, number), |(hash, _)| *hash);
         number
     }
 
