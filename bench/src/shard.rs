@@ -343,7 +343,7 @@ fn take(shards: &mut [(Shard, Counting)], now: Nanos, body: &Bytes) -> Result<()
         return Ok(());
     }
     let mut all: Vec<_> = shards.iter_mut().map(|(shard, _)| shard).collect();
-    let scanned = Shard::scan_for_all(&mut all, body).map_err(|error| error.to_string())?;
+    let scanned = Shard::scan_for_all(&mut all, body, None).map_err(|error| error.to_string())?;
     for ((shard, host), scanned) in shards.iter_mut().zip(scanned) {
         take_scanned(shard, now, scanned, host);
     }

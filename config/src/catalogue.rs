@@ -6,6 +6,7 @@ mod exporter;
 mod node;
 mod receiver;
 mod sampling;
+mod summaries;
 mod wal;
 
 use std::collections::BTreeSet;
@@ -188,7 +189,13 @@ impl Target {
         if let Some(rest) = path.strip_prefix("sampling.") {
             return sampling::KEYS.iter().find(|key| key.path == rest).map(Self::Sampling);
         }
-        node::KEYS.iter().chain(wal::KEYS).chain(cluster::KEYS).find(|key| key.path == path).map(Self::Node)
+        node::KEYS
+            .iter()
+            .chain(wal::KEYS)
+            .chain(summaries::KEYS)
+            .chain(cluster::KEYS)
+            .find(|key| key.path == path)
+            .map(Self::Node)
     }
 
     /// The knob at a path below a listener of the receiver of that number beside the first.
@@ -298,6 +305,9 @@ pub fn knobs() -> Vec<Knob> {
     }
     for key in sampling::KEYS {
         knobs.push(knob("sampling.", key, &mut draft.config.sampling));
+    }
+    for key in summaries::KEYS {
+        knobs.push(knob("", key, &mut draft));
     }
     for key in after {
         knobs.push(knob("", key, &mut draft));

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod sampling;
+mod summaries;
 
 use std::collections::BTreeMap;
 
@@ -85,6 +86,7 @@ pub(crate) fn finish(
     wal(&mut draft, &mut checks);
     samplings(&mut draft, &mut checks);
     cluster::cluster(&mut draft, &mut checks);
+    summaries::summaries(&draft, &mut checks);
     pipeline_exporters(&draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);

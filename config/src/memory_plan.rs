@@ -47,6 +47,8 @@ pub const DOCKETED_TRACE_BYTES: u64 = 512;
 const DOCKET_SHARE: u64 = 8;
 /// Bytes of messages on their way between nodes: those remembered for who has missed them, windows of links, queues.
 const GOSSIP_BYTES: u64 = 64 * MIB;
+/// Bytes of a series of span metrics: its name twice, its row, and 160 buckets.
+const SERIES_BYTES: u64 = KIB;
 /// Bytes of a verdict with its reason.
 pub const EXPLAINED_VERDICT_BYTES: u64 = 216;
 /// Bytes of the services and root spans of a shard's pending traces, where verdicts are explained.
@@ -216,9 +218,26 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         let reason = "messages to and from other nodes: remembered, unacknowledged, queued".to_string();
         rows.push(row("cluster messages", GOSSIP_BYTES, reason));
     }
+    rows.extend(summaries_row(config, shards));
     rows.extend(export_rows(config, shards));
     rows.extend(rules_rows(config, shards));
     rows
+}
+
+/// What is summed up: on each core what it has counted since it last gave it away and in the window, and on the first what
+/// is told of all.
+fn summaries_row(config: &Config, shards: u64) -> Option<MemoryRow> {
+    let metrics = &config.summaries.span_metrics;
+    let series = metrics.series_max.saturating_mul(SERIES_BYTES);
+    metrics.enabled.then(|| MemoryRow {
+        name: "span metrics",
+        bytes: series.saturating_mul(2 * shards + 1),
+        reason: format!(
+            "{} series (summaries.span_metrics.series_max) of {}, twice on each of {shards} shards and once for all",
+            metrics.series_max,
+            show_bytes(SERIES_BYTES)
+        ),
+    })
 }
 
 /// Which exporters are done with what, where there are several and a log.

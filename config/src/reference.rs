@@ -147,12 +147,13 @@ type Section = (&'static str, &'static str, fn(&str) -> bool);
 pub fn reference_page() -> String {
     let knobs = knobs();
     let mut page = format!("{HEAD}\n{COMMANDS}");
-    let sections: [Section; 8] = [
+    let sections: [Section; 9] = [
         ("The process", "", |path| {
             !path.contains('.') || ["log.", "admin.", "explain."].iter().any(|section| path.starts_with(section))
         }),
         ("Receivers", RECEIVERS, |path| path.starts_with("otlp.")),
         ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
+        ("Summaries", "", |path| path.starts_with("summaries.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
         ("The cluster", CLUSTER, |path| path.starts_with("cluster.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),

@@ -5,6 +5,7 @@ mod address;
 mod cluster;
 mod exporter;
 mod pipeline;
+mod summaries;
 mod wal;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ pub use address::{JoinName, ListenAddress};
 pub use cluster::{Cluster, Secret};
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
+pub use summaries::{DurationHistogram, DurationUnit, SpanMetrics, Summaries, Temporality};
 pub use wal::{Wal, WalFull};
 
 /// Everything the program is told, checked and complete.
@@ -48,6 +50,8 @@ pub struct Config {
     pub wal: Wal,
     /// This node among others.
     pub cluster: Cluster,
+    /// What is summed up.
+    pub summaries: Summaries,
 }
 
 impl Config {

@@ -16,11 +16,12 @@ use crate::route::Route;
 use crate::rules::Rules;
 use crate::vocabulary::{Nanos, Origin, ShardIndex, SpanBatch, TraceId};
 use bytes::Bytes;
-use evaluator::{Evaluator, Scratch};
+use evaluator::{Evaluator, Scratch, Walked};
 use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::check::Fault;
 use tailwater_proto::otlp::refusal::Refusals;
 use tailwater_proto::otlp::scan::SpanFault;
+use tailwater_rollup::span_metrics::{Counted, Tally};
 use thiserror::Error;
 use walk::walk;
 
@@ -54,6 +55,8 @@ pub struct Scanned {
     pub repaired: u32,
     /// Conditions that failed on a span and whose policy passes over errors and counts them.
     pub condition_failures: u32,
+    /// What is to be counted when it is accepted: with the first of several pipelines.
+    pub counted: Counted,
 }
 
 impl Scanned {
@@ -149,11 +152,25 @@ impl Intake {
     ///
     /// # Errors
     /// `IntakeError`; nothing is kept of the request then.
-    pub fn scan_request(&mut self, signal: Signal, body: &Bytes, rules: &Rules) -> Result<Scanned, IntakeError> {
+    pub fn scan_request(
+        &mut self,
+        signal: Signal,
+        body: &Bytes,
+        rules: &Rules,
+        tally: Option<&mut Tally>,
+    ) -> Result<Scanned, IntakeError> {
         match signal {
-            Signal::Traces => self.scan(body, rules),
+            Signal::Traces => self.scan_counted(body, rules, tally),
             Signal::Metrics | Signal::Logs => passing::scan(signal, body),
         }
+    }
+
+    /// Scans an `ExportTraceServiceRequest` of which nothing is counted.
+    ///
+    /// # Errors
+    /// `IntakeError`; nothing is kept of the request then.
+    pub fn scan(&mut self, body: &Bytes, rules: &Rules) -> Result<Scanned, IntakeError> {
+        self.scan_counted(body, rules, None)
     }
 
     /// Scans an `ExportTraceServiceRequest`. Where a resource or scope has a fault, or a text is not UTF-8, what is mended
@@ -161,9 +178,14 @@ impl Intake {
     ///
     /// # Errors
     /// `IntakeError`; nothing is kept of the request then.
-    pub fn scan(&mut self, body: &Bytes, rules: &Rules) -> Result<Scanned, IntakeError> {
+    pub fn scan_counted(
+        &mut self,
+        body: &Bytes,
+        rules: &Rules,
+        tally: Option<&mut Tally>,
+    ) -> Result<Scanned, IntakeError> {
         let evaluator = Evaluator::new(rules, &mut self.scratch);
-        let ([evaluator], walked) = walk(&self.terms, body, [evaluator])?;
+        let ([evaluator], walked) = walk(&self.terms, body, [evaluator], tally)?;
         Ok(evaluator.finish(walked))
     }
 
@@ -181,6 +203,7 @@ impl Intake {
     pub fn scan_for_all<'a>(
         stages: impl IntoIterator<Item = (&'a mut Self, &'a Rules)>,
         body: &Bytes,
+        tally: Option<&mut Tally>,
     ) -> Result<Vec<Scanned>, IntakeError> {
         let mut terms = None;
         let evaluator = |(stage, rules): (&'a mut Self, &'a Rules)| {
@@ -191,8 +214,12 @@ impl Intake {
         };
         let evaluators: Vec<_> = stages.into_iter().map(evaluator).collect();
         let Some(terms) = terms else { return Ok(Vec::new()) };
-        let (evaluators, walked) = walk(terms, body, evaluators)?;
-        Ok(evaluators.into_iter().map(|evaluator| evaluator.finish(walked.clone())).collect())
+        let (evaluators, mut walked) = walk(terms, body, evaluators, tally)?;
+        let mut counted = std::mem::take(&mut walked.counted);
+        let finish = |evaluator: Evaluator<'_>| {
+            evaluator.finish(Walked { counted: std::mem::take(&mut counted), ..walked.clone() })
+        };
+        Ok(evaluators.into_iter().map(finish).collect())
     }
 
     /// Takes back a batch's lists, so that the next request needs no allocation for that shard.

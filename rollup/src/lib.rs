@@ -25,4 +25,5 @@ pub mod exponential;
 mod fields;
 pub mod moments;
 pub mod span_metrics;
+pub mod summary;
 pub mod windows;

@@ -51,7 +51,7 @@ fn shards(span_bytes_max: [u32; 2]) -> Vec<Shard> {
 fn scan(span_bytes_max: [u32; 2]) -> Vec<(u32, u32)> {
     let (mut together, mut alone) = (shards(span_bytes_max), shards(span_bytes_max));
     let body = request();
-    let all = Shard::scan_for_all(&mut together.iter_mut().collect::<Vec<_>>(), &body).unwrap();
+    let all = Shard::scan_for_all(&mut together.iter_mut().collect::<Vec<_>>(), &body, None).unwrap();
     let each: Vec<Scanned> = alone.iter_mut().map(|shard| shard.scan(&body).unwrap()).collect();
     assert_eq!(format!("{all:?}"), format!("{each:?}"));
     for (together, alone) in together.iter().zip(&alone) {
@@ -81,7 +81,7 @@ fn a_request_that_is_no_otlp_is_counted_with_the_first() {
     let mut shards = shards([1 << 20, 1 << 20]);
     let whole = request();
     let cut = whole.slice(..whole.len() - 1);
-    assert!(Shard::scan_for_all(&mut shards.iter_mut().collect::<Vec<_>>(), &cut).is_err());
+    assert!(Shard::scan_for_all(&mut shards.iter_mut().collect::<Vec<_>>(), &cut, None).is_err());
     let refused: Vec<_> = shards.iter().map(|shard| shard.ledger().refused.requests).collect();
     assert_eq!(refused, [1, 0]);
 }

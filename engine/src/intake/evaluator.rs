@@ -13,6 +13,7 @@ use tailwater_ottl::{Scope, Target};
 use tailwater_proto::otlp::check::KeyValue;
 use tailwater_proto::otlp::refusal::Refusals;
 use tailwater_proto::otlp::scan::{SpanFacts, SpanFault};
+use tailwater_rollup::span_metrics::Counted;
 
 /// A list grown past this by one huge request is given back to the allocator.
 const RECYCLED_SPANS_MAX: usize = 65_536;
@@ -93,6 +94,8 @@ pub(super) struct Walked {
     pub(super) refusals: Refusals,
     pub(super) fault: Option<(String, SpanFault)>,
     pub(super) repaired: u32,
+    /// What is to be counted.
+    pub(super) counted: Counted,
 }
 
 /// A position in a request; requests over 4 GiB are refused before the walk.
@@ -225,7 +228,7 @@ impl<'a> Evaluator<'a> {
 
     /// What the walk has come to under these rules.
     pub(super) fn finish(self, walked: Walked) -> Scanned {
-        let Walked { body, envelopes, accepted, refused, refusals, fault, repaired } = walked;
+        let Walked { body, envelopes, accepted, refused, refusals, fault, repaired, counted } = walked;
         let generation = self.rules.generation();
         let staged = (0u16..).zip(&mut self.scratch.staged).filter(|(_, staged)| !staged.spans.is_empty());
         let batches = staged.map(|(shard, staged)| {
@@ -245,6 +248,6 @@ impl<'a> Evaluator<'a> {
             (ShardIndex(shard), batch)
         });
         let (batches, condition_failures) = (batches.collect(), self.condition_failures);
-        Scanned { batches, passing: None, accepted, refused, refusals, fault, repaired, condition_failures }
+        Scanned { batches, passing: None, accepted, refused, refusals, fault, repaired, condition_failures, counted }
     }
 }

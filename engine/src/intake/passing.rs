@@ -6,6 +6,7 @@ use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::mend::{Mended, mended};
 use tailwater_proto::otlp::scan::SpanFault;
 use tailwater_proto::otlp::split::picked;
+use tailwater_rollup::span_metrics::Counted;
 
 /// A request on its way past the shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub(super) fn scan(signal: Signal, body: &Bytes) -> Result<Scanned, IntakeError>
         fault: fault.map(|fault| (place, SpanFault::Part(fault))),
         repaired,
         condition_failures: 0,
+        counted: Counted::default(),
     })
 }
 

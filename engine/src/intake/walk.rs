@@ -15,6 +15,7 @@ use tailwater_proto::otlp::mend::mended;
 use tailwater_proto::otlp::refusal::{Cause, Refusals};
 use tailwater_proto::otlp::scan::{SpanFacts, SpanFault, TraceVisitor, traces};
 use tailwater_proto::tracestate::{self, SamplingState};
+use tailwater_rollup::span_metrics::{Counted, Gathering, Tally};
 
 /// The flag of a trace id that is random, among a span's `flags` (W3C Level 2).
 const RANDOM_FLAG: u32 = 2;
@@ -25,22 +26,119 @@ pub(super) fn walk<'e, E: AsMut<[Evaluator<'e>]>>(
     terms: &Terms,
     body: &Bytes,
     evaluators: E,
+    tally: Option<&mut Tally>,
 ) -> Result<(E, Walked), IntakeError> {
-    match walk_once(terms, body, evaluators)? {
+    match tally {
+        Some(tally) => walk_gathering(terms, body, evaluators, tally),
+        None => walk_gathering(terms, body, evaluators, &mut ()),
+    }
+}
+
+/// What counts requests, or nothing.
+trait Counter {
+    type Gathering<'g>: Gather
+    where
+        Self: 'g;
+
+    fn gather(&mut self) -> Self::Gathering<'_>;
+}
+
+impl Counter for () {
+    type Gathering<'g> = ();
+
+    fn gather(&mut self) {}
+}
+
+impl Counter for Tally {
+    type Gathering<'g> = Gathering<'g>;
+
+    fn gather(&mut self) -> Gathering<'_> {
+        Tally::gather(self)
+    }
+}
+
+/// What gathers what is to be counted of a request. Where nothing is counted it is nothing, and takes no time.
+trait Gather {
+    fn resource_begin(&mut self) {}
+    fn resource_attribute(&mut self, _: &KeyValue<'_>) {}
+    fn resource_end(&mut self) {}
+    fn scope_begin(&mut self) {}
+    fn scope_refused(&mut self) {}
+    fn span_begin(&mut self) {}
+    fn span_attribute(&mut self, _: &KeyValue<'_>) {}
+    fn span(&mut self, _: &SpanFacts<'_>, _: Option<u64>) {}
+    fn finish(self) -> Counted;
+}
+
+impl Gather for () {
+    fn finish(self) -> Counted {
+        Counted::default()
+    }
+}
+
+impl Gather for Gathering<'_> {
+    fn resource_begin(&mut self) {
+        Gathering::resource_begin(self);
+    }
+
+    fn resource_attribute(&mut self, attribute: &KeyValue<'_>) {
+        Gathering::resource_attribute(self, attribute);
+    }
+
+    fn resource_end(&mut self) {
+        Gathering::resource_end(self);
+    }
+
+    fn scope_begin(&mut self) {
+        Gathering::scope_begin(self);
+    }
+
+    fn scope_refused(&mut self) {
+        Gathering::scope_refused(self);
+    }
+
+    #[inline(always)]
+    fn span_begin(&mut self) {
+        Gathering::span_begin(self);
+    }
+
+    #[inline(always)]
+    fn span_attribute(&mut self, attribute: &KeyValue<'_>) {
+        Gathering::span_attribute(self, attribute);
+    }
+
+    #[inline(always)]
+    fn span(&mut self, facts: &SpanFacts<'_>, threshold: Option<u64>) {
+        Gathering::span(self, facts, threshold);
+    }
+
+    fn finish(self) -> Counted {
+        Gathering::finish(self)
+    }
+}
+
+fn walk_gathering<'e, E: AsMut<[Evaluator<'e>]>>(
+    terms: &Terms,
+    body: &Bytes,
+    evaluators: E,
+    counter: &mut impl Counter,
+) -> Result<(E, Walked), IntakeError> {
+    match walk_once(terms, body, evaluators, counter.gather())? {
         (evaluators, Some(walked)) => Ok((evaluators, walked)),
-        (evaluators, None) => walk_mended(terms, body, evaluators),
+        (evaluators, None) => walk_mended(terms, body, evaluators, counter.gather()),
     }
 }
 
 #[cold]
-fn walk_mended<'e, E: AsMut<[Evaluator<'e>]>>(
+fn walk_mended<'e, E: AsMut<[Evaluator<'e>]>, G: Gather>(
     terms: &Terms,
     body: &Bytes,
     evaluators: E,
+    gathering: G,
 ) -> Result<(E, Walked), IntakeError> {
     let mended = mended(Signal::Traces, body)?;
     let body = mended.body.map_or_else(|| body.clone(), Bytes::from);
-    let (evaluators, Some(mut walked)) = walk_once(terms, &body, evaluators)? else {
+    let (evaluators, Some(mut walked)) = walk_once(terms, &body, evaluators, gathering)? else {
         return Err(IntakeError::Malformed(mended.fault.unwrap_or(Fault::Utf8)));
     };
     walked.refusals.merge(&mended.refused);
@@ -51,10 +149,11 @@ fn walk_mended<'e, E: AsMut<[Evaluator<'e>]>>(
 
 /// Nothing is walked, and nothing staged, where something above the spans has a fault, or a text is not UTF-8: that needs
 /// mending.
-fn walk_once<'e, E: AsMut<[Evaluator<'e>]>>(
+fn walk_once<'e, E: AsMut<[Evaluator<'e>]>, G: Gather>(
     terms: &Terms,
     body: &Bytes,
     evaluators: E,
+    gathering: G,
 ) -> Result<(E, Option<Walked>), IntakeError> {
     if u32::try_from(body.len()).is_err() {
         return Err(IntakeError::TooLarge);
@@ -62,6 +161,7 @@ fn walk_once<'e, E: AsMut<[Evaluator<'e>]>>(
     let mut walk = Walk {
         terms,
         evaluators,
+        gathering,
         around: Around { request: body, envelopes: Envelopes::default(), resource: 0..0, scope: Scope::default() },
         resource_bytes: 0,
         head: None,
@@ -74,6 +174,7 @@ fn walk_once<'e, E: AsMut<[Evaluator<'e>]>>(
     let outcome = traces(body, terms.span_bytes_max, &mut walk);
     let Walk {
         mut evaluators,
+        gathering,
         around: Around { envelopes, .. },
         accepted,
         refused,
@@ -86,14 +187,15 @@ fn walk_once<'e, E: AsMut<[Evaluator<'e>]>>(
         evaluators.as_mut().iter_mut().for_each(Evaluator::discard);
         return Ok((evaluators, None));
     }
-    let (body, envelopes) = (body.clone(), Arc::new(envelopes));
-    Ok((evaluators, Some(Walked { body, envelopes, accepted, refused, refusals, fault, repaired: 0 })))
+    let (body, envelopes, counted) = (body.clone(), Arc::new(envelopes), gathering.finish());
+    Ok((evaluators, Some(Walked { body, envelopes, accepted, refused, refusals, fault, repaired: 0, counted })))
 }
 
 /// One request's walk.
-struct Walk<'a, E> {
+struct Walk<'a, E, G> {
     terms: &'a Terms,
     evaluators: E,
+    gathering: G,
     around: Around<'a>,
     resource_bytes: usize,
     /// What the latest tracestate says about sampling.
@@ -105,7 +207,7 @@ struct Walk<'a, E> {
     has_broken_text: bool,
 }
 
-impl<'e, E: AsMut<[Evaluator<'e>]>> Walk<'_, E> {
+impl<'e, E: AsMut<[Evaluator<'e>]>, G: Gather> Walk<'_, E, G> {
     fn keep_bytes(&mut self, bytes: &[u8]) -> Range<u32> {
         let start = position(self.around.envelopes.bytes.len());
         self.around.envelopes.bytes.extend_from_slice(bytes);
@@ -125,6 +227,7 @@ impl<'e, E: AsMut<[Evaluator<'e>]>> Walk<'_, E> {
         // All have staged the same spans.
         let unstaged = self.evaluators.as_mut().iter_mut().map(|evaluator| evaluator.unstage(scope)).max();
         let refused = position(unstaged.unwrap_or(0));
+        self.gathering.scope_refused();
         if refused > 0 {
             self.accepted -= refused;
             self.refused += refused;
@@ -143,23 +246,27 @@ fn read_head<'a>(trace_state: &[u8], head: &'a mut Option<SpanHead>) -> Option<&
     head.as_ref()
 }
 
-impl<'e, E: AsMut<[Evaluator<'e>]>> TraceVisitor for Walk<'_, E> {
+impl<'e, E: AsMut<[Evaluator<'e>]>, G: Gather> TraceVisitor for Walk<'_, E, G> {
     fn resource_begin(&mut self) {
         self.evaluators.as_mut().iter_mut().for_each(Evaluator::resource_begin);
+        self.gathering.resource_begin();
     }
 
     fn resource_attribute(&mut self, attribute: KeyValue<'_>) {
         for evaluator in self.evaluators.as_mut() {
             evaluator.resource_attribute(&attribute);
         }
+        self.gathering.resource_attribute(&attribute);
     }
 
     fn resource(&mut self, envelope: &[u8]) {
         self.resource_bytes = envelope.len();
         self.around.resource = if self.is_too_large(0) { 0..0 } else { self.keep_bytes(envelope) };
+        self.gathering.resource_end();
     }
 
     fn scope_begin(&mut self) {
+        self.gathering.scope_begin();
         // Its own range is known at its end.
         self.around.envelopes.scopes.push(ScopeEnvelope { resource: self.around.resource.clone(), scope: 0..0 });
     }
@@ -185,6 +292,7 @@ impl<'e, E: AsMut<[Evaluator<'e>]>> TraceVisitor for Walk<'_, E> {
         for evaluator in self.evaluators.as_mut() {
             evaluator.span_begin();
         }
+        self.gathering.span_begin();
     }
 
     #[inline(always)]
@@ -192,6 +300,7 @@ impl<'e, E: AsMut<[Evaluator<'e>]>> TraceVisitor for Walk<'_, E> {
         for evaluator in self.evaluators.as_mut() {
             evaluator.span_attribute(&attribute);
         }
+        self.gathering.span_attribute(&attribute);
     }
 
     #[inline(always)]
@@ -202,6 +311,7 @@ impl<'e, E: AsMut<[Evaluator<'e>]>> TraceVisitor for Walk<'_, E> {
         let hash = self.terms.route.hash(&facts.trace_id);
         let shard = self.terms.route.shard(hash);
         let head = if facts.trace_state.is_empty() { None } else { read_head(facts.trace_state, &mut self.head) };
+        self.gathering.span(facts, head.and_then(|head| head.threshold));
         let record = |leaves, head| SpanRecord {
             trace_id: facts.trace_id,
             hash,

@@ -6,6 +6,7 @@ use crate::intake::{Intake, IntakeError, Scanned, weight};
 use bytes::Bytes;
 use std::ops::{Deref, DerefMut};
 use tailwater_proto::otlp::Signal;
+use tailwater_rollup::span_metrics::Tally;
 
 impl Shard {
     /// Scans a request of a former run, or one that is read again: faults are no one's to be told.
@@ -20,8 +21,13 @@ impl Shard {
     ///
     /// # Errors
     /// `IntakeError`.
-    pub fn scan_request_again(&mut self, signal: Signal, body: &Bytes) -> Result<Scanned, IntakeError> {
-        self.intake.scan_request(signal, body, self.bench.rules())
+    pub fn scan_request_again(
+        &mut self,
+        signal: Signal,
+        body: &Bytes,
+        tally: Option<&mut Tally>,
+    ) -> Result<Scanned, IntakeError> {
+        self.intake.scan_request(signal, body, self.bench.rules(), tally)
     }
 
     /// Most bytes that scanning this request takes.
@@ -41,15 +47,21 @@ impl Shard {
     /// # Errors
     /// `IntakeError`; the request is counted as refused and nothing of it is kept.
     pub fn scan(&mut self, body: &Bytes) -> Result<Scanned, IntakeError> {
-        self.scan_request(Signal::Traces, body)
+        self.scan_request(Signal::Traces, body, None)
     }
 
-    /// Scans a request of any signal received by this core. Nothing of it is accepted before `accept` or `pass`.
+    /// Scans a request of any signal received by this core, with what `tally` is to count of it. Nothing of it is accepted
+    /// before `accept` or `pass`.
     ///
     /// # Errors
     /// `IntakeError`; the request is counted as refused and nothing of it is kept.
-    pub fn scan_request(&mut self, signal: Signal, body: &Bytes) -> Result<Scanned, IntakeError> {
-        let scanned = self.intake.scan_request(signal, body, self.bench.rules());
+    pub fn scan_request(
+        &mut self,
+        signal: Signal,
+        body: &Bytes,
+        tally: Option<&mut Tally>,
+    ) -> Result<Scanned, IntakeError> {
+        let scanned = self.intake.scan_request(signal, body, self.bench.rules(), tally);
         let scanned = scanned.inspect_err(|_| self.ledger.refused.requests += 1)?;
         self.count_scanned(signal, &scanned);
         Ok(scanned)
@@ -64,16 +76,18 @@ impl Shard {
     pub fn scan_for_all(
         shards: &mut [impl DerefMut<Target = Self>],
         body: &Bytes,
+        mut tally: Option<&mut Tally>,
     ) -> Result<Vec<Scanned>, IntakeError> {
         let Some((first, others)) = shards.split_first() else { return Ok(Vec::new()) };
         if !others.iter().all(|other| other.intake.scans_like(&first.intake)) {
-            return shards.iter_mut().map(|shard| shard.scan(body)).collect();
+            let each = shards.iter_mut();
+            return each.map(|shard| shard.scan_request(Signal::Traces, body, tally.take())).collect();
         }
         let stages = shards.iter_mut().map(|shard| {
             let Self { intake, bench, .. } = &mut **shard;
             (intake, bench.rules().as_ref())
         });
-        let scanned = Intake::scan_for_all(stages, body);
+        let scanned = Intake::scan_for_all(stages, body, tally);
         let scanned = scanned.inspect_err(|_| shards[0].ledger.refused.requests += 1)?;
         shards.iter_mut().zip(&scanned).for_each(|(shard, scanned)| shard.count_scanned(Signal::Traces, scanned));
         Ok(scanned)

@@ -209,7 +209,7 @@ impl Pass<'_> {
         let units: Vec<_> = (0..request.units).filter(wanted).map(|position| origin.unit(position)).collect();
         self.core.with_shard(|shard, _, outbox| {
             let passing = body.filter(|_| request.signal != Signal::Traces).and_then(|body| {
-                let scanned = shard.scan_request_again(request.signal, body).ok()?;
+                let scanned = shard.scan_request_again(request.signal, body, None).ok()?;
                 scanned.again(request.units, |position| wanted(&position))?.passing
             });
             let items = passing.map_or(units.len() as u64, |passing| u64::from(passing.items));
@@ -254,7 +254,7 @@ fn export(
 ) {
     core.with_shard(|shard, now, outbox| {
         // It was scanned when it was accepted; limits that were lowered since count as damage would.
-        let Ok(scanned) = shard.scan_request_again(request.signal, body) else { return };
+        let Ok(scanned) = shard.scan_request_again(request.signal, body, None) else { return };
         let Some(mut scanned) = scanned.again(request.units, |position| mark_of(position).is_some()) else { return };
         scanned.place(origin, now);
         for (_, batch) in &scanned.batches {

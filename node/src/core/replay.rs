@@ -177,7 +177,7 @@ impl Core {
         let pipeline = self.settings.pipeline;
         let is_open = |position: u32| open.get(position as usize).copied().unwrap_or(false);
         let scanned = body.and_then(|body| {
-            let scanned = self.shard.borrow_mut().scan_request_again(signal, body).ok()?;
+            let scanned = self.shard.borrow_mut().scan_request_again(signal, body, None).ok()?;
             scanned.again(units, is_open)
         });
         let Some(mut scanned) = scanned else {

@@ -112,7 +112,6 @@ impl Sums {
         self.rows.values().map(|row| row.calls).sum()
     }
 
-
     pub(super) fn into_rows(self) -> BTreeMap<Box<[u8]>, Row> {
         self.rows
     }

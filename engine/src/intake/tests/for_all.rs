@@ -136,7 +136,7 @@ fn one_scan_for_all_comes_to_what_a_scan_for_each_does() {
             _ => draw.request(),
         };
         let body = Bytes::from(body);
-        let all = Intake::scan_for_all(together.iter_mut().zip(&sets), &body);
+        let all = Intake::scan_for_all(together.iter_mut().zip(&sets), &body, None);
         let each = alone.iter_mut().zip(&sets).map(|(stage, rules)| stage.scan(&body, rules));
         let each: Result<Vec<_>, _> = each.collect();
         assert_eq!(format!("{all:?}"), format!("{each:?}"), "turn {turn}");
@@ -169,7 +169,7 @@ fn each_gets_batches_of_its_own_generation() {
     let stage = |rules| Intake::new(Route::new([1, 2, 3, 4], 1), 1 << 20, rules);
     let mut stages = [stage(&before), stage(&after)];
     let body = Bytes::from(under(b"r", b"s", &[span(1, b"a")]));
-    let scanned = Intake::scan_for_all(stages.iter_mut().zip([&before, &after]), &body).unwrap();
+    let scanned = Intake::scan_for_all(stages.iter_mut().zip([&before, &after]), &body, None).unwrap();
     let generations: Vec<_> = scanned.iter().map(|scanned| scanned.batches[0].1.generation).collect();
     assert_eq!(generations, [before.generation(), after.generation()]);
 }

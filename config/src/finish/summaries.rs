@@ -1,0 +1,75 @@
+//! The checks of what is summed up.
+
+use super::Checks;
+use crate::draft::Draft;
+use crate::problem::shown;
+use crate::settings::{DurationHistogram, SpanMetrics};
+use crate::value;
+use tailwater_ottl::suggest;
+
+/// Bounds of an explicit histogram, and further dimensions.
+/// At the bound: the configuration is refused.
+const LIST_MAX: usize = 128;
+
+/// Checks the keys of `summaries`.
+pub(super) fn summaries(draft: &Draft, checks: &mut Checks<'_>) {
+    let metrics = &draft.config.summaries.span_metrics;
+    for (key, list) in [("buckets", &metrics.buckets), ("dimensions", &metrics.dimensions)] {
+        if list.len() > LIST_MAX {
+            let value = Some(list.len().to_string());
+            let remedy = format!("write at most {LIST_MAX}");
+            checks.refuse(&format!("summaries.span_metrics.{key}"), value, "too many", remedy);
+        }
+    }
+    buckets(metrics, checks);
+    dimensions(metrics, checks);
+    let takes_metrics = draft.file_path.is_some() && draft.file.signals.metrics
+        || draft.exporters.is_empty()
+        || draft.exporters.iter().any(|exporter| exporter.signals.metrics);
+    if metrics.enabled && !takes_metrics {
+        checks.note("summaries.span_metrics.enabled", "no exporter takes metrics: what is counted goes nowhere");
+    }
+}
+
+fn buckets(metrics: &SpanMetrics, checks: &mut Checks<'_>) {
+    const KEY: &str = "summaries.span_metrics.buckets";
+    for text in &metrics.buckets {
+        if let Err(fault) = value::duration(text) {
+            checks.refuse(KEY, Some(shown(text)), fault.cause, fault.remedy);
+            return;
+        }
+    }
+    let bounds = metrics.bounds();
+    if metrics.histogram == DurationHistogram::Explicit && bounds.is_empty() {
+        checks.refuse(KEY, None, "an explicit histogram needs bounds", "write some, such as [10ms, 100ms, 1s]");
+    }
+    if !bounds.is_sorted_by(|one, next| one < next) {
+        checks.refuse(KEY, None, "the bounds do not rise", "write them from the shortest to the longest, each once");
+    }
+}
+
+fn dimensions(metrics: &SpanMetrics, checks: &mut Checks<'_>) {
+    const KEY: &str = "summaries.span_metrics.dimensions";
+    let name_of = |text: &str| text.split_once('=').map_or(text.to_string(), |(name, _)| name.to_string());
+    let names: Vec<String> = metrics.dimensions.iter().map(|text| name_of(text)).collect();
+    for (place, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            checks.refuse(KEY, None, "a dimension without a name", "write a name, or name=value");
+        }
+        if SpanMetrics::STANDARD.contains(&name.as_str()) || names[..place].contains(name) {
+            checks.refuse(KEY, Some(shown(name)), "is a dimension already", "remove it");
+        }
+    }
+    for name in &metrics.exclude_dimensions {
+        // The connector may be told to leave out what it adds by itself.
+        if name == "collector.instance.id" || SpanMetrics::STANDARD.contains(&name.as_str()) {
+            continue;
+        }
+        let near = suggest::nearest(name, SpanMetrics::STANDARD.iter().copied());
+        let remedy = near.map_or_else(
+            || format!("write some of {}", SpanMetrics::STANDARD.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        checks.refuse("summaries.span_metrics.exclude_dimensions", Some(shown(name)), "is no usual dimension", remedy);
+    }
+}
