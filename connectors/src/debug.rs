@@ -100,7 +100,14 @@ mod tests {
         let one = field(1, &field(2, &field(2, &span)));
         let body = one.repeat(spans).into();
         let items = u32::try_from(spans).unwrap();
-        ExportRequest { signal: Signal::Traces, body, items, units: Vec::new(), destinations: Destinations::ALL }
+        ExportRequest {
+            signal: Signal::Traces,
+            body,
+            items,
+            units: Vec::new(),
+            destinations: Destinations::ALL,
+            is_summary: false,
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tailwater_proto::otlp::Signal;
 pub struct Delivery {
     signal: Signal,
     items: u32,
+    is_summary: bool,
     is_recoverable: bool,
     /// Taken by the last report.
     units: RefCell<Vec<KeptUnit>>,
@@ -46,6 +47,8 @@ pub struct Settlement {
     pub units: Vec<KeptUnit>,
     /// The exporters for which the items stay pending in the log.
     pub parked: Destinations,
+    /// Whether the node itself has made the request.
+    pub is_summary: bool,
 }
 
 impl Delivery {
@@ -60,6 +63,7 @@ impl Delivery {
         Self {
             signal: request.signal,
             items: request.items,
+            is_summary: request.is_summary,
             is_recoverable: !units.is_empty() && (is_each || is_whole) && units.iter().all(is_logged),
             units: RefCell::new(units),
             exporters_left: Cell::new(exporters.max(1)),
@@ -116,6 +120,7 @@ impl Delivery {
             fate: self.fate.get(),
             units: self.units.take(),
             parked,
+            is_summary: self.is_summary,
         })
     }
 
@@ -150,7 +155,7 @@ mod tests {
 
     fn delivery(signal: Signal, items: u32, units: Vec<KeptUnit>, exporters: u32) -> Delivery {
         let destinations = Destinations::ALL;
-        let mut request = ExportRequest { signal, body: Bytes::new(), items, units, destinations };
+        let mut request = ExportRequest { signal, body: Bytes::new(), items, units, destinations, is_summary: false };
         let delivery = Delivery::new(&mut request, exporters);
         assert!(request.units.is_empty());
         delivery

@@ -294,7 +294,14 @@ mod tests {
         };
         let span = [field(1, &[7; 16]), field(2, &[8; 8]), field(5, name.as_bytes())].concat();
         let body = Bytes::from(field(1, &field(2, &field(2, &span))));
-        ExportRequest { signal: Signal::Traces, body, items: 1, units: Vec::new(), destinations: Destinations::ALL }
+        ExportRequest {
+            signal: Signal::Traces,
+            body,
+            items: 1,
+            units: Vec::new(),
+            destinations: Destinations::ALL,
+            is_summary: false,
+        }
     }
 
     fn writer(path: PathBuf, bytes_max: u64) -> FileWriter {

@@ -19,6 +19,8 @@ pub struct ExportRequest {
     pub units: Vec<KeptUnit>,
     /// The exporters it is for: all at first, those that failed when it is sent again.
     pub destinations: Destinations,
+    /// Whether the node itself has made it of what it has counted: what becomes of it is told to who did, and no account.
+    pub is_summary: bool,
 }
 
 /// The world as a shard sees it.

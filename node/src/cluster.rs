@@ -15,6 +15,7 @@ use tailwater_engine::cluster::{ClusterPlan, pipeline_id};
 use tailwater_engine::route::seed_of;
 use tailwater_engine::vocabulary::Nanos;
 use tailwater_net::datagram::Keyring;
+use tailwater_proto::cluster::NodeId;
 use tailwater_proto::cluster::view::{Member, View};
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, sleep, start, timeout};
 use tailwater_runtime::{Backend, clock};
@@ -43,6 +44,13 @@ pub struct Prepared {
     settings: Cluster,
     listen: SocketAddr,
     advertise: Option<SocketAddr>,
+}
+
+impl Prepared {
+    /// Which node it is.
+    pub fn node(&self) -> NodeId {
+        self.identity.node()
+    }
 }
 
 /// The gossip thread, once it runs.

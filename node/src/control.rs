@@ -29,6 +29,8 @@ pub enum Control {
     Explain(TraceId, Sender<Explained>),
     /// Judge all that is pending; answered when all is judged.
     Decide(Sender<()>),
+    /// Send all summaries that are not sent; answered when exporters have taken them.
+    EndSummaries(Sender<()>),
     /// Send what is queued; answered when the queue is empty.
     Flush(Sender<()>),
     /// Read no more from the log what waits there; answered once what is being read has been given to the exporters.
@@ -109,6 +111,33 @@ pub struct Snapshot {
     pub log: Option<LogSnapshot>,
     /// The shard's part in a cluster, if it is in one.
     pub cluster: Option<ClusterSnapshot>,
+    /// Summaries, with the first pipeline of each executor.
+    pub summary: Option<SummarySnapshot>,
+}
+
+/// What happened to the summaries of an executor; of what leaves, on the first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SummarySnapshot {
+    /// Windows that were emitted.
+    pub windows: u64,
+    /// Points and records that exporters took over.
+    pub delivered: u64,
+    /// Those that they refused for good, or that no exporter takes.
+    pub refused: u64,
+    /// Offers that nobody took; each is made again.
+    pub retries: u64,
+    /// Requests of a former run that could not be counted.
+    pub uncounted: u64,
+    /// States of a former run that could not be read.
+    pub damaged: u64,
+    /// Checkpoints that were too large for the journal.
+    pub oversized: u64,
+    /// Series of span metrics that are told.
+    pub span_series: u64,
+    /// Those that are not told any more for want of spans.
+    pub span_series_expired: u64,
+    /// Spans that count for no series of their own.
+    pub spans_overflowed: u64,
 }
 
 /// What a shard does in a cluster.

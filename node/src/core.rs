@@ -23,6 +23,7 @@ mod pressure;
 mod recall;
 mod receivers;
 pub mod replay;
+pub mod summaries;
 mod told;
 
 pub use port::CorePort;
@@ -35,6 +36,7 @@ use self::owners::ForOwners;
 use self::peers::Peers;
 use self::pressure::Pressure;
 use self::receivers::Receivers;
+use self::summaries::Summaries;
 use self::told::Telling;
 use crate::numbers::CoreNumber;
 use crate::outbox::Outbox;
@@ -81,6 +83,12 @@ pub enum Message {
     Load(CoreNumber, u32, Load),
     /// How often the node wants the traces that pass in the cluster to be halved.
     ShedLevel(u8),
+    /// A window of summaries is over.
+    CloseWindow(u64),
+    /// What the core of that number has counted in a window.
+    WindowGiven(CoreNumber, u64, Vec<Vec<u8>>),
+    /// A window is emitted.
+    WindowEmitted(u64),
 }
 
 /// One core's state.
@@ -98,6 +106,10 @@ pub struct Core {
     /// The log of this executor, which the cores of all its pipelines share, if any receiver acknowledges more than the receipt.
     log: Option<Rc<CoreLog>>,
     for_owners: RefCell<ForOwners>,
+    /// What this executor counts, whichever pipeline takes it.
+    summaries: Option<Rc<Summaries>>,
+    /// What became of a summary that was sent.
+    summary_settled: Cell<Option<Settlement>>,
     /// Origin of the engine's time, monotonic nanoseconds; the same for all cores.
     origin: Cell<u64>,
     /// Memory for requests, shared with the receivers.
@@ -134,7 +146,7 @@ impl Core {
         shard: Shard,
         outbox: Outbox,
         peers: Peers,
-        log: Option<Rc<CoreLog>>,
+        (log, summaries): (Option<Rc<CoreLog>>, Option<Rc<Summaries>>),
         (origin, memory): (u64, Rc<ReceiveMemory>),
         joins: Option<(ClusterPlan, Arc<View>)>,
         settings: Settings,
@@ -151,6 +163,8 @@ impl Core {
             joins: Cell::new(joins),
             log,
             for_owners: RefCell::default(),
+            summaries,
+            summary_settled: Cell::new(None),
             origin: Cell::new(origin),
             memory,
             is_replaying: Cell::new(false),
@@ -203,7 +217,10 @@ impl Core {
 
     /// Books what became of a request. What an exporter could not take now waits in the log.
     fn book(&self, shard: &mut Shard, outbox: &mut Outbox, settlement: Settlement) {
-        let Settlement { signal, items, delivered, lost, fate, units, parked } = settlement;
+        if settlement.is_summary {
+            return self.summary_settled.set(Some(settlement));
+        }
+        let Settlement { signal, items, delivered, lost, fate, units, parked, .. } = settlement;
         if !parked.is_none() {
             shard.park(signal, items);
             for unit in units {
@@ -218,6 +235,12 @@ impl Core {
             shard.settle(signal, lost, fate);
         }
         outbox.resolve_all(units.into_iter().map(|kept| kept.unit));
+    }
+
+    fn with_summaries(&self, call: impl FnOnce(&Summaries, Option<&CoreLog>)) {
+        if let Some(summaries) = &self.summaries {
+            call(summaries, self.log.as_deref());
+        }
     }
 
     fn receive(&self, message: Message) {
@@ -246,6 +269,11 @@ impl Core {
                 }
             }
             Message::ShedLevel(level) => self.loads.shed_level.set(level),
+            Message::CloseWindow(window) => self.with_summaries(|summaries, log| summaries.close(window, log)),
+            Message::WindowGiven(core, window, parts) => {
+                self.with_summaries(|summaries, log| summaries.collect(core, window, &parts, log));
+            }
+            Message::WindowEmitted(window) => self.with_summaries(|summaries, _| summaries.emitted(window)),
             Message::LogFull => {
                 if !self.is_replaying.get() {
                     self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));

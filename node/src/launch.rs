@@ -7,7 +7,9 @@ use crate::control::{CONTROL_QUEUE_LENGTH, Control, Cores};
 use crate::core::log::{CoreLog, Directories};
 use crate::core::peers::Peers;
 use crate::core::replay::{Barrier, Common, Share, replay};
+use crate::core::summaries::{Summaries, SummarySeat};
 use crate::core::{Core, CorePort, HISTORY, Message, Settings};
+use crate::identity::{Identity, draw};
 use crate::numbers::{ChannelNumber, CoreNumber};
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::plan;
@@ -49,7 +51,7 @@ pub fn launch(
     blueprint: &Blueprint,
     backend: Backend,
     file: Option<FileWriter>,
-    survey: LogSurvey,
+    mut survey: LogSurvey,
     cluster: Option<Prepared>,
 ) -> Result<Node, String> {
     let shards = blueprint.placement.cores.len();
@@ -77,6 +79,14 @@ pub fn launch(
             seats.push(seat);
         }
     }
+    let summaries = SummarySeat {
+        plan: plan::summary_plan(config, || instance_id(config, cluster.as_ref())),
+        window: config.summaries.window,
+        seed: seed[0],
+        run: hash_seed()[0],
+        former: std::mem::take(&mut survey.tallies).finish(),
+        executors: shards,
+    };
     let gossip_core = blueprint.placement.gossip_core;
     let count = u16::try_from(shards).map_err(|error| error.to_string())?;
     let gossip = cluster.map(|cluster| cluster.start(gossip_core, guests, count)).transpose()?;
@@ -92,7 +102,8 @@ pub fn launch(
         let options = ExecutorOptions { name: format!("shard-{number}"), core: *core, backend };
         let names = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
         let (log, lane) = (logs.pop_front(), lane.clone());
-        let place = Place { seats, log, names, config: shared.clone(), shards, listeners, lane };
+        let summaries = summaries.clone();
+        let place = Place { seats, log, names, config: shared.clone(), shards, listeners, lane, summaries };
         handles.push(start(options, move || place.run()).map_err(|error| error.to_string())?);
     }
     let rules = pipelines.iter().map(|pipeline| (pipeline.name.clone(), pipeline.rules.clone())).collect();
@@ -163,6 +174,8 @@ struct Place {
     listeners: CoreListeners,
     /// For requests that are too large for a core's memory.
     lane: LargeLane,
+    /// What it counts.
+    summaries: SummarySeat,
 }
 
 /// All that one pipeline's core needs.
@@ -296,8 +309,13 @@ impl Place {
             Some(seat) => seat.log().await.map(|(log, share)| (Some(log), Some(share)))?,
             None => (None, None),
         };
+        let number = self.seats.first().map_or(CoreNumber::FIRST, |seat| seat.peers.own());
+        let summaries = Summaries::new(number, self.summaries);
+        if let Some(log) = log.as_ref().filter(|_| summaries.is_some()) {
+            log.lane.borrow_mut().count_all();
+        }
         for seat in self.seats {
-            built.push(seat.core(&memory, log.clone())?);
+            built.push(seat.core(&memory, (log.clone(), summaries.clone()))?);
         }
         // From here to the first replay nothing is awaited: another executor may replay already, and a core that takes its
         // spans without the verdicts of the last run, or judges them before all have come, judges a part of a trace.
@@ -339,7 +357,7 @@ impl Seat {
     fn core(
         self,
         memory: &Rc<ReceiveMemory>,
-        log: Option<Rc<CoreLog>>,
+        (log, summaries): (Option<Rc<CoreLog>>, Option<Rc<Summaries>>),
     ) -> Result<(Rc<Core>, Receiver<Control>), String> {
         let shards = usize::from(self.plan.shards);
         let mut exporters = Vec::new();
@@ -360,7 +378,15 @@ impl Seat {
             lane.journal(self.pipeline).set_told(names, shard.rules().all_annotations());
             lane.segments.set_exporters(self.pipeline, outbox.exporter_names());
         }
-        let core = Core::new(shard, outbox, self.peers, log, (self.origin, Rc::clone(memory)), self.joins, settings);
+        let core = Core::new(
+            shard,
+            outbox,
+            self.peers,
+            (log, summaries),
+            (self.origin, Rc::clone(memory)),
+            self.joins,
+            settings,
+        );
         Ok((core, self.control))
     }
 }
@@ -451,6 +477,18 @@ fn write_job(writer: &mut FileWriter, job: FileJob) -> (ChannelNumber, u64, Expo
         }
     };
     (channel, ticket, fate)
+}
+
+/// What the node is called where it tells what it has counted: as in a cluster, and the same after a restart where it can be.
+fn instance_id(config: &Config, cluster: Option<&Prepared>) -> Option<String> {
+    let node = match cluster {
+        Some(cluster) => Some(cluster.node()),
+        None => Identity::of_directory(&config.node.data_directory, clock::unix_nanos(), draw())
+            .inspect_err(|error| tracing::warn!(%error, "summaries do not tell which node has counted them"))
+            .ok()
+            .map(|identity| identity.node()),
+    };
+    node.map(|node| node.to_string())
 }
 
 /// A seed of this process's hashes, from the operating system's randomness.

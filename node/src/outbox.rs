@@ -362,6 +362,7 @@ impl Host for Outbox {
                 fate: ExportFate::NoExporter,
                 units: request.units,
                 parked: Destinations::NONE,
+                is_summary: request.is_summary,
             });
             return;
         }

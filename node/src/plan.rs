@@ -1,9 +1,11 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
+use std::sync::Arc;
+use std::time::Duration;
 use tailwater_config::sampling::Strategy;
 use tailwater_config::{
-    Batch, Config, DOCKETED_TRACE_BYTES, EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES, RANKED_BYTES,
-    RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES,
+    Batch, Config, DOCKETED_TRACE_BYTES, DurationHistogram, DurationUnit, EXPLAINED_ORIGINS_BYTES,
+    EXPLAINED_VERDICT_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, SpanMetrics, Temporality,
 };
 use tailwater_engine::buffer::arena::HEADER_BYTES;
 use tailwater_engine::buffer::traces;
@@ -15,6 +17,8 @@ use tailwater_engine::index::POSITION_MAX;
 use tailwater_engine::rules::{limit, quantile};
 use tailwater_engine::shard::ShardPlan;
 use tailwater_engine::vocabulary::{Nanos, ShardIndex};
+use tailwater_rollup::span_metrics::{Dimension, Durations, Plan, ResourceAttributes, Standard, Unit};
+use tailwater_rollup::summary::SummaryPlan;
 
 /// Bytes of an arena chunk: large enough that the last, partly filled one weighs little, small enough that a few
 /// long-lived traces hold little memory beside their own.
@@ -119,4 +123,58 @@ fn nanos(duration: std::time::Duration) -> Nanos {
 
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// What is summed up, by a node of that id.
+pub fn summary_plan(config: &Config, instance_id: impl FnOnce() -> Option<String>) -> SummaryPlan {
+    let summaries = &config.summaries;
+    let metrics = &summaries.span_metrics;
+    let spans = metrics.enabled.then(|| Arc::new(span_metrics_plan(metrics, summaries.window, instance_id)));
+    SummaryPlan { spans }
+}
+
+fn span_metrics_plan(metrics: &SpanMetrics, window: Duration, instance_id: impl FnOnce() -> Option<String>) -> Plan {
+    let unit = match metrics.unit {
+        DurationUnit::Milliseconds => Unit::Milliseconds,
+        DurationUnit::Seconds => Unit::Seconds,
+    };
+    let bound = |bound: &Duration| match unit {
+        Unit::Milliseconds => bound.as_secs_f64() * 1e3,
+        Unit::Seconds => bound.as_secs_f64(),
+    };
+    let durations = match metrics.histogram {
+        DurationHistogram::None => Durations::None,
+        DurationHistogram::Explicit => Durations::Explicit(metrics.bounds().iter().map(bound).collect()),
+        DurationHistogram::Exponential => {
+            Durations::Exponential(u16::try_from(metrics.buckets_max).unwrap_or(u16::MAX))
+        }
+    };
+    let has = |name: &str| !metrics.exclude_dimensions.iter().any(|excluded| excluded == name);
+    let dimension = |text: &String| match text.split_once('=') {
+        Some((name, default)) => Dimension { name: name.to_string(), default: Some(default.to_string()) },
+        None => Dimension { name: text.clone(), default: None },
+    };
+    let is_all = metrics.resource_attributes.iter().any(|name| name == "*");
+    let expires_after = metrics.expiry.as_nanos().div_ceil(window.as_nanos().max(1));
+    Plan {
+        namespace: metrics.namespace.clone().unwrap_or_default(),
+        unit,
+        durations,
+        standard: Standard {
+            service: has("service.name"),
+            name: has("span.name"),
+            kind: has("span.kind"),
+            status: has("status.code"),
+        },
+        dimensions: metrics.dimensions.iter().map(dimension).collect(),
+        resource: if is_all {
+            ResourceAttributes::All
+        } else {
+            ResourceAttributes::These(metrics.resource_attributes.clone())
+        },
+        instance_id: if has("collector.instance.id") { metrics.instance_id.clone().or_else(instance_id) } else { None },
+        is_delta: metrics.temporality == Temporality::Delta,
+        series_max: usize::try_from(metrics.series_max).unwrap_or(usize::MAX),
+        expires_after_windows: u32::try_from(expires_after).unwrap_or(u32::MAX),
+    }
 }

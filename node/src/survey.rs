@@ -22,6 +22,7 @@ use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::Found;
 use tailwater_engine::log::read::cursor::{Cursor, PIECE_BYTES, Pieces};
 use tailwater_engine::log::takers::Takers;
+use tailwater_engine::log::tally::Tallies;
 use tailwater_engine::log::told::Told;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::vocabulary::UNKNOWN_POLICY;
@@ -108,6 +109,8 @@ pub struct Survey {
     pub next_number: u64,
     /// The latest time that journals tell, nanoseconds since 1970.
     pub latest_unix_nano: u64,
+    /// What lanes had counted.
+    pub tallies: Tallies,
     /// Files that could not be read, and why.
     pub unreadable: Vec<(PathBuf, String)>,
 }
@@ -266,6 +269,7 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
     }
     found.told = recovered.told;
     found.latest_unix_nano = recovered.latest_unix_nano;
+    found.tallies = recovered.tallies;
     Ok(found)
 }
 

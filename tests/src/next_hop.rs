@@ -272,7 +272,7 @@ pub fn request(is_logged: bool) -> ExportRequest {
         Vec::new()
     };
     let body = Bytes::from(vec![0; BODY_BYTES]);
-    ExportRequest { signal: Signal::Traces, body, items: 1, units, destinations: Destinations::ALL }
+    ExportRequest { signal: Signal::Traces, body, items: 1, units, destinations: Destinations::ALL, is_summary: false }
 }
 
 /// An exporter to these servers that waits for milliseconds where others wait for seconds. Its queue holds four requests;

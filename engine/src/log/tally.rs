@@ -107,6 +107,7 @@ pub struct Tallies {
     pub forgotten: u64,
 }
 
+/// One of them.
 #[derive(Debug)]
 struct Found {
     taken_over: Vec<TallyId>,
@@ -138,6 +139,12 @@ impl Tallies {
             state: record.state.to_vec(),
         };
         self.found.insert(record.id, found);
+    }
+
+    /// Adds those of another directory.
+    pub fn merge(&mut self, other: Self) {
+        self.found.extend(other.found);
+        self.forgotten += other.forgotten;
     }
 
     /// What they come to.

@@ -285,7 +285,7 @@ fn passing_request(passing: Passing, origin: Origin, destinations: Destinations)
     let Passing { signal, body, items, units } = passing;
     let is_logged = !origin.segment.is_none();
     let units = units.into_iter().filter(|_| is_logged).map(|unit| KeptUnit::plain(origin.unit(unit))).collect();
-    ExportRequest { signal, body, items, units, destinations }
+    ExportRequest { signal, body, items, units, destinations, is_summary: false }
 }
 
 /// Gives the open batch, if there is anything in it, to the host. Returns how many batches that were.
@@ -305,6 +305,7 @@ fn send_batch(
         items: flushed.spans,
         units: flushed.units,
         destinations,
+        is_summary: false,
     });
     1
 }

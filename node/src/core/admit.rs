@@ -8,6 +8,7 @@ use std::rc::Rc;
 use tailwater_connectors::otlp::port::PortError;
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::vocabulary::{Nanos, Origin, ShardIndex, SpanBatch};
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::spawn;
 
 /// Answers a sender once all of its request is on its way.
@@ -35,6 +36,13 @@ impl Core {
     /// Hands a scanned request on, whose level is reached: spans go to the shards that own their traces. Returns what to wait
     /// for.
     pub(super) fn hand_on(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {
+        if let Some(summaries) = &self.summaries {
+            let body = scanned.batches.first().map(|(_, batch)| batch.body.clone());
+            summaries.count(&mut scanned, |summaries| {
+                let mut tally = summaries.span_tally();
+                self.shard.borrow_mut().scan_request_again(Signal::Traces, &body?, tally.as_deref_mut()).ok()
+            });
+        }
         let Some(mut passing) = scanned.passing.take() else { return self.hand_on_spans(scanned, origin, arrived) };
         // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that other
         // requests are to be received in.

@@ -411,7 +411,9 @@ impl CoreLog {
     fn commit(&self) {
         loop {
             let next = self.lane.borrow_mut().take_committed();
-            let Some(Committed { payload: Waiting { taken, done }, origin, is_accepted }) = next else { return };
+            let Some(Committed { payload: Waiting { taken, done }, origin, units, is_accepted }) = next else { return };
+            // Whether it is accepted or not, a start is not to count it again.
+            self.lane.borrow_mut().count(origin, units);
             if !is_accepted {
                 count(&self.counters.refused_disk, 1);
                 // A sender that has gone does not hear it.

@@ -34,6 +34,9 @@ impl Core {
         spawn(self.clone().tick());
         if self.settings.pipeline == 0 {
             spawn(self.clone().give_memory_back());
+            if let Some(summaries) = &self.summaries {
+                spawn(self.clone().keep_summaries(summaries.clone()));
+            }
         }
         if self.peers.cores() > 1 {
             spawn(self.clone().share_load());

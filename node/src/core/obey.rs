@@ -44,6 +44,13 @@ impl Core {
                 Control::Decide(answer) => {
                     spawn(self.clone().decide_all(answer));
                 }
+                Control::EndSummaries(answer) => {
+                    let core = self.clone();
+                    spawn(async move {
+                        core.end_summaries().await;
+                        _ = answer.try_send(());
+                    });
+                }
                 Control::Flush(answer) => {
                     spawn(self.clone().send_all(answer));
                 }
@@ -93,6 +100,7 @@ impl Core {
                 .log
                 .as_ref()
                 .map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot(self.settings.pipeline) }),
+            summary: self.summaries.as_ref().filter(|_| self.settings.pipeline == 0).map(|own| own.snapshot()),
             cluster: shard.cluster().map(|cluster| ClusterSnapshot {
                 counts: cluster.counts,
                 docket_traces: cluster.docket.len() as u64,
@@ -201,6 +209,9 @@ impl Core {
     pub(super) async fn log_all(self: &Rc<Self>, log: &Rc<CoreLog>) -> bool {
         let (pipeline, mut waited) = (self.settings.pipeline, Duration::ZERO);
         loop {
+            if pipeline == 0 {
+                self.with_summaries(|summaries, log| _ = summaries.checkpoint(log));
+            }
             log.flush_journal(pipeline);
             log.want_sync();
             self.send_units();

@@ -76,8 +76,10 @@ impl CorePort {
             log.and_then(|log| log.refusal(received.raw.len())).map_or(Ok(()), Err)?;
         }
         let scanned = {
+            let summaries = self.first().and_then(|first| first.summaries.as_ref());
+            let mut tally = summaries.and_then(|summaries| summaries.span_tally());
             let mut shards: Vec<_> = self.cores.iter().map(|core| core.shard.borrow_mut()).collect();
-            Shard::scan_for_all(&mut shards, &received.body)?
+            Shard::scan_for_all(&mut shards, &received.body, tally.as_deref_mut())?
         };
         // What is refused is refused by all, only their policies differ.
         let told = scanned.first().map(|first| Accepted { refusals: first.refusals, fault: first.fault.clone() });
@@ -111,7 +113,10 @@ impl Port for CorePort {
                 None => return Ok(Accepted::default()),
             },
         };
-        let scanned = core.shard.borrow_mut().scan_request(received.signal, &received.body)?;
+        let scanned = {
+            let mut tally = core.summaries.as_ref().and_then(|summaries| summaries.span_tally());
+            core.shard.borrow_mut().scan_request(received.signal, &received.body, tally.as_deref_mut())?
+        };
         let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() };
         self.accept(&received, std::iter::once((core, scanned))).await?;
         Ok(accepted)

@@ -8,6 +8,7 @@ pub mod reading;
 use self::reading::Reading;
 use super::admit::all_sent;
 use super::log::{CoreLog, count};
+use super::summaries::Summaries;
 use super::{Core, HISTORY};
 use crate::numbers::CoreNumber;
 use crate::survey::{Holder, LogSurvey, OldSegment, Survey};
@@ -301,6 +302,9 @@ impl Replay<'_> {
         let handle = log.lane.borrow_mut().segments.add(old.number, old.directory, file.bytes());
         let handle = handle.ok_or("there are more segments than can be entered")?;
         log.adopt(old.number, file.clone(), old.directory);
+        if let Some(summaries) = self.cores.first().and_then(|core| core.summaries.as_ref()) {
+            log.lane.borrow_mut().segments.count(handle, summaries.counted_before(old.number));
+        }
         for Holder { pipeline, resolved, .. } in &mut old.holders {
             let resolved = std::mem::take(resolved);
             log.lane.borrow_mut().segments.restore(handle, *pipeline, resolved.units, resolved.done);
@@ -366,15 +370,21 @@ impl Replay<'_> {
         let takers = old.takers(request.takers);
         log.lane.borrow_mut().segments.recovered(handle, (first_unit, units), takers, offset, arrived_unix_nano);
         let wanted = self.wanted(takers, handle, request);
-        let Some((reads, _)) = wanted.first() else { return };
+        let counts = self.counts(handle, request);
+        let reads = wanted.first().map(|(core, _)| core).or(counts.as_ref().and(self.cores.first()));
+        let Some(reads) = reads else { return };
         let count_of = |open: &Vec<bool>| open.iter().filter(|is_open| **is_open).count() as u64;
         let recovered = wanted.iter().map(|(_, open)| count_of(open)).sum();
         count(&log.counters.recovered, recovered);
         common.reading.add_request(recovered);
         // Waits for what was read before to be taken by the shards: a log read as fast as a disk can would else be in memory
         // inflated, in their queues.
-        let body = reads.logged_body(&mut self.reader, request, wanted.len()).await;
+        let body = reads.logged_body(&mut self.reader, request, wanted.len().max(1)).await;
         let origin = Origin { segment: handle, first_unit };
+        if let Some((summaries, first)) = counts.zip(self.cores.first()) {
+            first.count_again(&summaries, signal, body.as_ref());
+            log.lane.borrow_mut().count(origin, units);
+        }
         let again = Again { body: body.as_ref(), origin, arrived, units, signal };
         let mut on_their_way = Vec::new();
         for (core, open) in &wanted {
@@ -385,6 +395,14 @@ impl Replay<'_> {
         while log.is_failing() && wanted.iter().any(|(core, _)| core.outbox.borrow().is_pressed()) {
             sleep(RECHECK).await;
         }
+    }
+
+    /// Where a request is to be counted that no former run has counted.
+    fn counts(&self, handle: SegmentHandle, request: &Request<'_>) -> Option<Rc<Summaries>> {
+        let summaries = self.cores.first()?.summaries.clone()?;
+        let lane = self.log.lane.borrow();
+        let segment = lane.segments.get(handle.slot())?;
+        (segment.home == 0 && segment.is_uncounted(request.first_unit)).then_some(summaries)
     }
 
     /// The cores that want something of a request, and which of its units.

@@ -205,6 +205,19 @@ fn record_text(record: Record<'_>, meanings: &Meanings) -> String {
                 resolved.segment,
             )
         }
+        Record::Tally(tally) => {
+            let mut text = format!(
+                "tally     {} of lane {} in run {:016x}, {} bytes",
+                rfc3339(tally.recorded_unix_nano),
+                tally.id.lane,
+                tally.id.run,
+                tally.state.len(),
+            );
+            for (segment, counted) in tally.positions {
+                _ = write!(text, "\n{:>33} counted below unit {counted}", format!("segment {segment}"));
+            }
+            text
+        }
         Record::Done(done) => {
             let blocks = done.blocks.len();
             format!(
@@ -283,6 +296,19 @@ fn found_json(name: &str, found: Found<'_>, meanings: &Meanings) -> Value {
             "segment": resolved.segment,
             "blocks": resolved.blocks.clone().map(|(index, _)| index).collect::<Vec<_>>(),
             "units": resolved.blocks.map(|(_, block)| set_bits(block)).sum::<u64>(),
+        }),
+        Record::Tally(tally) => json!({
+            "file": name, "offset": offset, "sequence": sequence, "kind": "tally",
+            "recorded": rfc3339(tally.recorded_unix_nano),
+            "run": format!("{:016x}", tally.id.run),
+            "lane": tally.id.lane,
+            "taken_over": tally.taken_over
+                .map(|id| json!({ "run": format!("{:016x}", id.run), "lane": id.lane }))
+                .collect::<Vec<_>>(),
+            "counted": tally.positions
+                .map(|(segment, below)| json!({ "segment": segment, "below": below }))
+                .collect::<Vec<_>>(),
+            "state_bytes": tally.state.len(),
         }),
         Record::Done(done) => json!({
             "file": name, "offset": offset, "sequence": sequence, "kind": "done",

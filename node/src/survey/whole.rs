@@ -4,6 +4,7 @@
 use super::{Holder, OldSegment, Spare, Survey, ToldOfSegment};
 use std::collections::BTreeSet;
 use tailwater_engine::log::format::VerdictEntry;
+use tailwater_engine::log::tally::Tallies;
 
 /// What is there for all pipelines. Directories are numbers: 0 is that of the requests, and the n-th pipeline's is n + 1
 /// where it has one of its own.
@@ -21,6 +22,8 @@ pub struct LogSurvey {
     pub next_number: u64,
     /// The latest time that journals tell, nanoseconds since 1970.
     pub latest_unix_nano: u64,
+    /// What lanes had counted.
+    pub tallies: Tallies,
 }
 
 /// What is there for one of several pipelines.
@@ -65,7 +68,8 @@ impl LogSurvey {
 
     /// What is in a directory of one pipeline.
     fn add(&mut self, pipeline: usize, directory: usize, name: &str, found: Survey) {
-        let Survey { segments, mut told_of, verdicts, journals, spares, latest_unix_nano, .. } = found;
+        let Survey { segments, mut told_of, verdicts, journals, spares, latest_unix_nano, tallies, .. } = found;
+        self.tallies.merge(tallies);
         for segment in segments {
             let place = segment.names.iter().position(|known| known == name);
             let resolved: ToldOfSegment = told_of.remove(&segment.number).unwrap_or_default();

@@ -1,0 +1,427 @@
+//! What an executor counts for summaries, and on the first the windows that leave. Its log knows of both, so that a start
+//! goes on from where a crash ended it: `engine/src/log/tally.rs` says how far, `rollup/src/windows.rs` what.
+//!
+//! ```text
+//! scan -> gathered -> accepted: counted -> every CHECKPOINT, to the journal
+//!                                          window over: all executors -> the first -> its journal -> exporters
+//! ```
+
+use super::log::CoreLog;
+use super::{Core, Message};
+use crate::control::SummarySnapshot;
+use crate::numbers::CoreNumber;
+use bytes::Bytes;
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::time::Duration;
+use tailwater_connectors::delivery::Settlement;
+use tailwater_engine::host::{ExportFate, ExportRequest, Host};
+use tailwater_engine::intake::Scanned;
+use tailwater_engine::log::format::TallyId;
+use tailwater_engine::log::tally::{FormerTallies, Tally};
+use tailwater_engine::vocabulary::Destinations;
+use tailwater_proto::otlp::Signal;
+use tailwater_rollup::span_metrics;
+use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies};
+use tailwater_rollup::windows::{Body, Counting, Emitting, Former, state};
+use tailwater_runtime::clock::steady_unix_nanos;
+use tailwater_runtime::executor::{sleep, spawn};
+
+/// How often the journal is told what is counted. What came since is counted again at a start, from the requests, whose
+/// segments stay that much longer.
+const CHECKPOINT: Duration = Duration::from_secs(2);
+/// How often it is looked whether the disk is done.
+const RECHECK: Duration = Duration::from_millis(50);
+/// How long a body that nobody took waits until it is offered again.
+const OFFER_AGAIN: Duration = Duration::from_secs(1);
+
+/// What all executors of a node have in common.
+#[derive(Debug, Clone)]
+pub struct SummarySeat {
+    /// What is summed up.
+    pub plan: SummaryPlan,
+    /// From one window to the next.
+    pub window: Duration,
+    /// Of hashes.
+    pub seed: u64,
+    /// Another number at each start.
+    pub run: u64,
+    /// What a former run has left.
+    pub former: FormerTallies,
+    /// How many executors there are.
+    pub executors: usize,
+}
+
+/// What happened to summaries.
+#[derive(Debug, Default)]
+pub struct SummaryCounters {
+    /// Windows that were emitted.
+    pub windows: Cell<u64>,
+    /// Points and records that exporters took over, and those that they refused for good.
+    pub delivered: Cell<u64>,
+    pub refused: Cell<u64>,
+    /// Offers that nobody took; each is made again.
+    pub retries: Cell<u64>,
+    /// Requests that could not be counted: a former run's log has no such body any more.
+    pub uncounted: Cell<u64>,
+    /// States of a former run that could not be read.
+    pub damaged: Cell<u64>,
+    /// Checkpoints that were too large for the journal: what they count would be lost in a crash.
+    pub oversized: Cell<u64>,
+}
+
+/// The part of one executor.
+pub struct Summaries {
+    number: CoreNumber,
+    seat: SummarySeat,
+    state: RefCell<State>,
+    /// What happened.
+    pub counters: SummaryCounters,
+    ending: Cell<Ending>,
+}
+
+/// How far the node has come that stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It runs.
+    No,
+    /// The last window is to be closed, at once.
+    Wanted,
+    /// It is closed.
+    Closed,
+}
+
+struct State {
+    tallies: Tallies,
+    counting: Counting<Summary>,
+    /// A window to be given to the first executor, once this tally is durable.
+    to_give: Option<(u64, u64)>,
+    first: Option<First>,
+}
+
+/// What the first executor has besides.
+struct First {
+    emitting: Emitting<Summary>,
+    outputs: Outputs,
+    /// What leaves may be sent once this tally is durable.
+    to_send: Option<u64>,
+    /// A body is with the exporters.
+    is_sending: bool,
+    window_began_unix_nano: u64,
+}
+
+fn count(counter: &Cell<u64>, amount: u64) {
+    counter.set(counter.get().wrapping_add(amount));
+}
+
+impl Summaries {
+    /// The part of that executor, where anything is summed up. The first takes over what a former run has left.
+    pub fn new(number: CoreNumber, mut seat: SummarySeat) -> Option<Rc<Self>> {
+        if seat.plan.is_empty() {
+            return None;
+        }
+        let former = Former::<Summary>::of(&std::mem::take(&mut seat.former.states));
+        let counters = SummaryCounters::default();
+        let mut counting = Counting::new(former.next_window);
+        let is_first = number == CoreNumber::FIRST;
+        let first = is_first.then(|| {
+            count(&counters.damaged, former.damaged);
+            counting.take_over(former.counts);
+            First {
+                to_send: former.outgoing.is_some().then_some(0),
+                emitting: Emitting::new(seat.executors, former.emitted_through, former.outgoing),
+                outputs: Outputs::new(&seat.plan),
+                is_sending: false,
+                window_began_unix_nano: steady_unix_nanos(),
+            }
+        });
+        if !is_first {
+            seat.former.ids = Vec::new();
+        }
+        let state = State { tallies: Tallies::new(&seat.plan, seat.seed), counting, to_give: None, first };
+        Some(Rc::new(Self { number, seat, state: RefCell::new(state), counters, ending: Cell::new(Ending::No) }))
+    }
+
+    /// Where a walk over a request of spans gathers what is to be counted. Not to be held over an await.
+    pub fn span_tally(&self) -> Option<RefMut<'_, span_metrics::Tally>> {
+        RefMut::filter_map(self.state.borrow_mut(), |state| state.tallies.spans.as_mut()).ok()
+    }
+
+    /// Counts a request that is accepted. Where its series are not known any more, `walk` is asked to walk it again.
+    pub fn count(&self, scanned: &mut Scanned, walk: impl FnOnce(&Self) -> Option<Scanned>) {
+        let counted = std::mem::take(&mut scanned.counted);
+        if counted.is_empty() {
+            return;
+        }
+        let now = steady_unix_nanos();
+        if self.span_tally().is_none_or(|mut tally| tally.count(counted, now)) {
+            return;
+        }
+        let again = walk(self).map(|again| again.counted).unwrap_or_default();
+        let is_counted = self.span_tally().is_none_or(|mut tally| tally.count(again, now));
+        debug_assert!(is_counted, "nothing is forgotten between a walk and the next line");
+    }
+
+    /// How far a former run had counted in a segment of its log.
+    pub fn counted_before(&self, segment: u64) -> u32 {
+        self.seat.former.positions.get(&segment).copied().unwrap_or(0)
+    }
+
+    /// Has the journal told what is counted so far. Returns the number of that tally.
+    pub fn checkpoint(&self, log: Option<&CoreLog>) -> u64 {
+        let mut state = self.state.borrow_mut();
+        let State { tallies, counting, first, .. } = &mut *state;
+        tallies.take_into(counting.open());
+        let Some(log) = log else { return 0 };
+        let mut bytes = self::state(counting, first.as_ref().map(|first| &first.emitting));
+        if bytes.len() > log.lane.borrow().tally_bytes_max() {
+            if self.counters.oversized.get() == 0 {
+                let bytes = bytes.len();
+                tracing::warn!(
+                    bytes,
+                    "summaries are too large for the log's journal: a crash would lose those of a \
+                    window; raise wal.bytes_max, or lower summaries.span_metrics.series_max"
+                );
+            }
+            count(&self.counters.oversized, 1);
+            bytes = self::state(&Counting::<Summary>::new(counting.number()), None);
+        }
+        let id = TallyId { run: self.seat.run, lane: self.number.shard().0 };
+        let tally = Tally { id, taken_over: self.seat.former.ids.clone(), state: Bytes::from(bytes) };
+        log.lane.borrow_mut().give_tally(tally)
+    }
+
+    /// A window is over on this executor.
+    pub fn close(&self, window: u64, log: Option<&CoreLog>) {
+        {
+            let mut state = self.state.borrow_mut();
+            let State { tallies, counting, .. } = &mut *state;
+            tallies.take_into(counting.open());
+            counting.close(window);
+        }
+        let number = self.checkpoint(log);
+        self.state.borrow_mut().to_give = Some((number, window));
+    }
+
+    /// What this executor is to give of a closed window now.
+    fn take_given(&self, durable: u64) -> Option<(u64, Vec<Vec<u8>>)> {
+        let mut state = self.state.borrow_mut();
+        let (_, window) = state.to_give.take_if(|(number, _)| *number <= durable)?;
+        Some((window, state.counting.given(window)))
+    }
+
+    /// A window is emitted.
+    pub fn emitted(&self, window: u64) {
+        self.state.borrow_mut().counting.emitted(window);
+    }
+
+    /// The first has what an executor gives of a window. Once it has all of it that is made an emission.
+    pub fn collect(&self, core: CoreNumber, window: u64, parts: &[Vec<u8>], log: Option<&CoreLog>) {
+        {
+            let mut state = self.state.borrow_mut();
+            let State { counting, first: Some(first), .. } = &mut *state else { return };
+            let collected = match first.emitting.collect(core.position(), window, parts) {
+                Ok(collected) => collected,
+                Err(error) => {
+                    count(&self.counters.damaged, 1);
+                    tracing::error!(%error, "a part of a window's summaries is lost");
+                    None
+                }
+            };
+            let Some((window, summary)) = collected else { return };
+            let bodies = first.outputs.emit(summary, steady_unix_nanos());
+            first.emitting.emit(window, bodies);
+            counting.emitted(window);
+            count(&self.counters.windows, 1);
+        }
+        let number = self.checkpoint(log);
+        if let Some(first) = &mut self.state.borrow_mut().first {
+            first.to_send = Some(number);
+        }
+    }
+
+    /// Whether the window is over, and its number.
+    fn to_close(&self) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        let State { counting, first: Some(first), .. } = &mut *state else { return None };
+        let now = steady_unix_nanos();
+        let age = now.saturating_sub(first.window_began_unix_nano);
+        let is_over = match self.ending.get() {
+            Ending::No => u128::from(age) >= self.seat.window.as_nanos(),
+            Ending::Wanted => true,
+            Ending::Closed => false,
+        };
+        if !is_over || !first.emitting.may_close() {
+            return None;
+        }
+        if self.ending.get() == Ending::Wanted {
+            self.ending.set(Ending::Closed);
+        }
+        first.window_began_unix_nano = now;
+        let window = counting.number();
+        first.emitting.close(window);
+        Some(window)
+    }
+
+    /// What is to be sent now, and the window that all are to be told of as emitted.
+    fn to_send(&self, durable: u64) -> Option<(u64, Option<Body>)> {
+        let mut state = self.state.borrow_mut();
+        let first = state.first.as_mut()?;
+        let is_ready = first.to_send.is_some_and(|number| number <= durable) && !first.is_sending;
+        if !is_ready {
+            return None;
+        }
+        let body = first.emitting.outgoing().and_then(|outgoing| outgoing.bodies.first().cloned());
+        first.is_sending = body.is_some();
+        if body.is_none() {
+            first.to_send = None;
+        }
+        Some((first.emitting.emitted_through(), body))
+    }
+
+    /// What became of the body that was sent. Returns how long to wait before the next.
+    fn sent(&self, settlement: &Settlement) -> Duration {
+        let mut state = self.state.borrow_mut();
+        let Some(first) = state.first.as_mut() else { return Duration::ZERO };
+        first.is_sending = false;
+        let is_done = settlement.lost == 0 || !may_pass(settlement.fate);
+        if is_done {
+            first.emitting.delivered();
+            count(&self.counters.delivered, u64::from(settlement.delivered));
+            count(&self.counters.refused, u64::from(settlement.lost));
+            return Duration::ZERO;
+        }
+        count(&self.counters.retries, 1);
+        OFFER_AGAIN
+    }
+
+    /// Whether the last window has left the node, where this is the first executor.
+    fn has_ended(&self) -> bool {
+        let state = self.state.borrow();
+        let Some(first) = &state.first else { return true };
+        self.ending.get() == Ending::Closed && first.emitting.may_close() && first.to_send.is_none()
+    }
+
+    /// How it stands.
+    pub fn snapshot(&self) -> SummarySnapshot {
+        let state = self.state.borrow();
+        let spans = state.tallies.spans.as_ref();
+        let output = state.first.as_ref().and_then(|first| first.outputs.spans.as_ref());
+        let of = |counter: &Cell<u64>| counter.get();
+        SummarySnapshot {
+            windows: of(&self.counters.windows),
+            delivered: of(&self.counters.delivered),
+            refused: of(&self.counters.refused),
+            retries: of(&self.counters.retries),
+            uncounted: of(&self.counters.uncounted),
+            damaged: of(&self.counters.damaged),
+            oversized: of(&self.counters.oversized),
+            span_series: output.map_or(0, |output| output.series() as u64),
+            span_series_expired: output.map_or(0, span_metrics::Output::expired),
+            spans_overflowed: spans.map_or(0, span_metrics::Tally::overflowed),
+        }
+    }
+}
+
+/// Whether what could not be delivered may be at another time.
+fn may_pass(fate: ExportFate) -> bool {
+    match fate {
+        ExportFate::QueueFull | ExportFate::Exhausted | ExportFate::Shutdown => true,
+        ExportFate::Delivered | ExportFate::Refused | ExportFate::TooLarge | ExportFate::NoExporter => false,
+    }
+}
+
+impl Core {
+    /// Looks after the windows of this executor, until the node ends. Of all its cores the first pipeline's does.
+    pub(super) async fn keep_summaries(self: Rc<Self>, summaries: Rc<Summaries>) {
+        let log = self.log.as_deref();
+        let (mut since, mut wait) = (Duration::ZERO, Duration::ZERO);
+        summaries.checkpoint(log);
+        loop {
+            sleep(RECHECK).await;
+            wait = wait.saturating_sub(RECHECK);
+            since += RECHECK;
+            if since >= CHECKPOINT {
+                since = Duration::ZERO;
+                summaries.checkpoint(log);
+            }
+            // Before all of a former run's log is read, what it had counted is not complete.
+            if self.is_replaying.get() {
+                continue;
+            }
+            self.follow_summaries(&summaries, wait.is_zero());
+            if let Some(settlement) = self.summary_settled.take() {
+                wait = summaries.sent(&settlement);
+            }
+        }
+    }
+
+    /// Does what can be done of a window now.
+    fn follow_summaries(self: &Rc<Self>, summaries: &Rc<Summaries>, may_send: bool) {
+        let log = self.log.as_deref();
+        let durable = log.map_or(u64::MAX, |log| log.lane.borrow().tally_durable());
+        if let Some(window) = summaries.to_close() {
+            self.tell_all(|| Message::CloseWindow(window));
+            summaries.close(window, log);
+        }
+        if let Some((window, parts)) = summaries.take_given(durable) {
+            if self.number == CoreNumber::FIRST {
+                summaries.collect(self.number, window, &parts, log);
+            } else {
+                let (core, number) = (self.clone(), self.number);
+                let message = Message::WindowGiven(number, window, parts);
+                spawn(async move { core.peers.send(CoreNumber::FIRST, message).await });
+            }
+        }
+        if may_send && let Some((window, body)) = summaries.to_send(durable) {
+            self.tell_all(|| Message::WindowEmitted(window));
+            if let Some(body) = body {
+                self.send_summary(body);
+            }
+        }
+    }
+
+    /// Sends a message to the other cores of the pipeline, when they have room.
+    fn tell_all(self: &Rc<Self>, message: impl Fn() -> Message) {
+        for other in self.peers.others() {
+            let (core, message) = (self.clone(), message());
+            spawn(async move { core.peers.send(other, message).await });
+        }
+    }
+
+    fn send_summary(&self, body: Body) {
+        let Body { signal, items, bytes } = body;
+        let request = ExportRequest {
+            signal,
+            body: Bytes::from(bytes),
+            items,
+            units: Vec::new(),
+            destinations: Destinations::ALL,
+            is_summary: true,
+        };
+        self.with_shard(|_, _, outbox| outbox.export(request));
+    }
+
+    /// Sends all that is counted, as far as exporters take it: the node ends.
+    pub(super) async fn end_summaries(self: &Rc<Self>) {
+        let Some(summaries) = self.summaries.clone().filter(|_| self.settings.pipeline == 0) else { return };
+        if summaries.ending.get() == Ending::No {
+            summaries.ending.set(Ending::Wanted);
+        }
+        while !summaries.has_ended() {
+            sleep(RECHECK).await;
+        }
+    }
+
+    /// Counts a request of a former run that is not counted yet.
+    pub(super) fn count_again(&self, summaries: &Summaries, signal: Signal, body: Option<&Bytes>) {
+        let walk = || {
+            let mut tally = summaries.span_tally();
+            self.shard.borrow_mut().scan_request_again(signal, body?, tally.as_deref_mut()).ok()
+        };
+        match walk() {
+            Some(mut scanned) => summaries.count(&mut scanned, |_| walk()),
+            None => count(&summaries.counters.uncounted, 1),
+        }
+    }
+}
