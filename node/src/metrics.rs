@@ -3,6 +3,7 @@
 
 mod cluster;
 mod rules;
+mod summaries;
 mod wal;
 
 pub use cluster::counted;
@@ -115,6 +116,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     wal::wal(&mut page, &books);
     cluster::cluster(&mut page, &books, facts.gossip);
     rules::rules(&mut page, &books);
+    summaries::summaries(&mut page, &books);
     configuration(&mut page, facts);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {

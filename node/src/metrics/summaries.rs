@@ -1,0 +1,74 @@
+//! Summaries in the exposition: what leaves of them, and what was past a bound.
+
+use super::{Books, Page, Type, number};
+use crate::control::SummarySnapshot;
+
+/// A family, its type and help, and how to read it.
+type Family = (&'static str, Type, &'static str, fn(&SummarySnapshot) -> u64);
+
+const FAMILIES: [Family; 10] = [
+    ("tailwater_summary_windows_total", Type::Counter, "Windows of summaries that were closed and emitted.", |s| {
+        s.windows
+    }),
+    (
+        "tailwater_summary_delivered_items_total",
+        Type::Counter,
+        "Data points and log records of summaries that every exporter took over.",
+        |s| s.delivered,
+    ),
+    (
+        "tailwater_summary_refused_items_total",
+        Type::Counter,
+        "Data points and log records of summaries that an exporter refused for good, or that no exporter takes.",
+        |s| s.refused,
+    ),
+    (
+        "tailwater_summary_retries_total",
+        Type::Counter,
+        "Requests of summaries that an exporter could not take and that were offered again.",
+        |s| s.retries,
+    ),
+    (
+        "tailwater_summary_uncounted_requests_total",
+        Type::Counter,
+        "Requests in the log of a former run that could not be read and are in no summary.",
+        |s| s.uncounted,
+    ),
+    (
+        "tailwater_summary_damaged_total",
+        Type::Counter,
+        "Parts of a former run's summaries that could not be read: what they had counted is lost.",
+        |s| s.damaged,
+    ),
+    (
+        "tailwater_summary_oversized_checkpoints_total",
+        Type::Counter,
+        "Checkpoints that were too large for the log's journal: a crash would lose what they count.",
+        |s| s.oversized,
+    ),
+    ("tailwater_span_metrics_series", Type::Gauge, "Series of span metrics that are told.", |s| s.span_series),
+    (
+        "tailwater_span_metrics_series_expired_total",
+        Type::Counter,
+        "Series of span metrics that are not told any more for want of spans.",
+        |s| s.span_series_expired,
+    ),
+    (
+        "tailwater_summary_overflowed_spans_total",
+        Type::Counter,
+        "Spans that count for otel.metric.overflow: there are more series than summaries.span_metrics.series_max.",
+        |s| s.spans_overflowed,
+    ),
+];
+
+/// The families of summaries, where there are any.
+pub(super) fn summaries(page: &mut Page, books: &[Books<'_>]) {
+    let parts: Vec<&SummarySnapshot> =
+        books.iter().flat_map(|books| &books.snapshots).filter_map(|snapshot| snapshot.summary.as_ref()).collect();
+    if parts.is_empty() {
+        return;
+    }
+    for (name, kind, help, read) in FAMILIES {
+        page.single(name, kind, help, number(parts.iter().map(|part| read(part)).sum::<u64>()));
+    }
+}
