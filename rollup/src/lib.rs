@@ -23,4 +23,6 @@ pub mod compensated;
 pub mod explicit;
 pub mod exponential;
 mod fields;
+pub mod glob;
+pub mod metrics;
 pub mod moments;
