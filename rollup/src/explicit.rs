@@ -120,13 +120,6 @@ impl Explicit {
         &self.bounds
     }
 
-    /// The same with bounds that others share, where they are equal.
-    pub fn share_bounds(&mut self, bounds: &Arc<[f64]>) {
-        if self.bounds == *bounds {
-            self.bounds = Arc::clone(bounds);
-        }
-    }
-
     /// Counts of the buckets.
     #[must_use]
     pub fn counts(&self) -> &[u64] {

@@ -285,6 +285,30 @@ impl Exponential {
     }
 }
 
+impl Parts {
+    /// Takes empty buckets at either end away, and makes what is finer than the finest scale here as coarse. What tells no
+    /// bucket does not make the scale coarser than it must be, and senders may tell more digits than we keep.
+    pub fn coarsen(&mut self) {
+        let shift = u32::try_from(self.scale.saturating_sub(SCALE_MAX)).unwrap_or(0).min(31);
+        for (first, counts) in [&mut self.positive, &mut self.negative] {
+            let begin = counts.iter().position(|count| *count > 0).unwrap_or(counts.len());
+            let end = counts.iter().rposition(|count| *count > 0).map_or(begin, |last| last + 1);
+            *first = first.saturating_add(i32::try_from(begin).unwrap_or(i32::MAX));
+            counts.truncate(end);
+            counts.drain(..begin);
+            if shift > 0
+                && !counts.is_empty()
+                && first.checked_add(i32::try_from(counts.len()).unwrap_or(i32::MAX)).is_some()
+            {
+                let mut buckets = Buckets::new(*first, counts);
+                buckets.downscale(shift);
+                (*first, *counts) = (*first >> shift, buckets.iter().map(|(_, count)| count).collect());
+            }
+        }
+        self.scale = self.scale.min(SCALE_MAX);
+    }
+}
+
 impl From<Exponential> for Parts {
     fn from(histogram: Exponential) -> Self {
         let list = |buckets: &Buckets| {

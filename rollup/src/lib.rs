@@ -23,6 +23,8 @@ pub mod compensated;
 pub mod explicit;
 pub mod exponential;
 mod fields;
+pub mod glob;
+pub mod metrics;
 pub mod moments;
 pub mod span_metrics;
 pub mod summary;
