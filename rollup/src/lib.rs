@@ -18,3 +18,5 @@
         clippy::cast_sign_loss
     )
 )]
+
+pub mod patterns;
