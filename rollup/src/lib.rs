@@ -26,6 +26,7 @@ mod fields;
 pub mod glob;
 pub mod metrics;
 pub mod moments;
+pub mod patterns;
 pub mod span_metrics;
 pub mod summary;
 pub mod windows;
