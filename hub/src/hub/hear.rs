@@ -88,7 +88,7 @@ impl Hub {
             }
         }
         if is_strange {
-            self.raise(now, sender);
+            self.raise(now, (from, sender), wire);
         }
         self.settle(now, wire);
         self.flush(wire);
@@ -129,11 +129,21 @@ impl Hub {
         Out { wire, counts: &mut self.counts, bytes_max }.send(from, Some(sender), &frame);
     }
 
-    /// Somebody who is taken for dead speaks as if it were a member: it learns that it is not, and comes back.
-    fn raise(&mut self, now: Duration, sender: Run) {
-        let Some(identity) = self.members.dead(sender).cloned() else { return };
-        if self.may_answer_stranger(now) {
-            self.members.announce(now, identity);
+    /// Somebody who is no member here speaks as if it were. Who is taken for dead learns that, and comes back. Who was never
+    /// heard of is greeted: gossip has missed it, and who is asked whom it knows names some of a large cluster only.
+    fn raise(&mut self, now: Duration, (from, sender): (SocketAddr, Run), wire: &mut impl Wire) {
+        let dead = self.members.dead(sender).cloned();
+        let known = self.members.member(sender.0);
+        let is_known = known.is_some_and(|(member, _)| member.incarnation >= sender.1);
+        if is_known || !self.may_answer_stranger(now) {
+            return;
+        }
+        match dead {
+            Some(identity) => self.members.announce(now, identity),
+            None => {
+                let bytes_max = self.plan.datagram_bytes();
+                Out { wire, counts: &mut self.counts, bytes_max }.send(from, Some(sender), &self.hellos[1]);
+            }
         }
     }
 

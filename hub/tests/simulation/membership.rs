@@ -24,6 +24,25 @@ fn nodes_find_each_other_by_one_address() {
     }
 }
 
+/// Breaks with the greeting in `Hub::raise`: of a thousand members one may hear of another only when it comes upon somebody who
+/// names it, which takes minutes.
+#[test]
+fn who_was_missed_by_gossip_is_met_when_it_speaks() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 3, |_| ());
+        world.announce(1, 0);
+        world.until(secs(5), |world| world.agree(&[0, 1])).unwrap();
+        // The first two are alive to each other, and the first does not hear of the third while there is gossip of it.
+        world.faults.cuts.extend([(1, 0), (2, 0), (0, 2)]);
+        world.announce(2, 1);
+        world.run(millis(1_500));
+        assert!(world.sees(2, 0) && !world.sees(0, 2), "seed {seed}");
+        world.faults.cuts.clear();
+        let took = world.until(secs(10), |world| world.agree(&[0, 1, 2]));
+        assert!(took.is_some_and(|took| took < millis(1_500)), "seed {seed}: {took:?}");
+    }
+}
+
 /// Breaks with `greeted_at = None` in `Hub::reported`.
 #[test]
 fn tags_are_known_everywhere_though_greetings_are_lost() {
