@@ -17,7 +17,7 @@ use crate::choices::Choice;
 use crate::draft::{Draft, ReceiverDraft, Which};
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
-use crate::settings::{JoinName, ListenAddress, OtlpExporter, Pipeline, Secret};
+use crate::settings::{JoinName, ListenAddress, MetricRule, OtlpExporter, Pipeline, Secret};
 use crate::value::{show_bytes, show_duration};
 
 /// What a key takes, with its bounds (inclusive).
@@ -75,6 +75,8 @@ pub enum Kind {
     Policies,
     /// Our own sampling rules; on the command line as YAML in one line.
     Rules,
+    /// What is done with metrics; on the command line as YAML in one line.
+    MetricRules,
 }
 
 /// The place a key's value goes to.
@@ -100,6 +102,7 @@ pub(crate) enum Slot<'a> {
     Headers(&'a mut Vec<(String, String)>),
     Policies(&'a mut Vec<Policy>),
     Rules(&'a mut Vec<NativeRule>),
+    MetricRules(&'a mut Vec<MetricRule>),
 }
 
 /// One knob of a `T`.
@@ -405,5 +408,6 @@ pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
         Slot::Headers(values) => values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(","),
         Slot::Policies(values) => values.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(","),
         Slot::Rules(values) => values.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(","),
+        Slot::MetricRules(values) => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
     }
 }

@@ -150,6 +150,10 @@ fn written(kind: Kind, slot: &Slot<'_>, level: usize) -> Option<Written> {
         }
         Slot::Policies(values) if values.is_empty() => Some(Written::Value("[]".to_string())),
         Slot::Policies(values) => Some(Written::Block(policies(values, &indent))),
+        Slot::MetricRules(values) if values.is_empty() => None,
+        Slot::MetricRules(values) => {
+            Some(Written::Block(values.iter().map(|rule| format!("{indent}- {rule}\n")).collect()))
+        }
         Slot::Rules(values) if values.is_empty() => None,
         Slot::Rules(values) => Some(Written::Block(rules(values, &indent))),
         Slot::Path(_)

@@ -22,6 +22,7 @@ mod foreign;
 mod layers;
 mod load;
 mod memory_plan;
+mod metric_rules;
 mod native;
 mod otel_environment;
 mod policies;

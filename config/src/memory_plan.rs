@@ -218,7 +218,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         let reason = "messages to and from other nodes: remembered, unacknowledged, queued".to_string();
         rows.push(row("cluster messages", GOSSIP_BYTES, reason));
     }
-    rows.extend(summaries_row(config, shards));
+    rows.extend(summaries_rows(config, shards));
     rows.extend(export_rows(config, shards));
     rows.extend(rules_rows(config, shards));
     rows
@@ -226,10 +226,27 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
 
 /// What is summed up: on each core what it has counted since it last gave it away and in the window, and on the first what
 /// is told of all.
-fn summaries_row(config: &Config, shards: u64) -> Option<MemoryRow> {
-    let metrics = &config.summaries.span_metrics;
+fn summaries_rows(config: &Config, shards: u64) -> impl Iterator<Item = MemoryRow> {
+    let (metrics, merged) = (&config.summaries.span_metrics, &config.summaries.metrics);
+    let patterns = &config.summaries.log_patterns;
     let series = metrics.series_max.saturating_mul(SERIES_BYTES);
-    metrics.enabled.then(|| MemoryRow {
+    let merged = (!merged.rules.is_empty()).then(|| MemoryRow {
+        name: "merged metrics",
+        bytes: merged.bytes_max.saturating_mul(2 * shards + 2),
+        reason: format!(
+            "{} (summaries.metrics.bytes_max) twice on each of {shards} shards and for all",
+            show_bytes(merged.bytes_max)
+        ),
+    });
+    let patterns = patterns.enabled.then(|| MemoryRow {
+        name: "log patterns",
+        bytes: patterns.bytes_max.saturating_mul(3 * shards + 1),
+        reason: format!(
+            "{} (summaries.log_patterns.bytes_max) three times on each of {shards} shards and once for all",
+            show_bytes(patterns.bytes_max)
+        ),
+    });
+    let spans = metrics.enabled.then(|| MemoryRow {
         name: "span metrics",
         bytes: series.saturating_mul(2 * shards + 1),
         reason: format!(
@@ -237,7 +254,8 @@ fn summaries_row(config: &Config, shards: u64) -> Option<MemoryRow> {
             metrics.series_max,
             show_bytes(SERIES_BYTES)
         ),
-    })
+    });
+    spans.into_iter().chain(merged).chain(patterns)
 }
 
 /// Which exporters are done with what, where there are several and a log.

@@ -208,6 +208,6 @@ fn takes(kind: Kind) -> String {
         Kind::Statuses => "list of HTTP statuses".to_string(),
         Kind::Headers => "text by name".to_string(),
         Kind::Policies => "list of policies".to_string(),
-        Kind::Rules => "list of rules".to_string(),
+        Kind::Rules | Kind::MetricRules => "list of rules".to_string(),
     }
 }

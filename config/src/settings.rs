@@ -20,7 +20,10 @@ pub use address::{JoinName, ListenAddress};
 pub use cluster::{Cluster, Secret};
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
-pub use summaries::{DurationHistogram, DurationUnit, SpanMetrics, Summaries, Temporality};
+pub use summaries::{
+    DurationHistogram, DurationUnit, GaugeReading, LogPatterns, MetricAction, MetricRollup, MetricRule, OrphanLogs,
+    Selection, SpanMetrics, Summaries, Temporality,
+};
 pub use wal::{Wal, WalFull};
 
 /// Everything the program is told, checked and complete.

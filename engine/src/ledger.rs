@@ -1,7 +1,7 @@
 //! The books of one shard: every span that came in is somewhere. At any moment
 //!
 //! ```text
-//! received = exported + dropped(by reason) + pending
+//! received = exported + summarised + dropped(by reason) + pending
 //! pending  = buffered + exporting + parked + (handed over - taken over)
 //! ```
 //!
@@ -46,11 +46,13 @@ pub enum DropReason {
     ExportTooLarge,
     /// The cluster could not take all that came, and gave up its trace on every node.
     Shed,
+    /// A rule of `summaries.metrics.rules` drops its metric.
+    MetricRule,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotSampled,
         Self::DropPolicy,
         Self::LateNotSampled,
@@ -67,6 +69,7 @@ impl DropReason {
         Self::WalUnreadable,
         Self::ExportTooLarge,
         Self::Shed,
+        Self::MetricRule,
     ];
 
     /// The label value in metrics.
@@ -89,6 +92,7 @@ impl DropReason {
             Self::WalUnreadable => "wal_unreadable",
             Self::ExportTooLarge => "export_too_large",
             Self::Shed => "shed",
+            Self::MetricRule => "metric_rule",
         }
     }
 }
@@ -111,6 +115,8 @@ pub struct Account {
     pub parked: i64,
     /// Taken over by the next hop.
     pub exported: u64,
+    /// Told in summaries only. Spans that are not kept are counted by why they are dropped, and may be in summaries, too.
+    pub summarised: u64,
     /// Dropped, by `DropReason`.
     pub dropped: [u64; DropReason::ALL.len()],
 }
@@ -173,7 +179,7 @@ impl Account {
     /// Whether the identity of the module doc holds.
     #[must_use]
     pub fn balances(&self) -> bool {
-        let settled = i128::from(self.exported) + i128::from(self.dropped_total());
+        let settled = i128::from(self.exported) + i128::from(self.summarised) + i128::from(self.dropped_total());
         i128::from(self.received) == settled + self.pending()
     }
 
@@ -186,6 +192,7 @@ impl Account {
         self.exporting += other.exporting;
         self.parked += other.parked;
         self.exported += other.exported;
+        self.summarised += other.summarised;
         for (mine, theirs) in self.dropped.iter_mut().zip(&other.dropped) {
             *mine += theirs;
         }

@@ -132,6 +132,20 @@ pub struct SummarySnapshot {
     pub damaged: u64,
     /// Checkpoints that were too large for the journal.
     pub oversized: u64,
+    /// Series of merged metrics.
+    pub metric_series: u64,
+    /// Points that there was no room for at all.
+    pub metric_points_lost: u64,
+    /// Points that count for no series of their own.
+    pub metric_points_overflowed: u64,
+    /// Points that a rule would have merged and that cannot be.
+    pub metric_points_unmergeable: u64,
+    /// Cumulative series that began again.
+    pub metric_resets: u64,
+    /// Log records that were counted by their patterns.
+    pub log_lines: u64,
+    /// Those that count for no pattern of their own.
+    pub log_lines_overflowed: u64,
     /// Series of span metrics that are told.
     pub span_series: u64,
     /// Those that are not told any more for want of spans.

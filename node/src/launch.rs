@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tailwater_config::{Config, FileExporter, Receivers, WalFull};
+use tailwater_config::{Config, FileExporter, OrphanLogs, Receivers, WalFull};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter, Reports};
 use tailwater_engine::cluster::{ClusterPlan, pipeline_id};
@@ -32,6 +32,7 @@ use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_net::server::{LargeLane, MemoryBounds, ReceiveMemory};
+use tailwater_proto::cluster::NodeId;
 use tailwater_proto::cluster::view::View;
 use tailwater_runtime::executor::{ExecutorHandle, ExecutorOptions, start};
 use tailwater_runtime::files::Directory;
@@ -79,10 +80,13 @@ pub fn launch(
             seats.push(seat);
         }
     }
+    let plan = plan::summary_plan(config);
+    let node = if plan.is_empty() { None } else { node_id(config, cluster.as_ref()) };
     let summaries = SummarySeat {
-        plan: plan::summary_plan(config, || instance_id(config, cluster.as_ref())),
+        plan: plan::told_by(plan, node.map(|node| node.to_string())),
         window: config.summaries.window,
-        seed: seed[0],
+        summarises_orphans: config.summaries.log_patterns.orphans == OrphanLogs::Summarise,
+        seed: node.map_or(0, |node| node.0),
         run: hash_seed()[0],
         former: std::mem::take(&mut survey.tallies).finish(),
         executors: shards,
@@ -310,7 +314,7 @@ impl Place {
             None => (None, None),
         };
         let number = self.seats.first().map_or(CoreNumber::FIRST, |seat| seat.peers.own());
-        let summaries = Summaries::new(number, self.summaries);
+        let summaries = Summaries::new(number, self.summaries).map_err(|error| error.to_string())?;
         if let Some(log) = log.as_ref().filter(|_| summaries.is_some()) {
             log.lane.borrow_mut().count_all();
         }
@@ -479,16 +483,15 @@ fn write_job(writer: &mut FileWriter, job: FileJob) -> (ChannelNumber, u64, Expo
     (channel, ticket, fate)
 }
 
-/// What the node is called where it tells what it has counted: as in a cluster, and the same after a restart where it can be.
-fn instance_id(config: &Config, cluster: Option<&Prepared>) -> Option<String> {
-    let node = match cluster {
+/// Which node it is that tells what it has counted: as in a cluster, and the same after a restart where it can be.
+fn node_id(config: &Config, cluster: Option<&Prepared>) -> Option<NodeId> {
+    match cluster {
         Some(cluster) => Some(cluster.node()),
         None => Identity::of_directory(&config.node.data_directory, clock::unix_nanos(), draw())
             .inspect_err(|error| tracing::warn!(%error, "summaries do not tell which node has counted them"))
             .ok()
             .map(|identity| identity.node()),
-    };
-    node.map(|node| node.to_string())
+    }
 }
 
 /// A seed of this process's hashes, from the operating system's randomness.

@@ -210,10 +210,17 @@ fn items(page: &mut Page, books: &[Books<'_>]) {
     let each = |read: fn(&Account) -> f64| {
         signals().map(move |(books, signal, account)| (books.labels([label(signal)]), read(account)))
     };
-    let received = "Items accepted from senders. received = exported + dropped + pending, by signal.";
+    let received = "Items accepted from senders. received = exported + summarised + dropped + pending, by signal.";
     page.family("tailwater_items_received_total", Type::Counter, received, each(|account| number(account.received)));
     let exported = "Items that the next hop took over.";
     page.family("tailwater_items_exported_total", Type::Counter, exported, each(|account| number(account.exported)));
+    let summarised = "Metric points and log records that are told in summaries only.";
+    page.family(
+        "tailwater_items_summarised_total",
+        Type::Counter,
+        summarised,
+        each(|account| number(account.summarised)),
+    );
     let dropped = signals().flat_map(|(books, signal, account)| {
         let reasons = DropReason::ALL.into_iter().zip(account.dropped);
         reasons.map(move |(reason, count)| {

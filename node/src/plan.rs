@@ -5,7 +5,8 @@ use std::time::Duration;
 use tailwater_config::sampling::Strategy;
 use tailwater_config::{
     Batch, Config, DOCKETED_TRACE_BYTES, DurationHistogram, DurationUnit, EXPLAINED_ORIGINS_BYTES,
-    EXPLAINED_VERDICT_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, SpanMetrics, Temporality,
+    EXPLAINED_VERDICT_BYTES, GaugeReading, LogPatterns, MetricAction, MetricRollup, MetricRule, RANKED_BYTES,
+    RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, Selection, SpanMetrics, Temporality,
 };
 use tailwater_engine::buffer::arena::HEADER_BYTES;
 use tailwater_engine::buffer::traces;
@@ -17,6 +18,11 @@ use tailwater_engine::index::POSITION_MAX;
 use tailwater_engine::rules::{limit, quantile};
 use tailwater_engine::shard::ShardPlan;
 use tailwater_engine::vocabulary::{Nanos, ShardIndex};
+use tailwater_rollup::metrics::plan::{
+    Action, Aggregate, Bounds, Gauge, MetricsPlan, Rule as MergeRule, Selection as MergeSelection,
+    Temporality as MergeTemporality,
+};
+use tailwater_rollup::patterns::{Mask, PatternsPlan};
 use tailwater_rollup::span_metrics::{Dimension, Durations, Plan, ResourceAttributes, Standard, Unit};
 use tailwater_rollup::summary::SummaryPlan;
 
@@ -125,15 +131,83 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What is summed up, by a node of that id.
-pub fn summary_plan(config: &Config, instance_id: impl FnOnce() -> Option<String>) -> SummaryPlan {
+/// What is summed up.
+pub fn summary_plan(config: &Config) -> SummaryPlan {
     let summaries = &config.summaries;
-    let metrics = &summaries.span_metrics;
-    let spans = metrics.enabled.then(|| Arc::new(span_metrics_plan(metrics, summaries.window, instance_id)));
-    SummaryPlan { spans }
+    let (metrics, merged, patterns) = (&summaries.span_metrics, &summaries.metrics, &summaries.log_patterns);
+    SummaryPlan {
+        spans: metrics.enabled.then(|| Arc::new(span_metrics_plan(metrics, summaries.window))),
+        metrics: (!merged.rules.is_empty()).then(|| metrics_plan(merged)),
+        logs: patterns.enabled.then(|| patterns_plan(patterns)),
+    }
 }
 
-fn span_metrics_plan(metrics: &SpanMetrics, window: Duration, instance_id: impl FnOnce() -> Option<String>) -> Plan {
+/// The same, told with the name of a node where none is configured.
+pub fn told_by(mut plan: SummaryPlan, node: Option<String>) -> SummaryPlan {
+    if let Some(spans) = plan.spans.as_mut().map(Arc::make_mut) {
+        match &spans.instance_id {
+            Some(id) if id.is_empty() => spans.instance_id = None,
+            Some(_) => {}
+            None => spans.instance_id = node,
+        }
+    }
+    plan
+}
+
+fn patterns_plan(patterns: &LogPatterns) -> PatternsPlan {
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let mask = |(name, regex): (&str, &str)| Mask { name: name.to_string(), regex: regex.to_string() };
+    PatternsPlan {
+        bytes_max: size(patterns.bytes_max),
+        samples_max: size(patterns.samples_max),
+        values_max: size(patterns.values_max),
+        masks: patterns.named_masks().map(mask).collect(),
+    }
+}
+
+fn metrics_plan(merged: &MetricRollup) -> MetricsPlan {
+    let bounds = Bounds {
+        series_max: usize::try_from(merged.series_max).unwrap_or(usize::MAX),
+        bytes_max: usize::try_from(merged.bytes_max).unwrap_or(usize::MAX),
+        idle_nanos: u64::try_from(merged.expiry.as_nanos()).unwrap_or(u64::MAX),
+        ..Bounds::default()
+    };
+    MetricsPlan { rules: merged.rules.iter().map(metric_rule).collect(), bounds }
+}
+
+fn metric_rule(rule: &MetricRule) -> MergeRule {
+    let selection = |selection: &Selection| match selection {
+        Selection::Only(names) => MergeSelection::Only(names.clone()),
+        Selection::Without(names) => MergeSelection::Without(names.clone()),
+    };
+    let action = match rule.action {
+        MetricAction::Keep => Action::Keep,
+        MetricAction::Drop => Action::Drop,
+        MetricAction::Aggregate => Action::Aggregate(Aggregate {
+            window_nanos: u64::try_from(rule.window.as_nanos()).unwrap_or(u64::MAX),
+            temporality: match rule.temporality {
+                Temporality::Cumulative => MergeTemporality::Cumulative,
+                Temporality::Delta => MergeTemporality::Delta,
+            },
+            attributes: selection(&rule.attributes),
+            resource: selection(&rule.resource_attributes),
+            gauge: match rule.gauge {
+                GaugeReading::Last => Gauge::Last,
+                GaugeReading::Min => Gauge::Min,
+                GaugeReading::Max => Gauge::Max,
+                GaugeReading::Mean => Gauge::Mean,
+                GaugeReading::Sum => Gauge::Sum,
+            },
+        }),
+    };
+    let merge = MergeRule::new(&rule.metric, action);
+    match &rule.service {
+        Some(service) => merge.of_service(service),
+        None => merge,
+    }
+}
+
+fn span_metrics_plan(metrics: &SpanMetrics, window: Duration) -> Plan {
     let unit = match metrics.unit {
         DurationUnit::Milliseconds => Unit::Milliseconds,
         DurationUnit::Seconds => Unit::Seconds,
@@ -172,7 +246,7 @@ fn span_metrics_plan(metrics: &SpanMetrics, window: Duration, instance_id: impl 
         } else {
             ResourceAttributes::These(metrics.resource_attributes.clone())
         },
-        instance_id: if has("collector.instance.id") { metrics.instance_id.clone().or_else(instance_id) } else { None },
+        instance_id: if has("collector.instance.id") { metrics.instance_id.clone() } else { Some(String::new()) },
         is_delta: metrics.temporality == Temporality::Delta,
         series_max: usize::try_from(metrics.series_max).unwrap_or(usize::MAX),
         expires_after_windows: u32::try_from(expires_after).unwrap_or(u32::MAX),

@@ -308,6 +308,14 @@ impl Metrics {
         true
     }
 
+    /// What has been counted since it last gave it away; it is not given away.
+    #[must_use]
+    pub fn partial(&self) -> MetricsPartial {
+        let (heads, series) = self.table.copy();
+        let trails = self.trails.iter().map(|(key, trail)| (*key, trail.clone())).collect();
+        MetricsPartial { heads, series, trails, ..MetricsPartial::default() }
+    }
+
     /// Gives away what has been counted since it last did.
     pub fn take_partial(&mut self) -> MetricsPartial {
         let (heads, series) = self.table.drain();

@@ -1,25 +1,39 @@
 //! All that a node sums up, put together: what a core counts, what was counted in a window, and what leaves of it.
 //!
 //! ```text
-//! summary as bytes:  each: kind 1, length 4, its bytes      kinds: 1 span metrics
+//! summary as bytes:  each: kind 1, length 4, its bytes      kinds: 1 span metrics, 2 a partial of metrics, 3 of log patterns
+//! carried:           a partial of metrics
 //! ```
 
+use crate::metrics::plan::MetricsPlan;
+use crate::metrics::{MetricSums, Metrics, MetricsPartial, Taken};
+use crate::patterns::{PatternInput, PatternSums, Patterns, PatternsError, PatternsPartial, PatternsPlan};
 use crate::span_metrics;
 use crate::windows::{Body, Counts, StateError};
 use std::sync::Arc;
+use tailwater_proto::otlp::Signal;
+use tailwater_proto::otlp::check::KeyValue;
+use tailwater_proto::otlp::logs::{LogFacts, LogVisitor, RecordFault, logs};
+
+/// Bytes of a request of merged points or patterns, about: OTLP servers take 4 MiB.
+const REQUEST_BYTES: usize = 1 << 20;
 
 /// What is summed up.
 #[derive(Debug, Clone, Default)]
 pub struct SummaryPlan {
     /// Of spans.
     pub spans: Option<Arc<span_metrics::Plan>>,
+    /// Of metric points.
+    pub metrics: Option<MetricsPlan>,
+    /// Of logs.
+    pub logs: Option<PatternsPlan>,
 }
 
 impl SummaryPlan {
-    /// Whether anything is.
+    /// Whether nothing is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.spans.is_none()
+        self.spans.is_none() && self.metrics.is_none() && self.logs.is_none()
     }
 }
 
@@ -28,21 +42,138 @@ impl SummaryPlan {
 pub struct Tallies {
     /// Of spans.
     pub spans: Option<span_metrics::Tally>,
+    /// Of metric points.
+    pub metrics: Option<Metrics>,
+    logs: Option<LogTally>,
+}
+
+/// Patterns: those of the lines since the last look, and those of the window before that.
+#[derive(Debug)]
+struct LogTally {
+    plan: PatternsPlan,
+    seed: u64,
+    tally: Patterns,
+    window: PatternSums,
+    lines: u64,
+    overflowed: u64,
 }
 
 impl Tallies {
-    /// Nothing counted.
-    #[must_use]
-    pub fn new(plan: &SummaryPlan, seed: u64) -> Self {
-        Self { spans: plan.spans.clone().map(|plan| span_metrics::Tally::new(plan, seed)) }
+    /// Nothing counted. Keys of series are made with the seed: it is the same on all cores and in every run of a node.
+    ///
+    /// # Errors
+    /// What is wrong with the plan of patterns.
+    pub fn new(plan: &SummaryPlan, seed: u64) -> Result<Self, PatternsError> {
+        let logs = plan.logs.as_ref().map(|plan| LogTally::new(plan, seed)).transpose()?;
+        Ok(Self {
+            spans: plan.spans.clone().map(|plan| span_metrics::Tally::new(plan, seed)),
+            metrics: plan.metrics.clone().map(|plan| Metrics::new(plan, seed)),
+            logs,
+        })
     }
 
-    /// Adds what was counted since the last call.
+    /// Says what of a sound request of metrics goes on. Counts the rest with `counts`, where no former run has.
+    pub fn take_metrics(&mut self, request: &[u8], arrived_unix_nano: u64, counts: bool) -> Option<Taken> {
+        Some(self.metrics.as_mut()?.take(request, arrived_unix_nano, counts))
+    }
+
+    /// Counts the records of a sound request of logs.
+    pub fn count_logs(&mut self, request: &[u8], arrived_unix_nano: u64) {
+        if let Some(tally) = &mut self.logs {
+            let mut visitor = LogCount { tally, service: Vec::new(), arrived_unix_nano };
+            // What is not sound was refused before.
+            _ = logs(request, u32::MAX, &mut visitor);
+        }
+    }
+
+    /// Lines counted, and those that count for no pattern of their own.
+    #[must_use]
+    pub fn lines(&self) -> (u64, u64) {
+        self.logs.as_ref().map_or((0, 0), |logs| (logs.lines, logs.overflowed + logs.tally.overflowed()))
+    }
+
+    /// Puts into `summary`, that of the open window, all that was counted in it.
     pub fn take_into(&mut self, summary: &mut Summary) {
         if let Some(spans) = &mut self.spans {
             spans.take_into(&mut summary.spans);
         }
+        summary.open.clear();
+        if let Some(metrics) = self.metrics.as_ref().filter(|metrics| metrics.bytes() > 0) {
+            summary.open.push((KIND_METRICS, metrics.partial().to_bytes()));
+        }
+        if let Some(logs) = &mut self.logs {
+            summary.open.extend(logs.partial().map(|bytes| (KIND_LOGS, bytes)));
+        }
     }
+
+    /// The same where the window is closed: what is counted next is for another.
+    pub fn close_into(&mut self, summary: &mut Summary) {
+        self.take_into(summary);
+        summary.parts.append(&mut summary.open);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.take_partial();
+        }
+        if let Some(logs) = &mut self.logs {
+            logs.begin_window();
+        }
+    }
+}
+
+impl LogTally {
+    fn new(plan: &PatternsPlan, seed: u64) -> Result<Self, PatternsError> {
+        let (tally, window) = (Patterns::new(plan, seed)?, PatternSums::new(plan, seed)?);
+        Ok(Self { plan: plan.clone(), seed, tally, window, lines: 0, overflowed: 0 })
+    }
+
+    /// All of the window, unless that is nothing.
+    fn partial(&mut self) -> Option<Vec<u8>> {
+        self.overflowed += self.tally.overflowed();
+        self.window.merge(&self.tally.take());
+        let partial = self.window.to_partial();
+        // Nothing in it can fail to be written.
+        (!partial.is_empty()).then(|| partial.encode().unwrap_or_default())
+    }
+
+    fn begin_window(&mut self) {
+        // The plan was good before.
+        if let Ok(window) = PatternSums::new(&self.plan, self.seed) {
+            self.window = window;
+        }
+    }
+}
+
+/// Counts the records of a request.
+struct LogCount<'a> {
+    tally: &'a mut LogTally,
+    service: Vec<u8>,
+    arrived_unix_nano: u64,
+}
+
+impl LogVisitor for LogCount<'_> {
+    fn resource_begin(&mut self) {
+        self.service.clear();
+    }
+
+    fn resource_attribute(&mut self, attribute: KeyValue<'_>) {
+        if attribute.key == b"service.name"
+            && let Some(service) = attribute.value.text()
+        {
+            self.service = service.to_vec();
+        }
+    }
+
+    fn resource(&mut self, _: &[u8]) {}
+    fn scope_begin(&mut self) {}
+    fn scope_end(&mut self, _: &[u8]) {}
+    fn record_begin(&mut self) {}
+    fn record_attribute(&mut self, _: KeyValue<'_>) {}
+
+    fn record(&mut self, facts: &LogFacts<'_>) {
+        self.tally.lines += 1;
+        self.tally.tally.count(&self.service, &PatternInput::from(facts), self.arrived_unix_nano);
+    }
+
+    fn record_refused(&mut self, _: RecordFault) {}
 }
 
 /// What was counted in a window.
@@ -50,22 +181,32 @@ impl Tallies {
 pub struct Summary {
     /// Of spans.
     pub spans: span_metrics::Sums,
+    /// Partials by their kinds: those that are complete, and those of a window that is open, which are told anew each time.
+    parts: Vec<(u8, Vec<u8>)>,
+    open: Vec<(u8, Vec<u8>)>,
 }
 
 const KIND_SPANS: u8 = 1;
+const KIND_METRICS: u8 = 2;
+const KIND_LOGS: u8 = 3;
 
 impl Counts for Summary {
     fn merge(&mut self, other: Self) {
         self.spans.merge(other.spans);
+        self.parts.extend(other.parts);
+        self.parts.extend(other.open);
     }
 
     fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.spans.is_empty() && self.parts.is_empty() && self.open.is_empty()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         if !self.spans.is_empty() {
             put_part(out, KIND_SPANS, |out| self.spans.write(out));
+        }
+        for (kind, bytes) in self.parts.iter().chain(&self.open) {
+            put_part(out, *kind, |out| out.extend_from_slice(bytes));
         }
     }
 
@@ -77,6 +218,7 @@ impl Counts for Summary {
             let (part, after) = after.split_at_checked(length).ok_or(StateError::Damaged)?;
             match *kind {
                 KIND_SPANS => summary.spans.merge(span_metrics::Sums::read(part)?),
+                KIND_METRICS | KIND_LOGS => summary.parts.push((*kind, part.to_vec())),
                 _ => return Err(StateError::Damaged),
             }
             rest = after;
@@ -99,21 +241,79 @@ fn put_part(out: &mut Vec<u8>, kind: u8, put: impl FnOnce(&mut Vec<u8>)) {
 pub struct Outputs {
     /// Of spans.
     pub spans: Option<span_metrics::Output>,
+    /// Of metric points.
+    pub metrics: Option<MetricSums>,
+    /// Of logs.
+    pub logs: Option<PatternSums>,
+    carried: Vec<u8>,
+    /// Partials that could not be read: what they had counted is lost.
+    pub damaged: u64,
 }
 
 impl Outputs {
-    /// Nothing told yet.
-    #[must_use]
-    pub fn new(plan: &SummaryPlan) -> Self {
-        Self { spans: plan.spans.clone().map(span_metrics::Output::new) }
+    /// Nothing told yet, but for what a former run carried. Counting begins at `now_unix_nano`.
+    ///
+    /// # Errors
+    /// What is wrong with the plan of patterns.
+    pub fn new(plan: &SummaryPlan, carried: &[u8], seed: u64, now_unix_nano: u64) -> Result<Self, PatternsError> {
+        let mut outputs = Self {
+            spans: plan.spans.clone().map(span_metrics::Output::new),
+            metrics: plan.metrics.as_ref().map(|plan| MetricSums::new(plan.bounds, now_unix_nano)),
+            logs: plan.logs.as_ref().map(|plan| PatternSums::new(plan, seed)).transpose()?,
+            carried: carried.to_vec(),
+            damaged: 0,
+        };
+        if let Some(metrics) = outputs.metrics.as_mut().filter(|_| !carried.is_empty()) {
+            match MetricsPartial::from_bytes(carried) {
+                Ok(partial) => metrics.merge(&partial),
+                Err(_) => outputs.damaged += 1,
+            }
+        }
+        Ok(outputs)
     }
 
-    /// A window is over that came to `summary`. What leaves of it.
-    pub fn emit(&mut self, summary: Summary, now_unix_nano: u64) -> Vec<Body> {
+    /// What is to be known after a crash besides what was counted, as of the last emission.
+    #[must_use]
+    pub fn carried(&self) -> &[u8] {
+        &self.carried
+    }
+
+    /// A window is over that came to `summary`. What leaves of it; with `all` also of metrics whose own window goes on.
+    pub fn emit(&mut self, summary: Summary, now_unix_nano: u64, all: bool) -> Vec<Body> {
         let mut bodies = Vec::new();
+        for (kind, bytes) in &summary.parts {
+            self.damaged += u64::from(!self.take_part(*kind, bytes));
+        }
         if let Some(spans) = &mut self.spans {
             bodies.extend(spans.emit(summary.spans, now_unix_nano));
         }
+        if let Some(metrics) = &mut self.metrics {
+            let emitted = metrics.emit(now_unix_nano, REQUEST_BYTES, all);
+            let body = |emitted: crate::metrics::Emitted| Body {
+                signal: Signal::Metrics,
+                items: emitted.points,
+                bytes: emitted.body,
+            };
+            bodies.extend(emitted.into_iter().map(body));
+            metrics.expire(now_unix_nano);
+            self.carried = metrics.to_partial().to_bytes();
+        }
+        if let Some(logs) = &mut self.logs {
+            let requests = logs.take_requests(now_unix_nano, REQUEST_BYTES);
+            let items = |bytes: &[u8]| tailwater_proto::otlp::check::items(Signal::Logs, bytes).unwrap_or(0);
+            bodies.extend(requests.into_iter().map(|bytes| Body { signal: Signal::Logs, items: items(&bytes), bytes }));
+        }
         bodies
+    }
+
+    fn take_part(&mut self, kind: u8, bytes: &[u8]) -> bool {
+        match (kind, &mut self.metrics, &mut self.logs) {
+            (KIND_METRICS, Some(metrics), _) => {
+                MetricsPartial::from_bytes(bytes).map(|partial| metrics.merge(&partial)).is_ok()
+            }
+            (KIND_LOGS, _, Some(logs)) => PatternsPartial::decode(bytes).map(|partial| logs.merge(&partial)).is_ok(),
+            // What is not summed up any more since a restart.
+            _ => true,
+        }
     }
 }

@@ -15,8 +15,10 @@
 //! ```text
 //! state:  version 1 | emitted through 8 | parts 4 | each: window 8, length 4, counts
 //!                   | outgoing: window 8, bodies 2 | each: signal 1, items 4, length 4, body
+//!                   | carried: length 4, bytes
 //! ```
-//! Little-endian. Without anything outgoing its window is 0.
+//! Little-endian. Without anything outgoing its window is 0. What is carried is what the first core knows from window to
+//! window, as of the last that was emitted.
 
 use std::collections::BTreeMap;
 use tailwater_proto::otlp::Signal;
@@ -220,7 +222,7 @@ impl<C: Counts> Emitting<C> {
 
 /// What a core's log is to know. Only the first core has something that is emitted.
 #[must_use]
-pub fn state<C: Counts>(counting: &Counting<C>, emitting: Option<&Emitting<C>>) -> Vec<u8> {
+pub fn state<C: Counts>(counting: &Counting<C>, emitting: Option<&Emitting<C>>, carried: &[u8]) -> Vec<u8> {
     let mut out = vec![VERSION];
     out.extend_from_slice(&emitting.map_or(0, Emitting::emitted_through).to_le_bytes());
     let parts: Vec<_> = counting.counts.iter().filter(|(_, counts)| !counts.is_empty()).collect();
@@ -243,6 +245,8 @@ pub fn state<C: Counts>(counting: &Counting<C>, emitting: Option<&Emitting<C>>) 
         put_length(&mut out, bytes.len());
         out.extend_from_slice(bytes);
     }
+    put_length(&mut out, carried.len());
+    out.extend_from_slice(carried);
     out
 }
 
@@ -269,6 +273,8 @@ pub struct Former<C> {
     pub emitted_through: u64,
     /// What was on its way.
     pub outgoing: Option<Outgoing>,
+    /// What its first core knew from window to window.
+    pub carried: Vec<u8>,
     /// States and parts that could not be read.
     pub damaged: u64,
 }
@@ -286,6 +292,11 @@ impl<C: Counts> Former<C> {
             next_window: last.max(emitted_through) + 1,
             emitted_through,
             outgoing: good().filter_map(|state| state.outgoing.clone()).max_by_key(|outgoing| outgoing.window),
+            carried: good()
+                .filter(|state| !state.carried.is_empty())
+                .max_by_key(|state| state.emitted_through)
+                .map(|state| state.carried.to_vec())
+                .unwrap_or_default(),
             damaged: read.iter().filter(|state| state.is_err()).count() as u64,
         };
         for (window, part) in good().flat_map(|state| &state.parts) {
@@ -305,6 +316,7 @@ struct State<'a> {
     emitted_through: u64,
     parts: Vec<(u64, &'a [u8])>,
     outgoing: Option<Outgoing>,
+    carried: &'a [u8],
 }
 
 fn read_state(bytes: &[u8]) -> Result<State<'_>, StateError> {
@@ -330,10 +342,11 @@ fn read_state(bytes: &[u8]) -> Result<State<'_>, StateError> {
         let items = u32::from_le_bytes(rest.take()?);
         bodies.push(Body { signal, items, bytes: rest.counted()?.to_vec() });
     }
+    let carried = rest.counted()?;
     if !rest.0.is_empty() {
         return Err(StateError::Damaged);
     }
-    Ok(State { emitted_through, parts, outgoing: (count > 0).then_some(Outgoing { window, bodies }) })
+    Ok(State { emitted_through, parts, outgoing: (count > 0).then_some(Outgoing { window, bodies }), carried })
 }
 
 /// What of a state is not read yet.

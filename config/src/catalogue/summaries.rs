@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::node::from_to;
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
-use crate::settings::{DurationHistogram, DurationUnit, Temporality};
+use crate::settings::{DurationHistogram, DurationUnit, OrphanLogs, Temporality};
+use crate::value::{GIB, KIB};
 
 /// An hour without news is no monitoring any more.
 const WINDOW: Kind = Kind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(3600) };
@@ -16,6 +17,9 @@ const BUCKETS_MIN: u64 = 4;
 const BUCKETS_MAX: u64 = 1024;
 /// Each series takes about a kilobyte on each core.
 const SERIES_MAX: u64 = 10_000_000;
+
+/// Less is of no use; more than this nobody has meant.
+const BYTES: Kind = Kind::Bytes { min: 64 * KIB, max: 64 * GIB };
 
 /// The knobs in the order of the reference page.
 pub(super) const KEYS: &[Key<Draft>] = &[
@@ -103,5 +107,66 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         EXPIRY,
         |d| Slot::Duration(&mut d.config.summaries.span_metrics.expiry),
         "Without a span for so long, a series is not told any more. `0` is never.",
+    ),
+    Key::<Draft>::new(
+        "summaries.metrics.rules",
+        Kind::MetricRules,
+        |d| Slot::MetricRules(&mut d.config.summaries.metrics.rules),
+        "What is done with metrics, an ordered list of which the first that matches holds: `{metric: glob, service: glob, action: aggregate | keep | drop}`. `aggregate` merges points of a name into one a `window` (60s), with `keep_attributes` or `drop_attributes`, `keep_resource_attributes` or `drop_resource_attributes`, `temporality` (cumulative or delta) and for gauges `gauge` (last, min, max, mean, sum). What no rule matches passes as it came. See [summaries.md](summaries.md).",
+    ),
+    Key::<Draft>::new(
+        "summaries.metrics.series_max",
+        from_to(2, SERIES_MAX),
+        |d| Slot::Count(&mut d.config.summaries.metrics.series_max),
+        "Most series of merged metrics. Past it points count for `otel.metric.overflow` of their metric.",
+    ),
+    Key::<Draft>::new(
+        "summaries.metrics.bytes_max",
+        BYTES,
+        |d| Slot::Count(&mut d.config.summaries.metrics.bytes_max),
+        "Most bytes of series of merged metrics, on each core and for all of them.",
+    ),
+    Key::<Draft>::new(
+        "summaries.metrics.expiry",
+        EXPIRY,
+        |d| Slot::Duration(&mut d.config.summaries.metrics.expiry),
+        "Without a point for so long, a series is forgotten.",
+    ),
+    Key::<Draft>::new(
+        "summaries.log_patterns.enabled",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.summaries.log_patterns.enabled),
+        "Count all log records by their patterns, and send these as log records to the exporters that take logs: one a pattern, service and severity in each window.",
+    )
+    .flag("log-patterns"),
+    Key::<Draft>::new(
+        "summaries.log_patterns.orphans",
+        Kind::Choice(OrphanLogs::CHOICES),
+        |d| Slot::Choice(&mut d.config.summaries.log_patterns.orphans),
+        "What becomes of log records that belong to no trace: they pass as they came, or only their patterns are told.",
+    ),
+    Key::<Draft>::new(
+        "summaries.log_patterns.bytes_max",
+        BYTES,
+        |d| Slot::Count(&mut d.config.summaries.log_patterns.bytes_max),
+        "Most bytes of patterns, on each core and for all of them. Past it records count for the pattern `<*>` of their service and severity.",
+    ),
+    Key::<Draft>::new(
+        "summaries.log_patterns.samples_max",
+        from_to(0, 16),
+        |d| Slot::Count(&mut d.config.summaries.log_patterns.samples_max),
+        "Examples of each pattern.",
+    ),
+    Key::<Draft>::new(
+        "summaries.log_patterns.values_max",
+        from_to(0, 32),
+        |d| Slot::Count(&mut d.config.summaries.log_patterns.values_max),
+        "Most frequent values of each wildcard that are told.",
+    ),
+    Key::<Draft>::new(
+        "summaries.log_patterns.masks",
+        Kind::List,
+        |d| Slot::List(&mut d.config.summaries.log_patterns.masks),
+        "What varies besides numbers, ids, addresses, times and the like: `name=expression`. `<name>` stands for it in patterns.",
     ),
 ];

@@ -3,8 +3,9 @@
 use super::Checks;
 use crate::draft::Draft;
 use crate::problem::shown;
-use crate::settings::{DurationHistogram, SpanMetrics};
+use crate::settings::{DurationHistogram, LogPatterns, OrphanLogs, SpanMetrics};
 use crate::value;
+use tailwater_ottl::pattern::compile;
 use tailwater_ottl::suggest;
 
 /// Bounds of an explicit histogram, and further dimensions.
@@ -21,6 +22,7 @@ pub(super) fn summaries(draft: &Draft, checks: &mut Checks<'_>) {
             checks.refuse(&format!("summaries.span_metrics.{key}"), value, "too many", remedy);
         }
     }
+    masks(&draft.config.summaries.log_patterns, checks);
     buckets(metrics, checks);
     dimensions(metrics, checks);
     let takes_metrics = draft.file_path.is_some() && draft.file.signals.metrics
@@ -28,6 +30,26 @@ pub(super) fn summaries(draft: &Draft, checks: &mut Checks<'_>) {
         || draft.exporters.iter().any(|exporter| exporter.signals.metrics);
     if metrics.enabled && !takes_metrics {
         checks.note("summaries.span_metrics.enabled", "no exporter takes metrics: what is counted goes nowhere");
+    }
+}
+
+/// Whether each mask is a name and an expression.
+fn masks(patterns: &LogPatterns, checks: &mut Checks<'_>) {
+    const KEY: &str = "summaries.log_patterns.masks";
+    for text in &patterns.masks {
+        let named = text.split_once('=').filter(|(name, expression)| !name.is_empty() && !expression.is_empty());
+        match named.map(|(_, expression)| compile(expression)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                checks.refuse(KEY, Some(shown(text)), error, "correct the expression");
+            }
+            None => checks.refuse(KEY, Some(shown(text)), "a mask has a name", "write name=expression"),
+        }
+    }
+    if !patterns.enabled && patterns.orphans == OrphanLogs::Summarise {
+        let remedy = "write summaries.log_patterns.enabled: true, or pass them";
+        let cause = "log patterns are off: what belongs to no trace would be gone without a word";
+        checks.refuse("summaries.log_patterns.orphans", Some("summarise".to_string()), cause, remedy);
     }
 }
 

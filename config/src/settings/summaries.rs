@@ -1,9 +1,10 @@
 //! What is summed up, and how it is told.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::choices::choices;
-use crate::value;
+use crate::value::{self, MIB};
 
 choices! {
     /// The unit of durations.
@@ -40,6 +41,77 @@ choices! {
     }
 }
 
+choices! {
+    /// What is done with the metrics of a name.
+    MetricAction {
+        /// They are merged.
+        #[default]
+        Aggregate = "aggregate",
+        /// They pass as they came.
+        Keep = "keep",
+        /// They are counted and gone.
+        Drop = "drop",
+    }
+}
+
+choices! {
+    /// What of several readings of a gauge is told.
+    GaugeReading {
+        /// The last.
+        #[default]
+        Last = "last",
+        /// The least.
+        Min = "min",
+        /// The greatest.
+        Max = "max",
+        /// The mean.
+        Mean = "mean",
+        /// The sum of the last of each series.
+        Sum = "sum",
+    }
+}
+
+choices! {
+    /// What becomes of log records that belong to no trace.
+    OrphanLogs {
+        /// They go on as they came.
+        #[default]
+        Pass = "pass",
+        /// Their patterns are told in their place.
+        Summarise = "summarise",
+    }
+}
+
+/// Some of all attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// These alone.
+    Only(Vec<String>),
+    /// All but these.
+    Without(Vec<String>),
+}
+
+/// What is done with the metrics of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricRule {
+    /// The names: `*` is any text, `?` any character.
+    pub metric: String,
+    /// The services; `None` for all.
+    pub service: Option<String>,
+    /// What is done.
+    pub action: MetricAction,
+    /// So often a merged point goes out.
+    pub window: Duration,
+    /// What it tells.
+    pub temporality: Temporality,
+    /// Attributes of points that tell series apart.
+    pub attributes: Selection,
+    /// The same of resources.
+    pub resource_attributes: Selection,
+    /// What of several readings of a gauge is told.
+    pub gauge: GaugeReading,
+}
+
 /// What is summed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summaries {
@@ -47,6 +119,90 @@ pub struct Summaries {
     pub window: Duration,
     /// Calls, errors and durations of spans.
     pub span_metrics: SpanMetrics,
+    /// Metric points that are merged.
+    pub metrics: MetricRollup,
+    /// Patterns of logs.
+    pub log_patterns: LogPatterns,
+}
+
+/// Metric points that are merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricRollup {
+    /// Of which the first that matches holds. What none matches passes.
+    pub rules: Vec<MetricRule>,
+    /// Most series.
+    pub series_max: u64,
+    /// Most bytes of series, on each core and for all.
+    pub bytes_max: u64,
+    /// Without a point for so long, a series is forgotten.
+    pub expiry: Duration,
+}
+
+/// Patterns of logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPatterns {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// What becomes of records that belong to no trace.
+    pub orphans: OrphanLogs,
+    /// Most bytes of patterns, on each core and for all.
+    pub bytes_max: u64,
+    /// Examples of each pattern.
+    pub samples_max: u64,
+    /// Values of each wildcard.
+    pub values_max: u64,
+    /// What varies besides what is known to: `name=expression`.
+    pub masks: Vec<String>,
+}
+
+/// As it is read, in flow style.
+impl fmt::Display for MetricRule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { metric, service, action, window, temporality, attributes, resource_attributes, gauge } = self;
+        write!(formatter, "{{metric: {metric:?}")?;
+        if let Some(service) = service {
+            write!(formatter, ", service: {service:?}")?;
+        }
+        write!(formatter, ", action: {action}")?;
+        if *action == MetricAction::Aggregate {
+            write!(formatter, ", window: {}, temporality: {temporality}", value::show_duration(*window))?;
+            for (selection, of) in [(attributes, "attributes"), (resource_attributes, "resource_attributes")] {
+                match selection {
+                    Selection::Only(names) => write!(formatter, ", keep_{of}: {names:?}")?,
+                    Selection::Without(names) if names.is_empty() => {}
+                    Selection::Without(names) => write!(formatter, ", drop_{of}: {names:?}")?,
+                }
+            }
+            write!(formatter, ", gauge: {gauge}")?;
+        }
+        formatter.write_str("}")
+    }
+}
+
+impl LogPatterns {
+    /// The masks, as far as they have a name.
+    pub fn named_masks(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.masks.iter().filter_map(|text| text.split_once('='))
+    }
+}
+
+impl Default for MetricRollup {
+    fn default() -> Self {
+        Self { rules: Vec::new(), series_max: 10_000, bytes_max: 32 * MIB, expiry: Duration::from_secs(3600) }
+    }
+}
+
+impl Default for LogPatterns {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            orphans: OrphanLogs::default(),
+            bytes_max: 16 * MIB,
+            samples_max: 3,
+            values_max: 10,
+            masks: Vec::new(),
+        }
+    }
 }
 
 /// Calls, errors and durations from all spans.
@@ -93,7 +249,12 @@ impl SpanMetrics {
 
 impl Default for Summaries {
     fn default() -> Self {
-        Self { window: Duration::from_secs(60), span_metrics: SpanMetrics::default() }
+        Self {
+            window: Duration::from_secs(60),
+            span_metrics: SpanMetrics::default(),
+            metrics: MetricRollup::default(),
+            log_patterns: LogPatterns::default(),
+        }
     }
 }
 

@@ -111,6 +111,14 @@ impl Shard {
         host.export(passing_request(passing, origin, Destinations::ALL));
     }
 
+    /// Items of metrics or logs are not passed on: so many are told in summaries, and so many dropped by a rule.
+    pub fn summarise(&mut self, signal: Signal, summarised: u32, dropped: u32) {
+        let account = self.ledger.account(signal);
+        account.received += u64::from(summarised) + u64::from(dropped);
+        account.summarised += u64::from(summarised);
+        account.drop_items(DropReason::MetricRule, u64::from(dropped));
+    }
+
     /// Takes metrics or logs that wait in the log at `origin`, read there at a start: they are parked.
     pub fn park_passing(&mut self, passing: &Passing, origin: Origin, host: &mut impl Host) {
         let account = self.ledger.account(passing.signal);

@@ -1,12 +1,13 @@
 //! Accepts requests whose level is reached: spans go to the shards that own their traces, metrics and logs go on.
 
+use super::summaries::TakenOut;
 use super::{Core, Message};
 use crate::numbers::CoreNumber;
 use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use std::rc::Rc;
 use tailwater_connectors::otlp::port::PortError;
-use tailwater_engine::intake::Scanned;
+use tailwater_engine::intake::{Passing, Scanned};
 use tailwater_engine::vocabulary::{Nanos, Origin, ShardIndex, SpanBatch};
 use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::spawn;
@@ -43,12 +44,37 @@ impl Core {
                 self.shard.borrow_mut().scan_request_again(Signal::Traces, &body?, tally.as_deref_mut()).ok()
             });
         }
+        self.hand_on_counted(scanned, origin, arrived, true)
+    }
+
+    /// The same for a request whose spans are counted, or were by a former run; with `counts` its points and records are not.
+    pub(super) fn hand_on_counted(
+        self: &Rc<Self>,
+        mut scanned: Scanned,
+        origin: Origin,
+        arrived: Nanos,
+        counts: bool,
+    ) -> Vec<Receiver<()>> {
         let Some(mut passing) = scanned.passing.take() else { return self.hand_on_spans(scanned, origin, arrived) };
+        self.take_out(&mut passing, origin, counts);
+        if passing.items == 0 {
+            return Vec::new();
+        }
         // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that other
         // requests are to be received in.
         passing.body = Bytes::copy_from_slice(&passing.body);
         self.with_shard(|shard, _, outbox| shard.pass(passing, origin, outbox));
         Vec::new()
+    }
+
+    /// Takes out of a request what only summaries tell, and books it.
+    pub(super) fn take_out(&self, passing: &mut Passing, origin: Origin, counts: bool) {
+        let Some(summaries) = &self.summaries else { return };
+        let TakenOut { units, summarised, dropped } = summaries.take_out(passing, counts);
+        self.shard.borrow_mut().summarise(passing.signal, summarised, dropped);
+        if let Some(log) = self.log.as_ref().filter(|_| !origin.segment.is_none() && !units.is_empty()) {
+            log.refuse_units(self.settings.pipeline, origin, units.into_iter());
+        }
     }
 
     fn hand_on_spans(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::otlp::body::BodyReader;
 use tailwater_connectors::otlp::port::{Format, Refusal};
+use tailwater_engine::intake::Passing;
 use tailwater_engine::ledger::DropReason;
 use tailwater_engine::log::books::Parked;
 use tailwater_engine::log::format::{BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader};
@@ -212,6 +213,7 @@ impl Pass<'_> {
                 let scanned = shard.scan_request_again(request.signal, body, None).ok()?;
                 scanned.again(request.units, |position| wanted(&position))?.passing
             });
+            let passing = passing.map(|passing| self.core.without_summarised(passing));
             let items = passing.map_or(units.len() as u64, |passing| u64::from(passing.items));
             shard.drop_parked(request.signal, items, reason);
             outbox.resolve_all(units);
@@ -261,12 +263,20 @@ fn export(
             shard.export_again(now, batch, &mark_of, destinations, outbox);
         }
         if let Some(passing) = scanned.passing {
-            shard.pass_again(passing, origin, destinations, outbox);
+            shard.pass_again(core.without_summarised(passing), origin, destinations, outbox);
         }
     });
 }
 
 impl Core {
+    /// What waits of a request in the log: where it is one unit as a whole, not what summaries tell of it.
+    fn without_summarised(&self, mut passing: Passing) -> Passing {
+        if let Some(summaries) = &self.summaries {
+            summaries.take_out(&mut passing, false);
+        }
+        passing
+    }
+
     /// The logged request as protobuf, once there is room for it and for what is made of it, so many times. Others run
     /// meanwhile.
     pub(super) async fn logged_body(

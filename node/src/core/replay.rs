@@ -191,8 +191,9 @@ impl Core {
             let segment = lane.segments.get(origin.segment.slot());
             segment.is_some_and(|known| known.of(pipeline).is_partly_done(origin.first_unit, units))
         };
-        if let Some(passing) = scanned.passing.as_ref().filter(|_| is_partly_done) {
-            self.with_shard(|shard, _, outbox| shard.park_passing(passing, origin, outbox));
+        if is_partly_done && let Some(mut passing) = scanned.passing.take() {
+            self.take_out(&mut passing, origin, false);
+            self.with_shard(|shard, _, outbox| shard.park_passing(&passing, origin, outbox));
             return Vec::new();
         }
         if scanned.passing.is_none() {
@@ -201,7 +202,7 @@ impl Core {
         }
         scanned.refused = 0;
         scanned.batches.iter_mut().for_each(|(_, batch)| batch.stays_in_log = is_partly_done);
-        self.hand_on(scanned, origin, arrived)
+        self.hand_on_counted(scanned, origin, arrived, false)
     }
 }
 

@@ -16,11 +16,16 @@ use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_engine::host::{ExportFate, ExportRequest, Host};
-use tailwater_engine::intake::Scanned;
+use tailwater_engine::intake::{Passing, Scanned};
 use tailwater_engine::log::format::TallyId;
 use tailwater_engine::log::tally::{FormerTallies, Tally};
 use tailwater_engine::vocabulary::Destinations;
 use tailwater_proto::otlp::Signal;
+use tailwater_proto::otlp::check::KeyValue;
+use tailwater_proto::otlp::logs::{LogFacts, LogVisitor, RecordFault, logs};
+use tailwater_proto::otlp::split::picked;
+use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
+use tailwater_rollup::patterns::PatternsError;
 use tailwater_rollup::span_metrics;
 use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies};
 use tailwater_rollup::windows::{Body, Counting, Emitting, Former, state};
@@ -42,7 +47,9 @@ pub struct SummarySeat {
     pub plan: SummaryPlan,
     /// From one window to the next.
     pub window: Duration,
-    /// Of hashes.
+    /// Whether log records of no trace are told in summaries only.
+    pub summarises_orphans: bool,
+    /// Of hashes: the same in every run of the node, for series are known by them.
     pub seed: u64,
     /// Another number at each start.
     pub run: u64,
@@ -116,30 +123,33 @@ fn count(counter: &Cell<u64>, amount: u64) {
 
 impl Summaries {
     /// The part of that executor, where anything is summed up. The first takes over what a former run has left.
-    pub fn new(number: CoreNumber, mut seat: SummarySeat) -> Option<Rc<Self>> {
+    ///
+    /// # Errors
+    /// What is wrong with the plan.
+    pub fn new(number: CoreNumber, mut seat: SummarySeat) -> Result<Option<Rc<Self>>, PatternsError> {
         if seat.plan.is_empty() {
-            return None;
+            return Ok(None);
         }
         let former = Former::<Summary>::of(&std::mem::take(&mut seat.former.states));
         let counters = SummaryCounters::default();
         let mut counting = Counting::new(former.next_window);
-        let is_first = number == CoreNumber::FIRST;
-        let first = is_first.then(|| {
+        let mut first = None;
+        if number == CoreNumber::FIRST {
+            let now = steady_unix_nanos();
             count(&counters.damaged, former.damaged);
             counting.take_over(former.counts);
-            First {
+            first = Some(First {
                 to_send: former.outgoing.is_some().then_some(0),
                 emitting: Emitting::new(seat.executors, former.emitted_through, former.outgoing),
-                outputs: Outputs::new(&seat.plan),
+                outputs: Outputs::new(&seat.plan, &former.carried, seat.seed, now)?,
                 is_sending: false,
-                window_began_unix_nano: steady_unix_nanos(),
-            }
-        });
-        if !is_first {
+                window_began_unix_nano: now,
+            });
+        } else {
             seat.former.ids = Vec::new();
         }
-        let state = State { tallies: Tallies::new(&seat.plan, seat.seed), counting, to_give: None, first };
-        Some(Rc::new(Self { number, seat, state: RefCell::new(state), counters, ending: Cell::new(Ending::No) }))
+        let state = State { tallies: Tallies::new(&seat.plan, seat.seed)?, counting, to_give: None, first };
+        Ok(Some(Rc::new(Self { number, seat, state: RefCell::new(state), counters, ending: Cell::new(Ending::No) })))
     }
 
     /// Where a walk over a request of spans gathers what is to be counted. Not to be held over an await.
@@ -162,6 +172,33 @@ impl Summaries {
         debug_assert!(is_counted, "nothing is forgotten between a walk and the next line");
     }
 
+    /// Takes out of a request of metrics or logs what only summaries tell; the rest is left in `passing`. With `counts` it is
+    /// counted; what is taken out follows from the request alone.
+    pub fn take_out(&self, passing: &mut Passing, counts: bool) -> TakenOut {
+        let (mut state, now) = (self.state.borrow_mut(), steady_unix_nanos());
+        let tallies = &mut state.tallies;
+        match passing.signal {
+            Signal::Traces => TakenOut::default(),
+            Signal::Metrics => {
+                let Some(taken) = tallies.take_metrics(&passing.body, now, counts) else { return TakenOut::default() };
+                let (summarised, dropped) = (taken.merged, taken.dropped);
+                let units = match taken.passing {
+                    PassingMetrics::All => Vec::new(),
+                    PassingMetrics::Nothing => keep_only(passing, &[], Vec::new()),
+                    PassingMetrics::Some(body) => keep_only(passing, &taken.passing_positions, body),
+                };
+                TakenOut { units, summarised, dropped }
+            }
+            Signal::Logs => {
+                if counts {
+                    tallies.count_logs(&passing.body, now);
+                }
+                drop(state);
+                if self.seat.summarises_orphans { without_orphans(passing) } else { TakenOut::default() }
+            }
+        }
+    }
+
     /// How far a former run had counted in a segment of its log.
     pub fn counted_before(&self, segment: u64) -> u32 {
         self.seat.former.positions.get(&segment).copied().unwrap_or(0)
@@ -173,7 +210,8 @@ impl Summaries {
         let State { tallies, counting, first, .. } = &mut *state;
         tallies.take_into(counting.open());
         let Some(log) = log else { return 0 };
-        let mut bytes = self::state(counting, first.as_ref().map(|first| &first.emitting));
+        let carried = first.as_ref().map_or(&[][..], |first| first.outputs.carried());
+        let mut bytes = self::state(counting, first.as_ref().map(|first| &first.emitting), carried);
         if bytes.len() > log.lane.borrow().tally_bytes_max() {
             if self.counters.oversized.get() == 0 {
                 let bytes = bytes.len();
@@ -184,7 +222,7 @@ impl Summaries {
                 );
             }
             count(&self.counters.oversized, 1);
-            bytes = self::state(&Counting::<Summary>::new(counting.number()), None);
+            bytes = self::state(&Counting::<Summary>::new(counting.number()), None, &[]);
         }
         let id = TallyId { run: self.seat.run, lane: self.number.shard().0 };
         let tally = Tally { id, taken_over: self.seat.former.ids.clone(), state: Bytes::from(bytes) };
@@ -196,7 +234,7 @@ impl Summaries {
         {
             let mut state = self.state.borrow_mut();
             let State { tallies, counting, .. } = &mut *state;
-            tallies.take_into(counting.open());
+            tallies.close_into(counting.open());
             counting.close(window);
         }
         let number = self.checkpoint(log);
@@ -229,7 +267,8 @@ impl Summaries {
                 }
             };
             let Some((window, summary)) = collected else { return };
-            let bodies = first.outputs.emit(summary, steady_unix_nanos());
+            let is_last = self.ending.get() != Ending::No;
+            let bodies = first.outputs.emit(summary, steady_unix_nanos(), is_last);
             first.emitting.emit(window, bodies);
             counting.emitted(window);
             count(&self.counters.windows, 1);
@@ -307,6 +346,8 @@ impl Summaries {
         let state = self.state.borrow();
         let spans = state.tallies.spans.as_ref();
         let output = state.first.as_ref().and_then(|first| first.outputs.spans.as_ref());
+        let first_metrics = state.first.as_ref().and_then(|first| first.outputs.metrics.as_ref());
+        let merged = state.tallies.metrics.as_ref().map(Metrics::counts).unwrap_or_default();
         let of = |counter: &Cell<u64>| counter.get();
         SummarySnapshot {
             windows: of(&self.counters.windows),
@@ -314,12 +355,81 @@ impl Summaries {
             refused: of(&self.counters.refused),
             retries: of(&self.counters.retries),
             uncounted: of(&self.counters.uncounted),
-            damaged: of(&self.counters.damaged),
+            damaged: of(&self.counters.damaged) + state.first.as_ref().map_or(0, |first| first.outputs.damaged),
             oversized: of(&self.counters.oversized),
+            metric_series: first_metrics.map_or(0, |metrics| metrics.series_count() as u64),
+            metric_points_lost: merged.lost + first_metrics.map_or(0, |metrics| metrics.counts().lost),
+            metric_points_overflowed: merged.overflowed
+                + first_metrics.map_or(0, |metrics| metrics.counts().overflowed),
+            metric_points_unmergeable: merged.unmergeable,
+            metric_resets: first_metrics.map_or(0, |metrics| metrics.counts().resets),
+            log_lines: state.tallies.lines().0,
+            log_lines_overflowed: state.tallies.lines().1,
             span_series: output.map_or(0, |output| output.series() as u64),
             span_series_expired: output.map_or(0, span_metrics::Output::expired),
             spans_overflowed: spans.map_or(0, span_metrics::Tally::overflowed),
         }
+    }
+}
+
+/// What was taken out of a request.
+#[derive(Debug, Default)]
+pub struct TakenOut {
+    /// Its units that are done with.
+    pub units: Vec<u32>,
+    /// Items that summaries tell.
+    pub summarised: u32,
+    /// Items that a rule drops.
+    pub dropped: u32,
+}
+
+/// Leaves the items of these positions, which `body` has, in a request. Returns the units that are done with.
+fn keep_only(passing: &mut Passing, positions: &[u32], body: Vec<u8>) -> Vec<u32> {
+    let has_each = passing.units.len() as u64 == u64::from(passing.items);
+    let kept: Vec<u32> = match (has_each, positions) {
+        (true, _) => positions.iter().filter_map(|position| passing.units.get(*position as usize).copied()).collect(),
+        (false, []) => Vec::new(),
+        (false, _) => passing.units.clone(),
+    };
+    let done = passing.units.iter().copied().filter(|unit| kept.binary_search(unit).is_err()).collect();
+    passing.items = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+    (passing.units, passing.body) = (kept, Bytes::from(body));
+    done
+}
+
+/// Takes the records out of a request of logs that belong to no trace.
+fn without_orphans(passing: &mut Passing) -> TakenOut {
+    let mut traced = Traced(Vec::new());
+    // What is not sound was refused before.
+    _ = logs(&passing.body, u32::MAX, &mut traced);
+    let is_traced = |item: u32| traced.0.get(item as usize).copied().unwrap_or(true);
+    let positions: Vec<u32> = (0..passing.items).filter(|item| is_traced(*item)).collect();
+    let summarised = passing.items - u32::try_from(positions.len()).unwrap_or(passing.items);
+    if summarised == 0 {
+        return TakenOut::default();
+    }
+    let body = picked(Signal::Logs, &passing.body, is_traced).map_or_else(Vec::new, |half| half.body);
+    TakenOut { units: keep_only(passing, &positions, body), summarised, dropped: 0 }
+}
+
+/// Which records of a request belong to a trace.
+struct Traced(Vec<bool>);
+
+impl LogVisitor for Traced {
+    fn resource_begin(&mut self) {}
+    fn resource_attribute(&mut self, _: KeyValue<'_>) {}
+    fn resource(&mut self, _: &[u8]) {}
+    fn scope_begin(&mut self) {}
+    fn scope_end(&mut self, _: &[u8]) {}
+    fn record_begin(&mut self) {}
+    fn record_attribute(&mut self, _: KeyValue<'_>) {}
+
+    fn record(&mut self, facts: &LogFacts<'_>) {
+        self.0.push(facts.trace_id.is_some());
+    }
+
+    fn record_refused(&mut self, _: RecordFault) {
+        self.0.push(true);
     }
 }
 
@@ -415,6 +525,14 @@ impl Core {
 
     /// Counts a request of a former run that is not counted yet.
     pub(super) fn count_again(&self, summaries: &Summaries, signal: Signal, body: Option<&Bytes>) {
+        if signal != Signal::Traces {
+            let scan = |body| self.shard.borrow_mut().scan_request_again(signal, body, None).ok();
+            match body.and_then(scan).and_then(|scanned| scanned.passing) {
+                Some(mut passing) => _ = summaries.take_out(&mut passing, true),
+                None => count(&summaries.counters.uncounted, 1),
+            }
+            return;
+        }
         let walk = || {
             let mut tally = summaries.span_tally();
             self.shard.borrow_mut().scan_request_again(signal, body?, tally.as_deref_mut()).ok()

@@ -6,7 +6,7 @@ use crate::control::SummarySnapshot;
 /// A family, its type and help, and how to read it.
 type Family = (&'static str, Type, &'static str, fn(&SummarySnapshot) -> u64);
 
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 17] = [
     ("tailwater_summary_windows_total", Type::Counter, "Windows of summaries that were closed and emitted.", |s| {
         s.windows
     }),
@@ -45,6 +45,40 @@ const FAMILIES: [Family; 10] = [
         Type::Counter,
         "Checkpoints that were too large for the log's journal: a crash would lose what they count.",
         |s| s.oversized,
+    ),
+    ("tailwater_summary_metric_series", Type::Gauge, "Series of merged metrics.", |s| s.metric_series),
+    (
+        "tailwater_summary_lost_points_total",
+        Type::Counter,
+        "Metric points for which there was no room, not even in the series of what is past the bound.",
+        |s| s.metric_points_lost,
+    ),
+    (
+        "tailwater_summary_overflowed_points_total",
+        Type::Counter,
+        "Metric points that count for otel.metric.overflow of their metric: there are more series than there may be.",
+        |s| s.metric_points_overflowed,
+    ),
+    (
+        "tailwater_summary_unmergeable_points_total",
+        Type::Counter,
+        "Metric points that a rule would merge and that pass as they came, such as summaries.",
+        |s| s.metric_points_unmergeable,
+    ),
+    (
+        "tailwater_summary_metric_resets_total",
+        Type::Counter,
+        "Cumulative input series that began again, told by their start or by a value that fell.",
+        |s| s.metric_resets,
+    ),
+    ("tailwater_log_pattern_lines_total", Type::Counter, "Log records that were counted by their patterns.", |s| {
+        s.log_lines
+    }),
+    (
+        "tailwater_summary_overflowed_lines_total",
+        Type::Counter,
+        "Log records that count for the pattern <*> of their service and severity: there is no room for theirs.",
+        |s| s.log_lines_overflowed,
     ),
     ("tailwater_span_metrics_series", Type::Gauge, "Series of span metrics that are told.", |s| s.span_series),
     (

@@ -174,6 +174,12 @@ impl Table {
         }
     }
 
+    /// A copy of all.
+    pub fn copy(&self) -> Drained {
+        let heads = self.heads.iter().map(|(key, entry)| (*key, entry.head.clone(), entry.emitted)).collect();
+        (heads, self.series.iter().map(|(key, series)| (*key, series.clone())).collect())
+    }
+
     /// Gives all away and is empty.
     pub fn drain(&mut self) -> Drained {
         self.bytes = 0;

@@ -117,7 +117,7 @@ impl Node {
     fn give_tally(&mut self, executor: usize) -> u64 {
         let Counted { cores, windows: Some(windows), .. } = &self.counted else { return 0 };
         let is_first = executor == 0;
-        let state = state(&cores[executor].counting, is_first.then_some(&windows.emitting));
+        let state = state(&cores[executor].counting, is_first.then_some(&windows.emitting), &[]);
         let lane = u16::try_from(executor).unwrap();
         let taken_over = if is_first { windows.taken_over.clone() } else { Vec::new() };
         let tally = Tally { id: TallyId { run: windows.run, lane }, taken_over, state: state.into() };
