@@ -1,9 +1,12 @@
 //! The configuration while it is put together: every part is there, switched on or off, so that each knob has a place.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::sampling::Sampling;
-use crate::settings::{Ack, Cluster, Config, FileExporter, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Wal};
+use crate::settings::{
+    Ack, Cluster, Config, FileExporter, Logs, Memory, OtlpExporter, Pipeline, Receiver, Receivers, Wal,
+};
 
 /// Which receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,7 @@ impl Draft {
             memory: Memory { bytes_max: 0, receive_bytes_max: 0, span_bytes_max: 0 },
             wal: Wal { buffer_bytes_max: 0, ..Wal::default() },
             cluster: Cluster { docket_traces_max: 0, ..Cluster::default() },
+            logs: Logs { wait: Duration::ZERO, ..Logs::default() },
             ..Config::default()
         };
         Self {

@@ -86,7 +86,7 @@ pub(crate) fn finish(
     wal(&mut draft, &mut checks);
     samplings(&mut draft, &mut checks);
     cluster::cluster(&mut draft, &mut checks);
-    summaries::summaries(&draft, &mut checks);
+    summaries::summaries(&mut draft, &mut checks);
     pipeline_exporters(&draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);

@@ -5,7 +5,7 @@ use tailwater_ottl::pattern::{Expressions, SEARCH_BYTES_MAX};
 
 use crate::problem::{Problem, Source};
 use crate::sampling::{Sampling, Tables};
-use crate::settings::Config;
+use crate::settings::{Config, TraceLogs};
 use crate::value::{KIB, MIB, show_bytes};
 
 /// A bounded part of the process.
@@ -255,7 +255,12 @@ fn summaries_rows(config: &Config, shards: u64) -> impl Iterator<Item = MemoryRo
             show_bytes(SERIES_BYTES)
         ),
     });
-    spans.into_iter().chain(merged).chain(patterns)
+    let held = (config.logs.of_traces == TraceLogs::Follow).then(|| MemoryRow {
+        name: "held logs",
+        bytes: config.logs.held_bytes_max,
+        reason: "logs.held_bytes_max: records that wait for their traces".to_string(),
+    });
+    spans.into_iter().chain(merged).chain(patterns).chain(held)
 }
 
 /// Which exporters are done with what, where there are several and a log.

@@ -153,7 +153,7 @@ pub fn reference_page() -> String {
         }),
         ("Receivers", RECEIVERS, |path| path.starts_with("otlp.")),
         ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
-        ("Summaries", "", |path| path.starts_with("summaries.")),
+        ("Logs and summaries", "", |path| path.starts_with("logs.") || path.starts_with("summaries.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
         ("The cluster", CLUSTER, |path| path.starts_with("cluster.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),

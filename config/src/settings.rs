@@ -21,8 +21,8 @@ pub use cluster::{Cluster, Secret};
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
 pub use summaries::{
-    DurationHistogram, DurationUnit, GaugeReading, LogPatterns, MetricAction, MetricRollup, MetricRule, OrphanLogs,
-    Selection, SpanMetrics, Summaries, Temporality,
+    DurationHistogram, DurationUnit, GaugeReading, LogPatterns, Logs, MetricAction, MetricRollup, MetricRule,
+    OrphanLogs, Selection, SpanMetrics, Summaries, Temporality, TraceLogs,
 };
 pub use wal::{Wal, WalFull};
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub wal: Wal,
     /// This node among others.
     pub cluster: Cluster,
+    /// What becomes of log records.
+    pub logs: Logs,
     /// What is summed up.
     pub summaries: Summaries,
 }

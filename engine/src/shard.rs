@@ -49,6 +49,7 @@ use waits::Waits;
 
 pub use crate::vocabulary::TICK;
 pub use generation::FORMER_MAX;
+pub use reason::Fate;
 
 /// The bounds and waits of one shard, from the configuration and the memory plan.
 #[derive(Debug, Clone)]

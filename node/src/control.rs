@@ -113,6 +113,23 @@ pub struct Snapshot {
     pub cluster: Option<ClusterSnapshot>,
     /// Summaries, with the first pipeline of each executor.
     pub summary: Option<SummarySnapshot>,
+    /// Log records that wait for their traces, or for nothing.
+    pub held_logs: Option<HeldLogsSnapshot>,
+}
+
+/// What happened to the log records of a core.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeldLogsSnapshot {
+    /// Bytes that wait.
+    pub bytes: u64,
+    /// Records that passed with their trace.
+    pub kept: u64,
+    /// Records that were dropped with their trace.
+    pub dropped: u64,
+    /// Records of which no trace came in time, or that have none.
+    pub orphans: u64,
+    /// Records that passed before their trace was judged, for want of room.
+    pub early: u64,
 }
 
 /// What happened to the summaries of an executor; of what leaves, on the first.

@@ -12,6 +12,7 @@
 //! the kept traces.
 
 mod admit;
+pub mod held_logs;
 mod load;
 pub mod log;
 mod loops;
@@ -30,6 +31,7 @@ pub use port::CorePort;
 pub use recall::protobuf as logged_body;
 pub use receivers::OpenReceiver;
 
+use self::held_logs::{HeldLogs, LogsPlan};
 use self::load::{Load, Loads};
 use self::log::CoreLog;
 use self::owners::ForOwners;
@@ -47,8 +49,8 @@ use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_engine::cluster::ClusterPlan;
 use tailwater_engine::host::ExportFate;
-use tailwater_engine::shard::Shard;
-use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Said, SpanBatch, Unit};
+use tailwater_engine::shard::{Fate, Shard};
+use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Said, SpanBatch, TraceId, Unit};
 use tailwater_net::server::ReceiveMemory;
 use tailwater_proto::cluster::view::View;
 use tailwater_proto::cluster::{Incarnation, NodeId};
@@ -89,6 +91,10 @@ pub enum Message {
     WindowGiven(CoreNumber, u64, Vec<Vec<u8>>),
     /// A window is emitted.
     WindowEmitted(u64),
+    /// The core of that number asks what became of traces, by its own number of the question and of each.
+    AskFates(CoreNumber, u64, Vec<(u32, TraceId)>),
+    /// The answer.
+    Fates(u64, Vec<(u32, Fate)>),
 }
 
 /// One core's state.
@@ -108,6 +114,8 @@ pub struct Core {
     for_owners: RefCell<ForOwners>,
     /// What this executor counts, whichever pipeline takes it.
     summaries: Option<Rc<Summaries>>,
+    /// Log records that wait for their traces.
+    held_logs: Option<HeldLogs>,
     /// What became of a summary that was sent.
     summary_settled: Cell<Option<Settlement>>,
     /// Origin of the engine's time, monotonic nanoseconds; the same for all cores.
@@ -138,6 +146,8 @@ pub struct Settings {
     pub retention: Duration,
     /// Largest request once inflated.
     pub request_bytes_max: usize,
+    /// What becomes of logs.
+    pub logs: LogsPlan,
 }
 
 impl Core {
@@ -164,6 +174,7 @@ impl Core {
             log,
             for_owners: RefCell::default(),
             summaries,
+            held_logs: HeldLogs::new(settings.logs).filter(|_| settings.pipeline == 0),
             summary_settled: Cell::new(None),
             origin: Cell::new(origin),
             memory,
@@ -243,7 +254,7 @@ impl Core {
         }
     }
 
-    fn receive(&self, message: Message) {
+    fn receive(self: &Rc<Self>, message: Message) {
         match message {
             Message::Spans(batch) => self.take(batch),
             Message::Resolved(units) => {
@@ -274,6 +285,8 @@ impl Core {
                 self.with_summaries(|summaries, log| summaries.collect(core, window, &parts, log));
             }
             Message::WindowEmitted(window) => self.with_summaries(|summaries, _| summaries.emitted(window)),
+            Message::AskFates(from, ticket, traces) => self.tell_fates(from, ticket, &traces),
+            Message::Fates(ticket, fates) => self.hear_fates(ticket, &fates),
             Message::LogFull => {
                 if !self.is_replaying.get() {
                     self.with_shard(|shard, now, outbox| shard.decide_early(now, outbox));

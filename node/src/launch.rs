@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tailwater_config::{Config, FileExporter, OrphanLogs, Receivers, WalFull};
+use tailwater_config::{Config, FileExporter, Receivers, WalFull};
 use tailwater_connectors::file::FileWriter;
 use tailwater_connectors::otlp::exporter::{Endpoints, Exporter, Reports};
 use tailwater_engine::cluster::{ClusterPlan, pipeline_id};
@@ -85,7 +85,6 @@ pub fn launch(
     let summaries = SummarySeat {
         plan: plan::told_by(plan, node.map(|node| node.to_string())),
         window: config.summaries.window,
-        summarises_orphans: config.summaries.log_patterns.orphans == OrphanLogs::Summarise,
         seed: node.map_or(0, |node| node.0),
         run: hash_seed()[0],
         former: std::mem::take(&mut survey.tallies).finish(),
@@ -375,7 +374,7 @@ impl Seat {
         let signals = self.config.exporters.file.as_ref().map(|file| file.signals);
         let file = self.file.zip(signals).map(|(way, signals)| FileQueue::new(way, self.channel, signals));
         let outbox = Outbox::new(exporters, file, log.is_some(), self.config.exporters.debug);
-        let settings = settings(&self.config, self.pipeline);
+        let settings = settings(&self.config, self.pipeline, shards);
         if let Some(log) = &log {
             let names = shard.rules().policy_names().map(String::from);
             let mut lane = log.lane.borrow_mut();
@@ -395,7 +394,7 @@ impl Seat {
     }
 }
 
-fn settings(config: &Config, pipeline: usize) -> Settings {
+fn settings(config: &Config, pipeline: usize, shards: usize) -> Settings {
     let largest = config.open_receivers().map(|receiver| receiver.limits.request_bytes_max).max();
     Settings {
         pipeline,
@@ -404,6 +403,7 @@ fn settings(config: &Config, pipeline: usize) -> Settings {
         journal_interval: config.wal.journal_interval,
         retention: config.wal.retention,
         request_bytes_max: usize::try_from(largest.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
+        logs: plan::logs_plan(config, shards),
     }
 }
 

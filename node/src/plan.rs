@@ -1,12 +1,13 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
+use crate::core::held_logs::LogsPlan;
 use std::sync::Arc;
 use std::time::Duration;
 use tailwater_config::sampling::Strategy;
 use tailwater_config::{
     Batch, Config, DOCKETED_TRACE_BYTES, DurationHistogram, DurationUnit, EXPLAINED_ORIGINS_BYTES,
-    EXPLAINED_VERDICT_BYTES, GaugeReading, LogPatterns, MetricAction, MetricRollup, MetricRule, RANKED_BYTES,
-    RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, Selection, SpanMetrics, Temporality,
+    EXPLAINED_VERDICT_BYTES, GaugeReading, LogPatterns, MetricAction, MetricRollup, MetricRule, OrphanLogs,
+    RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, Selection, SpanMetrics, Temporality, TraceLogs,
 };
 use tailwater_engine::buffer::arena::HEADER_BYTES;
 use tailwater_engine::buffer::traces;
@@ -250,5 +251,19 @@ fn span_metrics_plan(metrics: &SpanMetrics, window: Duration) -> Plan {
         is_delta: metrics.temporality == Temporality::Delta,
         series_max: usize::try_from(metrics.series_max).unwrap_or(usize::MAX),
         expires_after_windows: u32::try_from(expires_after).unwrap_or(u32::MAX),
+    }
+}
+
+/// What becomes of logs on each of so many shards.
+pub fn logs_plan(config: &Config, shards: usize) -> LogsPlan {
+    let logs = &config.logs;
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let bytes = usize::try_from(logs.held_bytes_max).unwrap_or(usize::MAX);
+    LogsPlan {
+        follows: logs.of_traces == TraceLogs::Follow,
+        summarises_orphans: logs.orphans == OrphanLogs::Summarise,
+        has_patterns: config.summaries.log_patterns.enabled,
+        wait: Nanos(nanos(logs.wait)),
+        bytes_max: bytes / shards.max(1),
     }
 }

@@ -1,11 +1,11 @@
-//! The knobs of what is summed up: `summaries.` in the file.
+//! The knobs of what becomes of logs and of what is summed up: `logs.` and `summaries.` in the file.
 
 use std::time::Duration;
 
 use super::node::from_to;
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
-use crate::settings::{DurationHistogram, DurationUnit, OrphanLogs, Temporality};
+use crate::settings::{DurationHistogram, DurationUnit, OrphanLogs, Temporality, TraceLogs};
 use crate::value::{GIB, KIB};
 
 /// An hour without news is no monitoring any more.
@@ -23,6 +23,31 @@ const BYTES: Kind = Kind::Bytes { min: 64 * KIB, max: 64 * GIB };
 
 /// The knobs in the order of the reference page.
 pub(super) const KEYS: &[Key<Draft>] = &[
+    Key::<Draft>::new(
+        "logs.of_traces",
+        Kind::Choice(TraceLogs::CHOICES),
+        |d| Slot::Choice(&mut d.config.logs.of_traces),
+        "What becomes of log records with a trace id: they pass as they came, or wait for the verdict of the first pipeline on their trace and share it. Those of dropped traces are told by their patterns, where `summaries.log_patterns` is on.",
+    ),
+    Key::<Draft>::new(
+        "logs.orphans",
+        Kind::Choice(OrphanLogs::CHOICES),
+        |d| Slot::Choice(&mut d.config.logs.orphans),
+        "What becomes of log records without a trace id, or of a trace of which no span came: they pass as they came, or only their patterns are told.",
+    ),
+    Key::<Draft>::new(
+        "logs.wait",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(86_400) },
+        |d| Slot::Duration(&mut d.config.logs.wait),
+        "From the arrival of log records to when a span of their trace should have come. Past it they are orphans; those of a trace that is still undecided wait for it however long that takes. `0` is 5s more than the longest `decision_wait`.",
+    )
+    .default("decision_wait and 5s"),
+    Key::<Draft>::new(
+        "logs.held_bytes_max",
+        BYTES,
+        |d| Slot::Count(&mut d.config.logs.held_bytes_max),
+        "Most bytes of log records that wait for their traces, in equal parts on the shards. Past it the oldest pass with what is undecided.",
+    ),
     Key::<Draft>::new(
         "summaries.window",
         WINDOW,
@@ -139,12 +164,6 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "Count all log records by their patterns, and send these as log records to the exporters that take logs: one a pattern, service and severity in each window.",
     )
     .flag("log-patterns"),
-    Key::<Draft>::new(
-        "summaries.log_patterns.orphans",
-        Kind::Choice(OrphanLogs::CHOICES),
-        |d| Slot::Choice(&mut d.config.summaries.log_patterns.orphans),
-        "What becomes of log records that belong to no trace: they pass as they came, or only their patterns are told.",
-    ),
     Key::<Draft>::new(
         "summaries.log_patterns.bytes_max",
         BYTES,

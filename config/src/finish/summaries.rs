@@ -5,6 +5,7 @@ use crate::draft::Draft;
 use crate::problem::shown;
 use crate::settings::{DurationHistogram, LogPatterns, OrphanLogs, SpanMetrics};
 use crate::value;
+use std::time::Duration;
 use tailwater_ottl::pattern::compile;
 use tailwater_ottl::suggest;
 
@@ -12,8 +13,13 @@ use tailwater_ottl::suggest;
 /// At the bound: the configuration is refused.
 const LIST_MAX: usize = 128;
 
-/// Checks the keys of `summaries`.
-pub(super) fn summaries(draft: &Draft, checks: &mut Checks<'_>) {
+/// How much later than the longest wait a span of a trace may come for its logs to follow it: SDKs send spans when they end,
+/// some seconds after logs.
+const SPANS_AFTER: Duration = Duration::from_secs(5);
+
+/// Checks the keys of `summaries` and `logs`.
+pub(super) fn summaries(draft: &mut Draft, checks: &mut Checks<'_>) {
+    logs(draft, checks);
     let metrics = &draft.config.summaries.span_metrics;
     for (key, list) in [("buckets", &metrics.buckets), ("dimensions", &metrics.dimensions)] {
         if list.len() > LIST_MAX {
@@ -46,10 +52,18 @@ fn masks(patterns: &LogPatterns, checks: &mut Checks<'_>) {
             None => checks.refuse(KEY, Some(shown(text)), "a mask has a name", "write name=expression"),
         }
     }
-    if !patterns.enabled && patterns.orphans == OrphanLogs::Summarise {
+}
+
+/// What becomes of logs; fills in what was left open.
+fn logs(draft: &mut Draft, checks: &mut Checks<'_>) {
+    if draft.config.logs.wait.is_zero() {
+        let longest = draft.config.samplings().map(|(_, sampling)| sampling.decision_wait).max().unwrap_or_default();
+        draft.config.logs.wait = longest.saturating_add(SPANS_AFTER);
+    }
+    if !draft.config.summaries.log_patterns.enabled && draft.config.logs.orphans == OrphanLogs::Summarise {
         let remedy = "write summaries.log_patterns.enabled: true, or pass them";
         let cause = "log patterns are off: what belongs to no trace would be gone without a word";
-        checks.refuse("summaries.log_patterns.orphans", Some("summarise".to_string()), cause, remedy);
+        checks.refuse("logs.orphans", Some("summarise".to_string()), cause, remedy);
     }
 }
 

@@ -82,6 +82,41 @@ choices! {
     }
 }
 
+choices! {
+    /// What becomes of log records of a trace.
+    TraceLogs {
+        /// They go on as they came.
+        #[default]
+        Pass = "pass",
+        /// They wait for the verdict on their trace, and share it.
+        Follow = "follow",
+    }
+}
+
+/// What becomes of log records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logs {
+    /// Of a trace.
+    pub of_traces: TraceLogs,
+    /// Of no trace, or of one of which no span came.
+    pub orphans: OrphanLogs,
+    /// From their arrival to when a span of their trace should have come. Set by `load` when not configured.
+    pub wait: Duration,
+    /// Most bytes of records that wait, on all cores.
+    pub held_bytes_max: u64,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self {
+            of_traces: TraceLogs::default(),
+            orphans: OrphanLogs::default(),
+            wait: Duration::from_secs(35),
+            held_bytes_max: 64 * MIB,
+        }
+    }
+}
+
 /// Some of all attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
@@ -143,8 +178,6 @@ pub struct MetricRollup {
 pub struct LogPatterns {
     /// Whether there are any.
     pub enabled: bool,
-    /// What becomes of records that belong to no trace.
-    pub orphans: OrphanLogs,
     /// Most bytes of patterns, on each core and for all.
     pub bytes_max: u64,
     /// Examples of each pattern.
@@ -194,14 +227,7 @@ impl Default for MetricRollup {
 
 impl Default for LogPatterns {
     fn default() -> Self {
-        Self {
-            enabled: false,
-            orphans: OrphanLogs::default(),
-            bytes_max: 16 * MIB,
-            samples_max: 3,
-            values_max: 10,
-            masks: Vec::new(),
-        }
+        Self { enabled: false, bytes_max: 16 * MIB, samples_max: 3, values_max: 10, masks: Vec::new() }
     }
 }
 

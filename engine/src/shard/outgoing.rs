@@ -119,6 +119,32 @@ impl Shard {
         account.drop_items(DropReason::MetricRule, u64::from(dropped));
     }
 
+    /// Log records wait for the verdict on their trace.
+    pub fn hold(&mut self, passing: &Passing) {
+        let account = self.ledger.account(passing.signal);
+        account.received += u64::from(passing.items);
+        account.buffered += u64::from(passing.items);
+    }
+
+    /// Records that waited go on. They lie in the log at `origin`, if they are in it.
+    pub fn pass_held(&mut self, passing: Passing, origin: Origin, host: &mut impl Host) {
+        let account = self.ledger.account(passing.signal);
+        account.buffered -= u64::from(passing.items);
+        account.exporting += u64::from(passing.items);
+        host.export(passing_request(passing, origin, Destinations::ALL));
+    }
+
+    /// Records that waited are dropped with their trace, or for want of one: summaries tell of them, or nobody does.
+    pub fn drop_held(&mut self, passing: &Passing, is_summarised: bool) {
+        let account = self.ledger.account(passing.signal);
+        account.buffered -= u64::from(passing.items);
+        if is_summarised {
+            account.summarised += u64::from(passing.items);
+        } else {
+            account.drop_items(DropReason::NotSampled, u64::from(passing.items));
+        }
+    }
+
     /// Takes metrics or logs that wait in the log at `origin`, read there at a start: they are parked.
     pub fn park_passing(&mut self, passing: &Passing, origin: Origin, host: &mut impl Host) {
         let account = self.ledger.account(passing.signal);

@@ -9,7 +9,7 @@ use crate::index::Place;
 use crate::judge::{Case, Cases, Ruling};
 use crate::ledger::PolicyCounts;
 use crate::rules::{Evidence, Rules};
-use crate::vocabulary::{Nanos, Occasion, SpanBatch, SpanRecord, TraceId, tick_start};
+use crate::vocabulary::{Nanos, Occasion, ShardIndex, SpanBatch, SpanRecord, TraceId, tick_start};
 use std::ops::Range;
 use tailwater_proto::cluster::NodeId;
 
@@ -114,6 +114,19 @@ impl Known<'_> {
     }
 }
 
+/// What became of a trace, for those that share its fate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is undecided.
+    Pending,
+    /// It is kept.
+    Kept,
+    /// It is dropped.
+    Dropped,
+    /// No span of it came, or it was forgotten.
+    Unknown,
+}
+
 impl Shard {
     /// From now on the reasons of that many verdicts are kept; those so far are forgotten.
     pub fn keep_reasons(&mut self, reasons_max: usize) {
@@ -186,6 +199,24 @@ impl Shard {
     fn held(&self, entry: u32, ruling: &Ruling) -> u64 {
         let case = self.holding.case(entry);
         self.bench.held(&case.evidence, case.generation, ruling)
+    }
+
+    /// Which shard of the node a trace belongs to.
+    #[must_use]
+    pub fn shard_of(&self, trace_id: &TraceId) -> ShardIndex {
+        let route = self.intake.route();
+        route.shard(route.hash(trace_id))
+    }
+
+    /// What became of a trace of this shard.
+    #[must_use]
+    pub fn fate(&self, trace_id: &TraceId) -> Fate {
+        match self.holding.find(self.intake.hash(trace_id), trace_id) {
+            Some(Place::Pending(_)) => Fate::Pending,
+            Some(Place::Kept(_)) => Fate::Kept,
+            Some(Place::Dropped(_)) => Fate::Dropped,
+            None => Fate::Unknown,
+        }
     }
 
     /// Which node judges a trace; `None` for a node by itself.

@@ -63,6 +63,7 @@ impl Core {
         // A copy: what waits for an exporter counts to that exporter's queue, and must not hold the memory that other
         // requests are to be received in.
         passing.body = Bytes::copy_from_slice(&passing.body);
+        let Some(passing) = self.hold_logs(passing, origin, arrived) else { return Vec::new() };
         self.with_shard(|shard, _, outbox| shard.pass(passing, origin, outbox));
         Vec::new()
     }

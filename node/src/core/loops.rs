@@ -37,6 +37,9 @@ impl Core {
             if let Some(summaries) = &self.summaries {
                 spawn(self.clone().keep_summaries(summaries.clone()));
             }
+            if self.held_logs.is_some() {
+                spawn(self.clone().keep_held_logs());
+            }
         }
         if self.peers.cores() > 1 {
             spawn(self.clone().share_load());

@@ -47,6 +47,7 @@ impl Core {
                 Control::EndSummaries(answer) => {
                     let core = self.clone();
                     spawn(async move {
+                        core.end_held_logs().await;
                         core.end_summaries().await;
                         _ = answer.try_send(());
                     });
@@ -100,6 +101,7 @@ impl Core {
                 .log
                 .as_ref()
                 .map(|log| LogSnapshot { is_recalling: self.is_recalling(), ..log.snapshot(self.settings.pipeline) }),
+            held_logs: self.held_logs.as_ref().map(|held| held.snapshot()),
             summary: self.summaries.as_ref().filter(|_| self.settings.pipeline == 0).map(|own| own.snapshot()),
             cluster: shard.cluster().map(|cluster| ClusterSnapshot {
                 counts: cluster.counts,

@@ -21,9 +21,6 @@ use tailwater_engine::log::format::TallyId;
 use tailwater_engine::log::tally::{FormerTallies, Tally};
 use tailwater_engine::vocabulary::Destinations;
 use tailwater_proto::otlp::Signal;
-use tailwater_proto::otlp::check::KeyValue;
-use tailwater_proto::otlp::logs::{LogFacts, LogVisitor, RecordFault, logs};
-use tailwater_proto::otlp::split::picked;
 use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
 use tailwater_rollup::patterns::PatternsError;
 use tailwater_rollup::span_metrics;
@@ -47,8 +44,6 @@ pub struct SummarySeat {
     pub plan: SummaryPlan,
     /// From one window to the next.
     pub window: Duration,
-    /// Whether log records of no trace are told in summaries only.
-    pub summarises_orphans: bool,
     /// Of hashes: the same in every run of the node, for series are known by them.
     pub seed: u64,
     /// Another number at each start.
@@ -193,8 +188,7 @@ impl Summaries {
                 if counts {
                     tallies.count_logs(&passing.body, now);
                 }
-                drop(state);
-                if self.seat.summarises_orphans { without_orphans(passing) } else { TakenOut::default() }
+                TakenOut::default()
             }
         }
     }
@@ -395,42 +389,6 @@ fn keep_only(passing: &mut Passing, positions: &[u32], body: Vec<u8>) -> Vec<u32
     passing.items = u32::try_from(positions.len()).unwrap_or(u32::MAX);
     (passing.units, passing.body) = (kept, Bytes::from(body));
     done
-}
-
-/// Takes the records out of a request of logs that belong to no trace.
-fn without_orphans(passing: &mut Passing) -> TakenOut {
-    let mut traced = Traced(Vec::new());
-    // What is not sound was refused before.
-    _ = logs(&passing.body, u32::MAX, &mut traced);
-    let is_traced = |item: u32| traced.0.get(item as usize).copied().unwrap_or(true);
-    let positions: Vec<u32> = (0..passing.items).filter(|item| is_traced(*item)).collect();
-    let summarised = passing.items - u32::try_from(positions.len()).unwrap_or(passing.items);
-    if summarised == 0 {
-        return TakenOut::default();
-    }
-    let body = picked(Signal::Logs, &passing.body, is_traced).map_or_else(Vec::new, |half| half.body);
-    TakenOut { units: keep_only(passing, &positions, body), summarised, dropped: 0 }
-}
-
-/// Which records of a request belong to a trace.
-struct Traced(Vec<bool>);
-
-impl LogVisitor for Traced {
-    fn resource_begin(&mut self) {}
-    fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-    fn resource(&mut self, _: &[u8]) {}
-    fn scope_begin(&mut self) {}
-    fn scope_end(&mut self, _: &[u8]) {}
-    fn record_begin(&mut self) {}
-    fn record_attribute(&mut self, _: KeyValue<'_>) {}
-
-    fn record(&mut self, facts: &LogFacts<'_>) {
-        self.0.push(facts.trace_id.is_some());
-    }
-
-    fn record_refused(&mut self, _: RecordFault) {
-        self.0.push(true);
-    }
 }
 
 /// Whether what could not be delivered may be at another time.

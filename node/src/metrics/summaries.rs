@@ -1,7 +1,7 @@
 //! Summaries in the exposition: what leaves of them, and what was past a bound.
 
 use super::{Books, Page, Type, number};
-use crate::control::SummarySnapshot;
+use crate::control::{HeldLogsSnapshot, SummarySnapshot};
 
 /// A family, its type and help, and how to read it.
 type Family = (&'static str, Type, &'static str, fn(&SummarySnapshot) -> u64);
@@ -95,8 +95,43 @@ const FAMILIES: [Family; 17] = [
     ),
 ];
 
+const HELD_LOGS: [(&str, Type, &str, fn(&HeldLogsSnapshot) -> u64); 5] = [
+    ("tailwater_held_logs_bytes", Type::Gauge, "Bytes of log records that wait for their traces.", |s| s.bytes),
+    (
+        "tailwater_logs_kept_with_trace_total",
+        Type::Counter,
+        "Log records that went on because their trace is kept.",
+        |s| s.kept,
+    ),
+    (
+        "tailwater_logs_dropped_with_trace_total",
+        Type::Counter,
+        "Log records that did not go on because their trace is dropped.",
+        |s| s.dropped,
+    ),
+    (
+        "tailwater_logs_orphans_total",
+        Type::Counter,
+        "Log records without a trace id, or of a trace of which no span came within logs.wait.",
+        |s| s.orphans,
+    ),
+    (
+        "tailwater_logs_passed_early_total",
+        Type::Counter,
+        "Log records that went on before their trace was judged: logs.held_bytes_max was used up, or the node stopped.",
+        |s| s.early,
+    ),
+];
+
 /// The families of summaries, where there are any.
 pub(super) fn summaries(page: &mut Page, books: &[Books<'_>]) {
+    let snapshots = || books.iter().flat_map(|books| &books.snapshots);
+    let held: Vec<&HeldLogsSnapshot> = snapshots().filter_map(|snapshot| snapshot.held_logs.as_ref()).collect();
+    if !held.is_empty() {
+        for (name, kind, help, read) in HELD_LOGS {
+            page.single(name, kind, help, number(held.iter().map(|part| read(part)).sum::<u64>()));
+        }
+    }
     let parts: Vec<&SummarySnapshot> =
         books.iter().flat_map(|books| &books.snapshots).filter_map(|snapshot| snapshot.summary.as_ref()).collect();
     if parts.is_empty() {
