@@ -39,8 +39,8 @@ use hashbrown::hash_map::Entry;
 pub use partial::{MetricsPartial, PartialError};
 pub use sums::{MetricSums, SumsCounts};
 use tailwater_proto::otlp::Signal;
-use tailwater_proto::otlp::check::Fault;
 use tailwater_proto::otlp::split::picked;
+use tailwater_proto::otlp::wire::WireError;
 pub use write::Emitted;
 
 /// What of a request goes on.
@@ -116,7 +116,7 @@ enum Fate {
 
 impl Split {
     /// Notes what becomes of the next point. Never an error: it is called where there may be one.
-    fn note(&mut self, fate: Fate) -> Result<(), Fault> {
+    fn note(&mut self, fate: Fate) -> Result<(), WireError> {
         let passes = fate == Fate::Passes;
         if !passes && self.passes.is_empty() {
             self.passes = vec![true; self.position as usize];
@@ -183,12 +183,12 @@ impl Metrics {
             self.counts.merged += u64::from(split.merged);
             self.counts.dropped += u64::from(split.dropped);
         }
-        // What is behind a fault is none of ours: whoever checks the request refuses it.
+        // What is behind bytes that are no protobuf has no numbers: whoever checks the request refuses it.
         _ = walk;
         split.taken(request)
     }
 
-    fn metric(&mut self, enclosing: &Enclosing<'_, '_>, message: &[u8], split: &mut Split) -> Result<(), Fault> {
+    fn metric(&mut self, enclosing: &Enclosing<'_, '_>, message: &[u8], split: &mut Split) -> Result<(), WireError> {
         let metric = point::metric(message)?;
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         let rule = self.plan.rule(text(metric.name), text(enclosing.resource.service));
@@ -227,7 +227,7 @@ impl Metrics {
         shape: point::Shape,
         how: &Aggregate,
         split: &mut Split,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), WireError> {
         let kind = Kind::of(shape, how.gauge);
         let resource = &enclosing.resource.attributes;
         let head_key = self.keys.head(resource, enclosing.scope, metric, kind, how);
@@ -314,6 +314,12 @@ impl Metrics {
         let (heads, series) = self.table.copy();
         let trails = self.trails.iter().map(|(key, trail)| (*key, trail.clone())).collect();
         MetricsPartial { heads, series, trails, ..MetricsPartial::default() }
+    }
+
+    /// Goes by other rules and bounds from now on. What has been counted stays.
+    pub fn replan(&mut self, plan: MetricsPlan) {
+        self.table.rebound(plan.bounds);
+        self.plan = plan;
     }
 
     /// Gives away what has been counted since it last did.

@@ -6,18 +6,17 @@ use crate::compensated::Compensated;
 use crate::explicit::{self, Explicit};
 use crate::exponential::{self, Exponential};
 use crate::moments::Moments;
-use tailwater_proto::otlp::check::{AnyValue, Fault, key_value};
 use tailwater_proto::otlp::wire::{Field, Reader, Value, WireError};
 
 /// An attribute: its key, and its whole field with tag and length.
 pub type Attribute<'a> = (&'a [u8], &'a [u8]);
 
 /// The messages in field `number`, in order.
-pub fn each<'a, E: From<WireError>>(
+pub fn each<'a>(
     message: &'a [u8],
     number: u32,
-    mut visit: impl FnMut(&'a [u8]) -> Result<(), E>,
-) -> Result<(), E> {
+    mut visit: impl FnMut(&'a [u8]) -> Result<(), WireError>,
+) -> Result<(), WireError> {
     let mut reader = Reader::new(message);
     while let Some(field) = reader.next_field()? {
         if let (true, Value::Bytes(inner)) = (field.number == number, field.value) {
@@ -25,6 +24,27 @@ pub fn each<'a, E: From<WireError>>(
         }
     }
     Ok(())
+}
+
+/// The key of a `KeyValue`: field 1, which nearly always is the first.
+#[inline]
+fn key(attribute: &[u8]) -> Result<&[u8], WireError> {
+    if let [0x0a, length @ 0..0x80, rest @ ..] = attribute
+        && let Some((key, [0x12, ..])) = rest.split_at_checked(usize::from(*length))
+    {
+        return Ok(key);
+    }
+    last(attribute, 1)
+}
+
+/// The content of a field that occurs once; of several the last holds. Empty where there is none.
+fn last(message: &[u8], number: u32) -> Result<&[u8], WireError> {
+    let mut found: &[u8] = &[];
+    each(message, number, |content| {
+        found = content;
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// A resource.
@@ -37,20 +57,22 @@ pub struct Resource<'a> {
 }
 
 /// The resource of a `ResourceMetrics`.
-pub fn resource(message: &[u8]) -> Result<Resource<'_>, Fault> {
+pub fn resource(message: &[u8]) -> Result<Resource<'_>, WireError> {
     let mut resource = Resource::default();
     each(message, 1, |inner| {
         let mut reader = Reader::new(inner);
         while let Some(field) = reader.next_field()? {
             if field.number == 1 {
-                let attribute = key_value(field.bytes()?)?;
-                if let (b"service.name", AnyValue::Text(name)) = (attribute.key, attribute.value) {
-                    resource.service = name;
+                let attribute = field.bytes()?;
+                let name = key(attribute)?;
+                if name == b"service.name" {
+                    // A name that is no text is none.
+                    resource.service = last(last(attribute, 2)?, 1)?;
                 }
-                resource.attributes.push((attribute.key, &inner[field.start..reader.position()]));
+                resource.attributes.push((name, &inner[field.start..reader.position()]));
             }
         }
-        Ok::<(), Fault>(())
+        Ok(())
     })?;
     sort(&mut resource.attributes);
     Ok(resource)
@@ -70,7 +92,7 @@ pub fn scope(message: &[u8]) -> Result<[&[u8]; 2], WireError> {
                 _ => {}
             }
         }
-        Ok::<(), WireError>(())
+        Ok(())
     })?;
     Ok(scope)
 }
@@ -135,10 +157,10 @@ pub fn metric(message: &[u8]) -> Result<Metric<'_>, WireError> {
 }
 
 /// The points of a metric, in the order in which items of a request are numbered.
-pub fn each_point<'a, E: From<WireError>>(
+pub fn each_point<'a>(
     metric: &'a [u8],
-    mut visit: impl FnMut(&'a [u8]) -> Result<(), E>,
-) -> Result<(), E> {
+    mut visit: impl FnMut(&'a [u8]) -> Result<(), WireError>,
+) -> Result<(), WireError> {
     let mut reader = Reader::new(metric);
     while let Some(field) = reader.next_field()? {
         if let (5 | 7 | 9 | 10 | 11, Value::Bytes(data)) = (field.number, field.value) {
@@ -163,7 +185,7 @@ pub fn point<'a>(
     message: &'a [u8],
     buckets_max: u16,
     attributes: &mut Vec<Attribute<'a>>,
-) -> Result<Option<Point>, Fault> {
+) -> Result<Option<Point>, WireError> {
     attributes.clear();
     let mut raw = Raw::default();
     let mut reader = Reader::new(message);
@@ -174,7 +196,7 @@ pub fn point<'a>(
             Shape::Exponential => raw.exponential_field(&field)?,
         };
         if is_attribute {
-            attributes.push((key_value(field.bytes()?)?.key, &message[field.start..reader.position()]));
+            attributes.push((key(field.bytes()?)?, &message[field.start..reader.position()]));
         }
     }
     sort(attributes);

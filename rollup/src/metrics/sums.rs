@@ -60,6 +60,12 @@ impl MetricSums {
         }
     }
 
+    /// Has other bounds from now on.
+    pub fn rebound(&mut self, bounds: Bounds) {
+        self.table.rebound(bounds);
+        self.bounds = bounds;
+    }
+
     /// Adds what a tally has counted, or what other sums know.
     pub fn merge(&mut self, partial: &MetricsPartial) {
         if partial.since != 0 {
@@ -67,11 +73,13 @@ impl MetricSums {
         }
         self.forgotten_until = self.forgotten_until.max(partial.forgotten_until);
         let heads: ByKey<(&Head, u64)> = partial.heads.iter().map(|(key, head, at)| (*key, (head, *at))).collect();
-        // Where what came for a series went.
+        // Where what came for a series went, if not to its own.
         let mut places: ByKey<Key> = ByKey::default();
         for (key, series) in &partial.series {
             let Some((head, emitted)) = heads.get(&series.head) else { continue };
-            if let Some(place) = self.series(*key, series, head, *emitted) {
+            if let Some(place) = self.series(*key, series, head, *emitted)
+                && place != *key
+            {
                 places.insert(*key, place);
             }
         }

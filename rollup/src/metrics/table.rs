@@ -69,6 +69,11 @@ impl Table {
         Self { heads: ByKey::default(), series: ByKey::default(), bounds, bytes: 0 }
     }
 
+    /// Has other bounds from now on. What there is stays.
+    pub fn rebound(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// Bytes that series and heads take.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -127,6 +132,9 @@ impl Table {
     /// Adds to a series that there is. False where it does not fit.
     pub fn add(&mut self, key: Key, amount: &Amount, seen: u64) -> bool {
         let Some(series) = self.series.get_mut(&key) else { return false };
+        if series.amount.is_none() && !self.heads.get(&series.head).is_some_and(|entry| entry.head.kind.holds(amount)) {
+            return false;
+        }
         series.seen = series.seen.max(seen);
         match &mut series.amount {
             Some(own) => {

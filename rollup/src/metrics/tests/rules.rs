@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metrics::plan::{Gauge as GaugeRule, Temporality};
+use opentelemetry_proto::tonic::common::v1::ArrayValue;
 use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Summary, SummaryDataPoint, exponential_histogram_data_point};
 
 #[test]
@@ -40,6 +41,18 @@ fn the_first_rule_says_what_passes() {
         tally.take(&[], 0, true),
         Taken { passing: Passing::All, passing_positions: vec![], merged: 0, dropped: 0 }
     );
+}
+
+#[test]
+fn other_rules_hold_from_then_on_and_what_was_counted_stays() {
+    let mut tally = tally(aggregate());
+    let one = request(vec![sum("s", DELTA, true, vec![int(0, 1, 5, &[])])]);
+    assert_eq!(tally.take(&one, SINCE, true).merged, 1);
+    tally.replan(MetricsPlan { rules: vec![Rule::new("*", Action::Keep)], bounds: Bounds::default() });
+    assert_eq!(tally.take(&one, SINCE, true).passing, Passing::All);
+    let mut sums = sums();
+    sums.merge(&partial_of(&mut tally));
+    assert_eq!(numbers(&mut sums, SINCE + 60 * SECOND)["s{}"].int(), 5);
 }
 
 #[test]
@@ -229,6 +242,21 @@ fn exponential_histograms_are_merged_at_the_coarser_scale() {
     let buckets = data_points[0].positive.as_ref().unwrap();
     assert_eq!((data_points[0].scale, data_points[0].count, data_points[0].zero_count), (0, 46, 5));
     assert_eq!((buckets.offset, &buckets.bucket_counts[..]), (0, &[1, 13, 27][..]));
+}
+
+#[test]
+fn a_value_nested_as_deep_as_it_may_be_is_merged() {
+    // Deeper than attributes of spans may be nested, and no deeper than those of points.
+    let deep = (0..31).fold(any_value::Value::BoolValue(true), |inner, _| {
+        any_value::Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(inner) }] })
+    });
+    let attribute = KeyValue { key: "k".into(), value: Some(AnyValue { value: Some(deep) }), ..KeyValue::default() };
+    let point = NumberDataPoint { attributes: vec![attribute], ..int(0, 1, 5, &[]) };
+    let whole =
+        request(vec![sum("s", DELTA, true, vec![point, int(0, 1, 1, &[])]), gauge("g", vec![int(0, 1, 1, &[])])]);
+    let mended = tailwater_proto::otlp::mend::mended(tailwater_proto::otlp::Signal::Metrics, &whole).unwrap();
+    assert_eq!((mended.items, mended.body), (3, None));
+    assert_eq!(tally(aggregate()).take(&whole, SINCE, true).merged, 3);
 }
 
 #[test]
