@@ -3,6 +3,7 @@
 use crate::bare::{self, BareOptions};
 use crate::generate::{self, GenerateOptions};
 use crate::output::Output;
+use crate::patterns::{self, PatternsOptions};
 use crate::shard::{self, ShardOptions};
 use crate::sink::{self, SinkOptions};
 use crate::verify::{self, VerifyOptions};
@@ -35,6 +36,8 @@ pub enum Command {
     Bare(BareOptions),
     /// Run traces through one shard in this process, always the same: for profilers
     Shard(ShardOptions),
+    /// Group the lines of a file by their patterns: how well, and how fast
+    Patterns(PatternsOptions),
 }
 
 /// Runs the command; the exit status is 0 only if everything came out as it should.
@@ -52,6 +55,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
         Command::Bare(options) => run_bare(&options),
         Command::Shard(options) => run_shard(&options),
+        Command::Patterns(options) => run_patterns(&options),
     }
 }
 
@@ -88,6 +92,20 @@ fn run_bare(options: &BareOptions) -> ExitCode {
 fn run_shard(options: &ShardOptions) -> ExitCode {
     let output = Output { json: options.json, quiet: false };
     match shard::run(options) {
+        Ok(summary) => {
+            output.result(&summary);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_patterns(options: &PatternsOptions) -> ExitCode {
+    let output = Output { json: options.json, quiet: false };
+    match patterns::run(options) {
         Ok(summary) => {
             output.result(&summary);
             ExitCode::SUCCESS

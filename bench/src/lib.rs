@@ -13,6 +13,7 @@ pub mod interrupt;
 pub mod ledger;
 pub mod listen;
 pub mod output;
+pub mod patterns;
 pub mod process;
 pub mod receiver;
 pub mod shard;

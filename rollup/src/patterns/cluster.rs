@@ -10,6 +10,7 @@
 
 use super::token::{Kind, Token, tokens};
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 
 /// Words of a column up to which they tell messages apart. More than so many are values.
 const TELLING_WORDS_MAX: usize = 4;
@@ -26,16 +27,14 @@ pub(super) struct Class {
 
 /// What shapes have in common that may become one.
 pub(super) fn skeleton(shape: &[u8], seed: u64) -> u64 {
-    let mut hash = seed;
+    let mut hash = twox_hash::XxHash3_64::with_seed(seed);
     for token in tokens(shape) {
-        let of_token = if token.is_structure() || token.kind == Kind::Named {
-            twox_hash::XxHash3_64::oneshot(token.text)
-        } else {
-            1
-        };
-        hash = (hash ^ of_token ^ u64::from(token.spaced)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        hash.write_u8(u8::from(token.spaced));
+        if token.is_structure() || token.kind == Kind::Named {
+            hash.write(token.text);
+        }
     }
-    hash
+    hash.finish()
 }
 
 /// Whether a general shape covers another of the same skeleton.
@@ -159,3 +158,6 @@ impl Part {
         parts.into_values().map(|members| Self { members, varies: varies.clone() }).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

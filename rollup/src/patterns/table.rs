@@ -25,7 +25,7 @@ const BUCKET_ROWS_SOFT: usize = 128;
 
 /// Shapes of one skeleton that could not be merged.
 /// At the bound: further ones are counted in the pattern `<*>` of their service and severity; counted in `overflowed`.
-const BUCKET_ROWS_MAX: usize = 2048;
+const BUCKET_ROWS_MAX: usize = 1024;
 
 /// Shapes that are remembered to be covered by a merged one, 16 bytes each.
 /// At the bound: they are compared again whenever they come.
@@ -54,6 +54,9 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 struct Bucket {
     rows: Vec<u32>,
+    /// Those of them that were merged.
+    merged: Vec<u32>,
+    /// How many rows there are when it is clustered next.
     cluster_at: usize,
 }
 
@@ -257,10 +260,10 @@ impl Table {
 
     /// The merged row that covers a shape; of several the one whose shape is first.
     fn covering(&self, key: u64, group: u32, shape: &[u8]) -> Option<u32> {
-        let rows = self.buckets.get(&key)?.rows.iter();
-        let covers = rows.filter(|at| {
+        let merged = self.buckets.get(&key)?.merged.iter();
+        let covers = merged.filter(|at| {
             let row = &self.rows[**at as usize];
-            row.merged && row.group == group && cluster::covers(&row.shape, shape)
+            row.group == group && cluster::covers(&row.shape, shape)
         });
         covers.min_by(|a, b| self.rows[**a as usize].shape.cmp(&self.rows[**b as usize].shape)).copied()
     }
@@ -272,8 +275,11 @@ impl Table {
         let at = self.put_row(Row { group, shape: shape.into(), merged, values, live: true, ..Row::default() });
         self.bytes += row_bytes(shape);
         let bucket =
-            self.buckets.entry(key).or_insert_with(|| Bucket { rows: Vec::new(), cluster_at: BUCKET_ROWS_SOFT });
+            self.buckets.entry(key).or_insert_with(|| Bucket { cluster_at: BUCKET_ROWS_SOFT, ..Bucket::default() });
         bucket.rows.push(at);
+        if merged {
+            bucket.merged.push(at);
+        }
         at
     }
 
@@ -309,6 +315,7 @@ impl Table {
         bucket.rows.extend(rows);
         bucket.rows.sort_unstable();
         bucket.rows.dedup();
+        bucket.merged = bucket.rows.iter().copied().filter(|at| self.rows[*at as usize].merged).collect();
         bucket.cluster_at = (bucket.rows.len() * 2).max(BUCKET_ROWS_SOFT);
     }
 
@@ -419,8 +426,11 @@ impl Table {
             Some(at) => at,
             None => self.find_or_admit(group, &row.shape, hash, row.count),
         };
-        if row.merged && *self.rows[at as usize].shape == *row.shape {
+        let is_same = *self.rows[at as usize].shape == *row.shape && *row.shape != *WILDCARD_SHAPE;
+        if row.merged && is_same && !self.rows[at as usize].merged {
             self.rows[at as usize].merged = true;
+            let key = skeleton(&row.shape, self.seed ^ u64::from(group).rotate_left(32));
+            self.buckets.entry(key).or_default().merged.push(at);
         }
         at
     }
@@ -498,6 +508,7 @@ impl Table {
         }
         for bucket in self.buckets.values_mut() {
             bucket.rows.retain(|at| self.rows[*at as usize].live);
+            bucket.merged.retain(|at| self.rows[*at as usize].live);
         }
         self.buckets.retain(|_, bucket| !bucket.rows.is_empty());
     }
