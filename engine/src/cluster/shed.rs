@@ -3,7 +3,8 @@
 //! randomness lies below the threshold of that level.
 //!
 //! What makes it one decision on all nodes: spans are shed as they come only once the level was said a while ago, when every
-//! owner has heard of it; owners drop by it at once, and go on for as long as a trace lasts that may have lost spans to it.
+//! owner has heard of it; owners drop by it at once, and go on for as long as a trace lasts that may have lost spans to it. So
+//! each says with its level what it has heard that still holds for traces: who has just come owns some of these, too.
 //!
 //! ```text
 //! said by a node     |--- level 2 ---------------------------|--- level 1 ...
@@ -26,6 +27,8 @@ const RAISE_INTERVAL: Nanos = Nanos::from_millis(4_000);
 const LOWER_INTERVAL: Nanos = Nanos::from_millis(10_000);
 /// Nodes say their levels each second. One that has not for so long, because it began anew or can't be heard, wants nothing.
 const SILENCE_MAX: Nanos = Nanos::from_millis(10_000);
+/// What others have heard is said each second, too: of three one comes.
+const LATELY: Nanos = Nanos::from_millis(3_000);
 /// Levels that are remembered of a node.
 /// At the bound: the oldest are taken together, at the highest of them.
 const REMEMBERED_MAX: usize = 16;
@@ -63,6 +66,10 @@ pub struct Shed {
     spans_below: u64,
     /// Traces with less are dropped by their owner.
     traces_below: u64,
+    /// The highest level that anyone has said itself and that holds for traces.
+    lately: u8,
+    /// The highest that anyone has heard so, and until when that is believed.
+    others_lately: (Nanos, u8),
 }
 
 impl Shed {
@@ -78,6 +85,20 @@ impl Shed {
     #[must_use]
     pub fn traces_below(&self) -> u64 {
         self.traces_below
+    }
+
+    /// The highest level that holds for traces under way, of those that nodes have said themselves.
+    #[must_use]
+    pub fn lately(&self) -> u8 {
+        self.lately
+    }
+
+    /// A node has heard of levels up to this that hold for traces under way.
+    pub fn note_lately(&mut self, now: Nanos, level: u8) {
+        let (until, highest) = &mut self.others_lately;
+        if now > *until || level >= *highest {
+            (*until, *highest) = (now.plus(LATELY), level.min(LEVEL_MAX));
+        }
     }
 
     /// Whether this node is or was pressed of late: others are to be told of its level.
@@ -138,6 +159,9 @@ impl Shed {
             traces = traces.max(said.since(held).max().unwrap_or(0));
             said.levels.iter().any(|(_, level)| *level > 0)
         });
+        self.lately = traces;
+        let (until, highest) = self.others_lately;
+        let traces = if now > until { traces } else { traces.max(highest) };
         (self.spans_below, self.traces_below) = (threshold(spans), threshold(traces));
     }
 }
@@ -255,6 +279,26 @@ mod tests {
         assert_eq!(shed.spans_below(), threshold(2));
         shed.turn(at(111), HOLD);
         assert_eq!(shed.spans_below(), 0);
+    }
+
+    /// Without `note_lately` a node that comes when nobody sheds any more keeps traces of which others have shed spans; and what
+    /// one says because another did would hold for ever if that were said on.
+    #[test]
+    fn who_comes_later_hears_what_holds_for_traces_under_way() {
+        let (mut old, mut new) = (Shed::default(), Shed::default());
+        old.note(at(100), NodeId(1), 2);
+        old.note(at(110), NodeId(1), 0);
+        for second in 111..160 {
+            old.turn(at(second), HOLD);
+            if second % 2 == 0 {
+                new.note_lately(at(second), old.lately());
+            }
+            new.turn(at(second), HOLD);
+            old.note_lately(at(second), new.lately());
+            assert!(second < 112 || new.traces_below() >= old.traces_below(), "{second}");
+            assert_eq!((new.spans_below(), new.lately()), (0, 0));
+        }
+        assert_eq!((old.traces_below(), new.traces_below()), (0, 0));
     }
 
     #[test]

@@ -98,7 +98,8 @@ impl Shard {
         let has_news = cluster.shed.is_active() || shed_level > 0 || !demand.is_empty();
         cluster.shed.note(now, cluster.view.own, shed_level);
         if speaks && has_news && cluster.mail.has_room(None) {
-            write_load(cluster, fingerprint, (shed_level, demand));
+            let levels = [shed_level, cluster.shed.lately()];
+            write_load(cluster, fingerprint, (levels, demand));
         }
         self.divide_limits();
         self.turn_shed(now);

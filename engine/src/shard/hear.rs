@@ -92,7 +92,7 @@ impl Shard {
         cursor: &mut Cursor<'_>,
     ) -> Result<(), Malformed> {
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
-        let shed_level = cursor.byte()?;
+        let [shed_level, shed_lately] = [cursor.byte()?, cursor.byte()?];
         let mut demand = Vec::new();
         while !cursor.is_empty() {
             demand.push(cursor.varint()?);
@@ -101,6 +101,7 @@ impl Shard {
         if cluster.view.member(node).is_some() {
             cluster.demands.note(node, fingerprint, demand);
             cluster.shed.note(now, node, shed_level);
+            cluster.shed.note_lately(now, shed_lately);
         }
         self.divide_limits();
         self.turn_shed(now);

@@ -233,7 +233,8 @@ mod tests {
     /// Breaks where who is gone, or about to leave, stays the owner of a place, and where who is new is not compared.
     #[test]
     fn a_view_that_follows_another_has_the_owners_of_one_made_anew() {
-        let member = |node, is_leaving| Member { node: NodeId(node), incarnation: Incarnation(1), shards: 1, is_leaving };
+        let member =
+            |node, is_leaving| Member { node: NodeId(node), incarnation: Incarnation(1), shards: 1, is_leaving };
         let mut last = view(&(1..=20).collect::<Vec<_>>());
         for step in 0..40u64 {
             let node = |at: u64| mix(step << 8 | at) % 50;
