@@ -93,12 +93,14 @@ impl Shed {
         self.lately
     }
 
-    /// A node has heard of levels up to this that hold for traces under way.
-    pub fn note_lately(&mut self, now: Nanos, level: u8) {
+    /// A node has heard of levels up to this that hold for traces under way. True if that is more than was known.
+    pub fn note_lately(&mut self, now: Nanos, level: u8) -> bool {
         let (until, highest) = &mut self.others_lately;
+        let is_more = level > if now > *until { 0 } else { *highest };
         if now > *until || level >= *highest {
             (*until, *highest) = (now.plus(LATELY), level.min(LEVEL_MAX));
         }
+        is_more
     }
 
     /// Whether this node is or was pressed of late: others are to be told of its level.
@@ -127,21 +129,21 @@ impl Shed {
         next
     }
 
-    /// A node has said its level.
-    pub fn note(&mut self, now: Nanos, node: NodeId, level: u8) {
+    /// A node has said its level. True if it was another before.
+    pub fn note(&mut self, now: Nanos, node: NodeId, level: u8) -> bool {
         let level = level.min(LEVEL_MAX);
         if level == 0 && !self.said.contains_key(&node) {
-            return;
+            return false;
         }
         let said = self.said.entry(node).or_default();
         said.heard = now;
-        said.note(now, level);
+        said.note(now, level)
     }
 
     /// A node is gone: what it wanted holds for traces that may have lost spans to it.
     pub fn forget(&mut self, now: Nanos, is_member: impl Fn(NodeId) -> bool) {
         let gone: Vec<NodeId> = self.said.keys().copied().filter(|node| !is_member(*node)).collect();
-        gone.into_iter().for_each(|node| self.note(now, node, 0));
+        gone.into_iter().for_each(|node| _ = self.note(now, node, 0));
     }
 
     /// The time goes on: a trace lasts for `hold` at most, from its first span to its verdict.
@@ -167,16 +169,17 @@ impl Shed {
 }
 
 impl Said {
-    fn note(&mut self, now: Nanos, level: u8) {
+    fn note(&mut self, now: Nanos, level: u8) -> bool {
         let Self { levels, .. } = self;
         if levels.back().map_or(0, |(_, last)| *last) == level {
-            return;
+            return false;
         }
         if levels.len() >= REMEMBERED_MAX {
             let oldest = levels.pop_front().map_or(0, |(_, level)| level);
             levels.iter_mut().take(1).for_each(|(_, level)| *level = oldest.max(*level));
         }
         levels.push_back((now, level));
+        true
     }
 
     /// What was in force at `begin` stays, and all since.
@@ -210,7 +213,7 @@ mod tests {
             for node in 1..=3 {
                 // Each says every second what it said last.
                 let before = said.iter().rfind(|(from, who, _)| *from + 100 <= second && *who == node);
-                before.into_iter().for_each(|(_, _, level)| shed.note(at(second), NodeId(node), *level));
+                before.into_iter().for_each(|(_, _, level)| _ = shed.note(at(second), NodeId(node), *level));
             }
             shed.turn(at(second), HOLD);
         }
@@ -305,7 +308,7 @@ mod tests {
     fn many_changes_are_remembered_at_the_highest() {
         let mut shed = Shed::default();
         (0..100).for_each(|step| {
-            shed.note(Nanos(at(100).0 + step), NodeId(1), if step == 3 { 7 } else { 1 + u8::from(step % 2 == 1) })
+            _ = shed.note(Nanos(at(100).0 + step), NodeId(1), if step == 3 { 7 } else { 1 + u8::from(step % 2 == 1) });
         });
         shed.turn(at(101), HOLD);
         assert_eq!(shed.traces_below(), threshold(7));

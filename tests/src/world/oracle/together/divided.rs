@@ -48,9 +48,8 @@ impl Joint for DividedLimits {
 impl DividedLimits {
     fn sums_up(&self, number: usize) {
         let own = &self.0[&number];
-        let agrees = |other: &&Divided| {
-            other.members == own.members && other.demands == own.demands && !other.is_leaving
-        };
+        let agrees =
+            |other: &&Divided| other.members == own.members && other.demands == own.demands && !other.is_leaving;
         for limit in 0..own.shares.len() {
             let sum: f64 = self.0.values().filter(agrees).map(|other| other.shares[limit]).sum();
             assert!(sum <= 1.0 + ROUNDING, "limit {limit} is given {sum} times: {:?}", own.demands);
