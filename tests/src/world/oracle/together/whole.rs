@@ -81,7 +81,8 @@ impl Joint for Whole {
                 self.met.entry(node.number()).or_default().extend(runs_seen(node, *core));
             }
             Seen::Ruled { hash, is_kept: true } => {
-                if self.knows.insert((node.number(), *hash), true) == Some(false) {
+                let before = self.knows.insert((node.number(), *hash), true);
+                if before == Some(false) {
                     self.counted.push(*hash);
                 }
             }
