@@ -83,6 +83,9 @@ pub struct Cluster {
     pub view: Arc<View>,
     /// The run of this node, as it is in the view.
     pub incarnation: Incarnation,
+    /// How many shards the other members have, each number once. Who is alone speaks to those that it knew last: when they meet
+    /// again they are to hear what was kept meanwhile.
+    pub shards_of_others: Vec<u16>,
     /// Those before, newest first, each with the time at which it was over.
     former: VecDeque<(Arc<View>, Nanos)>,
     changed: Nanos,
@@ -120,7 +123,7 @@ impl Cluster {
     /// A node with an empty docket.
     #[must_use]
     pub fn new(plan: ClusterPlan, view: Arc<View>, now: Nanos) -> Self {
-        Self {
+        let mut cluster = Self {
             changes: Changes::new(plan.evidence_delay),
             docket: Docket::new(plan.docket_traces_max),
             mail: Mail::new(plan.pipeline, plan.message_bytes_max),
@@ -128,6 +131,7 @@ impl Cluster {
             told: Entry::default(),
             told_in_tick: (0, 0),
             plan,
+            shards_of_others: Vec::new(),
             former: VecDeque::new(),
             view,
             changed: now,
@@ -140,7 +144,9 @@ impl Cluster {
             shed: Shed::default(),
             counts: ClusterCounts::default(),
             is_leaving: false,
-        }
+        };
+        cluster.shards_of_others = cluster.find_shards_of_others();
+        cluster
     }
 
     /// The members have changed.
@@ -149,6 +155,7 @@ impl Cluster {
         self.former.truncate(FORMER_MAX - 1);
         self.former.push_front((before, now));
         self.changed = now;
+        self.shards_of_others = self.find_shards_of_others();
         self.demands.retain(|node| self.view.member(node).is_some());
         self.shed.forget(now, |node| self.view.member(node).is_some());
         let own = self.view.member(self.view.own);
@@ -188,9 +195,11 @@ impl Cluster {
     #[must_use]
     pub fn who_may_remember(&self, now: Nanos, hash: u64) -> Vec<NodeId> {
         let has_joined_lately = now < self.joined.plus(REMEMBERED);
-        let owners = self.recent_owners(now, hash);
-        if !has_joined_lately && owners.iter().all(|node| self.view.member(*node).is_some()) {
-            return owners;
+        if !has_joined_lately {
+            let owners = self.recent_owners(now, hash);
+            if owners.iter().all(|node| self.view.member(*node).is_some()) {
+                return owners;
+            }
         }
         self.view.members().iter().map(|member| member.node).filter(|node| *node != self.view.own).collect()
     }
@@ -207,10 +216,7 @@ impl Cluster {
             || self.recent_owners(now, hash).iter().any(|node| self.view.member(*node).is_none())
     }
 
-    /// How many shards the other members have, each number once. Who is alone speaks to those that it knew last: when they meet
-    /// again they are to hear what was kept meanwhile.
-    #[must_use]
-    pub fn shards_of_others(&self) -> Vec<u16> {
+    fn find_shards_of_others(&self) -> Vec<u16> {
         let views = std::iter::once(&self.view).chain(self.former.iter().map(|(view, _)| view));
         let others = views.map(|view| {
             let others = view.members().iter().filter(|member| member.node != view.own);

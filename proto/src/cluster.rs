@@ -3,7 +3,9 @@
 //! ```text
 //! message  = kind:1 pipeline:8 fingerprint:8 shards:2 shard:2 entry*       kind 1 evidence, 2 rulings, 5 memories, 6 load
 //! memory   = hash:8                           asks for a trace that the receiver, or who is gone, may have judged
-//! load     = shed_level:1 demand*             varints: what wanted to pass each limit in the last second; shards and shard are 0
+//! load     = shed_level:1 shed_lately:1 demand*    how much the sender wants to be shed, and the most that it heard of which
+//!                                             traces under way may feel; varints: what wanted to pass each limit in the last
+//!                                             second; shards and shard are 0
 //! ```
 //! Numbers of fixed width are little-endian, others are varints as protobuf has them. A message fits into one datagram. Its
 //! entries are all of one shard of a node with so many shards: a node with as many gives them to that shard unread. Kinds 3 and

@@ -22,15 +22,15 @@ SHOWN = (*EXCUSES, "rejoined", "members_gone", "standstills", "said_missed", "to
 class Cluster:
     """Nodes with their sinks, and what was found in each phase of a part."""
 
-    def __init__(self, part, around, with_delay=False, wait=None, policies=MARKED):
+    def __init__(self, part, around, with_delay=False, wait=None, policies=MARKED, configure=None):
         self.part, self.around, self.network = part, around, around.network
         self.addresses = self.network.begin(with_delay)
         self.wait = wait or (WAIT_SHORT if around.is_short else WAIT)
         self.nodes, self.sinks, self.rows, self.fault = [], [], [], None
         for number in range(NODES):
             file = around.directory / f"node-{number}.yaml"
-            file.write_text(CONFIGURATION.format(wait=self.wait, policies=policies, judged=self.sink(number),
-                                                 all=self.sink(NODES)))
+            usual = CONFIGURATION.format(wait=self.wait, policies=policies, judged=self.sink(number), all=self.sink(NODES))
+            file.write_text(configure(number) if configure else usual)
             self.nodes.append(Node(number, around, self.addresses, file))
 
     def sink(self, number):

@@ -7,8 +7,10 @@
 //! bounds are tight; rules change, on each core at another moment; the next hop delivers, refuses or gives up; disks lose,
 //! tear, reorder and fail; processes are killed, power is cut, and the next run has another number of cores. Several
 //! pipelines have shards of their own and share the log of a core. Nodes of a cluster have real hubs; their datagrams are
-//! late, lost, doubled and reordered, links are cut and heal, nodes come, leave, are killed and stand still.
+//! late, lost, doubled and reordered, links are cut and heal, nodes come, leave, are killed and stand still, and one may be of a later
+//! version.
 
+mod ahead;
 pub mod clock;
 pub mod cluster;
 pub mod events;
@@ -35,6 +37,7 @@ use self::senders::{SpanId, span_id};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use tailwater_engine::cluster::counts::ClusterCounts;
+use tailwater_engine::ledger::DropReason;
 use tailwater_engine::vocabulary::Nanos;
 
 /// Events of a node after which a run that does not end is called stuck.
@@ -65,6 +68,12 @@ pub struct Met {
     pub syncs: u64,
     /// Writes and syncs that failed.
     pub disk_failures: u64,
+    /// Spans that it shed.
+    pub shed: u64,
+    /// Traces that came to a cluster, and what those stand for that left.
+    pub traces: u64,
+    /// See `traces`.
+    pub stands_for: f64,
     /// What its shards did in the cluster.
     pub cluster: ClusterCounts,
     /// What its hub did.
@@ -83,6 +92,9 @@ impl Met {
         self.crashes += other.crashes;
         self.syncs += other.syncs;
         self.disk_failures += other.disk_failures;
+        self.shed += other.shed;
+        self.traces += other.traces;
+        self.stands_for += other.stands_for;
         self.cluster.add(&other.cluster);
         self.hub.add(&other.hub);
     }
@@ -146,6 +158,7 @@ impl Watched {
         for core in &self.node.cores {
             self.met.scanned_again += core.shard.ledger().traces.scanned_again;
             self.met.judged_early += core.shard.ledger().traces.decided_early;
+            self.met.shed += core.shard.ledger().spans.dropped[DropReason::Shed as usize];
         }
         self.met.cluster = self.node.cluster_counts();
         self.met.hub = self.node.hub_met();
@@ -230,11 +243,15 @@ impl World {
             node.handle(event.what, &mut Around { now: event.at, events, network });
             watched.watch(network, together.as_mut(), event.at);
         }
-        let met: Vec<Met> = self.nodes.into_iter().map(Watched::end).collect();
+        let mut met: Vec<Met> = self.nodes.into_iter().map(Watched::end).collect();
         if let Some(together) = self.together {
             let mut sum = Met::default();
             met.iter().for_each(|met| sum.add(met));
-            together.end(&sum);
+            // Of all nodes together.
+            let represented = together.end(&sum);
+            if let Some(first) = met.first_mut() {
+                (first.traces, first.stands_for) = represented;
+            }
         }
         met
     }

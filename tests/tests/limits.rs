@@ -257,7 +257,8 @@ fn in_a_cluster_each_owner_has_an_equal_part_of_a_limit_while_nobody_has_said_wh
 #[test]
 fn in_a_cluster_owners_divide_a_limit_by_what_they_want() {
     let (mut shard, mut other, mut host) = (node(1, &[1, 2]), node(2, &[1, 2]), Kept::default());
-    for (speaker, listener, demand) in [(2, 1, 100), (1, 2, 300)] {
+    // Each divides by what it has heard when it speaks itself, once a second.
+    for (speaker, listener, demand) in [(2, 1, 100), (1, 2, 300), (2, 1, 100)] {
         let (from, to) = if speaker == 1 { (&mut shard, &mut other) } else { (&mut other, &mut shard) };
         from.share_load(at(70), &[demand], 0, true);
         from.tick(at(70), &mut host);

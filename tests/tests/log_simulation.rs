@@ -10,7 +10,7 @@ use tailwater_tests::seeds::{is_single, run};
 use tailwater_tests::world::World;
 use tailwater_tests::world::clock::Clock;
 use tailwater_tests::world::scenario::{Logged, Policies, Scenario};
-use tailwater_tests::world::senders::{Tracestates, Traffic};
+use tailwater_tests::world::senders::{Tracestates, Traffic, WITHIN_MS};
 
 /// Seeds of one run: each number of the failing sync from 1 to 100 comes several times.
 const SEEDS: u64 = 1000;
@@ -29,6 +29,8 @@ fn crashing(seed: u64) -> Scenario {
         traffic: Traffic {
             traces,
             spans_max: 12,
+            within_ms: WITHIN_MS,
+            has_random_ids: false,
             spread_ms: DECISION_WAIT_MS / 2,
             late_percent: 10,
             late_ms: 3 * DECISION_WAIT_MS,

@@ -11,7 +11,7 @@ use tailwater_tests::world::World;
 use tailwater_tests::world::clock::Clock;
 use tailwater_tests::world::policies::PolicySet;
 use tailwater_tests::world::scenario::{Logged, Policies, Scenario};
-use tailwater_tests::world::senders::{Tracestates, Traffic};
+use tailwater_tests::world::senders::{Tracestates, Traffic, WITHIN_MS};
 
 /// Seeds of one test; all together run in seconds.
 const SEEDS: u64 = 2000;
@@ -28,6 +28,8 @@ fn traffic(traces: usize, late_percent: u32) -> Traffic {
     Traffic {
         traces,
         spans_max: 12,
+        within_ms: WITHIN_MS,
+        has_random_ids: false,
         spread_ms: DECISION_WAIT_MS / 2,
         late_percent,
         late_ms: 3 * DECISION_WAIT_MS,
@@ -80,6 +82,8 @@ fn changing(seed: u64) -> Scenario {
         cores: random.u16(1..4),
         traffic: Traffic {
             spans_max: 10,
+            within_ms: WITHIN_MS,
+            has_random_ids: false,
             spread_ms: DECISION_WAIT_MS,
             late_percent: 12,
             one_marked_in: 3,

@@ -10,7 +10,7 @@ use tailwater_proto::consistent::to_float;
 const EQUAL_PART: f64 = 0.1;
 
 /// What wanted to pass each limit of late, by node: of members only, under the rules in force only.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Demands {
     fingerprint: u64,
     by_node: BTreeMap<NodeId, Vec<u64>>,

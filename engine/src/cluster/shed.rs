@@ -3,7 +3,8 @@
 //! randomness lies below the threshold of that level.
 //!
 //! What makes it one decision on all nodes: spans are shed as they come only once the level was said a while ago, when every
-//! owner has heard of it; owners drop by it at once, and go on for as long as a trace lasts that may have lost spans to it.
+//! owner has heard of it; owners drop by it at once, and go on for as long as a trace lasts that may have lost spans to it. So
+//! each says with its level what it has heard that still holds for traces: who has just come owns some of these, too.
 //!
 //! ```text
 //! said by a node     |--- level 2 ---------------------------|--- level 1 ...
@@ -26,6 +27,8 @@ const RAISE_INTERVAL: Nanos = Nanos::from_millis(4_000);
 const LOWER_INTERVAL: Nanos = Nanos::from_millis(10_000);
 /// Nodes say their levels each second. One that has not for so long, because it began anew or can't be heard, wants nothing.
 const SILENCE_MAX: Nanos = Nanos::from_millis(10_000);
+/// What others have heard is said each second, too: of three one comes.
+const LATELY: Nanos = Nanos::from_millis(3_000);
 /// Levels that are remembered of a node.
 /// At the bound: the oldest are taken together, at the highest of them.
 const REMEMBERED_MAX: usize = 16;
@@ -63,6 +66,10 @@ pub struct Shed {
     spans_below: u64,
     /// Traces with less are dropped by their owner.
     traces_below: u64,
+    /// The highest level that anyone has said itself and that holds for traces.
+    lately: u8,
+    /// The highest that anyone has heard so, and until when that is believed.
+    others_lately: (Nanos, u8),
 }
 
 impl Shed {
@@ -78,6 +85,22 @@ impl Shed {
     #[must_use]
     pub fn traces_below(&self) -> u64 {
         self.traces_below
+    }
+
+    /// The highest level that holds for traces under way, of those that nodes have said themselves.
+    #[must_use]
+    pub fn lately(&self) -> u8 {
+        self.lately
+    }
+
+    /// A node has heard of levels up to this that hold for traces under way. True if that is more than was known.
+    pub fn note_lately(&mut self, now: Nanos, level: u8) -> bool {
+        let (until, highest) = &mut self.others_lately;
+        let is_more = level > if now > *until { 0 } else { *highest };
+        if now > *until || level >= *highest {
+            (*until, *highest) = (now.plus(LATELY), level.min(LEVEL_MAX));
+        }
+        is_more
     }
 
     /// Whether this node is or was pressed of late: others are to be told of its level.
@@ -106,21 +129,21 @@ impl Shed {
         next
     }
 
-    /// A node has said its level.
-    pub fn note(&mut self, now: Nanos, node: NodeId, level: u8) {
+    /// A node has said its level. True if it was another before.
+    pub fn note(&mut self, now: Nanos, node: NodeId, level: u8) -> bool {
         let level = level.min(LEVEL_MAX);
         if level == 0 && !self.said.contains_key(&node) {
-            return;
+            return false;
         }
         let said = self.said.entry(node).or_default();
         said.heard = now;
-        said.note(now, level);
+        said.note(now, level)
     }
 
     /// A node is gone: what it wanted holds for traces that may have lost spans to it.
     pub fn forget(&mut self, now: Nanos, is_member: impl Fn(NodeId) -> bool) {
         let gone: Vec<NodeId> = self.said.keys().copied().filter(|node| !is_member(*node)).collect();
-        gone.into_iter().for_each(|node| self.note(now, node, 0));
+        gone.into_iter().for_each(|node| _ = self.note(now, node, 0));
     }
 
     /// The time goes on: a trace lasts for `hold` at most, from its first span to its verdict.
@@ -138,21 +161,25 @@ impl Shed {
             traces = traces.max(said.since(held).max().unwrap_or(0));
             said.levels.iter().any(|(_, level)| *level > 0)
         });
+        self.lately = traces;
+        let (until, highest) = self.others_lately;
+        let traces = if now > until { traces } else { traces.max(highest) };
         (self.spans_below, self.traces_below) = (threshold(spans), threshold(traces));
     }
 }
 
 impl Said {
-    fn note(&mut self, now: Nanos, level: u8) {
+    fn note(&mut self, now: Nanos, level: u8) -> bool {
         let Self { levels, .. } = self;
         if levels.back().map_or(0, |(_, last)| *last) == level {
-            return;
+            return false;
         }
         if levels.len() >= REMEMBERED_MAX {
             let oldest = levels.pop_front().map_or(0, |(_, level)| level);
             levels.iter_mut().take(1).for_each(|(_, level)| *level = oldest.max(*level));
         }
         levels.push_back((now, level));
+        true
     }
 
     /// What was in force at `begin` stays, and all since.
@@ -186,7 +213,7 @@ mod tests {
             for node in 1..=3 {
                 // Each says every second what it said last.
                 let before = said.iter().rfind(|(from, who, _)| *from + 100 <= second && *who == node);
-                before.into_iter().for_each(|(_, _, level)| shed.note(at(second), NodeId(node), *level));
+                before.into_iter().for_each(|(_, _, level)| _ = shed.note(at(second), NodeId(node), *level));
             }
             shed.turn(at(second), HOLD);
         }
@@ -257,11 +284,31 @@ mod tests {
         assert_eq!(shed.spans_below(), 0);
     }
 
+    /// Without `note_lately` a node that comes when nobody sheds any more keeps traces of which others have shed spans; and what
+    /// one says because another did would hold for ever if that were said on.
+    #[test]
+    fn who_comes_later_hears_what_holds_for_traces_under_way() {
+        let (mut old, mut new) = (Shed::default(), Shed::default());
+        old.note(at(100), NodeId(1), 2);
+        old.note(at(110), NodeId(1), 0);
+        for second in 111..160 {
+            old.turn(at(second), HOLD);
+            if second % 2 == 0 {
+                new.note_lately(at(second), old.lately());
+            }
+            new.turn(at(second), HOLD);
+            old.note_lately(at(second), new.lately());
+            assert!(second < 112 || new.traces_below() >= old.traces_below(), "{second}");
+            assert_eq!((new.spans_below(), new.lately()), (0, 0));
+        }
+        assert_eq!((old.traces_below(), new.traces_below()), (0, 0));
+    }
+
     #[test]
     fn many_changes_are_remembered_at_the_highest() {
         let mut shed = Shed::default();
         (0..100).for_each(|step| {
-            shed.note(Nanos(at(100).0 + step), NodeId(1), if step == 3 { 7 } else { 1 + u8::from(step % 2 == 1) })
+            _ = shed.note(Nanos(at(100).0 + step), NodeId(1), if step == 3 { 7 } else { 1 + u8::from(step % 2 == 1) });
         });
         shed.turn(at(101), HOLD);
         assert_eq!(shed.traces_below(), threshold(7));

@@ -1,7 +1,7 @@
 //! What a shard hears from other nodes of the cluster: evidence of traces that it owns, and rulings on traces that lie here.
 
 use super::Shard;
-use super::cluster::Here;
+use super::owner::Here;
 use super::settle::kept_by;
 use super::telling::{ask_who_may_remember, write_entry};
 use crate::cluster::docket::{Heard, Source};
@@ -84,7 +84,8 @@ impl Shard {
         true
     }
 
-    /// What a node wants: a part of the limits, and how much is to be shed.
+    /// What a node wants: how much is to be shed, which holds at once, and a part of the limits, which are divided when this node
+    /// says the same.
     fn hear_load(
         &mut self,
         now: Nanos,
@@ -92,7 +93,7 @@ impl Shard {
         cursor: &mut Cursor<'_>,
     ) -> Result<(), Malformed> {
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
-        let shed_level = cursor.byte()?;
+        let [shed_level, shed_lately] = [cursor.byte()?, cursor.byte()?];
         let mut demand = Vec::new();
         while !cursor.is_empty() {
             demand.push(cursor.varint()?);
@@ -100,10 +101,12 @@ impl Shard {
         // Who is gone by now would want it for ever.
         if cluster.view.member(node).is_some() {
             cluster.demands.note(node, fingerprint, demand);
-            cluster.shed.note(now, node, shed_level);
+            let (says_another, has_heard_more) =
+                (cluster.shed.note(now, node, shed_level), cluster.shed.note_lately(now, shed_lately));
+            if says_another || has_heard_more {
+                self.turn_shed(now);
+            }
         }
-        self.divide_limits();
-        self.turn_shed(now);
         Ok(())
     }
 

@@ -168,7 +168,7 @@ impl Shard {
     /// What is known of a trace of a session, by what all nodes have told.
     fn known_of_all<'a>(&self, session: &'a Session, place: u32) -> Known<'a> {
         let Case { evidence, generation, .. } = session.case(place);
-        let here = self.holding.find_pending(session.hash(place), evidence.trace_id);
+        let here = session.here(place);
         Known {
             generation,
             size: evidence.size,
@@ -265,7 +265,8 @@ impl Shard {
     fn explain_on_docket(&mut self, now: Nanos, (hash, trace_id): (u64, &TraceId)) -> Option<Pending> {
         let Self { cluster: Some(cluster), bench, .. } = self else { return None };
         let entry = cluster.docket.find(hash).filter(|entry| cluster.docket.get(*entry).trace_id == *trace_id)?;
-        let mut session = Session::call(&cluster.docket, &[entry], bench.rules());
+        let here = self.holding.find_pending(hash, trace_id);
+        let mut session = Session::call(&cluster.docket, &[(entry, here)], bench.rules());
         let mut counts = vec![PolicyCounts::default(); self.ledger.policies.len()];
         let ruling = bench.preview(now, (&mut session, 0), &mut counts);
         let trace = cluster.docket.get(entry);

@@ -1,10 +1,13 @@
 //! A session: traces from the docket that are judged together, each with all that is known of it.
 
-use crate::cluster::docket::Docket;
+use crate::cluster::docket::{Docket, Docketed};
 use crate::evidence::{Gathered, Summary};
 use crate::judge::{Case, Cases};
 use crate::rules::Rules;
 use crate::vocabulary::TraceId;
+
+/// A trace on the docket: its place there, and its entry here if spans of it lie here undecided.
+pub(super) type Docketing = (u32, Option<u32>);
 
 /// Traces about to be judged, by their places in the list that they were called from.
 #[derive(Debug)]
@@ -17,18 +20,18 @@ pub(super) struct Session {
 #[derive(Debug)]
 struct Called {
     trace_id: TraceId,
-    hash: u64,
     deadline: u32,
+    here: Option<u32>,
     gathered: Gathered,
 }
 
 impl Session {
     /// Calls traces: what their sources told is merged.
-    pub(super) fn call(docket: &Docket, entries: &[u32], rules: &Rules) -> Self {
-        let cases = entries.iter().map(|entry| {
+    pub(super) fn call(docket: &Docket, entries: &[Docketing], rules: &Rules) -> Self {
+        let cases = entries.iter().map(|(entry, here)| {
             let trace = docket.get(*entry);
-            let (trace_id, hash, deadline) = (trace.trace_id, trace.hash, trace.deadline);
-            Called { trace_id, hash, deadline, gathered: trace.merged(rules) }
+            let Docketed { trace_id, deadline, .. } = *trace;
+            Called { trace_id, deadline, here: *here, gathered: trace.merged(rules) }
         });
         Self { cases: cases.collect(), generation: rules.generation() }
     }
@@ -38,9 +41,9 @@ impl Session {
         (0u32..).take(self.cases.len()).collect()
     }
 
-    /// The hash of the id of one.
-    pub(super) fn hash(&self, place: u32) -> u64 {
-        self.cases[place as usize].hash
+    /// The entry here of one, if spans of it lie here undecided.
+    pub(super) fn here(&self, place: u32) -> Option<u32> {
+        self.cases[place as usize].here
     }
 }
 

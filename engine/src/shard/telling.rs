@@ -40,12 +40,12 @@ pub(super) fn write_entry(mail: &mut Mail, to: &Member, (fingerprint, hash): (u6
     mail.write(recipient, entry.facts.start_unix_nano, |base, out| entry.put(base, out));
 }
 
-/// Says to all members how much this node wants to shed, and what wanted to pass the limits of the rules of that fingerprint:
+/// Says to all members how much this node wants to shed and what holds for traces under way, and what wanted to pass the limits of the rules of that fingerprint:
 /// to each of their shards, however many.
-pub(super) fn write_load(cluster: &mut Cluster, fingerprint: u64, (shed_level, demand): (u8, &[u64])) {
+pub(super) fn write_load(cluster: &mut Cluster, fingerprint: u64, ([level, lately], demand): ([u8; 2], &[u64])) {
     let recipient = Recipient { node: None, shards: 0, shard: 0, fingerprint, kind: Kind::Load };
     cluster.mail.write(recipient, 0, |_, out| {
-        out.push(shed_level);
+        out.extend_from_slice(&[level, lately]);
         demand.iter().for_each(|demand| put_varint(out, *demand));
     });
 }

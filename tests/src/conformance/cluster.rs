@@ -3,15 +3,15 @@
 
 use super::engine::{BETWEEN, STEP, plan, sampling};
 use super::{KeptSpan, Scenario, spans_of};
+use crate::shard_host::Kept;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use std::sync::Arc;
 use tailwater_engine::cluster::ClusterPlan;
-use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::Shard;
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, Said, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Nanos, Origin, Said, SpanBatch};
 use tailwater_proto::cluster::view::{Member, View};
 use tailwater_proto::cluster::{Incarnation, NodeId};
 
@@ -32,7 +32,7 @@ pub fn play(scenario: &Scenario, nodes: u16) -> Result<Vec<KeptSpan>, String> {
     let shards = (0..nodes).map(|number| {
         let mut shard = Shard::new(plan(&sampling, 0, 1), rules.clone());
         shard.join(STEP, cluster_plan(), Arc::new(View::new(1, id(number), members.clone())));
-        (shard, Outbox::default())
+        (shard, Kept::default())
     });
     let mut cluster = Cluster { now: STEP, nodes: shards.collect(), dealt: 0, kept: Vec::new() };
     cluster.step(TOGETHER_STEPS);
@@ -75,38 +75,10 @@ fn cluster_plan() -> ClusterPlan {
     }
 }
 
-/// What leaves a shard.
-#[derive(Default)]
-struct Outbox {
-    requests: Vec<ExportRequest>,
-    said: Vec<Said>,
-}
-
-impl Host for Outbox {
-    fn export(&mut self, request: ExportRequest) {
-        self.requests.push(request);
-    }
-
-    fn judged(&mut self, _: &Judged) {}
-
-    fn resolve(&mut self, _: Unit) {
-        unreachable!("nothing is logged here");
-    }
-
-    fn recall(&mut self, _: KeptUnit) {
-        unreachable!("nothing is logged here");
-    }
-
-    fn tell(&mut self, said: Said) -> Result<(), Said> {
-        self.said.push(said);
-        Ok(())
-    }
-}
-
 /// Nodes of one shard each, and nothing between them.
 struct Cluster {
     now: Nanos,
-    nodes: Vec<(Shard, Outbox)>,
+    nodes: Vec<(Shard, Kept)>,
     /// Spans dealt out so far.
     dealt: usize,
     kept: Vec<KeptSpan>,

@@ -1,16 +1,16 @@
 //! A scenario played through a real shard: time is simulated, the next hop takes everything.
 
 use super::{KeptSpan, Mode, Request, Scenario, spans_of};
+use crate::shard_host::Kept;
 use crate::shard_plan::roomy;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tailwater_config::sampling::{Sampling, Strategy};
 use tailwater_config::{GIB, Inputs, load};
-use tailwater_engine::host::{ExportRequest, Host};
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan, TICK};
-use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Origin, SpanBatch, Unit};
+use tailwater_engine::vocabulary::{Nanos, Origin, SpanBatch};
 
 /// The time between two looks at what is due: the Collector's tick.
 pub(super) const STEP: Nanos = Nanos::from_millis(1000);
@@ -85,30 +85,8 @@ pub fn play_at(scenario: &Scenario, times: &[Duration]) -> Result<Vec<KeptSpan>,
 struct Node {
     now: Nanos,
     shards: Vec<Shard>,
-    sink: Sink,
+    sink: Kept,
     turn: usize,
-}
-
-/// The next hop.
-#[derive(Default)]
-struct Sink {
-    requests: Vec<ExportRequest>,
-}
-
-impl Host for Sink {
-    fn export(&mut self, request: ExportRequest) {
-        self.requests.push(request);
-    }
-
-    fn judged(&mut self, _: &Judged) {}
-
-    fn resolve(&mut self, _: Unit) {
-        unreachable!("nothing is logged here");
-    }
-
-    fn recall(&mut self, _: KeptUnit) {
-        unreachable!("nothing is logged here");
-    }
 }
 
 fn nanos(duration: Duration) -> Nanos {
@@ -134,7 +112,7 @@ impl Node {
     fn new(sampling: &Sampling, shards: u16) -> Result<Self, String> {
         let rules = Arc::new(Rules::compile(sampling).map_err(|error| error.to_string())?);
         let shards = (0..shards).map(|shard| Shard::new(plan(sampling, shard, shards), rules.clone())).collect();
-        Ok(Self { now: STEP, shards, sink: Sink::default(), turn: 0 })
+        Ok(Self { now: STEP, shards, sink: Kept::default(), turn: 0 })
     }
 
     fn advance(&mut self, by: Nanos) {

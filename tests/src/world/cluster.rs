@@ -74,7 +74,7 @@ pub struct Cluster {
 }
 
 /// Longest datagram that the network takes, what seals it apart.
-const DATAGRAM_BYTES_MAX: usize = 1_298;
+pub const DATAGRAM_BYTES_MAX: usize = 1_298;
 
 /// The id of a node by its number.
 #[must_use]

@@ -44,6 +44,8 @@ pub enum What {
     Announce,
     /// A core takes what the hub has for it.
     Obey(usize),
+    /// Cores of the node share what they have to do, and say it to other nodes.
+    Share,
     /// The node comes.
     Come,
     /// The node goes.

@@ -199,6 +199,7 @@ impl Node {
             What::Gossip => self.gossip(around),
             What::Announce => self.announce(around),
             What::Obey(core) => self.obey(core, around),
+            What::Share => self.share(around),
             What::Come => self.start(around),
             What::Go => self.go(around),
             What::End => self.end(),

@@ -39,6 +39,8 @@ pub enum PolicySet {
     Limited,
     /// What is marked, by a condition.
     Condition,
+    /// All, by randomness: what is left of them says what it stands for.
+    Everything,
     /// Errors, and half of what is marked, with attributes that tell which in which run of the process.
     OfRun(u32),
 }
@@ -103,7 +105,8 @@ impl PolicySet {
     /// does comes to the same for these policies.
     #[must_use]
     pub fn rules(self, latest: Option<&Rules>, random: &mut Rng) -> Rules {
-        let thresholds = if random.bool() { Thresholds::Otep235 } else { Thresholds::Collector };
+        let is_by_randomness = random.bool() || self == Self::Everything;
+        let thresholds = if is_by_randomness { Thresholds::Otep235 } else { Thresholds::Collector };
         let sampling = match self {
             Self::OfRun(run) => Sampling { policies: Vec::new(), rules: rules_of(run), ..Sampling::default() },
             _ => Sampling { policies: self.policies(), thresholds, ..Sampling::default() },
@@ -138,6 +141,7 @@ impl PolicySet {
                 let rule = Rule::OttlCondition { error_mode: ErrorMode::Ignore, span, spanevent: Vec::new() };
                 vec![Policy::new("condition", rule)]
             }
+            Self::Everything => vec![Policy::new("everything", Rule::AlwaysSample)],
             Self::Many => vec![Policy::new("many", Rule::SpanCount { min: 4, max: 0 })],
         }
     }
@@ -173,6 +177,7 @@ impl PolicySet {
             Self::Calm => errors.is_none().then_some("calm"),
             Self::Many => (spans.len() >= 4).then_some("many"),
             Self::Limited => Some("limited"),
+            Self::Everything => Some("everything"),
             Self::Condition => marked.map(|_| "condition"),
             Self::OfRun(_) if marked.is_some() => return Says::Perhaps("marked", errors),
             Self::OfRun(_) => errors,

@@ -5,10 +5,12 @@ use super::policies::PolicySet;
 use super::senders::Traffic;
 use crate::disk::Faults;
 use crate::shard_plan::roomy;
+use tailwater_engine::cluster::shed::threshold;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::log::lane::{LanePlan, PipelinePlan};
 use tailwater_engine::shard::ShardPlan;
-use tailwater_engine::vocabulary::Nanos;
+use tailwater_engine::vocabulary::{Nanos, TraceId};
+use tailwater_proto::consistent::NEVER;
 
 /// A node, its senders, its next hop.
 #[derive(Debug, Clone)]
@@ -64,6 +66,27 @@ pub struct InCluster {
     pub comes_ms: u64,
     /// When and how it goes, if it does.
     pub goes: Option<(u64, Goes)>,
+    /// Whether it speaks a later version of the wire.
+    pub is_ahead: bool,
+    /// How often a node may want the traces that pass to be halved.
+    pub shed_level_max: u8,
+    /// When it holds its senders back, of the world, milliseconds: from, until.
+    pub pressed_ms: (u64, u64),
+}
+
+impl InCluster {
+    /// Whether the cluster may give up a trace of this id, where nothing else says its randomness.
+    #[must_use]
+    pub fn may_shed(&self, trace_id: &TraceId) -> bool {
+        randomness(trace_id) < threshold(self.shed_level_max)
+    }
+}
+
+/// The randomness of a trace by its id: the last seven bytes.
+#[must_use]
+pub fn randomness(trace_id: &TraceId) -> u64 {
+    let [.., last] = trace_id.as_chunks::<8>().0 else { return 0 };
+    u64::from_be_bytes(*last) & (NEVER - 1)
 }
 
 /// How a node goes.

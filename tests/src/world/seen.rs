@@ -95,6 +95,13 @@ pub enum Seen {
     },
     /// A core of a cluster's node has taken what it was told, and is about to look at it.
     Told(usize, Entered),
+    /// A core is about to look at what another node has said: of the trace of this hash, that it is kept or dropped.
+    Ruled {
+        /// Of the trace's id.
+        hash: u64,
+        /// Whether it is kept.
+        is_kept: bool,
+    },
     /// A core tells another node.
     Tells(NodeId, Entered),
     /// A core sees other members than before.

@@ -48,6 +48,8 @@ pub fn trace_id(span: &Span) -> TraceId {
 pub enum Tracestates {
     /// Of some traces that they were, all spans alike, so that whatever rules do to a kept trace leaves them as they are.
     Alike,
+    /// Nothing.
+    None,
     /// The first span of some traces has randomness, which its kept trace goes by.
     Given,
 }
@@ -57,6 +59,10 @@ pub enum Tracestates {
 pub struct Traffic {
     /// Traces.
     pub traces: usize,
+    /// The time within which they begin, milliseconds.
+    pub within_ms: u64,
+    /// Whether their ids have randomness in them, as they should, or count them.
+    pub has_random_ids: bool,
     /// One more than the most spans of a trace.
     pub spans_max: usize,
     /// The time within which the spans of a trace come that come in time, milliseconds.
@@ -73,8 +79,8 @@ pub struct Traffic {
 
 /// Where a span's id is in its bytes: behind that of its trace.
 const SPAN_ID_AT: usize = 2 + 16 + 2;
-/// Traces begin within this time.
-const BEGIN_MS_MAX: u64 = 3000;
+/// The time within which the traces of a short run begin, milliseconds.
+pub const WITHIN_MS: u64 = 3000;
 
 /// An odd number whose products have the spans of a trace anywhere.
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -93,12 +99,16 @@ impl Senders {
     pub fn new(random: &mut Rng, traffic: &Traffic) -> Self {
         let mut unsent = Vec::new();
         for trace in 0..traffic.traces {
-            let begin = random.u64(0..BEGIN_MS_MAX);
+            let begin = random.u64(0..traffic.within_ms);
             let count = random.usize(1..traffic.spans_max);
             let is_marked = random.u8(0..traffic.one_marked_in) == 0;
+            let low = traffic.has_random_ids.then(|| random.u64(..));
             let alike = ["", "", "ot=th:8;rv:ffffffffffffff"][random.usize(0..3)];
             for number in 0..count {
                 let mut span = span(random, trace, number, is_marked && number + 1 == count);
+                if let Some(low) = low {
+                    span.trace_id[8..].copy_from_slice(&low.to_be_bytes());
+                }
                 span.start_time_unix_nano = random.u64(1..500) * Nanos::PER_MILLISECOND;
                 span.end_time_unix_nano = span.start_time_unix_nano + random.u64(0..200) * Nanos::PER_MILLISECOND;
                 match traffic.tracestates {
@@ -106,7 +116,7 @@ impl Senders {
                     Tracestates::Given if number == 0 && trace.is_multiple_of(3) => {
                         span.trace_state = format!("ot=rv:{:014x}", random.u64(..) >> 8);
                     }
-                    Tracestates::Given => {}
+                    Tracestates::Given | Tracestates::None => {}
                 }
                 let late = if random.u32(0..100) < traffic.late_percent { traffic.late_ms } else { 0 };
                 let send_at = Nanos::from_millis(begin + random.u64(0..traffic.spread_ms) + late);
@@ -139,6 +149,12 @@ impl Senders {
             Rc::new(Sent { send_at, ..(*sent).clone() })
         };
         Self::of(self.unsent.into_iter().map(later).collect())
+    }
+
+    /// What is due from then on.
+    #[must_use]
+    pub fn from(self, begin: Nanos) -> Self {
+        Self::of(self.unsent.into_iter().filter(|sent| sent.send_at >= begin).collect())
     }
 
     fn of(mut unsent: Vec<Rc<Sent>>) -> Self {

@@ -1,6 +1,7 @@
 //! A node's end of the cluster: its hub, with the clock and the network of the world, as the gossip thread drives it. Between
 //! the hub and the cores are queues: what the hub has for a core, it takes a while later and in that order.
 
+use super::super::ahead;
 use super::super::cluster::{Datagram, Run, address, id, number, number_at};
 use super::super::events::What;
 use super::super::scenario::Goes;
@@ -17,13 +18,14 @@ use tailwater_engine::cluster::ClusterPlan;
 use tailwater_engine::vocabulary::{Nanos, Said};
 use tailwater_hub::{Hub, HubCounts, HubPlan, Wire};
 use tailwater_proto::cluster::Incarnation;
-use tailwater_proto::cluster::message::Header;
+use tailwater_proto::cluster::message::{Header, Malformed};
 use tailwater_proto::cluster::view::View;
 
 /// How long things take, microseconds: from when the hub wants to be called to the call; from the hub to a core; from one
-/// look for others to the next.
+/// telling of what there is to do, and look for others, to the next.
 const GRAIN_US: Range<u64> = 500..12_000;
 const TO_CORE_US: Range<u64> = 10..4_000;
+pub(super) const SHARE_US: Range<u64> = 990_000..1_010_000;
 const ANNOUNCE_US: Range<u64> = 800_000..1_200_000;
 /// A node that knows others looks for more every so many times.
 const ANNOUNCE_TOGETHER: u32 = 30;
@@ -71,6 +73,8 @@ pub struct HubMet {
     pub pulled: u64,
     /// What was told to members that were given up.
     pub given_up: u64,
+    /// Frames and payloads of kinds that are not known.
+    pub unknown: u64,
 }
 
 impl HubMet {
@@ -83,6 +87,7 @@ impl HubMet {
             missed: counts.said_missed,
             pulled: counts.ranges_pulled,
             given_up: counts.told_given_up,
+            unknown: counts.frames_unknown,
         });
     }
 
@@ -95,6 +100,7 @@ impl HubMet {
         self.missed += other.missed;
         self.pulled += other.pulled;
         self.given_up += other.given_up;
+        self.unknown += other.unknown;
     }
 }
 
@@ -106,15 +112,25 @@ struct Line<'a> {
     sent: Vec<(SocketAddr, Option<Run>, Vec<u8>)>,
     for_cores: Vec<(usize, ForCore)>,
     inboxes: Vec<usize>,
+    is_ahead: bool,
+    unknown: u64,
 }
 
 impl Wire for Line<'_> {
     fn send(&mut self, address: SocketAddr, to: Option<Run>, frames: &[u8]) {
-        self.sent.push((address, to, frames.to_vec()));
+        let frames = if self.is_ahead { ahead::frames(frames, self.random) } else { frames.to_vec() };
+        self.sent.push((address, to, frames));
     }
 
     fn deliver(&mut self, from: Run, payload: &[u8]) -> bool {
-        let header = Header::read(payload).expect("nodes send messages").0;
+        let header = match Header::read(payload) {
+            Ok((header, _)) => header,
+            Err(Malformed::Kind(_)) => {
+                self.unknown += 1;
+                return true;
+            }
+            Err(error) => panic!("nodes send messages: {error}"),
+        };
         let payload: Rc<[u8]> = payload.into();
         let mut is_taken = true;
         for core in 0..usize::from(self.shards) {
@@ -158,7 +174,7 @@ impl Node {
             rules_wait: Nanos::from_millis(30_000),
             docket_traces_max: scenario.docket_traces_max,
             message_bytes_max: 1_200,
-            shed_level_max: 0,
+            shed_level_max: scenario.shed_level_max,
         };
         for core in 0..self.cores.len() {
             self.cores[core].shard.join(self.now, plan.clone(), hub.view().clone());
@@ -168,6 +184,7 @@ impl Node {
         self.gossip = Some(Gossip { hub, run, called_at: around.now, waiting, announced: 0, is_ending: false });
         around.events.plan(around.now, self.number, self.run, What::Gossip);
         self.plan(1..ANNOUNCE_US.start, What::Announce, around);
+        self.plan(SHARE_US, What::Share, around);
     }
 
     /// Calls the hub; what it sends leaves, what it has for cores is on its way there.
@@ -185,9 +202,12 @@ impl Node {
             sent: Vec::new(),
             for_cores: Vec::new(),
             inboxes,
+            is_ahead: self.scenario.cluster.is_some_and(|cluster| cluster.is_ahead),
+            unknown: 0,
         };
         let result = call(hub, Duration::from_nanos(self.now.0), &mut line);
-        let Line { sent, for_cores, .. } = line;
+        let Line { sent, for_cores, unknown, .. } = line;
+        self.hub_before.unknown += unknown;
         let wait = u64::try_from(hub.due().as_nanos()).unwrap().saturating_sub(self.now.0);
         let call_at = around.now.plus(Nanos(wait + self.random.u64(GRAIN_US) * 1000));
         if *called_at <= around.now || call_at < *called_at {

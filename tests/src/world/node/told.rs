@@ -1,28 +1,33 @@
 //! What the shards of a node of a cluster tell, and what they take of what its hub has heard.
 
+use super::super::ahead;
 use super::super::cluster::Run;
 use super::super::events::What;
 use super::super::scenario::{InCluster, Scenario};
 use super::super::seen::{Entered, Seen};
 use super::super::senders::Senders;
 use super::gossip::ForCore;
+use super::gossip::SHARE_US;
 use super::start::REPLAY_US;
 use super::{Around, Core, Node};
 use fastrand::Rng;
 use std::sync::Arc;
 use tailwater_engine::cluster::counts::ClusterCounts;
-use tailwater_engine::vocabulary::{Said, TraceId};
+use tailwater_engine::vocabulary::{Nanos, Said, TraceId};
 use tailwater_proto::cluster::evidence::Entry;
 use tailwater_proto::cluster::message::{Header, Kind};
+use tailwater_proto::cluster::ruling::{Outcome, Ruling};
 use tailwater_proto::cluster::view::View;
 
 /// The senders of a node: its own, or its share of those of the cluster.
 pub(super) fn senders(number: usize, random: &mut Rng, scenario: &Scenario) -> Senders {
     match scenario.cluster {
         None => Senders::new(random, &scenario.traffic),
-        Some(InCluster { seed, nodes, is_sticky, begins_ms, .. }) => {
+        Some(InCluster { seed, nodes, is_sticky, begins_ms, comes_ms, shed_level_max, .. }) => {
             let all = Senders::new(&mut Rng::with_seed(seed), &scenario.traffic);
-            all.share(number, nodes, is_sticky).later(begins_ms)
+            let own = all.share(number, nodes, is_sticky).later(begins_ms);
+            // What waits for its node to come is later than what is shed may be.
+            if shed_level_max > 0 { own.from(Nanos::from_millis(comes_ms)) } else { own }
         }
     }
 }
@@ -39,6 +44,21 @@ fn entries(from: Run, message: &[u8]) -> Vec<Entered> {
         entered.push(Entered { trace_id, source: entry.source.unwrap_or(from), spans });
     }
     entered
+}
+
+/// The rulings of a message: of which traces, and whether each is kept.
+fn rulings(message: &[u8]) -> Vec<(u64, bool)> {
+    let mut ruled = Vec::new();
+    let Ok((Header { kind: Kind::Rulings, .. }, mut cursor)) = Header::read(message) else { return ruled };
+    while !cursor.is_empty() {
+        let Ruling { hash, outcome } = Ruling::read(&mut cursor).expect("nodes send whole rulings");
+        match outcome {
+            Outcome::Kept(_) => ruled.push((hash, true)),
+            Outcome::Dropped(_) => ruled.push((hash, false)),
+            Outcome::Pending(_) | Outcome::Unknown => {}
+        }
+    }
+    ruled
 }
 
 impl Node {
@@ -84,6 +104,9 @@ impl Node {
             ForCore::Heard(from, message) => {
                 let heard = entries(from, &message);
                 self.seen.extend(heard.into_iter().map(|entered| (0, Seen::Told(core, entered))));
+                let here =
+                    rulings(&message).into_iter().filter(|(hash, _)| usize::from(self.route.shard(*hash).0) == core);
+                self.seen.extend(here.map(|(hash, is_kept)| (0, Seen::Ruled { hash, is_kept })));
                 outbox.room = room;
                 shard.hear(self.now, from, &message, outbox);
                 let in_force = shard.rules().generation();
@@ -91,6 +114,28 @@ impl Node {
             }
         }
         self.follow_core(core, around);
+    }
+
+    /// What wanted to pass limits on all cores, and whether the node is under pressure: as `node/src/core/load.rs` shares it.
+    pub(super) fn share(&mut self, around: &mut Around<'_>) {
+        let Some(InCluster { pressed_ms: (from, until), .. }) = self.scenario.cluster else { return };
+        self.plan(SHARE_US, What::Share, around);
+        if self.is_starting() {
+            return;
+        }
+        let is_pressed = (from..until).contains(&(around.now.0 / Nanos::PER_MILLISECOND));
+        let level = self.cores.first_mut().map_or(0, |core| core.shard.want_to_shed(self.now, is_pressed));
+        let of_cores: Vec<Vec<u64>> = self.cores.iter_mut().map(|core| core.shard.take_limit_demand()).collect();
+        let limits = of_cores.iter().map(Vec::len).max().unwrap_or(0);
+        let of = |limit: usize| of_cores.iter().filter_map(|demand| demand.get(limit)).sum();
+        let demand: Vec<u64> = (0..limits).map(of).collect();
+        for (number, core) in self.cores.iter_mut().enumerate() {
+            core.shard.share_load(self.now, &demand, level, number == 0);
+        }
+        if self.scenario.cluster.is_some_and(|cluster| cluster.is_ahead) {
+            let bytes = ahead::payload(&mut self.random);
+            self.tell([Said { to: None, bytes, follows_verdicts: false }], around);
+        }
     }
 
     /// The core of the first pipeline that has a trace, and the trace's hash.

@@ -3,11 +3,13 @@
 
 mod asked_for;
 mod by_what_was_told;
+mod divided;
 mod durable_first;
 mod followed;
 mod handed_over;
 mod of_owners;
 mod only_kept;
+mod represented;
 mod settled;
 mod stays;
 mod whole;
@@ -26,6 +28,10 @@ pub trait Joint {
     fn see(&mut self, seen: &Seen, node: &Node, now: Nanos);
     /// All that was sent is settled.
     fn end(&mut self, _: &Ended<'_>) {}
+    /// How many traces came, and how many those stand for that left; nothing where that is not what it looks at.
+    fn represented(&self) -> (u64, f64) {
+        (0, 0.0)
+    }
 }
 
 /// What is expected of a world.
@@ -81,6 +87,8 @@ impl Together {
             Box::new(followed::Followed::new(healed)),
             Box::new(settled::Settled::new(healed)),
             Box::new(asked_for::AskedFor),
+            Box::<represented::Represented>::default(),
+            Box::<divided::DividedLimits>::default(),
         ];
         Self { all, expected, lost: BTreeSet::new(), parted, healed }
     }
@@ -93,11 +101,13 @@ impl Together {
         self.all.iter_mut().for_each(|oracle| oracle.see(seen, node, now));
     }
 
-    /// All is settled.
-    pub fn end(mut self, met: &Met) {
+    /// All is settled. Returns how many traces came where a cluster sheds, and how many those stand for that left.
+    pub fn end(mut self, met: &Met) -> (u64, f64) {
         let Self { expected, lost, parted, healed, .. } = self;
         let ended = Ended { expected, met, lost, parted, healed };
         self.all.iter_mut().for_each(|oracle| oracle.end(&ended));
+        let sum = |(came, stands): (u64, f64), (more, for_more): (u64, f64)| (came + more, stands + for_more);
+        self.all.iter().map(|oracle| oracle.represented()).fold((0, 0.0), sum)
     }
 }
 

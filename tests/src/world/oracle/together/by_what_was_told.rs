@@ -90,6 +90,10 @@ impl ByWhatWasTold {
         if !is_ruling(judged) {
             return;
         }
+        // Spans that are shed as they come are not told, nor do they count as what lies here.
+        if node.scenario.cluster.is_some_and(|cluster| cluster.may_shed(&trace_id)) {
+            return;
+        }
         let is_alone = judged.occasion == Occasion::Alone;
         let runs = self.taken.get(&trace_id);
         let spans_of = |run: Run| runs.and_then(|runs| runs.get(&run)).map_or(&[][..], |spans| &spans[..]);

@@ -1,7 +1,7 @@
 //! A trace leaves whole or not at all, whichever nodes its spans came to. While all nodes are members for one another there
 //! is no exception. Else traces that leave in part are counted: each was judged alone, or by a node that may have missed what
-//! came of it before, or is among those that are counted as torn; and it is one that was on its way while links were cut.
-//! Nodes that have not met since they started are clusters of their own.
+//! came of it before, or some node that dropped a part of it has counted that when it heard that it is kept (`torn`); and it is
+//! one that was on its way while links were cut. Nodes that have not met since they started are clusters of their own.
 //!
 //! Notices when a holder takes silence for a drop, when owners ask nobody who may remember, and when what is said to all is
 //! not repaired (`Hub::pull`).
@@ -39,11 +39,18 @@ pub struct Whole {
     unremembered: BTreeMap<usize, (Nanos, u64, u64)>,
     /// Rulings of owners that may have waited for an answer that found no room for as long as they do.
     patient: u64,
+    /// By node and hash: whether it kept or dropped a trace, as it knows now; and of which traces nodes dropped a part before
+    /// they heard that it was kept.
+    knows: BTreeMap<(usize, u64), bool>,
+    counted: Vec<u64>,
+    /// Of the ids of judged traces.
+    hashes: BTreeMap<TraceId, u64>,
     /// Whom each node has met in this run, and who has ruled on a trace.
     met: BTreeMap<usize, BTreeSet<Run>>,
     rulers: BTreeMap<TraceId, BTreeSet<Run>>,
-    /// Whether a node came late.
+    /// Whether a node came late, and whether nodes may shed.
     has_come: bool,
+    sheds: bool,
 }
 
 impl Joint for Whole {
@@ -57,6 +64,8 @@ impl Joint for Whole {
             Seen::Judged { judged, ruled, .. } => {
                 let settled = (now, node.number(), judged.occasion, ruled.is_kept);
                 self.settled.entry(judged.trace_id).or_default().push(settled);
+                self.knows.insert((node.number(), node.seat_of(&judged.trace_id).1), ruled.is_kept);
+                self.hashes.insert(judged.trace_id, node.seat_of(&judged.trace_id).1);
                 if !is_ruling(judged) {
                     return;
                 }
@@ -67,10 +76,25 @@ impl Joint for Whole {
                 }
             }
             Seen::Turned(core) => {
+                self.sheds |= node.scenario.cluster.is_some_and(|cluster| cluster.shed_level_max > 0);
                 self.has_come |= node.scenario.cluster.is_some_and(|cluster| cluster.comes_ms > 0);
                 self.met.entry(node.number()).or_default().extend(runs_seen(node, *core));
             }
-            Seen::Crashed { .. } => _ = self.met.remove(&node.number()),
+            Seen::Ruled { hash, is_kept: true } => {
+                let before = self.knows.insert((node.number(), *hash), true);
+                if before == Some(false) {
+                    self.counted.push(*hash);
+                }
+            }
+            Seen::Crashed { .. } => {
+                self.met.remove(&node.number());
+                self.knows.retain(|(of, _), _| *of != node.number());
+            }
+            Seen::Started(known) => {
+                let known =
+                    known.iter().map(|(trace_id, ruled)| ((node.number(), node.seat_of(trace_id).1), ruled.is_kept));
+                self.knows.extend(known);
+            }
             _ => {}
         }
     }
@@ -79,7 +103,11 @@ impl Joint for Whole {
         let mut torn = Vec::new();
         self.taken.values_mut().for_each(|spans| spans.retain(|_, (_, node, _)| !ended.lost.contains(node)));
         for (trace_id, spans) in &self.taken {
-            let is_as_it_came = |sent: &Sent, span: &Span| assert_eq!(*span, sent.span, "as it came");
+            let is_as_it_came = |sent: &Sent, span: &Span| {
+                // What is left where a cluster sheds says what it stands for.
+                let state = if self.sheds { &span.trace_state } else { &sent.span.trace_state };
+                assert_eq!(*span, Span { trace_state: state.clone(), ..sent.span.clone() }, "as it came");
+            };
             let left = spans.values().filter(|(_, _, sent)| {
                 self.delivered.get(&sent.id).inspect(|span| is_as_it_came(sent, span)).is_some()
             });
@@ -92,8 +120,13 @@ impl Joint for Whole {
         let counts = &ended.met.cluster;
         let missed = ended.met.hub.missed;
         let stories: Vec<_> = torn.iter().map(|trace_id| self.story(trace_id, ended)).collect();
-        let unexcused = torn.iter().filter(|trace_id| !self.excused.contains(*trace_id)).count() as u64;
-        assert!(unexcused <= counts.torn + missed, "{unexcused} traces left in part: {stories:#?} {counts:?}");
+        assert_eq!(counts.torn, self.counted.len() as u64, "whoever dropped what it hears is kept counts that once");
+        let is_counted = |trace_id: &TraceId| self.counted.contains(&self.hashes[trace_id]);
+        let silent = torn.iter().filter(|trace_id| !self.excused.contains(*trace_id) && !is_counted(trace_id)).count();
+        assert!(
+            silent as u64 <= missed,
+            "{silent} traces left in part, and nobody counted them: {stories:#?} {counts:?}"
+        );
         let is_connected = ended.is_connected() && !self.has_come;
         // Where nothing finds room for ten seconds a node may judge alone; and an owner in its first minute whom one answer did
         // not reach for as long goes on without it. Of the latter nothing is torn: it knew all that there was to know.
