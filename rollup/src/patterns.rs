@@ -22,7 +22,7 @@
 //! | `tailwater.pattern.count` | lines of the window |
 //! | `tailwater.pattern.first_unix_nano`, `.last_unix_nano` | time of the first and the last line |
 //! | `tailwater.pattern.samples` | some bodies as they came, cut |
-//! | `tailwater.pattern.values.N` | of the Nth wildcard, from 1: its most frequent values with how often they came at least |
+//! | `tailwater.pattern.values.N` | of the Nth part that varies, from 1, `<*>` or `<NAME>`: its most frequent values with how often they came at least |
 
 mod body;
 mod cluster;
@@ -234,9 +234,7 @@ impl Patterns {
 
     /// What was counted since it was last called.
     pub fn take(&mut self) -> PatternsPartial {
-        let partial = self.table.to_partial();
-        self.table.clear();
-        partial
+        self.table.take()
     }
 
     /// Lines since the last `take` whose pattern did not fit.

@@ -75,18 +75,18 @@ impl TryFrom<Raw> for Partial {
 }
 
 impl PartialRow {
-    pub(super) fn of(row: &Row, service: u32, severity: Severity) -> Self {
+    pub(super) fn of(row: Row, service: u32, severity: Severity) -> Self {
         let told =
             |values: &Values| values.sorted().iter().map(|slot| (slot.count, slot.value.bytes().to_vec())).collect();
         Self {
             service,
             severity,
-            shape: row.shape.to_vec(),
+            shape: row.shape.into_vec(),
             merged: row.merged,
             count: row.count,
             first_unix_nano: row.first_unix_nano,
             last_unix_nano: row.last_unix_nano,
-            samples: row.samples.iter().map(|sample| sample.to_vec()).collect(),
+            samples: row.samples.into_iter().map(<[u8]>::into_vec).collect(),
             values: row.values.iter().map(told).collect(),
         }
     }

@@ -7,8 +7,9 @@ use super::values::{SLOT_BYTES, Values};
 /// At the bound: the rest is not shown.
 pub(super) const SAMPLE_BYTES_MAX: usize = 256;
 
-/// Memory of a row besides its shape, samples and values, with its places in the tables.
-pub(super) const ROW_BYTES: usize = size_of::<Row>() + 64;
+/// Memory of a row besides its shape, samples and values: its place in a list that may have grown to twice what it holds, and
+/// its places in the tables, with a bucket of its own.
+pub(super) const ROW_BYTES: usize = 2 * size_of::<Row>() + 192;
 
 /// A row.
 #[derive(Debug, Clone, Default)]

@@ -460,28 +460,13 @@ impl Table {
 
     /// All rows as a partial.
     pub(super) fn to_partial(&self) -> Partial {
-        let mut services: Vec<Vec<u8>> = self.groups.iter().map(|group| group.service.to_vec()).collect();
-        services.sort_unstable();
-        services.dedup();
-        let place = |service: &[u8]| {
-            let at = services.binary_search_by(|known| known.as_slice().cmp(service)).unwrap_or(0);
-            u32::try_from(at).unwrap_or(0)
-        };
-        let mut rows: Vec<PartialRow> = self
-            .rows()
-            .filter(|row| row.count > 0 || *row.shape != *WILDCARD_SHAPE)
-            .map(|row| {
-                let group = &self.groups[row.group as usize];
-                PartialRow::of(row, place(&group.service), group.severity)
-            })
-            .collect();
-        rows.sort_unstable_by(|a, b| (a.service, a.severity, &a.shape).cmp(&(b.service, b.severity, &b.shape)));
-        Partial { services, rows, overflowed: self.overflowed }
+        partial_of(&self.groups, self.rows.iter().filter(|row| is_told(row)).cloned(), self.overflowed)
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.bounds, self.seed);
+    /// All rows as a partial; nothing is left. What they hold is moved, not copied.
+    pub(super) fn take(&mut self) -> Partial {
+        let Self { groups, rows, overflowed, .. } = std::mem::replace(self, Self::new(self.bounds, self.seed));
+        partial_of(&groups, rows.into_iter().filter(is_told), overflowed)
     }
 
     /// Begins a new window: counts, examples and values go; shapes stay, so that what was seen to vary still does. Rows
@@ -526,6 +511,28 @@ impl Table {
         let at = self.find(group, shape, hash).or_else(|| self.covering(key, group, shape))?;
         self.rows.get(at as usize)
     }
+}
+
+/// Whether a row says anything: all but that of what does not fit, where all did.
+fn is_told(row: &Row) -> bool {
+    row.live && (row.count > 0 || *row.shape != *WILDCARD_SHAPE)
+}
+
+fn partial_of(groups: &[Group], rows: impl Iterator<Item = Row>, overflowed: u64) -> Partial {
+    let mut services: Vec<Vec<u8>> = groups.iter().map(|group| group.service.to_vec()).collect();
+    services.sort_unstable();
+    services.dedup();
+    let place = |service: &[u8]| {
+        let at = services.binary_search_by(|known| known.as_slice().cmp(service)).unwrap_or(0);
+        u32::try_from(at).unwrap_or(0)
+    };
+    let told = |row: Row| {
+        let group = &groups[row.group as usize];
+        PartialRow::of(row, place(&group.service), group.severity)
+    };
+    let mut rows: Vec<PartialRow> = rows.map(told).collect();
+    rows.sort_unstable_by(|a, b| (a.service, a.severity, &a.shape).cmp(&(b.service, b.severity, &b.shape)));
+    Partial { services, rows, overflowed }
 }
 
 /// The service that stands for all that there is no room for.

@@ -74,3 +74,45 @@ fn services_are_bounded() {
     assert_eq!(others, 1000 + Severity::COUNT as u64);
     assert_eq!(partial.totals().map(|(_, _, count)| count).sum::<u64>(), (table::GROUPS_MAX + 1000) as u64);
 }
+
+/// From a request to its patterns: what `PatternInput::from` leaves out of a record is not counted.
+#[test]
+fn records_of_a_request_are_counted() {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue as ProstValue, any_value::Value};
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use prost::Message as _;
+    use tailwater_proto::otlp::check::KeyValue;
+    use tailwater_proto::otlp::logs::{LogVisitor, RecordFault, logs};
+
+    struct Counting(Patterns);
+    impl LogVisitor for Counting {
+        fn resource_begin(&mut self) {}
+        fn resource_attribute(&mut self, _: KeyValue<'_>) {}
+        fn resource(&mut self, _: &[u8]) {}
+        fn scope_begin(&mut self) {}
+        fn scope_end(&mut self, _: &[u8]) {}
+        fn record_begin(&mut self) {}
+        fn record_attribute(&mut self, _: KeyValue<'_>) {}
+        fn record(&mut self, facts: &LogFacts<'_>) {
+            self.0.count(b"s", &PatternInput::from(facts), 7);
+        }
+        fn record_refused(&mut self, _: RecordFault) {}
+    }
+    let record = |text: &str, observed_time_unix_nano| LogRecord {
+        body: Some(ProstValue { value: Some(Value::StringValue(text.into())) }),
+        severity_text: "WARN".into(),
+        observed_time_unix_nano,
+        ..Default::default()
+    };
+    let log_records = vec![record("user 7 in", 5), record("user 8 in", 0), LogRecord::default()];
+    let scope_logs = vec![ScopeLogs { log_records, ..Default::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..Default::default() }];
+    let request = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    let mut counting = Counting(Patterns::new(&PatternsPlan::default(), 1).unwrap());
+    logs(&request, 1 << 20, &mut counting).unwrap();
+    let partial = counting.0.take();
+    let rows: Vec<_> =
+        partial.rows.iter().map(|row| (row.severity, row.count, row.first_unix_nano, row.last_unix_nano)).collect();
+    assert_eq!(rows, [(Severity::Unspecified, 1, 7, 7), (Severity::Warn, 2, 5, 7)]);
+}
