@@ -2,6 +2,7 @@
 
 use crate::bare::{self, BareOptions};
 use crate::generate::{self, GenerateOptions};
+use crate::metrics_rollup::{self, MetricsRollupOptions};
 use crate::output::Output;
 use crate::shard::{self, ShardOptions};
 use crate::sink::{self, SinkOptions};
@@ -35,6 +36,8 @@ pub enum Command {
     Bare(BareOptions),
     /// Run traces through one shard in this process, always the same: for profilers
     Shard(ShardOptions),
+    /// Merge metric points on one core in this process, and say what a point costs
+    MetricsRollup(MetricsRollupOptions),
 }
 
 /// Runs the command; the exit status is 0 only if everything came out as it should.
@@ -52,6 +55,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
         Command::Bare(options) => run_bare(&options),
         Command::Shard(options) => run_shard(&options),
+        Command::MetricsRollup(options) => {
+            Output { json: options.json, quiet: false }.result(&metrics_rollup::run(&options));
+            ExitCode::SUCCESS
+        }
     }
 }
 
