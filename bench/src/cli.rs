@@ -2,6 +2,7 @@
 
 use crate::bare::{self, BareOptions};
 use crate::generate::{self, GenerateOptions};
+use crate::metrics_rollup::{self, MetricsRollupOptions};
 use crate::output::Output;
 use crate::patterns::{self, PatternsOptions};
 use crate::shard::{self, ShardOptions};
@@ -38,6 +39,8 @@ pub enum Command {
     Shard(ShardOptions),
     /// Group the lines of a file by their patterns: how well, and how fast
     Patterns(PatternsOptions),
+    /// Merge metric points on one core in this process, and say what a point costs
+    MetricsRollup(MetricsRollupOptions),
 }
 
 /// Runs the command; the exit status is 0 only if everything came out as it should.
@@ -56,6 +59,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Bare(options) => run_bare(&options),
         Command::Shard(options) => run_shard(&options),
         Command::Patterns(options) => run_patterns(&options),
+        Command::MetricsRollup(options) => {
+            Output { json: options.json, quiet: false }.result(&metrics_rollup::run(&options));
+            ExitCode::SUCCESS
+        }
     }
 }
 

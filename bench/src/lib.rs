@@ -12,6 +12,7 @@ pub mod generate;
 pub mod interrupt;
 pub mod ledger;
 pub mod listen;
+pub mod metrics_rollup;
 pub mod output;
 pub mod patterns;
 pub mod process;

@@ -33,7 +33,7 @@ use crate::metrics::amount::{Amount, Number};
 use crate::metrics::inputs::{Observation, Trail};
 use crate::metrics::plan::{Action, Aggregate, Gauge, MetricsPlan, Temporality};
 use crate::metrics::point::{Attribute, Point, Resource, each, each_point};
-use crate::metrics::series::{Head, Key, Keys, Kind, Series};
+use crate::metrics::series::{Head, Key, Keys, Kind, Series, fields};
 use crate::metrics::table::{ByKey, Placed, Table};
 use hashbrown::hash_map::Entry;
 pub use partial::{MetricsPartial, PartialError};
@@ -273,9 +273,8 @@ impl Metrics {
             return;
         }
         let series = || {
-            let selected = attributes.iter().filter(|(name, _)| how.attributes.has(name));
-            let attributes: Vec<u8> = selected.flat_map(|(_, field)| *field).copied().collect();
-            Series { head: head_key, attributes: attributes.into(), seen: arrived, start: 0, amount: None }
+            let attributes = fields(attributes, &how.attributes).into_boxed_slice();
+            Series { head: head_key, attributes, seen: arrived, start: 0, amount: None }
         };
         let (placed, key) = self.table.place(key, head_key, amount, head, series);
         self.counts.overflowed += u64::from(placed == Placed::Overflow);

@@ -87,6 +87,12 @@ impl Number {
         }
     }
 
+    /// Whether all were integers and their sum is past 64 bits: it is told as a double.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.doubles.is_none() && i64::try_from(self.integers).is_err()
+    }
+
     /// Whether it is less than another.
     fn is_below(&self, other: &Self) -> bool {
         match (self.doubles, other.doubles) {
@@ -227,11 +233,11 @@ mod tests {
         for _ in 0..4 {
             assert!(sum.add(&Number::from(Scalar::Integer(i64::MAX))));
         }
-        assert!(matches!(sum.value(), Scalar::Double(_)), "it does not fit");
+        assert!(matches!(sum.value(), Scalar::Double(_)) && sum.is_wide(), "it does not fit");
         for _ in 0..4 {
             sum.add(&Number::from(Scalar::Integer(-i64::MAX)));
         }
-        assert_eq!(sum.value(), Scalar::Integer(i64::MAX));
+        assert_eq!((sum.value(), sum.is_wide()), (Scalar::Integer(i64::MAX), false));
         let mut full = Number { integers: i128::MAX, doubles: None };
         assert!(!full.add(&Number::from(Scalar::Integer(1))), "told, not wrapped");
     }

@@ -12,7 +12,9 @@ pub struct MetricsPlan {
     pub bounds: Bounds,
 }
 
-/// Bounds of a table of series.
+/// Bounds of a table of series: each tally has one, and the sums. Of `series_max` and `bytes_max` a table takes as much again
+/// for overflow series, and points or states of cumulative input take `bytes_max` beside it. Histograms of series that there
+/// are grow past `bytes_max`, an exponential one to 16 bytes for each of `buckets_max`, twice where values are negative too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Series at most; what comes for further ones goes to the overflow series of its metric.

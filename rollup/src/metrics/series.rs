@@ -10,7 +10,7 @@
 //! to.
 
 use super::amount::Amount;
-use super::plan::{Aggregate, Gauge, Temporality};
+use super::plan::{Aggregate, Gauge, Selection, Temporality};
 use super::point::{Attribute, Metric, Shape};
 use serde::{Deserialize, Serialize};
 use tailwater_proto::otlp::wire::put_varint;
@@ -113,9 +113,8 @@ impl Head {
         kind: Kind,
         how: &Aggregate,
     ) -> Self {
-        let selected = resource.iter().filter(|(key, _)| how.resource.has(key));
         Self {
-            resource: selected.flat_map(|(_, field)| *field).copied().collect(),
+            resource: fields(resource, &how.resource),
             scope: scope.concat(),
             name: metric.name.to_vec(),
             description: metric.description.to_vec(),
@@ -132,6 +131,15 @@ impl Head {
         let lists = [&self.resource, &self.scope, &self.name, &self.description, &self.unit];
         size_of::<Self>() + lists.iter().map(|list| list.capacity()).sum::<usize>()
     }
+}
+
+/// The fields of those attributes that are selected, in one piece.
+#[must_use]
+pub fn fields(attributes: &[Attribute<'_>], selection: &Selection) -> Vec<u8> {
+    let selected = || attributes.iter().filter(|(key, _)| selection.has(key));
+    let mut out = Vec::with_capacity(selected().map(|(_, field)| field.len()).sum());
+    selected().for_each(|(_, field)| out.extend_from_slice(field));
+    out
 }
 
 /// A merged series, or what is new of it.

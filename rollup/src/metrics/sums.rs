@@ -26,6 +26,8 @@ pub struct SumsCounts {
     pub overflowed: u64,
     /// Amounts for which there was no room at all, or that did not fit.
     pub lost: u64,
+    /// Sums of integers that were told as doubles, for they are past 64 bits.
+    pub wide: u64,
     /// Series that were forgotten, for nothing came for them.
     pub expired: u64,
     /// Cumulative input series that were forgotten, for they were idle or too many.
@@ -290,6 +292,7 @@ impl MetricSums {
         for (key, series) in &self.table.series {
             let Some(former) = due.get(&series.head) else { continue };
             let (Some(entry), Some(amount)) = (self.table.heads.get(&series.head), &series.amount) else { continue };
+            self.counts.wide += u64::from(matches!(amount, Amount::Number(number) if number.is_wide()));
             let is_readings = matches!(amount, Amount::Readings(_));
             let is_delta = entry.head.temporality == Temporality::Delta && entry.head.kind.is_total();
             let start = if is_delta { series.start.max(*former) } else { series.start };

@@ -123,6 +123,26 @@ fn what_comes_back_after_it_was_forgotten_is_not_counted_twice() {
 }
 
 #[test]
+fn sums_that_know_the_same_input_count_it_once() {
+    // Were what both have counted not taken back, each would be counted twice.
+    for (is_monotonic, expected) in [(true, [8, 13]), (false, [8, 5])] {
+        let of = |points: &[NumberDataPoint]| {
+            merged(aggregate(), &[request(vec![sum("s", CUMULATIVE, is_monotonic, points.to_vec())])])
+        };
+        let early = [int(START, 1, 5, &[])];
+        let late = [int(START, 2, 8, &[])];
+        let again = [int(START, 2, 8, &[]), int(START + 9, 20, 5, &[])];
+        for (one, other, expected) in [(&early[..], &late[..], expected[0]), (&early, &again, expected[1])] {
+            for (one, other) in [(one, other), (other, one)] {
+                let mut both = of(one);
+                both.merge(&of(other).to_partial());
+                assert_eq!(numbers(&mut both, NOW)["s{}"].int(), expected);
+            }
+        }
+    }
+}
+
+#[test]
 fn cumulative_histograms_add_what_is_new() {
     let point = |start, time, counts: [u64; 2], sum| HistogramDataPoint {
         start_time_unix_nano: start,

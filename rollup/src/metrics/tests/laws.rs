@@ -91,6 +91,46 @@ proptest! {
     }
 
     #[test]
+    fn histograms_in_many_points_are_those_of_all_values(
+        values in prop::collection::vec((-9.0..9.0_f64, any::<bool>()), 1..60), sizes in prop::collection::vec(1..9_usize, 60),
+        is_cumulative in any::<bool>(),
+    ) {
+        let record = |histogram: &mut Exponential, values: &[(f64, bool)]| {
+            for (power, is_negative) in values {
+                histogram.record(if *is_negative { -power.exp2() } else { power.exp2() }, 1);
+            }
+        };
+        let point = |histogram: &Exponential, time| {
+            let mut fields = Vec::new();
+            histogram.put_data_point_fields(&mut fields);
+            let point = ExponentialHistogramDataPoint::decode(&fields[..]).unwrap();
+            ExponentialHistogramDataPoint { start_time_unix_nano: SINCE + 1, time_unix_nano: time, ..point }
+        };
+        let (mut rest, mut all, mut points) = (&values[..], Exponential::new(160), Vec::new());
+        for (time, size) in (SINCE + 2..).zip(sizes) {
+            let (now, later) = rest.split_at(size.min(rest.len()));
+            rest = later;
+            let mut one = Exponential::new(160);
+            record(&mut one, now);
+            record(&mut all, now);
+            points.push(point(if is_cumulative { &all } else { &one }, time));
+        }
+        let temporality = if is_cumulative { CUMULATIVE } else { DELTA };
+        let requests: Vec<_> =
+            points.into_iter().map(|point| request(vec![exponential("e", temporality, vec![point])])).collect();
+        let told = metrics_told(&mut merged(aggregate(), &requests), SINCE + 60 * SECOND);
+        let Some(Data::ExponentialHistogram(ExponentialHistogram { data_points, .. })) = &told[0].1.data else { panic!() };
+        let (mut found, mut expected) = (data_points[0].clone(), point(&all, SINCE + 60 * SECOND));
+        prop_assert!((found.sum.unwrap() - expected.sum.unwrap()).abs() < 1e-6);
+        if is_cumulative {
+            (expected.min, expected.max) = (None, None);
+            (found.min, found.max) = (None, None);
+        }
+        (found.sum, found.start_time_unix_nano) = (expected.sum, expected.start_time_unix_nano);
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
     fn totals_lose_nothing_and_memory_is_bounded(
         points in prop::collection::vec((0..3_usize, 0..400_u32, 0..1000_i64), 1..300), series_max in 1..40_usize,
         bytes_max in 2_000..40_000_usize,
