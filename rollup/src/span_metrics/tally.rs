@@ -20,7 +20,7 @@ const KEPT_SPANS_MAX: usize = 1 << 16;
 const RESOURCES_MAX: usize = 4096;
 /// Number of a resource beyond the bound.
 const NO_RESOURCE: u32 = u32::MAX;
-/// One less than the number of spans that the largest threshold stands for, as a power of two.
+/// Thresholds have so many bits.
 const THRESHOLD_BITS: u32 = 56;
 
 /// A span to be counted.
@@ -48,6 +48,9 @@ impl Counted {
     }
 }
 
+/// A resource as names of series have it, and its service.
+type NamedResource = (Box<[u8]>, Box<[u8]>);
+
 #[derive(Debug)]
 struct Series {
     /// What tells it apart here.
@@ -73,8 +76,7 @@ pub struct Tally {
     epoch: u32,
     /// Numbers of `resource_names` by their hash.
     resources: HashTable<(u64, u32)>,
-    /// Names of resources, with their services.
-    resource_names: Vec<(Box<[u8]>, Box<[u8]>)>,
+    resource_names: Vec<NamedResource>,
     spare: Vec<CountedSpan>,
     scratch: Scratch,
     /// Spans that were counted for the series of what is past the bound.
@@ -378,6 +380,6 @@ fn weight(threshold: u64, span_id: &[u8; 8]) -> u64 {
         return 1;
     }
     let (whole, rest) = (ALL / kept, ALL % kept);
-    let drawn = u128::from(XxHash3_64::oneshot(span_id)) * u128::from(kept) >> 64;
+    let drawn = (u128::from(XxHash3_64::oneshot(span_id)) * u128::from(kept)) >> 64;
     whole + u64::from(drawn < u128::from(rest))
 }
