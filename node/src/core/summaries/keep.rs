@@ -14,7 +14,7 @@ use tailwater_runtime::executor::{sleep, spawn};
 
 impl Core {
     /// Looks after the windows of this executor, until the node ends. Of all its cores the first pipeline's does.
-    pub(in crate::core) async fn keep_summaries(self: Rc<Self>, summaries: Rc<Summaries>) {
+    pub(in super::super) async fn keep_summaries(self: Rc<Self>, summaries: Rc<Summaries>) {
         let log = self.log.as_ref().map(|log| &log.lane);
         let (mut since, mut wait) = (Duration::ZERO, Duration::ZERO);
         summaries.checkpoint(log);
@@ -84,7 +84,7 @@ impl Core {
     }
 
     /// Sends all that is counted, as far as exporters take it: the node ends.
-    pub(in crate::core) async fn end_summaries(self: &Rc<Self>) {
+    pub(in super::super) async fn end_summaries(self: &Rc<Self>) {
         let Some(summaries) = self.summaries.clone().filter(|_| self.settings.pipeline == 0) else { return };
         if summaries.ending.get() == Ending::No {
             summaries.ending.set(Ending::Wanted);
@@ -95,7 +95,7 @@ impl Core {
     }
 
     /// Counts a request of a former run that is not counted yet.
-    pub(in crate::core) fn count_again(&self, summaries: &Summaries, signal: Signal, body: Option<&Bytes>) {
+    pub(in super::super) fn count_again(&self, summaries: &Summaries, signal: Signal, body: Option<&Bytes>) {
         if signal != Signal::Traces {
             let scan = |body| self.shard.borrow_mut().scan_request_again(signal, body, None).ok();
             match body.and_then(scan).and_then(|scanned| scanned.passing) {
