@@ -35,7 +35,8 @@ impl Core {
         if self.settings.pipeline == 0 {
             spawn(self.clone().give_memory_back());
         }
-        if self.peers.cores() > 1 {
+        // A single core has other nodes to share with, if it is in a cluster.
+        if self.peers.cores() > 1 || self.shard.borrow().cluster().is_some() {
             spawn(self.clone().share_load());
         }
         if let Some(log) = &self.log {
