@@ -61,6 +61,15 @@ impl Explicit {
         Ok(Self { counts: vec![0; bounds.len() + 1].into_boxed_slice(), bounds, moments: Moments::default() })
     }
 
+    /// Gives away what it has counted and is empty.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let taken = self.clone();
+        self.counts.fill(0);
+        self.moments = Moments::default();
+        taken
+    }
+
     /// Counts a value so many times. False, and nothing is counted, when it is no finite number.
     #[inline]
     pub fn record(&mut self, value: f64, weight: u64) -> bool {

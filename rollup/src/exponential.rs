@@ -89,6 +89,17 @@ impl Exponential {
         }
     }
 
+    /// Gives away what it has counted and is empty, at the scale and over the buckets that it has: what comes next is of the
+    /// same kind, and need not find them again. What is given away in parts comes to the same when it is merged.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let taken = self.clone();
+        (self.moments, self.zero_count) = (Moments::default(), 0);
+        self.positive.empty();
+        self.negative.empty();
+        taken
+    }
+
     /// Counts a value so many times. False, and nothing is counted, when it is no finite number.
     #[inline]
     pub fn record(&mut self, value: f64, weight: u64) -> bool {

@@ -58,6 +58,18 @@ impl Row {
         }
     }
 
+    /// Gives away what is counted and is empty.
+    pub(super) fn take(&mut self) -> Self {
+        let duration = match &mut self.duration {
+            Duration::None => Duration::None,
+            Duration::Explicit(histogram) => Duration::Explicit(histogram.take()),
+            Duration::Exponential(histogram) => Duration::Exponential(histogram.take()),
+        };
+        let taken = Self { calls: self.calls, first_unix_nano: self.first_unix_nano, duration };
+        (self.calls, self.first_unix_nano) = (0, u64::MAX);
+        taken
+    }
+
     /// Adds another of the same series.
     pub(super) fn merge(&mut self, other: &Self) {
         self.calls = self.calls.saturating_add(other.calls);

@@ -148,13 +148,18 @@ impl Tally {
         for number in self.touched.drain(..) {
             let series = &mut self.series[number as usize];
             series.is_touched = false;
-            let row = std::mem::replace(&mut series.row, Row::new(&self.plan.durations));
-            sums.add(&series.name, row);
+            sums.add(&series.name, series.row.take());
         }
         if self.series.len() >= self.plan.series_max || self.resource_names.len() >= RESOURCES_MAX {
             // Numbers of series that nobody uses any more are given to others: all begin anew.
             self.forget_series();
         }
+    }
+
+    /// A window is over, and all was taken: histograms begin with their finest scale again.
+    pub fn begin_window(&mut self) {
+        let plan = &self.plan;
+        self.series.iter_mut().for_each(|series| series.row = Row::new(&plan.durations));
     }
 
     fn forget_series(&mut self) {
