@@ -110,17 +110,28 @@ impl Exponential {
             return true;
         }
         self.moments.record(value, weight);
+        self.place(value, weight);
+        true
+    }
+
+    /// Counts a finite value so many times in its bucket; `add_moments` tells the rest of it later, of many at once.
+    #[inline]
+    pub fn place(&mut self, value: f64, weight: u64) {
         let distance = value.abs();
         if distance <= self.zero_threshold {
             self.zero_count = self.zero_count.saturating_add(weight);
-            return true;
+            return;
         }
         let place = index::index(distance, self.scale);
         let buckets = if value > 0.0 { &mut self.positive } else { &mut self.negative };
         if !(self.zero_threshold == 0.0 && buckets.add(place, weight)) {
             self.record_beyond(value > 0.0, place, weight);
         }
-        true
+    }
+
+    /// Count, sum and extremes of values that `place` was told of.
+    pub fn add_moments(&mut self, moments: &Moments) {
+        self.moments.merge(moments);
     }
 
     /// Counts where buckets may be missing, or a threshold takes them in.
