@@ -317,3 +317,6 @@ impl Outputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
 use tailwater_rollup::patterns::PatternsError;
 use tailwater_rollup::span_metrics;
 use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies};
-use tailwater_rollup::windows::{Body, Counting, Emitting, Former, state};
+use tailwater_rollup::windows::{Body, Counting, Emitting, Former, Part, state};
 use tailwater_runtime::clock::steady_unix_nanos;
 use tailwater_runtime::executor::{sleep, spawn};
 
@@ -236,7 +236,7 @@ impl Summaries {
     }
 
     /// What this executor is to give of a closed window now.
-    fn take_given(&self, durable: u64) -> Option<(u64, Vec<Vec<u8>>)> {
+    fn take_given(&self, durable: u64) -> Option<(u64, Vec<Part>)> {
         let mut state = self.state.borrow_mut();
         let (_, window) = state.to_give.take_if(|(number, _)| *number <= durable)?;
         Some((window, state.counting.given(window)))
@@ -248,7 +248,7 @@ impl Summaries {
     }
 
     /// The first has what an executor gives of a window. Once it has all of it that is made an emission.
-    pub fn collect(&self, core: CoreNumber, window: u64, parts: &[Vec<u8>], log: Option<&CoreLog>) {
+    pub fn collect(&self, core: CoreNumber, window: u64, parts: &[Part], log: Option<&CoreLog>) {
         {
             let mut state = self.state.borrow_mut();
             let State { counting, first: Some(first), .. } = &mut *state else { return };

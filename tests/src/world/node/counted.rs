@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tailwater_engine::log::format::TallyId;
 use tailwater_engine::log::tally::{FormerTallies, Tally};
 use tailwater_proto::otlp::Signal;
-use tailwater_rollup::windows::{Body, Counting, Counts, Emitting, Former, StateError, state};
+use tailwater_rollup::windows::{Body, Counting, Counts, Emitting, Former, Part, StateError, state};
 
 /// How often each span was counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Node {
     }
 
     /// The first has what an executor gives of a window.
-    pub(super) fn window_given(&mut self, executor: usize, window: u64, parts: &[Vec<u8>]) {
+    pub(super) fn window_given(&mut self, executor: usize, window: u64, parts: &[Part]) {
         let Counted { cores, windows: Some(windows), .. } = &mut self.counted else { return };
         let Some((window, counts)) = windows.emitting.collect(executor, window, parts).unwrap() else { return };
         let mut bytes = Vec::new();
