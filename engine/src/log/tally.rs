@@ -169,3 +169,6 @@ impl Tallies {
         former
     }
 }
+
+#[cfg(test)]
+mod tests;
