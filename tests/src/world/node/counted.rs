@@ -58,9 +58,14 @@ pub(super) struct Windows {
     run: u64,
 }
 
+/// In so many flushes of a journal a tally is given once: always, mostly, or as rarely as in the program, where what was
+/// counted since is in requests only.
+const RARITIES: [u8; 3] = [1, 2, 60];
+
 /// What is counted on a node and at its next hop.
 #[derive(Default)]
 pub(super) struct Counted {
+    rarity: u8,
     cores: Vec<CoreCounts>,
     windows: Option<Windows>,
     former: FormerTallies,
@@ -77,6 +82,7 @@ impl Counted {
 impl Node {
     /// Goes on from what a former run had counted.
     pub(super) fn begin_counting(&mut self, run: u64) {
+        self.counted.rarity = RARITIES[self.random.usize(0..RARITIES.len())];
         let former = Former::<SpanCounts>::of(&self.counted.former.states);
         assert_eq!(former.damaged, 0, "what was written can be read");
         let executors = self.lanes.len();
@@ -124,16 +130,17 @@ impl Node {
         self.lanes[executor].lane.give_tally(tally)
     }
 
-    /// Before a flush: mostly what is counted goes with it, and now and then a window is closed.
+    /// Before a flush: what is counted may go with it, and now and then a window is closed.
     pub(super) fn before_flush(&mut self, number: usize, around: &mut Around<'_>) {
         let (pipeline, executor) = self.seat(number);
         if pipeline > 0 || self.counted.windows.is_none() {
             return;
         }
-        if executor == 0 && self.random.u8(0..3) == 0 {
+        let rarity = self.counted.rarity;
+        if executor == 0 && self.random.u8(0..3 + rarity) == 0 {
             self.close_window(around);
         }
-        if self.is_calm() || self.random.u8(0..4) > 0 {
+        if self.is_calm() || self.random.u8(0..rarity) == 0 {
             self.give_tally(executor);
         }
     }
