@@ -55,6 +55,7 @@ use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Said, SpanBatc
 use tailwater_net::server::ReceiveMemory;
 use tailwater_proto::cluster::view::View;
 use tailwater_proto::cluster::{Incarnation, NodeId};
+use tailwater_rollup::windows::Part;
 use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor::sleep;
 
@@ -89,7 +90,7 @@ pub enum Message {
     /// A window of summaries is over.
     CloseWindow(u64),
     /// What the core of that number has counted in a window.
-    WindowGiven(CoreNumber, u64, Vec<Vec<u8>>),
+    WindowGiven(CoreNumber, u64, Vec<Part>),
     /// A window is emitted.
     WindowEmitted(u64),
     /// The core of that number asks what became of traces, by its own number of the question and of each.

@@ -320,3 +320,6 @@ impl Outputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

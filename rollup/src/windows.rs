@@ -72,6 +72,15 @@ pub struct Outgoing {
     pub bodies: Vec<Body>,
 }
 
+/// What a core has counted in a window, on its way to the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The number of the window.
+    pub window: u64,
+    /// As `Counts::write` writes it.
+    pub counts: Vec<u8>,
+}
+
 /// What one core has counted in windows that are not emitted.
 #[derive(Debug)]
 pub struct Counting<C> {
@@ -107,12 +116,12 @@ impl<C: Counts> Counting<C> {
         self.open = self.open.max(window + 1);
     }
 
-    /// What it has counted in windows up to this one, to be given to the first core when its log knows it: as `Counts::write`
-    /// writes it. Nothing where nothing was counted.
+    /// What it has counted in windows up to this one, to be given to the first core when its log knows it. Nothing where
+    /// nothing was counted.
     #[must_use]
-    pub fn given(&self, window: u64) -> Vec<Vec<u8>> {
+    pub fn given(&self, window: u64) -> Vec<Part> {
         let parts = self.counts.range(..=window).filter(|(_, counts)| !counts.is_empty());
-        parts.map(|(_, counts)| written(counts)).collect()
+        parts.map(|(window, counts)| Part { window: *window, counts: written(counts) }).collect()
     }
 
     /// A window is emitted: this and those before are forgotten.
@@ -167,11 +176,12 @@ impl<C: Counts> Emitting<C> {
         self.collecting = Some(Collecting { window, has_given: vec![false; self.cores], counts: C::default() });
     }
 
-    /// What a core gives of a window. What comes of it once all have given is to be made an emission by the caller.
+    /// What a core gives of a window. What comes of it once all have given is to be made an emission by the caller. Parts of
+    /// windows that were emitted are passed over: the core has not heard of it yet.
     ///
     /// # Errors
     /// `StateError`: a part can't be read. The others count.
-    pub fn collect(&mut self, core: usize, window: u64, parts: &[Vec<u8>]) -> Result<Option<(u64, C)>, StateError> {
+    pub fn collect(&mut self, core: usize, window: u64, parts: &[Part]) -> Result<Option<(u64, C)>, StateError> {
         let Some(collecting) = self.collecting.as_mut().filter(|collecting| collecting.window == window) else {
             return Ok(None);
         };
@@ -180,8 +190,8 @@ impl<C: Counts> Emitting<C> {
             return Ok(None);
         }
         let mut outcome = Ok(());
-        for part in parts {
-            match C::read(part) {
+        for part in parts.iter().filter(|part| part.window > self.emitted_through) {
+            match C::read(&part.counts) {
                 Ok(counts) => collecting.counts.merge(counts),
                 Err(error) => outcome = Err(error),
             }
@@ -366,3 +376,6 @@ impl<'a> Rest<'a> {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,8 +51,8 @@ pub struct Server {
     mood: Arc<Mutex<Mood>>,
     /// When each request, or connection while down, came.
     came: Arc<Mutex<Vec<Instant>>>,
-    /// The bodies of the requests that were taken, where they are wanted.
-    bodies: Option<Arc<Mutex<Vec<Vec<u8>>>>>,
+    /// The paths and bodies of the requests that were taken, where they are wanted.
+    taken: Option<Arc<Mutex<Vec<(String, Vec<u8>)>>>>,
 }
 
 impl Server {
@@ -62,16 +62,16 @@ impl Server {
         Self::serving(mood, None)
     }
 
-    /// As `start`; takes everything and keeps it for `take_bodies`.
+    /// As `start`; takes everything and keeps it for `take_requests`.
     #[must_use]
     pub fn collecting() -> Self {
         Self::serving(GOOD, Some(Arc::default()))
     }
 
-    fn serving(mood: Mood, bodies: Option<Arc<Mutex<Vec<Vec<u8>>>>>) -> Self {
+    fn serving(mood: Mood, taken: Option<Arc<Mutex<Vec<(String, Vec<u8>)>>>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Self { address, mood: Arc::new(Mutex::new(mood)), came: Arc::default(), bodies };
+        let server = Self { address, mood: Arc::new(Mutex::new(mood)), came: Arc::default(), taken };
         let serving = server.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -91,12 +91,13 @@ impl Server {
                 return Ok(());
             }
             let mut length = 0;
-            let mut line = String::new();
+            let (mut line, mut path) = (String::new(), None);
             loop {
                 line.clear();
                 if reader.read_line(&mut line)? == 0 {
                     return Ok(());
                 }
+                path.get_or_insert_with(|| line.split(' ').nth(1).unwrap_or_default().to_string());
                 if let Some((name, value)) = line.split_once(':')
                     && name.eq_ignore_ascii_case("content-length")
                 {
@@ -124,8 +125,8 @@ impl Server {
                 Mood::UpTo(bytes_max) => (if body.len() > bytes_max { 413 } else { 200 }, String::new(), ""),
                 Mood::Says(kind, said) => (200, format!("content-type: {kind}\r\n"), said),
             };
-            if let Some(bodies) = self.bodies.as_ref().filter(|_| status == 200) {
-                bodies.lock().unwrap().push(body);
+            if let Some(taken) = self.taken.as_ref().filter(|_| status == 200) {
+                taken.lock().unwrap().push((path.unwrap_or_default(), body));
             }
             let length = said.len();
             let answer = format!("HTTP/1.1 {status} word\r\ncontent-length: {length}\r\n{more}\r\n{said}");
@@ -141,7 +142,13 @@ impl Server {
     /// The bodies that have come since the last call.
     #[must_use]
     pub fn take_bodies(&self) -> Vec<Vec<u8>> {
-        self.bodies.as_ref().map(|bodies| std::mem::take(&mut *bodies.lock().unwrap())).unwrap_or_default()
+        self.take_requests().into_iter().map(|(_, body)| body).collect()
+    }
+
+    /// The same with the path of each.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<(String, Vec<u8>)> {
+        self.taken.as_ref().map(|taken| std::mem::take(&mut *taken.lock().unwrap())).unwrap_or_default()
     }
 
     /// When requests have come so far.

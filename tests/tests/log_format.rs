@@ -7,12 +7,13 @@
 
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::format::{
-    BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader, SegmentKind, VERSION, VerdictEntry,
-    pad_to_block, put_annotations, put_done, put_names, put_request, put_resolved, put_verdicts,
+    BLOCK_BYTES, BodyEncoding, BodyFormat, Record, Request, SegmentHeader, SegmentKind, TallyId, VERSION, VerdictEntry,
+    pad_to_block, put_annotations, put_done, put_names, put_request, put_resolved, put_tally, put_verdicts,
 };
 use tailwater_engine::log::journal::Recovered;
 use tailwater_engine::log::read::{Behind, Found, Records, Tail};
 use tailwater_engine::log::takers::Takers;
+use tailwater_engine::log::tally::Tally;
 use tailwater_engine::vocabulary::Annotations;
 use tailwater_proto::otlp::Signal;
 
@@ -129,6 +130,14 @@ const DONE: [(u32, [u8; 64]); 1] = [(9, [0x7e; 64])];
 /// The policies by their numbers; the second is left out.
 const NAMES: [&str; 3] = ["slow", "", "errors"];
 
+/// What the lane has counted, how far, and whose it has taken over. What is in a state is nothing to the log.
+fn tally() -> Tally {
+    let taken_over = vec![TallyId { run: 0x0a0b, lane: 3 }, TallyId { run: 0x0a0b, lane: 4 }];
+    Tally { id: TallyId { run: 0x0c0d_0e0f_1011_1213, lane: 3 }, taken_over, state: b"17 calls"[..].into() }
+}
+
+const POSITIONS: [(u64, u32); 2] = [(0x2a, 18), (0x29, u32::MAX)];
+
 /// Two flushes, then a block that is left from the file's former use.
 fn requests_segment() -> Vec<u8> {
     let nonce = REQUESTS_HEADER.nonce;
@@ -158,6 +167,7 @@ fn journal_segment() -> Vec<u8> {
     put_verdicts(&mut flush, nonce, 72, NANOS + 20, &[&VERDICTS[..], &[annotated()]].concat());
     put_resolved(&mut flush, nonce, 73, NANOS + 21, 0x2a, &RESOLVED);
     put_done(&mut flush, nonce, 74, NANOS + 22, (0x2a, EXPORTER), &DONE);
+    put_tally(&mut flush, nonce, 75, NANOS + 23, &tally(), &POSITIONS);
     pad_to_block(&mut flush);
     file.append(&mut flush);
     file.resize(3 * BLOCK_BYTES, 0);
@@ -293,6 +303,33 @@ fn a_journal_of_version_4_tells_annotations_and_randomness() {
         unreachable!("the verdicts come next")
     };
     assert_eq!(verdicts.entries.clone().collect::<Vec<_>>(), [VERDICTS[0], VERDICTS[1], annotated()]);
+}
+
+/// Without its arm in `Recovered::take` a start counts all of its log again.
+#[test]
+fn a_journal_of_version_7_tells_what_is_counted() {
+    let file = fixture("journal", 7);
+    let (header, records) = Records::open(&file).unwrap();
+    assert_eq!(header, JOURNAL_HEADER);
+    let found: Vec<_> = records.collect();
+    assert_eq!(found.len(), 6);
+    let Found::Record { sequence: 75, record: Record::Tally(record), .. } = &found[5] else {
+        unreachable!("what is counted comes last")
+    };
+    let Tally { id, taken_over, state } = tally();
+    assert_eq!((record.recorded_unix_nano, record.id), (NANOS + 23, id));
+    assert_eq!(record.taken_over.clone().collect::<Vec<_>>(), taken_over);
+    assert_eq!(record.positions.clone().collect::<Vec<_>>(), POSITIONS);
+    assert_eq!(record.state, state);
+    let mut recovered = Recovered::default();
+    for found in found {
+        let Found::Record { record, .. } = found else { unreachable!("nothing is damaged") };
+        recovered.take(&record);
+    }
+    let former = recovered.tallies.finish();
+    assert_eq!((former.states, former.positions), (vec![state.to_vec()], POSITIONS.into_iter().collect()));
+    assert_eq!(former.ids, [&taken_over[..], &[id]].concat());
+    assert_eq!(recovered.latest_unix_nano, NANOS + 23);
 }
 
 /// Leans on `Told::placed` and on what `Told::begin_segment` forgets.

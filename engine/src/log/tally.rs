@@ -180,3 +180,6 @@ impl Tallies {
         former
     }
 }
+
+#[cfg(test)]
+mod tests;

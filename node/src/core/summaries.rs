@@ -25,7 +25,7 @@ use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
 use tailwater_rollup::patterns::PatternsError;
 use tailwater_rollup::span_metrics;
 use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies};
-use tailwater_rollup::windows::{Body, Counting, Emitting, Former, state};
+use tailwater_rollup::windows::{Body, Counting, Emitting, Former, Part, state};
 use tailwater_runtime::clock::steady_unix_nanos;
 
 /// How often the journal is told what is counted. What came since is counted again at a start, from the requests, whose
@@ -235,7 +235,7 @@ impl Summaries {
     }
 
     /// What this executor is to give of a closed window now.
-    fn take_given(&self, durable: u64) -> Option<(u64, Vec<Vec<u8>>)> {
+    fn take_given(&self, durable: u64) -> Option<(u64, Vec<Part>)> {
         let mut state = self.state.borrow_mut();
         let (_, window) = state.to_give.take_if(|(number, _)| *number <= durable)?;
         Some((window, state.counting.given(window)))
@@ -247,7 +247,7 @@ impl Summaries {
     }
 
     /// The first has what an executor gives of a window. Once it has all of it that is made an emission.
-    pub fn collect<P>(&self, core: CoreNumber, window: u64, parts: &[Vec<u8>], log: Option<&RefCell<Lane<P>>>) {
+    pub fn collect<P>(&self, core: CoreNumber, window: u64, parts: &[Part], log: Option<&RefCell<Lane<P>>>) {
         {
             let mut state = self.state.borrow_mut();
             let State { counting, first: Some(first), .. } = &mut *state else { return };

@@ -6,6 +6,7 @@ use super::events::What;
 use fastrand::Rng;
 use std::collections::{BTreeMap, VecDeque};
 use tailwater_engine::vocabulary::{KeptUnit, Nanos, SpanBatch, Unit};
+use tailwater_rollup::windows::Part;
 
 /// A core of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +31,7 @@ pub enum Message {
     /// A window of summaries is over.
     CloseWindow(u64),
     /// What an executor has counted in it.
-    WindowGiven(usize, u64, Vec<Vec<u8>>),
+    WindowGiven(usize, u64, Vec<Part>),
     /// What it came to is known to the log of the first.
     WindowEmitted(u64),
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::log::flush::{Flush, HELD_BODY_BYTES_MIN};
 use crate::log::takers::Takers;
+use crate::log::tally::Tally;
 use crate::vocabulary::Annotations;
 use tailwater_proto::otlp::Signal;
 
@@ -49,7 +50,7 @@ fn a_header_is_read_back() {
 #[test]
 fn a_header_has_its_fields_where_they_are_drawn() {
     let block = header().encode();
-    assert_eq!(block[..8], *b"TWLOG\0\x06\x02");
+    assert_eq!(block[..8], *b"TWLOG\0\x07\x02");
     assert_eq!(block[12..16], [2, 1, 0, 0]);
     for (at, high) in [(16, 0x10), (24, 0x20), (32, 0x30), (40, 0x40), (48, 0x50)] {
         let expected: Vec<u8> = (1..=8).rev().map(|low| high + low).collect();
@@ -264,6 +265,38 @@ fn told_annotations_are_read_back_and_cut_ones_refused() {
     }
 }
 
+/// With one of the counts in `put_tally` left out, or read elsewhere by `tally`, something of the state is taken for a place.
+#[test]
+fn a_tally_is_read_back_and_cut_ones_refused() {
+    let id = |run, lane| TallyId { run, lane };
+    let taken_over = vec![id(0x0102_0304_0506_0708, 0x090a), id(1, 0)];
+    let tally = Tally { id: id(9, 0x0b0c), taken_over: taken_over.clone(), state: b"state"[..].into() };
+    let positions = [(0x1112_1314_1516_1718, 0x191a_1b1c), (2, u32::MAX), (3, 0)];
+    let mut out = Vec::new();
+    put_tally(&mut out, 1, 2, 33, &tally, &positions);
+    assert_eq!(out.len(), tally_bytes(&tally, positions.len()));
+    let (_, record) = read(&out);
+    let Record::Tally(read) = record else { panic!("{record:?}") };
+    assert_eq!((read.recorded_unix_nano, read.id, read.state), (33, tally.id, &b"state"[..]));
+    assert_eq!(read.taken_over.collect::<Vec<_>>(), taken_over);
+    assert_eq!(read.positions.collect::<Vec<_>>(), positions);
+    // Where `docs/format-log.md` draws them.
+    assert_eq!(out[32..48], [9, 0, 0, 0, 0, 0, 0, 0, 0x0c, 0x0b, 2, 0, 3, 0, 0, 0]);
+    assert_eq!(out[48..58], [8, 7, 6, 5, 4, 3, 2, 1, 0x0a, 9]);
+    assert_eq!(out[68..80], [0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, 0x1c, 0x1b, 0x1a, 0x19]);
+    assert_eq!(out[104..109], *b"state");
+    // More tallies and more positions than there are bytes for, and a payload that ends before its fields do.
+    for (at, byte) in [(42, 9), (43, 1), (44, 4), (47, 0xff), (4, 23)] {
+        let mut changed = out.clone();
+        changed[at] = byte;
+        assert!(Head::read(&changed).unwrap().record(&changed).is_none(), "byte {at}");
+    }
+    let empty = Tally { taken_over: Vec::new(), state: b""[..].into(), ..tally };
+    out.clear();
+    put_tally(&mut out, 1, 2, 33, &empty, &[]);
+    assert!(Head::read(&out).unwrap().record(&out).is_some(), "nothing counted yet");
+}
+
 #[test]
 fn resolved_blocks_are_read_back() {
     let mut out = Vec::new();
@@ -289,7 +322,7 @@ fn payloads_that_no_version_can_have_written_are_refused() {
         assert!(head.record(&changed).is_none(), "byte {at}");
     }
     // Length, kind and the reserved bytes of the record's header.
-    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 8), (17, 2), (18, 1), (23, 1)] {
+    for (at, byte) in [(4, 0), (4, 33), (7, 0x40), (16, 0), (16, 9), (17, 2), (18, 1), (23, 1)] {
         let mut changed = out.clone();
         changed[at] = byte;
         assert!(Head::read(&changed).is_none(), "byte {at}");

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use tailwater_engine::log::format::TallyId;
 use tailwater_engine::log::tally::{FormerTallies, Tally};
 use tailwater_proto::otlp::Signal;
-use tailwater_rollup::windows::{Body, Counting, Counts, Emitting, Former, StateError, state};
+use tailwater_rollup::windows::{Body, Counting, Counts, Emitting, Former, Part, StateError, state};
 
 /// How often each span was counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,9 +58,14 @@ pub(super) struct Windows {
     run: u64,
 }
 
+/// In so many flushes of a journal a tally is given once: always, mostly, or as rarely as in the program, where what was
+/// counted since is in requests only.
+const RARITIES: [u8; 3] = [1, 2, 60];
+
 /// What is counted on a node and at its next hop.
 #[derive(Default)]
 pub(super) struct Counted {
+    rarity: u8,
     cores: Vec<CoreCounts>,
     windows: Option<Windows>,
     former: FormerTallies,
@@ -77,6 +82,7 @@ impl Counted {
 impl Node {
     /// Goes on from what a former run had counted.
     pub(super) fn begin_counting(&mut self, run: u64) {
+        self.counted.rarity = RARITIES[self.random.usize(0..RARITIES.len())];
         let former = Former::<SpanCounts>::of(&self.counted.former.states);
         assert_eq!(former.damaged, 0, "what was written can be read");
         let executors = self.lanes.len();
@@ -124,16 +130,17 @@ impl Node {
         self.lanes[executor].lane.give_tally(tally)
     }
 
-    /// Before a flush: mostly what is counted goes with it, and now and then a window is closed.
+    /// Before a flush: what is counted may go with it, and now and then a window is closed.
     pub(super) fn before_flush(&mut self, number: usize, around: &mut Around<'_>) {
         let (pipeline, executor) = self.seat(number);
         if pipeline > 0 || self.counted.windows.is_none() {
             return;
         }
-        if executor == 0 && self.random.u8(0..3) == 0 {
+        let rarity = self.counted.rarity;
+        if executor == 0 && self.random.u8(0..3 + rarity) == 0 {
             self.close_window(around);
         }
-        if self.is_calm() || self.random.u8(0..4) > 0 {
+        if self.is_calm() || self.random.u8(0..rarity) == 0 {
             self.give_tally(executor);
         }
     }
@@ -159,7 +166,7 @@ impl Node {
     }
 
     /// The first has what an executor gives of a window.
-    pub(super) fn window_given(&mut self, executor: usize, window: u64, parts: &[Vec<u8>]) {
+    pub(super) fn window_given(&mut self, executor: usize, window: u64, parts: &[Part]) {
         let Counted { cores, windows: Some(windows), .. } = &mut self.counted else { return };
         let Some((window, counts)) = windows.emitting.collect(executor, window, parts).unwrap() else { return };
         let mut bytes = Vec::new();
