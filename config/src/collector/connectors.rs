@@ -89,11 +89,21 @@ fn ends(importer: &mut Importer<'_>, read: &[Pipeline], part: &Part) {
         let remedy = "name it in a pipeline of every receiver of traces, or run a node for each";
         importer.refuse(part.line, &part.key, cause, remedy);
     }
+    let mut ways_in = BTreeSet::new();
     for pipeline in counted {
         let Some(part) = pipeline.exporters.iter().find(|part| part.id == *id) else { continue };
         if pipeline.processors.iter().any(|part| part.kind() == SAMPLER) {
             importer.note(part.line, &part.key, "all spans are counted here, not only those that the sampler keeps");
         }
+        let receivers: Vec<&str> = pipeline.receivers.iter().map(|part| part.id.as_str()).collect();
+        if receivers.iter().any(|receiver| ways_in.contains(receiver)) {
+            importer.note(
+                part.line,
+                &part.key,
+                "a span is counted once here, though several pipelines lead to the connector",
+            );
+        }
+        ways_in.extend(receivers);
     }
 }
 

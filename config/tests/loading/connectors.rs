@@ -148,7 +148,10 @@ fn a_sampler_before_the_connector_is_worth_a_note() {
     assert!(sampled.config.summaries.span_metrics.enabled);
     let note = sampled.notes.iter().find(|note| note.text.contains("all spans are counted here")).unwrap();
     assert_eq!(note.key, "service.pipelines.traces.exporters[0]");
+    assert!(!is_told(&sampled, "counted once here"));
     assert!(!is_told(&loaded(&with_keys(""), &[], &[]), "all spans are counted here"));
+    let twice = format!("traces/b: {{receivers: [otlp], exporters: [span_metrics/x]}}, {pipelines}");
+    assert!(is_told(&loaded(&file_of("span_metrics/x: ", &twice), &[], &[]), "counted once here"));
 }
 
 #[test]
