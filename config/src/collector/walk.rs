@@ -1,7 +1,9 @@
 //! Walks a component by its table and puts each key where it belongs.
 
+pub(super) mod span_metrics;
+
+use super::Importer;
 use super::tables::{self, Act, Convert, Row, SpanMetric};
-use super::{Importer, connectors};
 use crate::assign::{self, Place};
 use crate::catalogue::Target;
 use crate::draft::Which;
@@ -260,7 +262,7 @@ pub(super) fn set_text(importer: &mut Importer<'_>, home: Home<'_>, path: &str, 
 fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str, entry: &Entry) {
     match how {
         Convert::Headers => return headers(importer, home, key, entry),
-        Convert::SpanMetric(what) => return connectors::convert(importer, what, key, entry),
+        Convert::SpanMetric(what) => return span_metrics::convert(importer, what, key, entry),
         Convert::ServerTls => {
             let telling = ["cert_file", "key_file", "cert_pem", "key_pem", "client_ca_file"];
             return refuse_with_any(importer, key, entry, &telling, tables::SERVER_TLS);
