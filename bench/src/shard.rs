@@ -23,6 +23,7 @@ use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Said, ShardIndex, Unit};
 use tailwater_proto::otlp::Signal;
+use tailwater_rollup::span_metrics::{self, Durations, Plan, ResourceAttributes, Standard, Sums, Tally};
 
 /// Options of `tailwater-load shard`.
 #[derive(Clone, Debug, clap::Args)]
@@ -45,6 +46,9 @@ pub struct ShardOptions {
     /// Nodes of a cluster that get every so manieth request, with a shard each, so that each trace has spans on all of them
     #[arg(long, default_value_t = 1, conflicts_with_all = ["pipelines", "timed"])]
     pub nodes: u16,
+    /// Count span metrics of all spans, too
+    #[arg(long, conflicts_with_all = ["pipelines", "nodes"])]
+    pub span_metrics: bool,
     /// Time so many pairs of runs, one with the traces spread and one without, in turn
     #[arg(long, default_value_t = 0, value_name = "PAIRS")]
     pub timed: u32,
@@ -75,6 +79,8 @@ const SPAN_BYTES_BESIDE: usize = 128;
 const WAIT_ROUNDS: u64 = 2;
 /// From one round to the next.
 const ROUND: Nanos = Nanos::from_millis(100);
+/// How often a node has its journal told what is counted.
+const CHECKPOINT: Nanos = Nanos::from_millis(2000);
 /// Wall-clock time of the first round; nothing depends on it.
 const FIRST_UNIX_NANOS: u64 = 1_760_000_000 * Nanos::PER_SECOND;
 /// What configurations are checked against; the shard here has bounds of its own.
@@ -91,6 +97,8 @@ struct Counting {
     settled: u32,
     said: Vec<Said>,
     said_bytes: u64,
+    /// What is counted of all spans, since the last look and before.
+    counted: Option<(Tally, Sums)>,
 }
 
 impl Host for Counting {
@@ -260,7 +268,8 @@ fn pass(
                 cluster::join(&mut shard, number, options.nodes);
             }
             shard.keep_reasons(usize::try_from(traffic.corpus.traces_per_round()).unwrap_or(usize::MAX));
-            (shard, Counting::default())
+            let counted = options.span_metrics.then(|| (Tally::new(Arc::new(span_metrics_plan()), 0), Sums::default()));
+            (shard, Counting { counted, ..Counting::default() })
         })
         .collect();
     let traces_per_round = u64::from(traffic.corpus.traces_per_round());
@@ -330,6 +339,9 @@ fn tick(shards: &mut [(Shard, Counting)], now: Nanos) -> Result<(), String> {
     for (shard, host) in shards.iter_mut() {
         while shard.tick(now, host) {}
         settle(shard, host);
+        if let Some((tally, sums)) = host.counted.as_mut().filter(|_| now.0 % CHECKPOINT.0 == 0) {
+            tally.take_into(sums);
+        }
     }
     cluster::pass_on(shards, now);
     Ok(())
@@ -338,7 +350,13 @@ fn tick(shards: &mut [(Shard, Counting)], now: Nanos) -> Result<(), String> {
 /// One request's way through the shards: as the port of a core has it, with one scan for all.
 fn take(shards: &mut [(Shard, Counting)], now: Nanos, body: &Bytes) -> Result<(), String> {
     if let [(shard, host)] = shards {
-        let scanned = shard.scan(body).map_err(|error| error.to_string())?;
+        let tally = host.counted.as_mut().map(|(tally, _)| tally);
+        let mut scanned = shard.scan_request(Signal::Traces, body, tally).map_err(|error| error.to_string())?;
+        if let Some((tally, _)) = &mut host.counted
+            && !tally.count(std::mem::take(&mut scanned.counted), now.0)
+        {
+            return Err("series were forgotten between the scan and the count".to_owned());
+        }
         take_scanned(shard, now, scanned, host);
         return Ok(());
     }
@@ -357,6 +375,22 @@ fn take_scanned(shard: &mut Shard, now: Nanos, mut scanned: Scanned, host: &mut 
     shard.accept(scanned.spans());
     for (_, batch) in scanned.batches {
         shard.take(now, batch, host);
+    }
+}
+
+/// What a node counts of spans by default.
+fn span_metrics_plan() -> Plan {
+    Plan {
+        namespace: String::new(),
+        unit: span_metrics::Unit::Milliseconds,
+        durations: Durations::Exponential(160),
+        standard: Standard::ALL,
+        dimensions: Vec::new(),
+        resource: ResourceAttributes::These(vec!["service.name".to_owned()]),
+        instance_id: None,
+        is_delta: false,
+        series_max: 10_000,
+        expires_after_windows: 0,
     }
 }
 
@@ -423,6 +457,7 @@ mod tests {
             spread_rounds,
             pipelines: 1,
             nodes: 1,
+            span_metrics: false,
             timed: 0,
             span_bytes: 384,
             keep_share: 0.05,

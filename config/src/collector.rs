@@ -3,6 +3,7 @@
 //! What is not supported is named key by key with its line: as a note where ignoring it is harmless, as a problem where
 //! ignoring it would change what is received, kept or sent.
 
+mod connectors;
 mod pipelines;
 mod tables;
 mod walk;
@@ -141,11 +142,13 @@ pub(crate) fn import(layers: &mut Layers, surroundings: Surroundings<'_>, root: 
         importer.refuse(1, "service", "the section is missing", "write service.pipelines.traces");
         return;
     };
-    let pipelines = pipelines::read(&mut importer, service);
+    let read = pipelines::read(&mut importer, service);
+    let pipelines = connectors::import(&mut importer, root, &read);
     importer.receivers(root, &pipelines);
-    importer.processors(root, &pipelines);
+    importer.processors(root, &read);
+    importer.samplers(root, &pipelines);
     importer.exporters(root, &pipelines);
-    importer.unused(root, &pipelines);
+    importer.unused(root, &read);
 }
 
 impl Importer<'_> {
@@ -213,6 +216,9 @@ impl Importer<'_> {
         self.layers.draft.config.receivers.signals = Signals::NONE;
         let mut number = 0;
         for part in distinct(pipelines, |pipeline| &pipeline.receivers) {
+            if connectors::is_span_metrics(root, part) {
+                continue;
+            }
             let Some(entry) = self.component(root, "receivers", part) else { continue };
             if part.kind() == "otlp" {
                 walk::receiver(self, &format!("receivers.{}", part.id), number, &entry);
@@ -277,6 +283,9 @@ impl Importer<'_> {
             }
         }
         self.misplaced_samplers(pipelines);
+    }
+
+    fn samplers(&mut self, root: &Node, pipelines: &[Pipeline]) {
         let ways = ways(pipelines);
         for way in &ways {
             // Only where there are several need they be told apart.
@@ -346,6 +355,9 @@ impl Importer<'_> {
 
     fn exporters(&mut self, root: &Node, pipelines: &[Pipeline]) {
         for part in distinct(pipelines, |pipeline| &pipeline.exporters) {
+            if connectors::is_span_metrics(root, part) {
+                continue;
+            }
             let Some(entry) = self.component(root, "exporters", part) else { continue };
             let mut signals = Signals::NONE;
             for pipeline in
@@ -464,6 +476,7 @@ pub(crate) fn reference_rows() -> Vec<(String, String)> {
         ("exporters.otlp", "exporters.otlp.", tables::EXPORTER_GRPC),
         ("exporters.otlphttp", "exporters.otlp.", tables::EXPORTER_HTTP),
         ("exporters.file", "", tables::EXPORTER_FILE),
+        ("connectors.spanmetrics", "", tables::SPAN_METRICS),
         ("service.telemetry", "", tables::TELEMETRY),
     ];
     let mut rows = Vec::new();

@@ -129,10 +129,12 @@ A file with `receivers`, `processors` or `service` is read as the OpenTelemetry 
 metrics and logs pipelines name are taken; the Collector's defaults hold (`decision_wait` 30s, `num_traces` 50000, no
 decision caches, first retry after 5s), except that a request may have 64 MiB unless the file says less. Flags and
 `TAILWATER_` variables stand above it. Pipelines of traces with different samplers, or with and without one, are
-different ways through the node (see `pipelines` above), named as the first pipeline with that sampler. `${env:NAME}`, `${NAME}`, `${env:NAME:-default}` and `$$` are expanded.
+different ways through the node (see `pipelines` above), named as the first pipeline with that sampler. The connector
+`spanmetrics` is `summaries.span_metrics`: it counts all spans that come, so that it must be exporter of pipelines with every
+receiver of traces, and counts each span once, kept or not. `${env:NAME}`, `${NAME}`, `${env:NAME:-default}` and `$$` are expanded.
 
 What has no effect is named at start, key by key with its line. What would change what is received, kept or sent if it
-were passed over is refused in the same way: other receivers and exporters, connectors, processors besides
+were passed over is refused in the same way: other receivers, exporters and connectors, processors besides
 `tail_sampling`, `batch`, `memory_limiter` and `groupbytrace`, and types of policy that come from extensions.
 
 | key | becomes |

@@ -1,7 +1,7 @@
 //! The hub: joins membership, links and streams, and drives them by what is heard and by time.
 //!
 //! Frames of somebody who is not a live member count for nothing but for becoming one, and nothing is answered that could not
-//! be read: a greeting gets one greeting, a bounded number a second; a message of foca gets at most one back.
+//! be read: a greeting or a report gets one greeting, a bounded number a second; a message of foca gets at most one back.
 
 use crate::counts::HubCounts;
 use crate::frame::{HEADER_BYTES, Report, put_doubt, put_hello, put_swim};

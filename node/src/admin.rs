@@ -10,6 +10,7 @@
 //! GET /api/v1/cluster the members as this node sees them, and what it counts; 404 for a node by itself
 //! GET /api/v1/traces/<id> why a trace was kept or dropped, or what a pending one has so far; 404 with a remedy. In a cluster
 //!                     other nodes are asked, too
+//! GET /api/v1/reduction how much of what came goes on as it was, and what summaries tell of the rest
 //! POST /api/v1/reload reads the configuration again: 200 when it is in force, 422 with the problems when it is refused
 //! ```
 
@@ -17,7 +18,7 @@ use crate::control::Cores;
 use crate::explain;
 use crate::explain::asking::Asker;
 use crate::gossip::{self, Shared};
-use crate::metrics::{Exposition, Facts, PipelineFacts, counted, expose};
+use crate::metrics::{Exposition, Facts, PipelineFacts, counted, expose, reduction};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
 use async_channel::{Sender, bounded};
@@ -56,9 +57,10 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const STATUS: &str = "/api/v1/status";
 const CLUSTER: &str = "/api/v1/cluster";
+const REDUCTION: &str = "/api/v1/reduction";
 const RELOAD: &str = "/api/v1/reload";
 const PATHS: &str = "no such path; there are /metrics, /health, /health/ready, /health/live, /api/v1/status, \
-    /api/v1/traces/<id>, /api/v1/cluster and /api/v1/reload\n";
+    /api/v1/traces/<id>, /api/v1/cluster, /api/v1/reduction and /api/v1/reload\n";
 const TRACES: &str = "/api/v1/traces/";
 
 /// What the endpoint shows.
@@ -159,6 +161,14 @@ impl State {
         answer(StatusCode::OK, &said)
     }
 
+    /// How much of what came goes on.
+    async fn reduction(&self) -> Reply {
+        let snapshots = self.cores.snapshots().await;
+        let state = self.reloader.state();
+        let names: Vec<&str> = state.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+        answer(StatusCode::OK, &reduction(&snapshots, &names))
+    }
+
     fn readiness(&self) -> Reply {
         if self.ready.load(Ordering::Relaxed) {
             Reply::http(StatusCode::OK, TEXT, Bytes::from_static(b"ready\n"))
@@ -194,7 +204,8 @@ impl Service for State {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<(), Box<Reply>> {
-        let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS, CLUSTER].contains(&path)
+        let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS, CLUSTER, REDUCTION]
+            .contains(&path)
             || path.starts_with(TRACES);
         if protocol == Protocol::Grpc || !(to_read || path == RELOAD) {
             return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))));
@@ -231,6 +242,7 @@ impl Service for State {
                 answer(StatusCode::OK, &said)
             }
             CLUSTER => self.cluster().await,
+            REDUCTION => self.reduction().await,
             RELOAD => {
                 let said = self.reloader.ask().await;
                 let is_refused = said["outcome"] == Outcome::Refused.label();

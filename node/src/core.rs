@@ -33,7 +33,7 @@ pub use receivers::OpenReceiver;
 
 use self::held_logs::{HeldLogs, LogsPlan};
 use self::load::{Load, Loads};
-use self::log::CoreLog;
+use self::log::{CoreLog, Waiting};
 use self::owners::ForOwners;
 use self::peers::Peers;
 use self::pressure::Pressure;
@@ -49,6 +49,7 @@ use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
 use tailwater_engine::cluster::ClusterPlan;
 use tailwater_engine::host::ExportFate;
+use tailwater_engine::log::lane::Lane;
 use tailwater_engine::shard::{Fate, Shard};
 use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Said, SpanBatch, TraceId, Unit};
 use tailwater_net::server::ReceiveMemory;
@@ -249,9 +250,9 @@ impl Core {
         outbox.resolve_all(units.into_iter().map(|kept| kept.unit));
     }
 
-    fn with_summaries(&self, call: impl FnOnce(&Summaries, Option<&CoreLog>)) {
+    fn with_summaries(&self, call: impl FnOnce(&Summaries, Option<&RefCell<Lane<Waiting>>>)) {
         if let Some(summaries) = &self.summaries {
-            call(summaries, self.log.as_deref());
+            call(summaries, self.log.as_ref().map(|log| &log.lane));
         }
     }
 

@@ -2,11 +2,13 @@
 //! bounded by configuration; no trace ids.
 
 mod cluster;
+mod reduction;
 mod rules;
 mod summaries;
 mod wal;
 
 pub use cluster::counted;
+pub use reduction::reduction;
 
 use crate::control::{FileSnapshot, Snapshot};
 use crate::gossip::GossipState;

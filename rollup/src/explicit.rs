@@ -61,6 +61,15 @@ impl Explicit {
         Ok(Self { counts: vec![0; bounds.len() + 1].into_boxed_slice(), bounds, moments: Moments::default() })
     }
 
+    /// Gives away what it has counted and is empty.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let taken = self.clone();
+        self.counts.fill(0);
+        self.moments = Moments::default();
+        taken
+    }
+
     /// Counts a value so many times. False, and nothing is counted, when it is no finite number.
     #[inline]
     pub fn record(&mut self, value: f64, weight: u64) -> bool {
@@ -71,11 +80,22 @@ impl Explicit {
             return true;
         }
         self.moments.record(value, weight);
+        self.place(value, weight);
+        true
+    }
+
+    /// Counts a finite value so many times in its bucket; `add_moments` tells the rest of it later, of many at once.
+    #[inline]
+    pub fn place(&mut self, value: f64, weight: u64) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         if let Some(count) = self.counts.get_mut(bucket) {
             *count = count.saturating_add(weight);
         }
-        true
+    }
+
+    /// Count, sum and extremes of values that `place` was told of.
+    pub fn add_moments(&mut self, moments: &Moments) {
+        self.moments.merge(moments);
     }
 
     /// Adds another histogram of the same bounds.

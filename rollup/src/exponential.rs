@@ -89,6 +89,17 @@ impl Exponential {
         }
     }
 
+    /// Gives away what it has counted and is empty, at the scale and over the buckets that it has: what comes next is of the
+    /// same kind, and need not find them again. What is given away in parts comes to the same when it is merged.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let taken = self.clone();
+        (self.moments, self.zero_count) = (Moments::default(), 0);
+        self.positive.empty();
+        self.negative.empty();
+        taken
+    }
+
     /// Counts a value so many times. False, and nothing is counted, when it is no finite number.
     #[inline]
     pub fn record(&mut self, value: f64, weight: u64) -> bool {
@@ -99,17 +110,28 @@ impl Exponential {
             return true;
         }
         self.moments.record(value, weight);
+        self.place(value, weight);
+        true
+    }
+
+    /// Counts a finite value so many times in its bucket; `add_moments` tells the rest of it later, of many at once.
+    #[inline]
+    pub fn place(&mut self, value: f64, weight: u64) {
         let distance = value.abs();
         if distance <= self.zero_threshold {
             self.zero_count = self.zero_count.saturating_add(weight);
-            return true;
+            return;
         }
         let place = index::index(distance, self.scale);
         let buckets = if value > 0.0 { &mut self.positive } else { &mut self.negative };
         if !(self.zero_threshold == 0.0 && buckets.add(place, weight)) {
             self.record_beyond(value > 0.0, place, weight);
         }
-        true
+    }
+
+    /// Count, sum and extremes of values that `place` was told of.
+    pub fn add_moments(&mut self, moments: &Moments) {
+        self.moments.merge(moments);
     }
 
     /// Counts where buckets may be missing, or a threshold takes them in.

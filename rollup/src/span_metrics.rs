@@ -38,7 +38,16 @@ impl Unit {
         }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a duration past 104 days is exact to a microsecond")]
+    #[expect(clippy::cast_precision_loss, reason = "what a double does not hold of a sum is far below its last digit")]
+    pub(crate) fn of_sum(self, nanos: u128) -> f64 {
+        match self {
+            Self::Milliseconds => nanos as f64 / 1e6,
+            Self::Seconds => nanos as f64 / 1e9,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a duration past 104 days is exact to a microsecond")]
+    #[inline]
     pub(crate) fn of_nanos(self, nanos: u64) -> f64 {
         match self {
             Self::Milliseconds => nanos as f64 / 1e6,
@@ -78,7 +87,7 @@ pub enum ResourceAttributes {
 
 /// What of a span tells series apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "four dimensions, each there or not")]
+#[expect(clippy::struct_excessive_bools, reason = "four dimensions, each there or not")]
 pub struct Standard {
     /// `service.name`.
     pub service: bool,

@@ -110,6 +110,9 @@ impl Tallies {
     pub fn close_into(&mut self, summary: &mut Summary) {
         self.take_into(summary);
         summary.parts.append(&mut summary.open);
+        if let Some(spans) = &mut self.spans {
+            spans.begin_window();
+        }
         if let Some(metrics) = &mut self.metrics {
             metrics.take_partial();
         }

@@ -5,6 +5,7 @@ files of the nodes, with the threshold in each span's tracestate.
 """
 
 import json
+import math
 import re
 
 from parts import NODES, SHOWN, Cluster
@@ -14,8 +15,8 @@ SECONDS, WAIT, SPANS_PER_TRACE = 24, 3, 8
 # Spans a second; of the traces of these the first node may hold as many as come in two seconds.
 RATE = 2_000
 HELD_BY_THE_FIRST = 2 * RATE // SPANS_PER_TRACE
-# How far what is left may be from what came: of some thousand traces a half are drawn.
-TOLERANCE = 0.06
+# How far what is left may be from what came, in standard deviations of such a draw.
+DEVIATIONS_MAX = 4
 CONFIGURATION = """
 log: {{format: json}}
 shards: 1
@@ -47,13 +48,15 @@ def run(around):
     for number in range(NODES):
         read(kept_file(around, number), traces)
     came = sent["acked"] / SPANS_PER_TRACE
-    stands_for = sum(1 / (1 - max(passed)) for passed, _ in traces.values())
+    weights = [1 / (1 - max(passed)) for passed, _ in traces.values()]
+    deviation = math.sqrt(sum(weight * (weight - 1) for weight in weights))
+    stands_for = sum(weights)
     partial = [trace for trace, (_, spans) in traces.items() if len(spans) != SPANS_PER_TRACE]
     torn = [trace for trace, (passed, _) in traces.items() if len(passed) != 1]
     row = {"part": f"shed: node 0 holds {HELD_BY_THE_FIRST} traces", "acknowledged": sent["acked"], "demanded": len(traces),
            "missing": 0, "partial": len(partial), "twice": 0, "lost": 0,
            "counters": {name: int(counters[name]) for name in SHOWN},
-           "faults": faults(partial, torn, shed, (stands_for, came))}
+           "faults": faults(partial, torn, shed, (stands_for, came, deviation))}
     note(f"{row['part']}: {came:.0f} traces came, {len(traces)} left and stand for {stands_for:.0f}; spans shed by the nodes: "
          f"{', '.join(f'{spans:.0f}' for spans in shed)}; {len(partial)} traces partial {partial[:3]}"
          + "".join(f"\n  BROKEN: {fault}" for fault in row["faults"]))
@@ -69,8 +72,9 @@ def faults(partial, torn, shed, counts):
         found.append(f"{len(torn)} traces left with several thresholds")
     if not all(shed):
         found.append("not all nodes shed")
-    if abs(counts[0] / counts[1] - 1) > TOLERANCE:
-        found.append(f"what left stands for {counts[0]:.0f} traces of {counts[1]:.0f}")
+    stands_for, came, deviation = counts
+    if abs(stands_for - came) > DEVIATIONS_MAX * deviation:
+        found.append(f"what left stands for {stands_for:.0f} traces of {came:.0f}, by chance {deviation:.0f} more or less")
     return found
 
 

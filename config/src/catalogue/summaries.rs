@@ -12,8 +12,9 @@ use crate::value::{GIB, KIB};
 const WINDOW: Kind = Kind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(3600) };
 /// A day.
 const EXPIRY: Kind = Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(86_400) };
-/// Below four buckets not every duration has one; past a thousand a series takes tens of kilobytes.
+/// Below four buckets not every duration has one.
 const BUCKETS_MIN: u64 = 4;
+/// Past a thousand buckets a series takes tens of kilobytes.
 const BUCKETS_MAX: u64 = 1024;
 /// Each series takes about a kilobyte on each core.
 const SERIES_MAX: u64 = 10_000_000;

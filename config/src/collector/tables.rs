@@ -53,6 +53,27 @@ pub(super) enum Convert {
     LogLevel,
     /// `console` or `json`.
     LogFormat,
+    /// A key of the connector `spanmetrics`.
+    SpanMetric(SpanMetric),
+}
+
+/// A key of the connector `spanmetrics` whose value has another form here.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SpanMetric {
+    /// Which of the histograms there is.
+    HistogramKind,
+    /// `ms` or `s`, in any case.
+    Unit,
+    /// A list of names, with or without a default.
+    Dimensions,
+    /// Attributes that tell resources apart; all where none is named.
+    KeyAttributes,
+    /// A name of OTLP.
+    Temporality,
+    /// Zero for the default.
+    SeriesMax,
+    /// Zero for never.
+    Expiry,
 }
 
 /// What becomes of a key.
@@ -309,6 +330,70 @@ pub(super) const EXPORTER_DEBUG: &[Row] = &[
     ("use_internal_logger", Note("it prints to the log here, has no effect")),
     ("output_paths", Note("it prints to the log here, has no effect")),
     ("sending_queue", Note("it prints at once here, has no effect")),
+];
+
+const NO_DIMENSIONS: &str = "calls and duration have the same dimensions here; write them under dimensions";
+
+/// `connectors.spanmetrics`.
+pub(super) const SPAN_METRICS: &[Row] = &[
+    ("namespace", Set("summaries.span_metrics.namespace")),
+    (
+        "histogram",
+        Section(&[
+            ("disable", Act::Convert(Convert::SpanMetric(SpanMetric::HistogramKind))),
+            ("unit", Act::Convert(Convert::SpanMetric(SpanMetric::Unit))),
+            (
+                "explicit",
+                Section(&[
+                    ("enabled", Act::Convert(Convert::SpanMetric(SpanMetric::HistogramKind))),
+                    ("buckets", Set("summaries.span_metrics.buckets")),
+                ]),
+            ),
+            (
+                "exponential",
+                Section(&[
+                    ("enabled", Act::Convert(Convert::SpanMetric(SpanMetric::HistogramKind))),
+                    ("max_size", Act::Convert(Convert::ZeroIs("summaries.span_metrics.buckets_max", "160"))),
+                ]),
+            ),
+            ("dimensions", Refuse(NO_DIMENSIONS)),
+        ]),
+    ),
+    ("dimensions", Act::Convert(Convert::SpanMetric(SpanMetric::Dimensions))),
+    ("calls_dimensions", Refuse(NO_DIMENSIONS)),
+    ("exclude_dimensions", Set("summaries.span_metrics.exclude_dimensions")),
+    ("resource_metrics_key_attributes", Act::Convert(Convert::SpanMetric(SpanMetric::KeyAttributes))),
+    ("aggregation_temporality", Act::Convert(Convert::SpanMetric(SpanMetric::Temporality))),
+    ("metrics_flush_interval", Set("summaries.window")),
+    ("metrics_expiration", Act::Convert(Convert::SpanMetric(SpanMetric::Expiry))),
+    ("series_expiration", Act::Convert(Convert::SpanMetric(SpanMetric::Expiry))),
+    ("aggregation_cardinality_limit", Act::Convert(Convert::SpanMetric(SpanMetric::SeriesMax))),
+    ("dimensions_cache_size", Note("series are bounded by summaries.span_metrics.series_max here, has no effect")),
+    (
+        "resource_metrics_cache_size",
+        Note("series are bounded by summaries.span_metrics.series_max here, has no effect"),
+    ),
+    ("metric_timestamp_cache_size", Note(TUNING)),
+    (
+        "exemplars",
+        Section(&[
+            ("enabled", Act::Convert(Convert::NotTrue("exemplars are not supported; write false"))),
+            ("max_per_data_point", Note("there are no exemplars here, has no effect")),
+        ]),
+    ),
+    (
+        "events",
+        Section(&[
+            ("enabled", Act::Convert(Convert::NotTrue("events of spans are not counted; write false"))),
+            ("dimensions", Note("events of spans are not counted here, has no effect")),
+        ]),
+    ),
+    ("include_instrumentation_scope", Refuse("the scope of spans is no dimension here; remove it")),
+    ("add_resource_attributes", Note("attributes of resources are told here, has no effect")),
+    (
+        "enable_metrics_sampling_method",
+        Act::Convert(Convert::NotTrue("the attribute sampling.method is not supported; write false")),
+    ),
 ];
 
 /// `service.telemetry`.

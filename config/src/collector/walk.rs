@@ -1,7 +1,7 @@
 //! Walks a component by its table and puts each key where it belongs.
 
-use super::Importer;
-use super::tables::{self, Act, Convert, Row};
+use super::tables::{self, Act, Convert, Row, SpanMetric};
+use super::{Importer, connectors};
 use crate::assign::{self, Place};
 use crate::catalogue::Target;
 use crate::draft::Which;
@@ -15,7 +15,7 @@ use tailwater_ottl::suggest;
 
 /// Where a component's knobs are.
 #[derive(Debug, Clone, Copy)]
-enum Home<'a> {
+pub(super) enum Home<'a> {
     Receiver(Which),
     /// Of the receiver of that number beside the first.
     Further(usize, Which),
@@ -173,7 +173,7 @@ pub(super) fn telemetry(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
 }
 
 /// One level of a component; the tables bound the depth.
-fn section(importer: &mut Importer<'_>, home: Home<'_>, key: &str, node: &Node, table: &'static [Row]) {
+pub(super) fn section(importer: &mut Importer<'_>, home: Home<'_>, key: &str, node: &Node, table: &'static [Row]) {
     let entries = match &node.value {
         Value::Map(entries) => entries,
         _ if node.is_null() => return,
@@ -237,7 +237,7 @@ fn refuse_with_any(importer: &mut Importer<'_>, key: &str, entry: &Entry, tellin
     }
 }
 
-fn set(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line: u32, node: &Node) {
+pub(super) fn set(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line: u32, node: &Node) {
     let Some(target) = home.target(path) else { return };
     let source = importer.source(line);
     importer.layers.sources.insert(home.path(path), source.clone());
@@ -247,7 +247,7 @@ fn set(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line:
     assign::from_node(&place, target.kind(), target.slot(&mut layers.draft), node, &mut layers.findings);
 }
 
-fn set_text(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line: u32, text: &str) {
+pub(super) fn set_text(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, line: u32, text: &str) {
     let Some(target) = home.target(path) else { return };
     let source = importer.source(line);
     importer.layers.sources.insert(home.path(path), source.clone());
@@ -260,6 +260,7 @@ fn set_text(importer: &mut Importer<'_>, home: Home<'_>, path: &str, key: &str, 
 fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str, entry: &Entry) {
     match how {
         Convert::Headers => return headers(importer, home, key, entry),
+        Convert::SpanMetric(what) => return connectors::convert(importer, what, key, entry),
         Convert::ServerTls => {
             let telling = ["cert_file", "key_file", "cert_pem", "key_pem", "client_ca_file"];
             return refuse_with_any(importer, key, entry, &telling, tables::SERVER_TLS);
@@ -513,8 +514,21 @@ pub(super) fn reference_rows(key: &str, home: &str, table: &[Row], rows: &mut Ve
                 Convert::FormatJson => "`json`; others are refused".to_string(),
                 Convert::LogLevel => "`log.level`".to_string(),
                 Convert::LogFormat => "`log.format`".to_string(),
+                Convert::SpanMetric(what) => span_metric(*what).to_string(),
             },
         };
         rows.push((key, becomes));
+    }
+}
+
+fn span_metric(what: SpanMetric) -> &'static str {
+    match what {
+        SpanMetric::HistogramKind => "`summaries.span_metrics.histogram`",
+        SpanMetric::Unit => "`summaries.span_metrics.unit`",
+        SpanMetric::Dimensions => "`summaries.span_metrics.dimensions`; `glob` is refused",
+        SpanMetric::KeyAttributes => "`summaries.span_metrics.resource_attributes`; all where none is named",
+        SpanMetric::Temporality => "`summaries.span_metrics.temporality`",
+        SpanMetric::SeriesMax => "`summaries.span_metrics.series_max`; zero is the default",
+        SpanMetric::Expiry => "`summaries.span_metrics.expiry`, the shorter of the two",
     }
 }

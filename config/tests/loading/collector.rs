@@ -310,13 +310,13 @@ fn pipelines_are_checked() {
 
 #[test]
 fn other_components_are_refused_where_they_matter() {
-    let other = "receivers: {otlp: {protocols: {grpc: }}, jaeger: }\nprocessors: {attributes: {actions: []}}\nexporters: {kafka: , otlp: {endpoint: 'https://b'}}\nconnectors: {spanmetrics: }\nservice:\n  pipelines:\n    traces:\n      receivers: [otlp, jaeger]\n      processors: [attributes]\n      exporters: [otlp, kafka, spanmetrics]\n";
+    let other = "receivers: {otlp: {protocols: {grpc: }}, jaeger: }\nprocessors: {attributes: {actions: []}}\nexporters: {kafka: , otlp: {endpoint: 'https://b'}}\nconnectors: {count: }\nservice:\n  pipelines:\n    traces:\n      receivers: [otlp, jaeger]\n      processors: [attributes]\n      exporters: [otlp, kafka, count]\n";
     let told = problems(other, &[], &[]);
     for (line, cause) in [
         (8, "the receiver `jaeger` is not supported"),
         (9, "the processor `attributes` is not supported"),
         (10, "the exporter `kafka` is not supported"),
-        (10, "the connector `spanmetrics` is not supported"),
+        (10, "the connector `count` is not supported"),
     ] {
         let found = told.iter().any(|text| text.starts_with(&format!("t.yaml:{line}: ")) && text.contains(cause));
         assert!(found, "{cause}: {told:?}");

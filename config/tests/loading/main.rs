@@ -4,6 +4,7 @@
 
 mod cluster;
 mod collector;
+mod connectors;
 mod documents;
 mod every_policy;
 mod layers;

@@ -30,11 +30,22 @@ pub struct Tally {
     pub state: Bytes,
 }
 
+/// A tally as it was given.
+#[derive(Debug)]
+struct Given {
+    number: u64,
+    tally: Tally,
+    /// How far it goes.
+    positions: Positions,
+}
+
+/// Numbers of segments, and of the unit below which all units of it are counted.
+type Positions = Vec<(u64, u32)>;
+
 /// The tally of a lane on its way to the disk.
 #[derive(Debug, Default)]
 pub(super) struct Saying {
-    /// The latest, how far it goes, and its number.
-    latest: Option<(u64, Tally, Vec<(u64, u32)>)>,
+    latest: Option<Given>,
     given: u64,
     /// Whether there is to be one.
     is_wanted: bool,
@@ -51,13 +62,13 @@ impl Saying {
     }
 
     /// The latest, which goes as far as `positions` say. Returns its number.
-    pub(super) fn give(&mut self, tally: Tally, positions: Vec<(u64, u32)>) -> u64 {
-        let is_known = |(_, latest, reached): &(u64, Tally, Vec<_>)| (latest, reached) == (&tally, &positions);
+    pub(super) fn give(&mut self, tally: Tally, positions: Positions) -> u64 {
+        let is_known = |latest: &Given| (&latest.tally, &latest.positions) == (&tally, &positions);
         if self.latest.as_ref().is_some_and(is_known) {
             return self.given;
         }
         self.given += 1;
-        self.latest = Some((self.given, tally, positions));
+        self.latest = Some(Given { number: self.given, tally, positions });
         self.given
     }
 
@@ -68,19 +79,19 @@ impl Saying {
 
     /// What the journal has still to say in its segment.
     pub(super) fn to_say(&self) -> Option<(&Tally, &[(u64, u32)])> {
-        let (number, tally, positions) = self.latest.as_ref()?;
+        let Given { number, tally, positions } = self.latest.as_ref()?;
         (self.said.map(|(said, _)| said) != Some(*number)).then_some((tally, positions))
     }
 
     /// It was said, and is durable with this position.
     pub(super) fn said(&mut self, position: u64) {
-        self.said = self.latest.as_ref().map(|(number, ..)| (*number, position));
+        self.said = self.latest.as_ref().map(|latest| (latest.number, position));
     }
 
     /// All up to this position is durable. Returns how far the tally goes where that is news.
     pub(super) fn durable_up_to(&mut self, synced: u64) -> Option<&[(u64, u32)]> {
         let (said, position) = self.said?;
-        let (number, _, positions) = self.latest.as_ref()?;
+        let Given { number, positions, .. } = self.latest.as_ref()?;
         if position > synced || said <= self.durable || said != *number {
             return None;
         }
@@ -111,7 +122,7 @@ pub struct Tallies {
 #[derive(Debug)]
 struct Found {
     taken_over: Vec<TallyId>,
-    positions: Vec<(u64, u32)>,
+    positions: Positions,
     state: Vec<u8>,
 }
 

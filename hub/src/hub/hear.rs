@@ -62,7 +62,7 @@ impl Hub {
         if let Some(peer) = self.live(sender).filter(|_| is_bound) {
             (peer.heard_at, peer.doubted_at) = (now, None);
         }
-        let mut is_strange = false;
+        let (mut is_strange, mut reports) = (false, false);
         for frame in Frames::new(frames) {
             match frame {
                 Err(FrameError::Malformed) => self.counts.frames_malformed += 1,
@@ -79,6 +79,7 @@ impl Hub {
                 }
                 Ok(frame) => {
                     let is_live = self.live(sender).is_some();
+                    reports |= matches!(frame, Frame::Report(_));
                     if is_live {
                         self.take(now, sender, frame, wire);
                     }
@@ -88,7 +89,7 @@ impl Hub {
             }
         }
         if is_strange {
-            self.raise(now, (from, sender), wire);
+            self.raise(now, (from, sender), reports, wire);
         }
         self.settle(now, wire);
         self.flush(wire);
@@ -130,12 +131,14 @@ impl Hub {
     }
 
     /// Somebody who is no member here speaks as if it were. Who is taken for dead learns that, and comes back. Who was never
-    /// heard of is greeted: gossip has missed it, and who is asked whom it knows names some of a large cluster only.
-    fn raise(&mut self, now: Duration, (from, sender): (SocketAddr, Run), wire: &mut impl Wire) {
+    /// heard of is greeted if it reports, as each does to its members: gossip has missed it, and who is asked whom it knows names
+    /// some of a large cluster only.
+    fn raise(&mut self, now: Duration, (from, sender): (SocketAddr, Run), reports: bool, wire: &mut impl Wire) {
         let dead = self.members.dead(sender).cloned();
         let known = self.members.member(sender.0);
         let is_known = known.is_some_and(|(member, _)| member.incarnation >= sender.1);
-        if is_known || !self.may_answer_stranger(now) {
+        let is_answered = dead.is_some() || (reports && !is_known);
+        if !is_answered || !self.may_answer_stranger(now) {
             return;
         }
         match dead {

@@ -41,7 +41,8 @@ impl Core {
                 spawn(self.clone().keep_held_logs());
             }
         }
-        if self.peers.cores() > 1 {
+        // A single core has other nodes to share with, if it is in a cluster.
+        if self.peers.cores() > 1 || self.shard.borrow().cluster().is_some() {
             spawn(self.clone().share_load());
         }
         if let Some(log) = &self.log {

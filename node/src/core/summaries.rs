@@ -6,8 +6,8 @@
 //!                                          window over: all executors -> the first -> its journal -> exporters
 //! ```
 
-use super::log::CoreLog;
-use super::{Core, Message};
+mod keep;
+
 use crate::control::SummarySnapshot;
 use crate::numbers::CoreNumber;
 use bytes::Bytes;
@@ -15,11 +15,11 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_connectors::delivery::Settlement;
-use tailwater_engine::host::{ExportFate, ExportRequest, Host};
+use tailwater_engine::host::ExportFate;
 use tailwater_engine::intake::{Passing, Scanned};
 use tailwater_engine::log::format::TallyId;
+use tailwater_engine::log::lane::Lane;
 use tailwater_engine::log::tally::{FormerTallies, Tally};
-use tailwater_engine::vocabulary::Destinations;
 use tailwater_proto::otlp::Signal;
 use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
 use tailwater_rollup::patterns::PatternsError;
@@ -27,7 +27,6 @@ use tailwater_rollup::span_metrics;
 use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies};
 use tailwater_rollup::windows::{Body, Counting, Emitting, Former, Part, state};
 use tailwater_runtime::clock::steady_unix_nanos;
-use tailwater_runtime::executor::{sleep, spawn};
 
 /// How often the journal is told what is counted. What came since is counted again at a start, from the requests, whose
 /// segments stay that much longer.
@@ -199,14 +198,14 @@ impl Summaries {
     }
 
     /// Has the journal told what is counted so far. Returns the number of that tally.
-    pub fn checkpoint(&self, log: Option<&CoreLog>) -> u64 {
+    pub fn checkpoint<P>(&self, log: Option<&RefCell<Lane<P>>>) -> u64 {
         let mut state = self.state.borrow_mut();
         let State { tallies, counting, first, .. } = &mut *state;
         tallies.take_into(counting.open());
         let Some(log) = log else { return 0 };
         let carried = first.as_ref().map_or(&[][..], |first| first.outputs.carried());
         let mut bytes = self::state(counting, first.as_ref().map(|first| &first.emitting), carried);
-        if bytes.len() > log.lane.borrow().tally_bytes_max() {
+        if bytes.len() > log.borrow().tally_bytes_max() {
             if self.counters.oversized.get() == 0 {
                 let bytes = bytes.len();
                 tracing::warn!(
@@ -220,11 +219,11 @@ impl Summaries {
         }
         let id = TallyId { run: self.seat.run, lane: self.number.shard().0 };
         let tally = Tally { id, taken_over: self.seat.former.ids.clone(), state: Bytes::from(bytes) };
-        log.lane.borrow_mut().give_tally(tally)
+        log.borrow_mut().give_tally(tally)
     }
 
     /// A window is over on this executor.
-    pub fn close(&self, window: u64, log: Option<&CoreLog>) {
+    pub fn close<P>(&self, window: u64, log: Option<&RefCell<Lane<P>>>) {
         {
             let mut state = self.state.borrow_mut();
             let State { tallies, counting, .. } = &mut *state;
@@ -248,7 +247,7 @@ impl Summaries {
     }
 
     /// The first has what an executor gives of a window. Once it has all of it that is made an emission.
-    pub fn collect(&self, core: CoreNumber, window: u64, parts: &[Part], log: Option<&CoreLog>) {
+    pub fn collect<P>(&self, core: CoreNumber, window: u64, parts: &[Part], log: Option<&RefCell<Lane<P>>>) {
         {
             let mut state = self.state.borrow_mut();
             let State { counting, first: Some(first), .. } = &mut *state else { return };
@@ -396,108 +395,5 @@ fn may_pass(fate: ExportFate) -> bool {
     match fate {
         ExportFate::QueueFull | ExportFate::Exhausted | ExportFate::Shutdown => true,
         ExportFate::Delivered | ExportFate::Refused | ExportFate::TooLarge | ExportFate::NoExporter => false,
-    }
-}
-
-impl Core {
-    /// Looks after the windows of this executor, until the node ends. Of all its cores the first pipeline's does.
-    pub(super) async fn keep_summaries(self: Rc<Self>, summaries: Rc<Summaries>) {
-        let log = self.log.as_deref();
-        let (mut since, mut wait) = (Duration::ZERO, Duration::ZERO);
-        summaries.checkpoint(log);
-        loop {
-            sleep(RECHECK).await;
-            wait = wait.saturating_sub(RECHECK);
-            since += RECHECK;
-            if since >= CHECKPOINT {
-                since = Duration::ZERO;
-                summaries.checkpoint(log);
-            }
-            // Before all of a former run's log is read, what it had counted is not complete.
-            if self.is_replaying.get() {
-                continue;
-            }
-            self.follow_summaries(&summaries, wait.is_zero());
-            if let Some(settlement) = self.summary_settled.take() {
-                wait = summaries.sent(&settlement);
-            }
-        }
-    }
-
-    /// Does what can be done of a window now.
-    fn follow_summaries(self: &Rc<Self>, summaries: &Rc<Summaries>, may_send: bool) {
-        let log = self.log.as_deref();
-        let durable = log.map_or(u64::MAX, |log| log.lane.borrow().tally_durable());
-        if let Some(window) = summaries.to_close() {
-            self.tell_all(|| Message::CloseWindow(window));
-            summaries.close(window, log);
-        }
-        if let Some((window, parts)) = summaries.take_given(durable) {
-            if self.number == CoreNumber::FIRST {
-                summaries.collect(self.number, window, &parts, log);
-            } else {
-                let (core, number) = (self.clone(), self.number);
-                let message = Message::WindowGiven(number, window, parts);
-                spawn(async move { core.peers.send(CoreNumber::FIRST, message).await });
-            }
-        }
-        if may_send && let Some((window, body)) = summaries.to_send(durable) {
-            self.tell_all(|| Message::WindowEmitted(window));
-            if let Some(body) = body {
-                self.send_summary(body);
-            }
-        }
-    }
-
-    /// Sends a message to the other cores of the pipeline, when they have room.
-    fn tell_all(self: &Rc<Self>, message: impl Fn() -> Message) {
-        for other in self.peers.others() {
-            let (core, message) = (self.clone(), message());
-            spawn(async move { core.peers.send(other, message).await });
-        }
-    }
-
-    fn send_summary(&self, body: Body) {
-        let Body { signal, items, bytes } = body;
-        let request = ExportRequest {
-            signal,
-            body: Bytes::from(bytes),
-            items,
-            units: Vec::new(),
-            destinations: Destinations::ALL,
-            is_summary: true,
-        };
-        self.with_shard(|_, _, outbox| outbox.export(request));
-    }
-
-    /// Sends all that is counted, as far as exporters take it: the node ends.
-    pub(super) async fn end_summaries(self: &Rc<Self>) {
-        let Some(summaries) = self.summaries.clone().filter(|_| self.settings.pipeline == 0) else { return };
-        if summaries.ending.get() == Ending::No {
-            summaries.ending.set(Ending::Wanted);
-        }
-        while !summaries.has_ended() {
-            sleep(RECHECK).await;
-        }
-    }
-
-    /// Counts a request of a former run that is not counted yet.
-    pub(super) fn count_again(&self, summaries: &Summaries, signal: Signal, body: Option<&Bytes>) {
-        if signal != Signal::Traces {
-            let scan = |body| self.shard.borrow_mut().scan_request_again(signal, body, None).ok();
-            match body.and_then(scan).and_then(|scanned| scanned.passing) {
-                Some(mut passing) => _ = summaries.take_out(&mut passing, true),
-                None => count(&summaries.counters.uncounted, 1),
-            }
-            return;
-        }
-        let walk = || {
-            let mut tally = summaries.span_tally();
-            self.shard.borrow_mut().scan_request_again(signal, body?, tally.as_deref_mut()).ok()
-        };
-        match walk() {
-            Some(mut scanned) => summaries.count(&mut scanned, |_| walk()),
-            None => count(&summaries.counters.uncounted, 1),
-        }
     }
 }

@@ -4,9 +4,9 @@ use super::{Books, Page, Type, number};
 use crate::control::{HeldLogsSnapshot, SummarySnapshot};
 
 /// A family, its type and help, and how to read it.
-type Family = (&'static str, Type, &'static str, fn(&SummarySnapshot) -> u64);
+type Family<T> = (&'static str, Type, &'static str, fn(&T) -> u64);
 
-const FAMILIES: [Family; 17] = [
+const FAMILIES: [Family<SummarySnapshot>; 17] = [
     ("tailwater_summary_windows_total", Type::Counter, "Windows of summaries that were closed and emitted.", |s| {
         s.windows
     }),
@@ -95,7 +95,7 @@ const FAMILIES: [Family; 17] = [
     ),
 ];
 
-const HELD_LOGS: [(&str, Type, &str, fn(&HeldLogsSnapshot) -> u64); 5] = [
+const HELD_LOGS: [Family<HeldLogsSnapshot>; 5] = [
     ("tailwater_held_logs_bytes", Type::Gauge, "Bytes of log records that wait for their traces.", |s| s.bytes),
     (
         "tailwater_logs_kept_with_trace_total",

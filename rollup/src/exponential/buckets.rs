@@ -146,6 +146,11 @@ impl Buckets {
         *self = Self::new(first >> shift, &counts);
     }
 
+    /// Empties all buckets. They stay covered.
+    pub fn empty(&mut self) {
+        each_width!(&mut self.counts, list => list.fill(0));
+    }
+
     /// Empties the buckets up to this one and returns what was in them. They stay covered.
     pub fn empty_up_to(&mut self, index: i32) -> u64 {
         let mut taken = 0_u64;

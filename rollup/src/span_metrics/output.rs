@@ -67,7 +67,7 @@ impl Output {
         }
         self.take(sums, now_unix_nano);
         self.before_unix_nano = now_unix_nano;
-        let rows: Vec<_> = self.told.iter().collect();
+        let rows: Vec<(&[u8], &Told)> = self.told.iter().map(|(name, told)| (&**name, told)).collect();
         let chunks = rows.chunks(SERIES_PER_REQUEST);
         chunks.map(|rows| request(&self.plan, rows, now_unix_nano)).collect()
     }
@@ -97,7 +97,7 @@ impl Output {
     }
 }
 
-fn request(plan: &Plan, rows: &[(&Box<[u8]>, &Told)], now_unix_nano: u64) -> Body {
+fn request(plan: &Plan, rows: &[(&[u8], &Told)], now_unix_nano: u64) -> Body {
     let mut out = Vec::new();
     let mut items = 0;
     for group in rows.chunk_by(|(one, _), (other, _)| one[..9] == other[..9] && parts(one).0 == parts(other).0) {
@@ -141,7 +141,7 @@ fn put_temporality(out: &mut Vec<u8>, plan: &Plan) {
 
 /// `Metric` 2: name 1, sum 7; `Sum`: data points 1, temporality 2, monotonic 3; `NumberDataPoint`: start 2, time 3,
 /// integer 6, attributes 7.
-fn put_calls(out: &mut Vec<u8>, plan: &Plan, group: &[(&Box<[u8]>, &Told)], now_unix_nano: u64) {
+fn put_calls(out: &mut Vec<u8>, plan: &Plan, group: &[(&[u8], &Told)], now_unix_nano: u64) {
     let metric = begin_message(out, 2);
     put_text(out, 1, &plan.metric("calls"));
     let sum = begin_message(out, 7);
@@ -161,7 +161,7 @@ fn put_calls(out: &mut Vec<u8>, plan: &Plan, group: &[(&Box<[u8]>, &Told)], now_
 
 /// `Metric` 2: name 1, unit 3, histogram 9 or exponential histogram 10; of both: data points 1, temporality 2. Of a
 /// point: start 2, time 3, attributes 9 or 1.
-fn put_durations(out: &mut Vec<u8>, plan: &Plan, group: &[(&Box<[u8]>, &Told)], now_unix_nano: u64) {
+fn put_durations(out: &mut Vec<u8>, plan: &Plan, group: &[(&[u8], &Told)], now_unix_nano: u64) {
     let is_exponential = group.iter().any(|(_, told)| matches!(told.row.duration, Duration::Exponential(_)));
     let metric = begin_message(out, 2);
     put_text(out, 1, &plan.metric("duration"));

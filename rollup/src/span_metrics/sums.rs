@@ -5,8 +5,10 @@
 //! ```
 
 use super::Durations;
+use crate::compensated::Compensated;
 use crate::explicit::Explicit;
 use crate::exponential::Exponential;
+use crate::moments::Moments;
 use crate::windows::StateError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,16 +48,39 @@ impl Row {
         Self { calls: 0, first_unix_nano: u64::MAX, duration }
     }
 
-    /// Counts a span for so many.
+    /// Counts a span for so many; `take` is told of its duration what is not its bucket.
     #[inline]
     pub(super) fn count(&mut self, weight: u64, duration: f64, arrived_unix_nano: u64) {
         self.calls = self.calls.saturating_add(weight);
         self.first_unix_nano = self.first_unix_nano.min(arrived_unix_nano);
         match &mut self.duration {
+            Duration::Exponential(histogram) => histogram.place(duration, weight),
+            Duration::Explicit(histogram) => histogram.place(duration, weight),
             Duration::None => {}
-            Duration::Explicit(histogram) => _ = histogram.record(duration, weight),
-            Duration::Exponential(histogram) => _ = histogram.record(duration, weight),
         }
+    }
+
+    /// Gives away what is counted and is empty. The durations had this sum and these extremes.
+    pub(super) fn take(&mut self, sum: f64, extremes: (f64, f64)) -> Self {
+        let moments = Moments {
+            count: self.calls,
+            sum: Some(Compensated::from(sum)),
+            min: Some(extremes.0),
+            max: Some(extremes.1),
+        };
+        match &mut self.duration {
+            Duration::Exponential(histogram) => histogram.add_moments(&moments),
+            Duration::Explicit(histogram) => histogram.add_moments(&moments),
+            Duration::None => {}
+        }
+        let duration = match &mut self.duration {
+            Duration::None => Duration::None,
+            Duration::Explicit(histogram) => Duration::Explicit(histogram.take()),
+            Duration::Exponential(histogram) => Duration::Exponential(histogram.take()),
+        };
+        let taken = Self { calls: self.calls, first_unix_nano: self.first_unix_nano, duration };
+        (self.calls, self.first_unix_nano) = (0, u64::MAX);
+        taken
     }
 
     /// Adds another of the same series.

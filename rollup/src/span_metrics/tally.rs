@@ -20,7 +20,9 @@ const KEPT_SPANS_MAX: usize = 1 << 16;
 const RESOURCES_MAX: usize = 4096;
 /// Number of a resource beyond the bound.
 const NO_RESOURCE: u32 = u32::MAX;
-/// One less than the number of spans that the largest threshold stands for, as a power of two.
+/// Series that are found without a hash: a power of two.
+const RECENT: usize = 256;
+/// Thresholds have so many bits.
 const THRESHOLD_BITS: u32 = 56;
 
 /// A span to be counted.
@@ -48,6 +50,9 @@ impl Counted {
     }
 }
 
+/// A resource as names of series have it, and its service.
+type NamedResource = (Box<[u8]>, Box<[u8]>);
+
 #[derive(Debug)]
 struct Series {
     /// What tells it apart here.
@@ -56,7 +61,20 @@ struct Series {
     /// In full.
     name: Box<[u8]>,
     row: Row,
+    /// Of the durations that the row counts: integers are added faster than doubles, and exactly.
+    nanos: NanosCounted,
     is_touched: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct NanosCounted {
+    sum: u128,
+    min: u64,
+    max: u64,
+}
+
+impl NanosCounted {
+    const NONE: Self = Self { sum: 0, min: u64::MAX, max: 0 };
 }
 
 /// What one core has counted since it was last taken.
@@ -73,9 +91,10 @@ pub struct Tally {
     epoch: u32,
     /// Numbers of `resource_names` by their hash.
     resources: HashTable<(u64, u32)>,
-    /// Names of resources, with their services.
-    resource_names: Vec<(Box<[u8]>, Box<[u8]>)>,
+    resource_names: Vec<NamedResource>,
     spare: Vec<CountedSpan>,
+    /// Numbers of series that were found last, each where `recent_place` says.
+    recent: [u32; RECENT],
     scratch: Scratch,
     /// Spans that were counted for the series of what is past the bound.
     overflowed: u64,
@@ -107,6 +126,7 @@ impl Tally {
             resources: HashTable::new(),
             resource_names: Vec::new(),
             spare: Vec::new(),
+            recent: [u32::MAX; RECENT],
             scratch: Scratch { of_resource: dimensions(), of_span: dimensions(), ..Scratch::default() },
             overflowed: 0,
             plan,
@@ -134,6 +154,9 @@ impl Tally {
                 self.touched.push(span.series);
             }
             series.row.count(span.weight, self.plan.unit.of_nanos(span.nanos), arrived_unix_nano);
+            let nanos = &mut series.nanos;
+            nanos.sum = nanos.sum.wrapping_add(u128::from(span.nanos) * u128::from(span.weight));
+            (nanos.min, nanos.max) = (nanos.min.min(span.nanos), nanos.max.max(span.nanos));
         }
         if counted.spans.capacity() > self.spare.capacity() && counted.spans.capacity() <= KEPT_SPANS_MAX {
             self.spare = counted.spans;
@@ -146,7 +169,9 @@ impl Tally {
         for number in self.touched.drain(..) {
             let series = &mut self.series[number as usize];
             series.is_touched = false;
-            let row = std::mem::replace(&mut series.row, Row::new(&self.plan.durations));
+            let NanosCounted { sum, min, max } = std::mem::replace(&mut series.nanos, NanosCounted::NONE);
+            let unit = self.plan.unit;
+            let row = series.row.take(unit.of_sum(sum), (unit.of_nanos(min), unit.of_nanos(max)));
             sums.add(&series.name, row);
         }
         if self.series.len() >= self.plan.series_max || self.resource_names.len() >= RESOURCES_MAX {
@@ -155,9 +180,16 @@ impl Tally {
         }
     }
 
+    /// A window is over, and all was taken: histograms begin with their finest scale again.
+    pub fn begin_window(&mut self) {
+        let plan = &self.plan;
+        self.series.iter_mut().for_each(|series| series.row = Row::new(&plan.durations));
+    }
+
     fn forget_series(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.table.clear();
+        self.recent.fill(u32::MAX);
         self.series.clear();
         self.resources.clear();
         self.resource_names.clear();
@@ -196,8 +228,21 @@ impl Tally {
         number
     }
 
-    /// The number of the series whose key is in the scratch.
+    /// The number of the series whose key is in the scratch. Most spans have one of few series: those that came last are
+    /// found without a hash.
+    #[inline]
     fn series_of(&mut self, facts: &SpanFacts<'_>) -> u32 {
+        let place = recent_place(&self.scratch.key);
+        let number = self.recent[place];
+        if self.series.get(number as usize).is_some_and(|series| *series.key == *self.scratch.key) {
+            return number;
+        }
+        let number = self.find_series(facts);
+        self.recent[place] = number;
+        number
+    }
+
+    fn find_series(&mut self, facts: &SpanFacts<'_>) -> u32 {
         let hash = XxHash3_64::oneshot_with_seed(self.seed, &self.scratch.key);
         let is_same = |number: &u32| {
             let series = &self.series[*number as usize];
@@ -225,7 +270,7 @@ impl Tally {
         }
         let number = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
         let row = Row::new(&self.plan.durations);
-        self.series.push(Series { key: key.into(), hash, name, row, is_touched: false });
+        self.series.push(Series { key: key.into(), hash, name, row, nanos: NanosCounted::NONE, is_touched: false });
         let series = &self.series;
         self.table.insert_unique(hash, number, |number| series[*number as usize].hash);
         number
@@ -349,6 +394,15 @@ impl Gathering<'_> {
     }
 }
 
+/// Where a series is among those that were found last, from the beginning and the end of its key.
+#[inline(always)]
+fn recent_place(key: &[u8]) -> usize {
+    let (Some(first), Some(last)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) else { return 0 };
+    let mixed = u64::from_le_bytes(*first).rotate_left(29) ^ u64::from_le_bytes(*last) ^ key.len() as u64;
+    // The constant is that of Fibonacci hashing: 2^64 over the golden ratio.
+    usize::try_from(mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).unwrap_or(0)
+}
+
 /// Where a name ends there is a byte that no text has: two names and their dimensions can't be taken for each other.
 fn put_dimensions(scratch: &mut Scratch) {
     for (of_span, of_resource) in scratch.of_span.iter().zip(&scratch.of_resource) {
@@ -378,6 +432,6 @@ fn weight(threshold: u64, span_id: &[u8; 8]) -> u64 {
         return 1;
     }
     let (whole, rest) = (ALL / kept, ALL % kept);
-    let drawn = u128::from(XxHash3_64::oneshot(span_id)) * u128::from(kept) >> 64;
+    let drawn = (u128::from(XxHash3_64::oneshot(span_id)) * u128::from(kept)) >> 64;
     whole + u64::from(drawn < u128::from(rest))
 }

@@ -5,6 +5,7 @@
 //! before a stop never is again; the books balance; in the end nothing keeps a segment.
 
 use crate::control::{Control, Cores, Snapshot};
+use crate::core::held_logs::LogsPlan;
 use crate::core::log::{CoreLog, Directories};
 use crate::core::peers::Peers;
 use crate::core::replay::{Barrier, Common, Share, replay};
@@ -507,8 +508,15 @@ impl World {
             journal_interval: Duration::from_millis(50),
             retention: Duration::ZERO,
             request_bytes_max: 1 << 20,
+            logs: LogsPlan {
+                follows: false,
+                summarises_orphans: false,
+                has_patterns: false,
+                wait: Nanos::default(),
+                bytes_max: 1 << 20,
+            },
         };
-        Core::new(shard, outbox, peers, Some(log), (origin, memory), None, settings)
+        Core::new(shard, outbox, peers, (Some(log), None), (origin, memory), None, settings)
     }
 
     /// After a stop at rest no request is left that a start would read.

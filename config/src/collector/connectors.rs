@@ -1,0 +1,277 @@
+//! The connector `spanmetrics`: counted are all spans that come, so that it is a part of the node here and not of a pipeline.
+//! It leaves the exporters of traces pipelines; a pipeline that had no other keeps nothing and is no way through the node.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::pipelines::{Part, Pipeline, Signal};
+use super::tables::{self, SpanMetric};
+use super::walk::{self, Home};
+use super::{Importer, SAMPLER};
+use crate::value;
+use crate::yaml::{Entry, Node, Scalar, Style, Value};
+
+/// What the Collector calls the type: as it is, and as it was called before.
+const KINDS: [&str; 2] = ["span_metrics", "spanmetrics"];
+
+/// Where its knobs are.
+const HOME: &str = "summaries.span_metrics";
+
+/// Whether a pipeline names the connector there.
+pub(super) fn is_span_metrics(root: &Node, part: &Part) -> bool {
+    let is_defined = || root.get("connectors").is_some_and(|section| section.node.get(&part.id).is_some());
+    KINDS.contains(&part.kind()) && is_defined()
+}
+
+/// Takes the connector out of the pipelines. Those that are left are ways through the node.
+pub(super) fn import(importer: &mut Importer<'_>, root: &Node, read: &[Pipeline]) -> Vec<Pipeline> {
+    let parts = read.iter().flat_map(|pipeline| pipeline.receivers.iter().chain(&pipeline.exporters));
+    let mut seen = BTreeSet::new();
+    let parts = parts.filter(|part| is_span_metrics(root, part) && seen.insert(part.id.clone()));
+    for (number, part) in parts.enumerate() {
+        if number == 0 {
+            ends(importer, read, part);
+            component(importer, root, part);
+        } else {
+            let cause = format!("a second spanmetrics connector, `{}`", part.id);
+            importer.refuse(part.line, &part.key, cause, "use one: spans are counted once; or run a node for each");
+        }
+    }
+    let mut left = read.to_vec();
+    for pipeline in left.iter_mut().filter(|pipeline| pipeline.signal == Signal::Traces) {
+        pipeline.exporters.retain(|part| !is_span_metrics(root, part));
+    }
+    left.retain(|pipeline| {
+        let had = read.iter().any(|before| before.key == pipeline.key && !before.exporters.is_empty());
+        !pipeline.exporters.is_empty() || !had
+    });
+    only_counted(importer, read, &left);
+    left
+}
+
+/// Whether spans come to the connector, all of them, and metrics go from it.
+fn ends(importer: &mut Importer<'_>, read: &[Pipeline], part: &Part) {
+    let id = &part.id;
+    let has = |parts: &[Part]| parts.iter().any(|other| other.id == *id);
+    for pipeline in read {
+        let other = |parts: &[Part]| parts.iter().find(|other| other.id == *id).cloned();
+        if let Some(part) = other(&pipeline.exporters).filter(|_| pipeline.signal != Signal::Traces) {
+            let remedy = "name it among the exporters of traces pipelines";
+            importer.refuse(part.line, &part.key, format!("the connector `{id}` takes traces only"), remedy);
+        }
+        if let Some(part) = other(&pipeline.receivers).filter(|_| pipeline.signal != Signal::Metrics) {
+            let remedy = "name it among the receivers of metrics pipelines";
+            importer.refuse(part.line, &part.key, format!("the connector `{id}` gives metrics only"), remedy);
+        }
+    }
+    let traces: Vec<&Pipeline> = read.iter().filter(|pipeline| pipeline.signal == Signal::Traces).collect();
+    let counted: Vec<&Pipeline> = traces.iter().filter(|pipeline| has(&pipeline.exporters)).copied().collect();
+    if counted.is_empty() {
+        let cause = format!("the connector `{id}` is exporter of no traces pipeline");
+        importer.refuse(
+            part.line,
+            &part.key,
+            cause,
+            "name it among the exporters of the traces pipelines, or remove it",
+        );
+        return;
+    }
+    if !read.iter().any(|pipeline| pipeline.signal == Signal::Metrics && has(&pipeline.receivers)) {
+        let cause = format!("the connector `{id}` is receiver of no metrics pipeline");
+        importer.refuse(part.line, &part.key, cause, "name it among the receivers of a metrics pipeline, or remove it");
+    }
+    let by = |pipelines: &[&Pipeline]| -> BTreeSet<String> {
+        pipelines.iter().flat_map(|pipeline| &pipeline.receivers).map(|part| part.id.clone()).collect()
+    };
+    if let Some(receiver) = by(&traces).difference(&by(&counted)).next() {
+        let cause =
+            format!("the traces of `{receiver}` do not go to the connector `{id}`, and all spans are counted here");
+        let remedy = "name it in a pipeline of every receiver of traces, or run a node for each";
+        importer.refuse(part.line, &part.key, cause, remedy);
+    }
+    let mut ways_in = BTreeSet::new();
+    for pipeline in counted {
+        let Some(part) = pipeline.exporters.iter().find(|part| part.id == *id) else { continue };
+        if pipeline.processors.iter().any(|part| part.kind() == SAMPLER) {
+            importer.note(part.line, &part.key, "all spans are counted here, not only those that the sampler keeps");
+        }
+        let receivers: Vec<&str> = pipeline.receivers.iter().map(|part| part.id.as_str()).collect();
+        if receivers.iter().any(|receiver| ways_in.contains(receiver)) {
+            importer.note(
+                part.line,
+                &part.key,
+                "a span is counted once here, though several pipelines lead to the connector",
+            );
+        }
+        ways_in.extend(receivers);
+    }
+}
+
+/// Refuses what is counted and goes nowhere: a receiver takes traces only for a pipeline.
+fn only_counted(importer: &mut Importer<'_>, read: &[Pipeline], left: &[Pipeline]) {
+    let of = |pipelines: &[Pipeline]| -> BTreeSet<String> {
+        let traces = pipelines.iter().filter(|pipeline| pipeline.signal == Signal::Traces);
+        traces.flat_map(|pipeline| &pipeline.receivers).map(|part| part.id.clone()).collect()
+    };
+    let left = of(left);
+    for pipeline in read.iter().filter(|pipeline| pipeline.signal == Signal::Traces) {
+        if let Some(part) = pipeline.receivers.iter().find(|part| !left.contains(&part.id)) {
+            let cause = format!("the traces of `{}` are counted and go nowhere", part.id);
+            let remedy = "name a further exporter in this pipeline, such as `nop`";
+            importer.refuse(pipeline.line, &pipeline.key, cause, remedy);
+            return;
+        }
+    }
+}
+
+/// The connector's own keys, with its defaults.
+fn component(importer: &mut Importer<'_>, root: &Node, part: &Part) {
+    let Some(entry) = root.get("connectors").and_then(|section| section.node.get(&part.id)) else { return };
+    let mut entry = entry.clone();
+    let key = format!("connectors.{}", part.id);
+    importer.expand(&key, &mut entry.node);
+    let source = importer.source(entry.line);
+    importer.layers.sources.insert(HOME.to_string(), source);
+    importer.layers.written.insert(HOME.to_string(), key.clone());
+    for (knob, text) in [
+        ("enabled", "true"),
+        ("resource_attributes", "*"),
+        ("expiry", "0s"),
+        ("histogram", histogram(importer, &key, &entry)),
+    ] {
+        walk::set_text(importer, Home::Node, &format!("{HOME}.{knob}"), &key, entry.line, text);
+    }
+    walk::section(importer, Home::Node, &key, &entry.node, tables::SPAN_METRICS);
+}
+
+/// The kind of histogram: a section of which nothing is written is not there, as in the Collector.
+fn histogram(importer: &mut Importer<'_>, key: &str, entry: &Entry) -> &'static str {
+    let Some(section) = entry.node.get("histogram") else { return "explicit" };
+    let is_word = |entry: &Entry, word: &str| entry.node.written() == Some(word);
+    if section.node.get("disable").is_some_and(|disable| is_word(disable, "true")) {
+        return "none";
+    }
+    let is_there = |entry: &&Entry| {
+        !entry.node.is_null() && !entry.node.get("enabled").is_some_and(|enabled| is_word(enabled, "false"))
+    };
+    let explicit = section.node.get("explicit").filter(is_there);
+    let Some(exponential) = section.node.get("exponential").filter(is_there) else {
+        if let Some(explicit) = explicit.filter(|explicit| explicit.node.get("buckets").is_none()) {
+            let key = format!("{key}.histogram.explicit");
+            let remedy = "write `buckets: [10ms, 100ms, 1s]`, or leave it out for the default";
+            importer.refuse(explicit.line, &key, "an explicit histogram without bounds", remedy);
+        }
+        return "explicit";
+    };
+    if explicit.is_some() {
+        let key = format!("{key}.histogram.exponential");
+        importer.refuse(
+            exponential.line,
+            &key,
+            "use either `explicit` or `exponential` buckets histogram",
+            "remove one",
+        );
+    }
+    "exponential"
+}
+
+/// A key of the connector whose value has another form here.
+pub(super) fn convert(importer: &mut Importer<'_>, what: SpanMetric, key: &str, entry: &Entry) {
+    let put = |importer: &mut Importer<'_>, knob: &str, text: &str| {
+        walk::set_text(importer, Home::Node, knob, key, entry.line, text);
+    };
+    match what {
+        // Has been looked at before.
+        SpanMetric::HistogramKind => {}
+        SpanMetric::Dimensions => dimensions(importer, key, entry),
+        SpanMetric::KeyAttributes => {
+            if matches!(&entry.node.value, Value::List(items) if items.is_empty()) {
+                importer.note(entry.line, key, "nothing is written here, all attributes tell resources apart");
+                return;
+            }
+            let path = format!("{HOME}.resource_attributes");
+            walk::set(importer, Home::Node, &path, key, entry.line, &entry.node);
+            importer.note(entry.line, key, "other attributes of the resource are not told with the metrics here");
+        }
+        SpanMetric::Unit | SpanMetric::Temporality | SpanMetric::SeriesMax | SpanMetric::Expiry => {
+            let Some(text) = entry.node.written().map(ToString::to_string) else {
+                let cause = format!("{} does not fit here", entry.node.kind());
+                importer.refuse(entry.line, key, cause, "write one value");
+                return;
+            };
+            match what {
+                SpanMetric::Unit => put(importer, &format!("{HOME}.unit"), &text.to_ascii_lowercase()),
+                SpanMetric::Temporality if text == "AGGREGATION_TEMPORALITY_DELTA" => {
+                    put(importer, &format!("{HOME}.temporality"), "delta");
+                }
+                SpanMetric::Temporality => {
+                    put(importer, &format!("{HOME}.temporality"), "cumulative");
+                    if text != "AGGREGATION_TEMPORALITY_CUMULATIVE" {
+                        let text = "is not AGGREGATION_TEMPORALITY_DELTA and counts as cumulative, as in the Collector";
+                        importer.note(entry.line, key, text);
+                    }
+                }
+                SpanMetric::SeriesMax if text == "0" => {
+                    let series_max = importer.layers.draft.config.summaries.span_metrics.series_max;
+                    importer.note(entry.line, key, format!("there are at most {series_max} series here"));
+                }
+                SpanMetric::SeriesMax => {
+                    walk::set(importer, Home::Node, &format!("{HOME}.series_max"), key, entry.line, &entry.node);
+                }
+                _ => expiry(importer, key, entry, &text),
+            }
+        }
+    }
+}
+
+/// Of two waits that the Collector has, for a resource and for a series, the shorter one holds.
+fn expiry(importer: &mut Importer<'_>, key: &str, entry: &Entry, text: &str) {
+    let before = importer.layers.draft.config.summaries.span_metrics.expiry;
+    match value::duration(text) {
+        Ok(Duration::ZERO) => {}
+        Ok(duration) if !before.is_zero() && before <= duration => {
+            importer.note(entry.line, key, format!("series expire after {} already", value::show_duration(before)));
+        }
+        _ => walk::set(importer, Home::Node, &format!("{HOME}.expiry"), key, entry.line, &entry.node),
+    }
+}
+
+/// A list of `{name, default}` as texts with `=`.
+fn dimensions(importer: &mut Importer<'_>, key: &str, entry: &Entry) {
+    let Value::List(items) = &entry.node.value else {
+        let cause = format!("{} where a list is needed", entry.node.kind());
+        importer.refuse(entry.line, key, cause, "write a list of {name: N, default: V}");
+        return;
+    };
+    let mut texts = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let key = format!("{key}[{index}]");
+        match dimension(item) {
+            Ok(text) => texts.push(Node::new(item.line, Value::Scalar(Scalar { text, style: Style::Quoted }))),
+            Err((cause, remedy)) => importer.refuse(item.line, &key, cause, remedy),
+        }
+    }
+    let node = Node::new(entry.line, Value::List(texts));
+    walk::set(importer, Home::Node, &format!("{HOME}.dimensions"), key, entry.line, &node);
+}
+
+fn dimension(item: &Node) -> Result<String, (&'static str, &'static str)> {
+    let Value::Map(entries) = &item.value else { return Err(("not a dimension", "write {name: N, default: V}")) };
+    if entries.iter().any(|entry| entry.key == "glob" && !entry.node.is_null()) {
+        return Err(("a dimension by `glob` is not supported", "write its attributes by name"));
+    }
+    if entries.iter().any(|entry| !["name", "default", "glob"].contains(&entry.key.as_str())) {
+        return Err(("unknown key", "the keys here are name, default"));
+    }
+    let name = item.get("name").and_then(|entry| entry.node.written()).filter(|name| !name.is_empty());
+    let Some(name) = name else { return Err(("a dimension without a name", "write {name: N, default: V}")) };
+    if name.contains('=') {
+        return Err(("a name with `=` is not supported", "remove it"));
+    }
+    let default = item.get("default").filter(|entry| !entry.node.is_null());
+    match default.map(|entry| entry.node.written()) {
+        None => Ok(name.to_string()),
+        Some(Some(default)) => Ok(format!("{name}={default}")),
+        Some(None) => Err(("a default that is no text", "write text")),
+    }
+}
