@@ -339,7 +339,7 @@ fn tick(shards: &mut [(Shard, Counting)], now: Nanos) -> Result<(), String> {
     for (shard, host) in shards.iter_mut() {
         while shard.tick(now, host) {}
         settle(shard, host);
-        if let Some((tally, sums)) = host.counted.as_mut().filter(|_| now.0 % CHECKPOINT.0 == 0) {
+        if let Some((tally, sums)) = host.counted.as_mut().filter(|_| now.0.is_multiple_of(CHECKPOINT.0)) {
             tally.take_into(sums);
         }
     }
