@@ -43,6 +43,9 @@ pub enum Mood {
 /// Takes everything.
 pub const GOOD: Mood = Mood::Answers(200, None);
 
+/// Paths and bodies of requests.
+type Taken = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// An HTTP/1.1 server on threads of its own.
 #[derive(Clone)]
 pub struct Server {
@@ -52,7 +55,7 @@ pub struct Server {
     /// When each request, or connection while down, came.
     came: Arc<Mutex<Vec<Instant>>>,
     /// The paths and bodies of the requests that were taken, where they are wanted.
-    taken: Option<Arc<Mutex<Vec<(String, Vec<u8>)>>>>,
+    taken: Option<Taken>,
 }
 
 impl Server {
@@ -68,7 +71,7 @@ impl Server {
         Self::serving(GOOD, Some(Arc::default()))
     }
 
-    fn serving(mood: Mood, taken: Option<Arc<Mutex<Vec<(String, Vec<u8>)>>>>) -> Self {
+    fn serving(mood: Mood, taken: Option<Taken>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = Self { address, mood: Arc::new(Mutex::new(mood)), came: Arc::default(), taken };

@@ -171,7 +171,7 @@ impl Node {
             is_gone: false,
             has_stood_still: false,
             generations: Vec::new(),
-            log: scenario.log.as_ref().map(|logged| Log::new(logged.faults.clone())),
+            log: scenario.log.as_ref().map(|logged| Log::new(logged.faults.clone(), random.bool())),
             counted: Counted::default(),
             crashes_left: scenario.crashes(),
             seen: Vec::new(),

@@ -1,9 +1,11 @@
 //! A lane of several pipelines on a disk that does at once what it is asked to.
 
-use super::super::format::{BLOCK_BYTES, Record, VerdictEntry};
+use super::super::bitmap::UNITS_MAX;
+use super::super::format::{BLOCK_BYTES, Record, TallyId, VerdictEntry};
 use super::super::journal::Recovered;
 use super::super::read::{Found, Records};
 use super::super::stream::Operation;
+use super::super::tally::FormerTallies;
 use super::*;
 use crate::vocabulary::Annotations;
 use std::collections::BTreeMap;
@@ -119,6 +121,28 @@ impl World {
         self.drive();
     }
 
+    /// What was counted comes to this.
+    fn give_tally(&mut self, state: &'static [u8]) -> u64 {
+        let id = TallyId { run: 1, lane: 0 };
+        let number = self.lane.give_tally(Tally { id, taken_over: Vec::new(), state: Bytes::from_static(state) });
+        self.judge(0, 1);
+        number
+    }
+
+    /// What a start would go on to count from.
+    fn former(&self) -> FormerTallies {
+        let mut recovered = Recovered::default();
+        for (_, file) in self.files.iter().filter(|((kind, _), _)| *kind == SegmentKind::Journal) {
+            recovered.begin_segment();
+            for found in Records::open(file).unwrap().1 {
+                if let Found::Record { record, .. } = found {
+                    recovered.take(&record);
+                }
+            }
+        }
+        recovered.tallies.finish()
+    }
+
     fn requests(&self) -> Vec<(u32, Takers)> {
         let files = self.files.iter().filter(|((kind, _), _)| *kind == SegmentKind::Requests);
         let found = files.flat_map(|(_, file)| Records::open(file).unwrap().1);
@@ -194,4 +218,49 @@ fn what_a_pipeline_has_done_is_said_again_while_another_holds_the_segment() {
     }
     assert_eq!(recovered[0].resolved[&number].count(), 1000);
     assert!(recovered[1].resolved.is_empty() && !recovered[1].verdicts.is_empty());
+}
+
+/// `Journal::flush` without `say_again` in a new segment: a start would find nothing counted once the segment has gone that said
+/// it, and what it was counted from has gone before.
+#[test]
+fn what_is_counted_is_said_again_in_each_segment_of_the_journal() {
+    let mut world = World::new(1);
+    world.lane.count_all();
+    let number = world.give_tally(b"all");
+    assert_eq!(world.lane.tally_durable(), number);
+    let first: Vec<_> = world.files.keys().copied().collect();
+    for _ in 0..100 {
+        world.judge(0, 150);
+    }
+    let has_gone = |key: &(SegmentKind, u64)| key.0 == SegmentKind::Requests || !world.files.contains_key(key);
+    assert!(first.iter().all(has_gone), "old segments have gone");
+    assert_eq!(world.former().states, [b"all".to_vec()]);
+}
+
+/// `Segment::is_free` without `is_counted` lets the segment go before a tally has it; `Segments::take_counted` without `leaving`
+/// has a start that finds its file count it again; without `left` it would be named for ever.
+#[test]
+fn a_segment_goes_when_it_is_counted_and_is_told_as_counted_until_its_file_is_gone() {
+    let mut world = World::new(1);
+    world.lane.count_all();
+    world.give_tally(b"");
+    let mut first = None;
+    for payload in 0..20 {
+        world.append(1, Takers::ALL, payload);
+        let committed = world.lane.take_committed().unwrap();
+        world.lane.count(committed.origin, committed.units);
+        let number = world.lane.segments.get(committed.origin.segment.slot()).unwrap().number;
+        first.get_or_insert(number);
+        world.lane.journal(0).resolve(committed.origin.unit(0));
+    }
+    let number = first.unwrap();
+    world.judge(0, 1);
+    assert!(world.files.contains_key(&(SegmentKind::Requests, number)), "no tally has it");
+    world.give_tally(b"20");
+    assert!(!world.files.contains_key(&(SegmentKind::Requests, number)));
+    world.give_tally(b"20 and on");
+    assert_eq!(world.former().positions.get(&number), Some(&UNITS_MAX), "the file may still be there after a crash");
+    world.lane.retired(&Retired { kind: SegmentKind::Requests, number, home: 0 });
+    world.give_tally(b"20 and more");
+    assert!(!world.former().positions.contains_key(&number));
 }

@@ -18,7 +18,7 @@ use tailwater_engine::log::bitmap::Bitmap;
 use tailwater_engine::log::books::Parked;
 use tailwater_engine::log::format::{BodyEncoding, BodyFormat, Record, SegmentKind};
 use tailwater_engine::log::journal::Recovered;
-use tailwater_engine::log::lane::{Lane, LanePlan, LaneStream, NewRequest};
+use tailwater_engine::log::lane::{Lane, LanePlan, LaneStream, NewRequest, Retired};
 use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::log::stream::Operation;
 use tailwater_engine::log::takers::Takers;
@@ -29,6 +29,8 @@ use tailwater_proto::otlp::Signal;
 /// How long things take, microseconds: an operation of the disk, to the next flush, to the reading of what is parked.
 const DISK_US: Range<u64> = 100..60_000;
 pub(super) const FLUSH_US: Range<u64> = 5_000..200_000;
+/// So many times, on the average, a log gets further until files of freed segments are gone where they linger.
+const LINGER_FOLLOWS: u8 = 50;
 const RECALL_US: Range<u64> = 5_000..300_000;
 
 /// The log of a node.
@@ -43,11 +45,13 @@ pub(super) struct Log {
     pub(super) to_replay: Vec<FileKey>,
     /// The traces of units that are not resolved, and of some that were.
     units: BTreeMap<(u32, u32), TraceId>,
+    /// Files of freed segments stay for a while.
+    do_files_linger: bool,
 }
 
 impl Log {
-    pub(super) fn new(faults: Faults) -> Self {
-        Self { disk: Disk::new(faults), ..Self::default() }
+    pub(super) fn new(faults: Faults, do_files_linger: bool) -> Self {
+        Self { disk: Disk::new(faults), do_files_linger, ..Self::default() }
     }
 
     pub(super) fn syncs(&self) -> u64 {
@@ -85,13 +89,15 @@ pub(super) struct CoreLog {
     /// What the disk is at, by stream: data, and opening.
     data: Vec<Option<Operation>>,
     opening: Vec<Option<Operation>>,
+    /// Freed segments whose files are still there.
+    retiring: Vec<Retired>,
 }
 
 impl CoreLog {
     pub(super) fn new(plan: LanePlan, rules: &[Arc<Rules>]) -> Self {
         let streams: Vec<LaneStream> = LaneStream::all(plan.pipelines.len()).collect();
         let none = || streams.iter().map(|_| None).collect();
-        let mut log = Self { lane: Lane::new(plan), data: none(), opening: none(), streams };
+        let mut log = Self { lane: Lane::new(plan), data: none(), opening: none(), streams, retiring: Vec::new() };
         rules.iter().enumerate().for_each(|(pipeline, rules)| log.set_told(pipeline, rules));
         log
     }
@@ -184,7 +190,9 @@ impl Node {
         noted.flushed.push_back((position, std::mem::take(&mut noted.verdicts)));
         self.follow(executor, around);
         let pipelines = self.scenario.pipelines;
-        let is_idle = |log: &CoreLog| (0..pipelines).all(|pipeline| log.lane.is_journal_idle(pipeline));
+        let is_idle = |log: &CoreLog| {
+            log.retiring.is_empty() && (0..pipelines).all(|pipeline| log.lane.is_journal_idle(pipeline))
+        };
         if self.is_starting() || !self.lanes.iter().all(is_idle) {
             return;
         }
@@ -227,6 +235,20 @@ impl Node {
         self.follow(number, around);
     }
 
+    /// Files of freed segments go, at once or after some time.
+    fn retire_files(&mut self, executor: usize) {
+        let may_linger = !self.is_calm() && self.random.u8(0..LINGER_FOLLOWS) > 0;
+        let (Some(node), Some(log)) = (&mut self.log, self.lanes.get_mut(executor)) else { return };
+        log.retiring.append(&mut log.lane.take_retired());
+        if may_linger && node.do_files_linger {
+            return;
+        }
+        for retired in log.retiring.drain(..) {
+            node.disk.retire((retired.kind, retired.number));
+            log.lane.retired(&retired);
+        }
+    }
+
     /// Does what follows from the progress of an executor's log.
     pub(super) fn follow(&mut self, executor: usize, around: &mut Around<'_>) {
         let Some(CoreLog { lane, .. }) = self.lanes.get_mut(executor) else { return };
@@ -235,11 +257,7 @@ impl Node {
             self.follow_journal(self.place(pipeline, executor), around);
         }
         // What was the last of a segment is said nowhere but by the segment's end.
-        let (Some(node), Some(CoreLog { lane, .. })) = (&mut self.log, self.lanes.get_mut(executor)) else { return };
-        for retired in lane.take_retired() {
-            node.disk.retire((retired.kind, retired.number));
-            lane.retired(&retired);
-        }
+        self.retire_files(executor);
         while let Some(committed) = self.lane(executor).take_committed() {
             let Payload { taken, spans, arrived, is_synced } = committed.payload;
             self.lane(executor).count(committed.origin, committed.units);
@@ -287,7 +305,7 @@ impl Node {
     fn drive(&mut self, executor: usize, around: &mut Around<'_>) {
         for place in 0..self.lanes[executor].streams.len() {
             let now = self.now.0;
-            let CoreLog { lane, streams, data, opening } = &mut self.lanes[executor];
+            let CoreLog { lane, streams, data, opening, .. } = &mut self.lanes[executor];
             let mut begun = Vec::new();
             if opening[place].is_none() {
                 opening[place] = lane.stream(streams[place]).poll_open(now);

@@ -1,8 +1,10 @@
 //! Each acknowledged span is counted for the summaries, once for each time that it was acknowledged: not once more, and not
 //! once less, whatever crashes and whatever the disk does. A request whose sender heard nothing may be counted or not.
 //!
-//! Notices when `Segment::is_free` does not wait for the tally, when `Journal::flush` says no tally in a new segment, when
-//! positions are left out of it, and when `Former::of` takes what was emitted for more to emit.
+//! Notices when `Segment::is_free` does not wait for the tally, when `Segments::take_counted` leaves out positions, or those of
+//! segments that are leaving, when `Lane::is_journal_idle` does not wait for them, when nothing is named as taken over, when a
+//! window is given or sent before the log knows it, and when `Former::of` takes what was emitted for more to emit. What takes
+//! more journal than these runs write is in `engine/src/log/lane/tests.rs`.
 
 use super::super::node::Node;
 use super::super::seen::Seen;
