@@ -29,8 +29,9 @@ pub enum Control {
     Explain(TraceId, Sender<Explained>),
     /// Judge all that is pending; answered when all is judged.
     Decide(Sender<()>),
-    /// Send all summaries that are not sent; answered when exporters have taken them.
-    EndSummaries(Sender<()>),
+    /// Send all summaries that are not sent; answered when exporters have taken them. Before that decide what waits for its
+    /// trace, if traces were judged.
+    EndSummaries(bool, Sender<()>),
     /// Send what is queued; answered when the queue is empty.
     Flush(Sender<()>),
     /// Read no more from the log what waits there; answered once what is being read has been given to the exporters.

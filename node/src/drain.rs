@@ -43,7 +43,7 @@ async fn send_all(cores: &Cores, budget: Duration, judges: bool) {
         cores.ask(Control::Decide).await;
     }
     // What is counted and finds no taker now stays in the log, if there is one.
-    _ = timeout(budget / 4, cores.ask(Control::EndSummaries)).await;
+    _ = timeout(budget / 4, cores.ask(|answer| Control::EndSummaries(judges, answer))).await;
     // What one core reads from its log again may have been parked by another.
     loop {
         cores.ask(Control::Flush).await;

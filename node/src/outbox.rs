@@ -111,7 +111,7 @@ impl FileQueue {
     /// exporter, comes back. The file is exporter number `number`.
     fn offer(&mut self, request: &ExportRequest, delivery: &Rc<Delivery>, number: usize) -> Option<Settlement> {
         let is_recoverable = delivery.is_recoverable();
-        self.has_unlogged |= !is_recoverable;
+        self.has_unlogged |= !is_recoverable && !request.is_summary;
         let (bytes, taken) = (request.body.len(), self.bytes());
         let is_lenient = self.is_lenient.get() && !is_recoverable;
         let fits = taken == 0 || is_lenient || taken.saturating_add(bytes) <= self.way.bytes_max;

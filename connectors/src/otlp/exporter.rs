@@ -239,7 +239,8 @@ impl Exporter {
     pub fn offer(&self, request: &ExportRequest, delivery: &Rc<Delivery>, destination: usize) -> Option<Settlement> {
         let bytes = request.body.len();
         let is_recoverable = delivery.is_recoverable();
-        if !is_recoverable {
+        // A summary that finds no room is offered again: nothing else need make room for it.
+        if !is_recoverable && !request.is_summary {
             self.has_unlogged.set(true);
         }
         let taken = self.queue_bytes.get();

@@ -287,7 +287,8 @@ impl Core {
     fn decide_logs(self: &Rc<Self>, held: Held, fates: &[Fate]) {
         let Some(held_logs) = &self.held_logs else { return };
         let Held { passing, origin, due, places, traces, is_forced } = held;
-        let is_over = is_forced || due <= self.now();
+        // Before all of a former run's log is read it is not known which traces there are, nor how late it is.
+        let is_over = is_forced || due <= self.now() && !self.is_replaying.get();
         let fate = |item: u32| {
             let place = places.get(item as usize).copied().unwrap_or(u32::MAX);
             fates.get(place as usize).copied().unwrap_or(Fate::Unknown)

@@ -44,10 +44,12 @@ impl Core {
                 Control::Decide(answer) => {
                     spawn(self.clone().decide_all(answer));
                 }
-                Control::EndSummaries(answer) => {
+                Control::EndSummaries(judges, answer) => {
                     let core = self.clone();
                     spawn(async move {
-                        core.end_held_logs().await;
+                        if judges {
+                            core.end_held_logs().await;
+                        }
                         core.end_summaries().await;
                         _ = answer.try_send(());
                     });
