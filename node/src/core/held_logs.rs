@@ -210,16 +210,14 @@ impl Core {
             self.pass_held(traced, origin);
             return None;
         }
-        let (mut places, mut known) = (Vec::new(), Vec::new());
-        for trace in (0..passing.items).filter_map(of_record) {
-            // Records of a trace stand together.
-            let place = known.iter().rposition(|other| *other == trace);
-            let place = place.unwrap_or_else(|| {
+        let (mut known, mut numbers) = (Vec::new(), HashMap::new());
+        let number_of = |trace: TraceId| {
+            *numbers.entry(trace).or_insert_with(|| {
                 known.push(trace);
-                known.len() - 1
-            });
-            places.push(u32::try_from(place).unwrap_or(u32::MAX));
-        }
+                u32::try_from(known.len() - 1).unwrap_or(u32::MAX)
+            })
+        };
+        let places = (0..passing.items).filter_map(of_record).map(number_of).collect();
         let due = Nanos(arrived.0.saturating_add(held_logs.plan.wait.0));
         let held = Held { passing: traced, origin, due, places, traces: known, is_forced: false };
         self.ask_fates(held);
