@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tailwater_runtime::executor::{self, ExecutorOptions};
 use tailwater_runtime::{affinity, probe};
 
-pub use beside::Account;
+pub use account::Account;
 pub use expect::HEADER as EXPECT_HEADER;
 pub use options::{GenerateOptions, Settings};
 pub use report::Report;

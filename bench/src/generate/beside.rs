@@ -1,6 +1,7 @@
 //! Logs and metrics beside the traces: so many records and points for each span that is sent, one request after the other on
 //! a connection of their own, with books of their own.
 
+use super::account::Account;
 use super::deliver::{RETRY_FIRST, RETRY_LONGEST, Shared, nanos, rejected_items};
 use super::lane::Lane;
 use super::rounds::positions;
@@ -9,7 +10,6 @@ use crate::corpus::metrics::Sources;
 use crate::corpus::plan::service_name;
 use bytes::Bytes;
 use prost::Message as _;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -22,41 +22,6 @@ use tailwater_runtime::executor;
 const ITEMS_PER_REQUEST: u32 = 200;
 /// Between two looks at how many are due.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// What came of the records or points of one service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// handed to the connection, each once
-    pub sent: u64,
-    /// acknowledged
-    pub acked: u64,
-    /// given up
-    pub refused: u64,
-    /// of acknowledged requests, reported as rejected
-    pub rejected: u64,
-    /// bytes of acknowledged bodies
-    pub bytes: u64,
-    /// acknowledged log records that belong to a trace
-    pub of_traces: u64,
-    /// by how much acknowledged delta sums have risen
-    pub delta: u64,
-}
-
-impl Account {
-    /// Adds another.
-    pub fn add(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.acked += other.acked;
-        self.refused += other.refused;
-        self.rejected += other.rejected;
-        self.bytes += other.bytes;
-        self.of_traces += other.of_traces;
-        self.delta += other.delta;
-    }
-}
-
-/// Accounts by signal and service.
-pub type Accounts = BTreeMap<(&'static str, String), Account>;
 
 /// A request, ready to go.
 struct Prepared {

@@ -1,7 +1,6 @@
 //! One request on its way: sent, sent again where the server allows it, and accounted for.
 
-use super::account::Counters;
-use super::beside::Accounts;
+use super::account::{Accounts, Counters};
 use super::bodies::Bodies;
 use super::lane::Lane;
 use super::options::Settings;

@@ -1,7 +1,6 @@
 //! The summary of a run.
 
-use super::account::millis;
-use super::beside::{Account, Accounts};
+use super::account::{Account, Accounts, millis};
 use super::deliver::WorkerReport;
 use super::options::Settings;
 use crate::corpus::plan::KeepReason;
@@ -168,23 +167,10 @@ impl Report {
         if let Some(error) = &self.first_error {
             text.push_str(&format!("\nerror    first: {error}"));
         }
-        let signals: serde_json::Map<_, _> = self
-            .by_signal()
-            .map(|(signal, account)| {
-                let own = self.beside.iter().filter(|((of, _), _)| *of == signal);
-                let services: serde_json::Map<_, _> =
-                    own.map(|((_, service), account)| (service.clone(), json!(account.acked))).collect();
-                let told = json!({
-                    "sent": account.sent, "acked": account.acked, "refused": account.refused, "rejected": account.rejected,
-                    "bytes": account.bytes, "of_traces": account.of_traces, "delta": account.delta, "acked_by_service": services,
-                });
-                (signal.to_owned(), told)
-            })
-            .collect();
         Line {
             text,
             json: json!({
-                "signals": signals,
+                "signals": self.signals(),
                 "summary": "generate", "sent": self.sent, "acked": self.acked, "refused": self.refused,
                 "unsent": self.unsent, "together": self.together, "rejected": self.rejected, "retried": self.retried, "requests": self.requests,
                 "body_bytes": self.body_bytes, "body_bytes_plain": self.body_bytes_plain, "span_bytes": self.span_bytes, "seconds": self.elapsed.as_secs_f64(),
@@ -195,6 +181,22 @@ impl Report {
                 "ack_ms": { "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": max },
             }),
         }
+    }
+
+    /// Logs and metrics, for programs.
+    fn signals(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.by_signal()
+            .map(|(signal, account)| {
+                let own = self.beside.iter().filter(|((of, _), _)| *of == signal);
+                let services: serde_json::Map<_, _> =
+                    own.map(|((_, service), account)| (service.clone(), json!(account.acked))).collect();
+                let told = json!({
+                    "sent": account.sent, "acked": account.acked, "refused": account.refused, "rejected": account.rejected,
+                    "bytes": account.bytes, "of_traces": account.of_traces, "delta": account.delta, "acked_by_service": services,
+                });
+                (signal.to_owned(), told)
+            })
+            .collect()
     }
 
     /// Logs and metrics, of all services.

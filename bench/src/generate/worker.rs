@@ -1,8 +1,8 @@
 //! One thread of the generator: paces, patches, sends and accounts.
 
 use super::Message;
-use super::account::{Counters, latencies};
-use super::beside::{Accounts, Beside};
+use super::account::{Accounts, Counters, latencies};
+use super::beside::Beside;
 use super::bodies::Bodies;
 use super::deliver::{Delivery, Shared, WorkerReport, nanos};
 use super::lane::Lane;
