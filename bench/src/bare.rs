@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tailwater_net::compression::{Encoding, Inflater};
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{self, ExecutorOptions};
 use tailwater_runtime::probe;
 
@@ -94,7 +95,7 @@ pub fn run(options: &BareOptions, output: &Output) -> Result<Line, String> {
 }
 
 impl Receiver for State {
-    async fn receive(&self, _format: Format, encoding: Encoding, body: Bytes) -> Outcome {
+    async fn receive(&self, _signal: Signal, _format: Format, encoding: Encoding, body: Bytes) -> Outcome {
         self.requests.set(self.requests.get() + 1);
         match self.count(&body, encoding) {
             Some(spans) => {

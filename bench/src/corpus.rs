@@ -8,6 +8,8 @@
 
 pub mod identity;
 pub mod json;
+pub mod logs;
+pub mod metrics;
 pub mod patch;
 pub mod plan;
 pub mod protobuf;

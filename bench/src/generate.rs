@@ -5,6 +5,7 @@
 //! request goes out when fewer than `--in-flight` are unanswered.
 
 mod account;
+mod beside;
 mod bodies;
 mod deliver;
 mod expect;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use tailwater_runtime::executor::{self, ExecutorOptions};
 use tailwater_runtime::{affinity, probe};
 
+pub use account::Account;
 pub use expect::HEADER as EXPECT_HEADER;
 pub use options::{GenerateOptions, Settings};
 pub use report::Report;

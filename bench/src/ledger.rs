@@ -1,5 +1,6 @@
 //! What came out of a sampler, trace by trace, and whether that is what had to come out.
 
+mod beside;
 mod expectation;
 mod json_lines;
 mod seen;
@@ -8,6 +9,7 @@ use crate::walk::SpanFacts;
 use ahash::RandomState;
 use std::collections::HashMap;
 
+pub use beside::{Beside, Seen};
 pub use expectation::{Expectation, ExpectationError};
 pub use json_lines::{JsonLineError, record_json};
 pub use seen::{read_seen, write_seen};

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_net::compression::Encoding;
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor;
 use tailwater_runtime::net::{TcpListener, TcpStream};
 
@@ -47,8 +48,9 @@ pub enum Outcome {
 
 /// Takes requests.
 pub trait Receiver: 'static {
-    /// One request: its body as it came, compressed as `encoding` says.
-    fn receive(&self, format: Format, encoding: Encoding, body: Bytes) -> impl Future<Output = Outcome>;
+    /// One request of a signal: its body as it came, compressed as `encoding` says.
+    fn receive(&self, signal: Signal, format: Format, encoding: Encoding, body: Bytes)
+    -> impl Future<Output = Outcome>;
 }
 
 /// Which transport a listener speaks.
@@ -109,7 +111,7 @@ async fn answer_grpc<R: Receiver>(
         body.advance(PREFIX_BYTES);
         let encoding = if compressed { encoding(&head.headers, "grpc-encoding") } else { Some(Encoding::Identity) };
         match encoding {
-            Some(encoding) => receiver.receive(Format::Protobuf, encoding, body).await,
+            Some(encoding) => receiver.receive(signal(head.uri.path()), Format::Protobuf, encoding, body).await,
             None => Outcome::Malformed,
         }
     };
@@ -121,6 +123,17 @@ async fn answer_grpc<R: Receiver>(
         stream.send_data(Bytes::from_static(&[0; PREFIX_BYTES]), false)?;
     }
     stream.send_trailers(trailers(outcome))
+}
+
+/// The signal whose requests go to that path.
+fn signal(path: &str) -> Signal {
+    if path.ends_with("/v1/logs") || path.contains("LogsService") {
+        Signal::Logs
+    } else if path.ends_with("/v1/metrics") || path.contains("MetricsService") {
+        Signal::Metrics
+    } else {
+        Signal::Traces
+    }
 }
 
 fn encoding(headers: &HeaderMap, name: &str) -> Option<Encoding> {
@@ -200,7 +213,9 @@ async fn answer_http<R: Receiver>(
     let format = if json { Format::Json } else { Format::Protobuf };
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
     let outcome = match (body, encoding(&head.headers, "content-encoding")) {
-        (Ok(body), Some(encoding)) => receiver.receive(format, encoding, body.to_bytes()).await,
+        (Ok(body), Some(encoding)) => {
+            receiver.receive(signal(head.uri.path()), format, encoding, body.to_bytes()).await
+        }
         _ => Outcome::Malformed,
     };
     let content = if json && outcome == Outcome::Accepted { Bytes::from_static(b"{}") } else { Bytes::new() };

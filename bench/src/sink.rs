@@ -2,7 +2,7 @@
 //! whole and nothing twice. The spans carry what is needed for that; with the generator's list it also finds what is missing.
 
 use crate::arguments::{self, BackendChoice};
-use crate::ledger::{Expectation, Judgement, Ledger, record_json, write_seen};
+use crate::ledger::{Beside, Expectation, Judgement, Ledger, record_json, write_seen};
 use crate::output::{Line, Output};
 use crate::receiver::{self, BODY_BYTES_MAX, Format, Outcome, Receiver, Transport};
 use crate::walk;
@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tailwater_net::compression::{Encoding, Inflater};
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::executor::{self, ExecutorHandle, ExecutorOptions};
 use tailwater_runtime::probe;
 
@@ -73,6 +74,7 @@ pub struct SinkOptions {
 
 struct Sink {
     ledger: RefCell<Ledger>,
+    beside: RefCell<Beside>,
     inflater: RefCell<Inflater>,
     requests: Cell<u64>,
     malformed: Cell<u64>,
@@ -83,7 +85,7 @@ struct Sink {
 }
 
 impl Receiver for Sink {
-    async fn receive(&self, format: Format, encoding: Encoding, body: Bytes) -> Outcome {
+    async fn receive(&self, signal: Signal, format: Format, encoding: Encoding, body: Bytes) -> Outcome {
         self.requests.set(self.requests.get() + 1);
         if !self.delay.is_zero() {
             executor::sleep(self.delay).await;
@@ -92,7 +94,7 @@ impl Receiver for Sink {
             self.refused.set(self.refused.get() + 1);
             return Outcome::Unavailable(self.retry_after);
         }
-        if self.record(format, encoding, &body).is_none() {
+        if self.record(signal, format, encoding, &body).is_none() {
             self.malformed.set(self.malformed.get() + 1);
             return Outcome::Malformed;
         }
@@ -104,6 +106,7 @@ impl Sink {
     fn new(options: &SinkOptions) -> Self {
         Self {
             ledger: RefCell::default(),
+            beside: RefCell::default(),
             inflater: RefCell::new(Inflater::new()),
             requests: Cell::new(0),
             malformed: Cell::new(0),
@@ -114,8 +117,17 @@ impl Sink {
         }
     }
 
-    fn record(&self, format: Format, encoding: Encoding, body: &Bytes) -> Option<u64> {
+    fn record(&self, signal: Signal, format: Format, encoding: Encoding, body: &Bytes) -> Option<u64> {
         let message = self.inflater.borrow_mut().inflate(encoding, body, BODY_BYTES_MAX).ok()?;
+        if signal != Signal::Traces {
+            // Exporters of these send protobuf.
+            return self
+                .beside
+                .borrow_mut()
+                .record(signal, &message)
+                .map(|()| 0)
+                .filter(|_| format == Format::Protobuf);
+        }
         let mut ledger = self.ledger.borrow_mut();
         match format {
             Format::Json => record_json(&message, &mut ledger).ok(),
@@ -148,6 +160,7 @@ impl Sink {
 /// What the receiving thread hands over at its end.
 struct Received {
     ledger: Ledger,
+    beside: Beside,
     malformed: u64,
 }
 
@@ -199,6 +212,14 @@ impl RunningSink {
     /// # Errors
     /// A text: a file that cannot be read or written.
     pub fn judge(self) -> Result<(Judgement, u64), String> {
+        self.judge_all().map(|(judgement, _, malformed)| (judgement, malformed))
+    }
+
+    /// The same with what came of logs and metrics.
+    ///
+    /// # Errors
+    /// As `judge`.
+    pub fn judge_all(self) -> Result<(Judgement, Beside, u64), String> {
         let received = self.thread.join().map_err(|error| error.to_string())??;
         if let Some(path) = &self.options.out {
             write_seen(path, &received.ledger).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
@@ -206,7 +227,7 @@ impl RunningSink {
         let expect = &self.options.expect;
         let expectation =
             if expect.is_empty() { None } else { Some(Expectation::read(expect).map_err(|error| error.to_string())?) };
-        Ok((received.ledger.judge(expectation.as_ref()), received.malformed))
+        Ok((received.ledger.judge(expectation.as_ref()), received.beside, received.malformed))
     }
 }
 
@@ -217,8 +238,13 @@ impl RunningSink {
 pub fn run(options: &SinkOptions, output: Output) -> Result<bool, String> {
     let sink = RunningSink::start(options, output)?;
     crate::interrupt::watch(sink.stop());
-    let (judgement, malformed) = sink.judge()?;
+    let (judgement, beside, malformed) = sink.judge_all()?;
     let mut line = judgement.line("sink");
+    if !beside.is_empty() {
+        let more = beside.line();
+        line.text.push_str(&format!("\n{}", more.text));
+        line.json["beside"] = more.json;
+    }
     line.json["malformed"] = json!(malformed);
     if malformed > 0 {
         line.text.push_str(&format!("\nmalformed {malformed} requests"));
@@ -261,5 +287,5 @@ async fn receive(
             (shown, spans_shown) = (shown + SECOND, spans);
         }
     }
-    Ok(Received { ledger: sink.ledger.take(), malformed: sink.malformed.get() })
+    Ok(Received { ledger: sink.ledger.take(), beside: sink.beside.take(), malformed: sink.malformed.get() })
 }

@@ -4,7 +4,9 @@
 //! ignoring it would change what is received, kept or sent.
 
 mod connectors;
+mod home;
 mod pipelines;
+mod span_metrics;
 mod tables;
 mod walk;
 

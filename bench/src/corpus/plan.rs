@@ -257,12 +257,16 @@ fn typed_attributes(random: &mut fastrand::Rng) -> Vec<Attribute> {
     ]
 }
 
-fn request(service: u16, late: bool, random: &mut fastrand::Rng) -> RequestPlan {
+/// The name of the service of this number.
+#[must_use]
+pub fn service_name(service: u16) -> String {
     let number = usize::from(service);
-    let mut name = SERVICES[number % SERVICES.len()].to_owned();
-    if number >= SERVICES.len() {
-        name = format!("{name}-{}", number / SERVICES.len() + 1);
-    }
+    let name = SERVICES[number % SERVICES.len()];
+    if number < SERVICES.len() { name.to_owned() } else { format!("{name}-{}", number / SERVICES.len() + 1) }
+}
+
+fn request(service: u16, late: bool, random: &mut fastrand::Rng) -> RequestPlan {
+    let name = service_name(service);
     let pod = format!("{name}-{:08x}-{:05x}", random.u32(..), random.u32(0..0x000f_ffff));
     let text = |value: &str| Value::Text(value.to_owned());
     let resource = vec![

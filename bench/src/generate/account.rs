@@ -3,6 +3,7 @@
 use crate::output::Line;
 use hdrhistogram::Histogram;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -65,6 +66,41 @@ pub fn millis(nanos: u64) -> f64 {
 pub fn latencies() -> Result<Histogram<u64>, String> {
     Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, 3).map_err(|error| error.to_string())
 }
+
+/// What came of the records or points of one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// handed to the connection, each once
+    pub sent: u64,
+    /// acknowledged
+    pub acked: u64,
+    /// given up
+    pub refused: u64,
+    /// of acknowledged requests, reported as rejected
+    pub rejected: u64,
+    /// bytes of acknowledged bodies
+    pub bytes: u64,
+    /// acknowledged log records that belong to a trace
+    pub of_traces: u64,
+    /// by how much acknowledged delta sums have risen
+    pub delta: u64,
+}
+
+impl Account {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.acked += other.acked;
+        self.refused += other.refused;
+        self.rejected += other.rejected;
+        self.bytes += other.bytes;
+        self.of_traces += other.of_traces;
+        self.delta += other.delta;
+    }
+}
+
+/// Accounts by signal and service.
+pub type Accounts = BTreeMap<(&'static str, String), Account>;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! One request on its way: sent, sent again where the server allows it, and accounted for.
 
-use super::account::Counters;
+use super::account::{Accounts, Counters};
 use super::bodies::Bodies;
 use super::lane::Lane;
 use super::options::Settings;
@@ -17,9 +17,9 @@ use tailwater_runtime::clock::monotonic_nanos;
 use tailwater_runtime::executor;
 
 /// First pause before a refused request is sent again where the server names none; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest such pause.
-const RETRY_LONGEST: Duration = Duration::from_secs(5);
+pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// What one worker has done; the fields are those of [`super::Report`].
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub struct WorkerReport {
     pub unsure: Vec<u128>,
     pub latency: Histogram<u64>,
     pub first_error: Option<String>,
+    pub beside: Accounts,
 }
 
 /// What the driver and the tasks of one worker share.
@@ -61,6 +62,10 @@ pub struct Shared {
     pub measure_from: Cell<u64>,
     /// monotonic time after which refused requests are given up
     pub give_up_at: Cell<u64>,
+    /// rounds begun so far
+    pub rounds_begun: Cell<u64>,
+    /// whether no more spans are sent
+    pub has_ended: Cell<bool>,
 }
 
 /// One request on its way.
@@ -122,7 +127,7 @@ impl Shared {
         let mut pause = RETRY_FIRST;
         loop {
             let error = match lane.call(body.clone()).await {
-                Ok(answer) => return Ok(rejected_spans(&answer)),
+                Ok(answer) => return Ok(rejected_items(&answer)),
                 Err(error) => error,
             };
             let wait = error.retry_after().unwrap_or(pause);
@@ -147,8 +152,8 @@ pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// `partial_success.rejected_spans` of an `ExportTraceServiceResponse` in protobuf or JSON; 0 where there is none.
-fn rejected_spans(answer: &[u8]) -> u64 {
+/// How many items an answer in protobuf says that it rejected, or how many spans one in JSON; 0 where there is none.
+pub(super) fn rejected_items(answer: &[u8]) -> u64 {
     if answer.first() == Some(&b'{') {
         let value: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
         let rejected = &value["partialSuccess"]["rejectedSpans"];

@@ -9,9 +9,17 @@ use std::cell::RefCell;
 use std::time::Duration;
 use tailwater_net::client::{CallError, ClientOptions, GrpcConnection, HttpConnection, HttpVersion, Target, TlsConfig};
 use tailwater_net::compression::Encoding;
+use tailwater_proto::otlp::Signal;
 
-/// Method of the OTLP trace service.
-const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// The method of the OTLP service of a signal.
+const fn grpc_path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    }
+}
+
 /// Path of OTLP/HTTP traces where the target names none.
 const HTTP_PATH: &str = "/v1/traces";
 
@@ -22,6 +30,8 @@ pub struct Lane {
     encoding: Encoding,
     content_type: &'static str,
     protocol: ProtocolChoice,
+    grpc_path: &'static str,
+    http_path: String,
     deadline: Duration,
     headers: HeaderMap,
     grpc: RefCell<Option<GrpcConnection>>,
@@ -36,6 +46,21 @@ impl Lane {
     /// # Errors
     /// If the target is `https` and the machine's trust store cannot be used.
     pub fn new(settings: &Settings, target: &Target) -> Result<Self, String> {
+        Self::of(Signal::Traces, settings, target)
+    }
+
+    /// A lane for a signal. Logs and metrics go as plain protobuf.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn of(signal: Signal, settings: &Settings, target: &Target) -> Result<Self, String> {
+        let is_traces = signal == Signal::Traces;
+        let http_path = if target.path == "/" { HTTP_PATH } else { &target.path };
+        let http_path = if is_traces {
+            http_path.to_owned()
+        } else {
+            http_path.replace(HTTP_PATH, &format!("/v1/{}", signal.name()))
+        };
         let tls = match target.scheme {
             tailwater_net::client::Scheme::Http => None,
             tailwater_net::client::Scheme::Https => {
@@ -48,11 +73,13 @@ impl Lane {
         let lane = Self {
             target: target.clone(),
             options: ClientOptions { tls, http_version, ..ClientOptions::default() },
-            encoding: settings.compression,
+            encoding: if is_traces { settings.compression } else { Encoding::Identity },
             content_type: match settings.corpus.encoding {
-                BodyEncoding::Protobuf => "application/x-protobuf",
-                BodyEncoding::Json => "application/json",
+                BodyEncoding::Json if is_traces => "application/json",
+                BodyEncoding::Json | BodyEncoding::Protobuf => "application/x-protobuf",
             },
+            grpc_path: grpc_path(signal),
+            http_path,
             protocol: settings.protocol,
             deadline: settings.timeout,
             headers: HeaderMap::new(),
@@ -85,7 +112,7 @@ impl Lane {
     pub async fn call(&self, body: Bytes) -> Result<Bytes, CallError> {
         if self.protocol == ProtocolChoice::Grpc {
             let connection = self.grpc().await?;
-            return connection.unary(GRPC_PATH, &self.headers, self.encoding, body, self.deadline).await;
+            return connection.unary(self.grpc_path, &self.headers, self.encoding, body, self.deadline).await;
         }
         self.begin_turn().await;
         let answer = self.post(body).await;
@@ -95,7 +122,7 @@ impl Lane {
 
     async fn post(&self, body: Bytes) -> Result<Bytes, CallError> {
         let mut connection = self.take_http().await?;
-        let path = if self.target.path == "/" { HTTP_PATH } else { &self.target.path };
+        let path = &self.http_path;
         let answer = connection.post(path, self.content_type, &self.headers, self.encoding, body, self.deadline).await;
         if !connection.is_closed() {
             *self.http.borrow_mut() = Some(connection);

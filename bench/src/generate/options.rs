@@ -65,6 +65,15 @@ pub struct GenerateOptions {
     /// Size of a Span message in bytes
     #[arg(long, default_value_t = 384)]
     pub span_bytes: usize,
+    /// What is sent: traces, logs, metrics, or all. Logs and metrics go along with the spans, or with --rate where there are none
+    #[arg(long, default_value = "traces", value_delimiter = ',', value_name = "LIST")]
+    pub signals: Vec<SignalChoice>,
+    /// Log records for each span
+    #[arg(long, default_value_t = 0.25)]
+    pub logs_per_span: f64,
+    /// Metric points for each span
+    #[arg(long, default_value_t = 0.1)]
+    pub points_per_span: f64,
     /// Share of the traces that must be kept: an error in the last span, slow, or an attribute
     #[arg(long, default_value = "0.05", value_parser = arguments::share)]
     pub keep_share: f64,
@@ -107,6 +116,30 @@ pub struct GenerateOptions {
     pub quiet: bool,
 }
 
+/// A signal, or all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SignalChoice {
+    /// spans
+    Traces,
+    /// log records
+    Logs,
+    /// metric points
+    Metrics,
+    /// every one
+    All,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signals {
+    /// spans
+    pub traces: bool,
+    /// log records
+    pub logs: bool,
+    /// metric points
+    pub metrics: bool,
+}
+
 /// The options made consistent, shared by the workers.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -132,6 +165,12 @@ pub struct Settings {
     pub rounds_max: u64,
     /// what is sent
     pub corpus: CorpusOptions,
+    /// which signals
+    pub signals: Signals,
+    /// log records for each span
+    pub logs_per_span: f64,
+    /// metric points for each span
+    pub points_per_span: f64,
     /// time over which the spans of a trace arrive
     pub spread: Duration,
     /// how late late spans are
@@ -174,6 +213,20 @@ impl GenerateOptions {
         }
         if self.rate.is_some_and(|rate| !(rate.is_finite() && rate >= 1.0)) {
             return refused("--rate must be 1 span per second or more");
+        }
+        let has = |signal| self.signals.contains(&signal) || self.signals.contains(&SignalChoice::All);
+        let signals = Signals {
+            traces: has(SignalChoice::Traces),
+            logs: has(SignalChoice::Logs),
+            metrics: has(SignalChoice::Metrics),
+        };
+        if !signals.traces && (self.rate.is_none() || self.traces.is_some()) {
+            return refused(
+                "--signals without traces needs --rate, and takes no --traces: nothing else says how many to send",
+            );
+        }
+        if [self.logs_per_span, self.points_per_span].iter().any(|share| !(0.0..=1000.0).contains(share)) {
+            return refused("--logs-per-span and --points-per-span must be 0 to 1000");
         }
         if self.spread > SPREAD_MAX {
             return refused("--spread must be a minute or less");
@@ -219,6 +272,9 @@ impl GenerateOptions {
             warm_up: self.warm_up,
             rounds_max,
             corpus,
+            signals,
+            logs_per_span: self.logs_per_span,
+            points_per_span: self.points_per_span,
             spread: self.spread,
             late_after: self.late_after,
             connections: self.connections.div_ceil(self.threads).max(1),

@@ -1,12 +1,13 @@
 //! The summary of a run.
 
-use super::account::millis;
+use super::account::{Account, Accounts, millis};
 use super::deliver::WorkerReport;
 use super::options::Settings;
 use crate::corpus::plan::KeepReason;
 use crate::output::Line;
 use hdrhistogram::Histogram;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a run sent and how it was answered.
@@ -54,6 +55,8 @@ pub struct Report {
     pub first_error: Option<String>,
     /// seed of the run
     pub seed: u64,
+    /// logs and metrics, by signal and service
+    pub beside: Accounts,
 }
 
 impl Report {
@@ -84,6 +87,9 @@ impl Report {
             report.must_keep.extend(worker.must_keep);
             report.unsure.extend(worker.unsure);
             report.first_error = report.first_error.or(worker.first_error);
+            for (of, account) in worker.beside {
+                report.beside.entry(of).or_default().add(account);
+            }
             match &mut report.latency {
                 None => report.latency = Some(worker.latency),
                 Some(latency) => {
@@ -146,6 +152,13 @@ impl Report {
         if self.together > 0 {
             text.push_str(&format!("\nspread   {} spans of traces that went out at once all the same", self.together));
         }
+        for (signal, account) in self.by_signal() {
+            let items = if signal == "logs" { "records" } else { "points" };
+            text.push_str(&format!(
+                "\n{signal:<8} {} {items} acked, {} refused, {} rejected, of {} sent, {} bytes; {} of traces, delta sums rose by {}",
+                account.acked, account.refused, account.rejected, account.sent, account.bytes, account.of_traces, account.delta,
+            ));
+        }
         if self.ids_repeated {
             text.push_str(
                 "\nnote     trace ids were used again: the pool of compressed bodies was used up (--pool-bytes)",
@@ -157,6 +170,7 @@ impl Report {
         Line {
             text,
             json: json!({
+                "signals": self.signals(),
                 "summary": "generate", "sent": self.sent, "acked": self.acked, "refused": self.refused,
                 "unsent": self.unsent, "together": self.together, "rejected": self.rejected, "retried": self.retried, "requests": self.requests,
                 "body_bytes": self.body_bytes, "body_bytes_plain": self.body_bytes_plain, "span_bytes": self.span_bytes, "seconds": self.elapsed.as_secs_f64(),
@@ -169,9 +183,39 @@ impl Report {
         }
     }
 
+    /// Logs and metrics, for programs.
+    fn signals(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.by_signal()
+            .map(|(signal, account)| {
+                let own = self.beside.iter().filter(|((of, _), _)| *of == signal);
+                let services: serde_json::Map<_, _> =
+                    own.map(|((_, service), account)| (service.clone(), json!(account.acked))).collect();
+                let told = json!({
+                    "sent": account.sent, "acked": account.acked, "refused": account.refused, "rejected": account.rejected,
+                    "bytes": account.bytes, "of_traces": account.of_traces, "delta": account.delta, "acked_by_service": services,
+                });
+                (signal.to_owned(), told)
+            })
+            .collect()
+    }
+
+    /// Logs and metrics, of all services.
+    pub fn by_signal(&self) -> impl Iterator<Item = (&'static str, Account)> {
+        let mut sums = BTreeMap::<&'static str, Account>::new();
+        for ((signal, _), account) in &self.beside {
+            sums.entry(signal).or_default().add(*account);
+        }
+        sums.into_iter()
+    }
+
     /// True if something was sent and nothing was given up, rejected or left unsent.
     #[must_use]
-    pub const fn is_clean(&self) -> bool {
-        self.acked > 0 && self.refused == 0 && self.unsent == 0 && self.rejected == 0
+    pub fn is_clean(&self) -> bool {
+        let beside = || self.beside.values();
+        self.acked + beside().map(|account| account.acked).sum::<u64>() > 0
+            && self.refused == 0
+            && self.unsent == 0
+            && self.rejected == 0
+            && beside().all(|account| account.refused == 0 && account.rejected == 0)
     }
 }

@@ -187,3 +187,56 @@ fn nobody_listening_is_said_at_once_and_odd_options_are_refused() {
         assert!(matches!(run(&options(words), &QUIET, stop()), Err(GenerateError::Option(_))), "{words}");
     }
 }
+
+#[test]
+fn logs_and_metrics_beside_the_traces_are_sent_and_counted_by_service() {
+    for (protocol, encoding, compression, words) in [
+        (ProtocolChoice::Grpc, BodyEncoding::Protobuf, CompressionChoice::Gzip, "--traces 4000 --signals all"),
+        (ProtocolChoice::Http, BodyEncoding::Json, CompressionChoice::None, "--traces 4000 --signals all"),
+        (
+            ProtocolChoice::Grpc,
+            BodyEncoding::Protobuf,
+            CompressionChoice::None,
+            "--rate 40000 --duration 400ms --signals logs,metrics",
+        ),
+    ] {
+        let sink = sink("--refuse-every 7 --retry-after 10ms");
+        let address = sink.addresses()[usize::from(protocol != ProtocolChoice::Grpc)];
+        let mut options = options(&format!("--target http://{address} --threads 2 --services 3 {words}"));
+        (options.protocol, options.encoding, options.compression) = (protocol, encoding, compression);
+        let report = generate(&options);
+        sink.stop().store(true, Ordering::Relaxed);
+        let (judgement, beside, malformed) = sink.judge_all().unwrap();
+        assert!(report.is_clean() && malformed == 0, "{}", report.line().text);
+        assert_eq!(judgement.spans, report.sent);
+        let seen = beside.by_service();
+        assert_eq!(seen.len(), 3, "{seen:?}");
+        for (service, seen) in &seen {
+            let of = |signal: &'static str| report.beside[&(signal, service.clone())];
+            let (logs, metrics) = (of("logs"), of("metrics"));
+            assert_eq!(
+                (seen.records, seen.points, seen.delta),
+                (logs.acked, metrics.acked, metrics.delta),
+                "{service}"
+            );
+            assert!(logs.acked == logs.sent && logs.acked > 0 && metrics.delta > metrics.acked);
+            // Without traces there is nothing to name; with them two records in three name one.
+            let of_traces = logs.of_traces as f64 / logs.acked as f64;
+            assert!(if report.sent == 0 { of_traces == 0.0 } else { (0.5..0.8).contains(&of_traces) }, "{of_traces}");
+        }
+        // A quarter of a record and a tenth of a point for each span, as far as whole requests of each worker go.
+        let spans = if report.sent == 0 { 16_000 } else { report.sent };
+        for (signal, account) in report.by_signal() {
+            let due = spans / if signal == "logs" { 4 } else { 10 };
+            assert!(account.sent <= due && account.sent + 2 * 200 >= due, "{signal}: {} of {due}", account.sent);
+        }
+    }
+}
+
+#[test]
+fn signals_without_traces_need_a_rate() {
+    let refused = options("--target http://localhost:1 --signals logs").settings().unwrap_err().to_string();
+    assert!(refused.contains("needs --rate"), "{refused}");
+    let settings = options("--target http://localhost:1").settings().unwrap();
+    assert!(settings.signals.traces && !settings.signals.logs && !settings.signals.metrics);
+}

@@ -1,7 +1,8 @@
 //! One thread of the generator: paces, patches, sends and accounts.
 
 use super::Message;
-use super::account::{Counters, latencies};
+use super::account::{Accounts, Counters, latencies};
+use super::beside::Beside;
 use super::bodies::Bodies;
 use super::deliver::{Delivery, Shared, WorkerReport, nanos};
 use super::lane::Lane;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
+use tailwater_proto::otlp::Signal;
 use tailwater_runtime::Backend;
 use tailwater_runtime::clock::{monotonic_nanos, unix_nanos};
 use tailwater_runtime::executor;
@@ -89,6 +91,7 @@ impl Worker {
             unsure: Vec::new(),
             latency: latencies()?,
             first_error: None,
+            beside: Accounts::new(),
         };
         let shared = Rc::new(Shared {
             settings: self.settings,
@@ -99,7 +102,10 @@ impl Worker {
             answered,
             measure_from: Cell::new(0),
             give_up_at: Cell::new(u64::MAX),
+            rounds_begun: Cell::new(0),
+            has_ended: Cell::new(false),
         });
+        let beside = beside(self.number, &shared)?;
         let schedule = Schedule::new(nanos(shared.settings.spread));
         let driver = Driver {
             number: self.number,
@@ -111,6 +117,7 @@ impl Worker {
             late: VecDeque::new(),
             spans: 0,
             spans_begun: 0,
+            beside,
         };
         Ok((driver, self.started))
     }
@@ -130,6 +137,22 @@ struct Driver {
     spans: u64,
     /// spans of the rounds begun so far
     spans_begun: u64,
+    /// what sends logs and metrics, until it runs
+    beside: Vec<Beside>,
+}
+
+/// What sends logs and metrics, where that was asked for.
+fn beside(worker: u64, shared: &Rc<Shared>) -> Result<Vec<Beside>, String> {
+    let settings = &shared.settings;
+    let signals = [(settings.signals.logs, Signal::Logs), (settings.signals.metrics, Signal::Metrics)];
+    let target = &settings.targets[usize::try_from(worker).unwrap_or(0) % settings.targets.len()];
+    let wanted = signals.into_iter().filter(|(is_wanted, _)| *is_wanted);
+    wanted
+        .map(|(_, signal)| {
+            let lane = Lane::of(signal, settings, target)?;
+            Ok(Beside { signal, worker, lane, shared: Rc::clone(shared) })
+        })
+        .collect()
 }
 
 impl Driver {
@@ -139,8 +162,12 @@ impl Driver {
         self.shared.measure_from.set(begin.saturating_add(nanos(settings.warm_up)));
         // What was due in time is sent even if it is late, but the end does not move without limit.
         let late_end = end.saturating_add(nanos(settings.timeout));
+        let beside = self.begin_beside(begin);
         let mut round = 0;
-        let mut may_begin = true;
+        let mut may_begin = settings.signals.traces;
+        if !may_begin {
+            self.wait_until(end).await;
+        }
         loop {
             let now = monotonic_nanos();
             let is_stopped = self.shared.counters.stop.load(Relaxed);
@@ -172,10 +199,22 @@ impl Driver {
             self.send_late().await;
         }
         self.shared.give_up_at.set(monotonic_nanos().saturating_add(nanos(settings.timeout)));
+        self.shared.has_ended.set(true);
+        // The channel closes with the last of them.
+        while beside.recv().await.is_ok() {}
         while self.in_flight > 0 {
             self.await_answer().await;
         }
         self.finish(round)
+    }
+
+    /// Starts what sends logs and metrics; what is returned closes when they have ended.
+    fn begin_beside(&mut self, begin: u64) -> async_channel::Receiver<()> {
+        let (done, ended) = async_channel::bounded(2);
+        for each in self.beside.drain(..) {
+            executor::spawn(each.run(begin, done.clone()));
+        }
+        ended
     }
 
     fn begin_round(&mut self, round: u64, is_spread: bool, now: u64) {
@@ -187,6 +226,7 @@ impl Driver {
         self.schedule.begin(round, requests, is_spread, now, unix_nanos());
         self.shared.ledger.borrow_mut().begin(round, requests);
         self.spans_begun += spans;
+        self.shared.rounds_begun.set(round + 1);
     }
 
     async fn send(&mut self, turn: Turn, begin: u64) {
@@ -342,6 +382,7 @@ impl Driver {
             ids_repeated,
             latency: std::mem::replace(&mut tally.latency, empty),
             first_error: tally.first_error.take(),
+            beside: std::mem::take(&mut tally.beside),
             ..*tally
         }
     }

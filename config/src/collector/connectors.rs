@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use super::home::{Home, set_text};
 use super::pipelines::{Part, Pipeline, Signal};
-use super::walk::span_metrics;
-use super::{Importer, SAMPLER};
-use crate::yaml::Node;
+use super::span_metrics::HOME;
+use super::{Importer, SAMPLER, tables, walk};
+use crate::yaml::{Entry, Node};
 
 /// What the Collector calls the type: as it is, and as it was called before.
 const KINDS: [&str; 2] = ["span_metrics", "spanmetrics"];
@@ -25,7 +26,7 @@ pub(super) fn import(importer: &mut Importer<'_>, root: &Node, read: &[Pipeline]
     for (number, part) in parts.enumerate() {
         if number == 0 {
             ends(importer, read, part);
-            span_metrics::component(importer, root, &part.id);
+            component(importer, root, part);
         } else {
             let cause = format!("a second spanmetrics connector, `{}`", part.id);
             importer.refuse(part.line, &part.key, cause, "use one: spans are counted once; or run a node for each");
@@ -116,4 +117,55 @@ fn only_counted(importer: &mut Importer<'_>, read: &[Pipeline], left: &[Pipeline
             return;
         }
     }
+}
+
+/// The connector's own keys, with its defaults.
+fn component(importer: &mut Importer<'_>, root: &Node, part: &Part) {
+    let Some(entry) = root.get("connectors").and_then(|section| section.node.get(&part.id)) else { return };
+    let mut entry = entry.clone();
+    let key = format!("connectors.{}", part.id);
+    importer.expand(&key, &mut entry.node);
+    let source = importer.source(entry.line);
+    importer.layers.sources.insert(HOME.to_string(), source);
+    importer.layers.written.insert(HOME.to_string(), key.clone());
+    for (knob, text) in [
+        ("enabled", "true"),
+        ("resource_attributes", "*"),
+        ("expiry", "0s"),
+        ("histogram", histogram(importer, &key, &entry)),
+    ] {
+        set_text(importer, Home::Node, &format!("{HOME}.{knob}"), &key, entry.line, text);
+    }
+    walk::section(importer, Home::Node, &key, &entry.node, tables::SPAN_METRICS);
+}
+
+/// The kind of histogram: a section of which nothing is written is not there, as in the Collector.
+fn histogram(importer: &mut Importer<'_>, key: &str, entry: &Entry) -> &'static str {
+    let Some(section) = entry.node.get("histogram") else { return "explicit" };
+    let is_word = |entry: &Entry, word: &str| entry.node.written() == Some(word);
+    if section.node.get("disable").is_some_and(|disable| is_word(disable, "true")) {
+        return "none";
+    }
+    let is_there = |entry: &&Entry| {
+        !entry.node.is_null() && !entry.node.get("enabled").is_some_and(|enabled| is_word(enabled, "false"))
+    };
+    let explicit = section.node.get("explicit").filter(is_there);
+    let Some(exponential) = section.node.get("exponential").filter(is_there) else {
+        if let Some(explicit) = explicit.filter(|explicit| explicit.node.get("buckets").is_none()) {
+            let key = format!("{key}.histogram.explicit");
+            let remedy = "write `buckets: [10ms, 100ms, 1s]`, or leave it out for the default";
+            importer.refuse(explicit.line, &key, "an explicit histogram without bounds", remedy);
+        }
+        return "explicit";
+    };
+    if explicit.is_some() {
+        let key = format!("{key}.histogram.exponential");
+        importer.refuse(
+            exponential.line,
+            &key,
+            "use either `explicit` or `exponential` buckets histogram",
+            "remove one",
+        );
+    }
+    "exponential"
 }

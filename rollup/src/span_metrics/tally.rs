@@ -412,11 +412,10 @@ fn put_dimensions(scratch: &mut Scratch) {
     }
 }
 
-/// Notes the attribute if it is a dimension.
+/// Notes the attribute if it is a dimension. Of several of one name the first counts, as in the Collector.
 fn note(plan: &Plan, dimensions: &mut [Vec<u8>], attribute: &KeyValue<'_>) {
     for (dimension, noted) in plan.dimensions.iter().zip(dimensions) {
-        if dimension.name.as_bytes() == attribute.key {
-            noted.clear();
+        if noted.is_empty() && dimension.name.as_bytes() == attribute.key {
             series::put_attribute(noted, attribute.key, &attribute.value);
         }
     }

@@ -178,7 +178,8 @@ fn dimensions_are_of_the_span_or_of_its_resource_or_have_a_default() {
     let plan = Arc::new(plan);
     let mut tally = Tally::new(plan.clone(), 7);
     let mut with_both = span("x", 1, 0, 1);
-    with_both.attributes = vec![text("zone", "span"), text("method", "PUT"), text("other", "1")];
+    // Of two of a name the first counts: without `noted.is_empty()` in `note` the second would.
+    with_both.attributes = vec![text("zone", "span"), text("method", "PUT"), text("other", "1"), text("zone", "again")];
     let resource = vec![text("service.name", "s"), text("zone", "resource"), text("pid", "9")];
     count(&mut tally, &request(resource, vec![with_both, span("x", 1, 0, 1)]), 1);
     count(&mut tally, &request(vec![text("service.name", "s")], vec![span("x", 1, 0, 1)]), 1);

@@ -9,6 +9,7 @@ mod configuration;
 mod limits;
 mod recorded;
 mod refusals;
+mod span_metrics;
 
 use tailwater_tests::conformance::{Scenario, cases, difference, engine, from_hexadecimal, hexadecimal, scenario};
 

@@ -1,66 +1,15 @@
-//! The keys of the connector `spanmetrics`, with its defaults.
+//! The keys of the connector `spanmetrics` whose values have another form here.
 
 use std::time::Duration;
 
-use super::super::Importer;
-use super::super::tables::{self, SpanMetric};
-use super::{Home, section, set, set_text};
+use super::Importer;
+use super::home::{Home, set, set_text};
+use super::tables::SpanMetric;
 use crate::value;
 use crate::yaml::{Entry, Node, Scalar, Style, Value};
 
-/// Where its knobs are.
-const HOME: &str = "summaries.span_metrics";
-
-/// The connector's own keys, with its defaults.
-pub(in super::super) fn component(importer: &mut Importer<'_>, root: &Node, id: &str) {
-    let Some(entry) = root.get("connectors").and_then(|section| section.node.get(id)) else { return };
-    let mut entry = entry.clone();
-    let key = format!("connectors.{id}");
-    importer.expand(&key, &mut entry.node);
-    let source = importer.source(entry.line);
-    importer.layers.sources.insert(HOME.to_string(), source);
-    importer.layers.written.insert(HOME.to_string(), key.clone());
-    for (knob, text) in [
-        ("enabled", "true"),
-        ("resource_attributes", "*"),
-        ("expiry", "0s"),
-        ("histogram", histogram(importer, &key, &entry)),
-    ] {
-        set_text(importer, Home::Node, &format!("{HOME}.{knob}"), &key, entry.line, text);
-    }
-    section(importer, Home::Node, &key, &entry.node, tables::SPAN_METRICS);
-}
-
-/// The kind of histogram: a section of which nothing is written is not there, as in the Collector.
-fn histogram(importer: &mut Importer<'_>, key: &str, entry: &Entry) -> &'static str {
-    let Some(section) = entry.node.get("histogram") else { return "explicit" };
-    let is_word = |entry: &Entry, word: &str| entry.node.written() == Some(word);
-    if section.node.get("disable").is_some_and(|disable| is_word(disable, "true")) {
-        return "none";
-    }
-    let is_there = |entry: &&Entry| {
-        !entry.node.is_null() && !entry.node.get("enabled").is_some_and(|enabled| is_word(enabled, "false"))
-    };
-    let explicit = section.node.get("explicit").filter(is_there);
-    let Some(exponential) = section.node.get("exponential").filter(is_there) else {
-        if let Some(explicit) = explicit.filter(|explicit| explicit.node.get("buckets").is_none()) {
-            let key = format!("{key}.histogram.explicit");
-            let remedy = "write `buckets: [10ms, 100ms, 1s]`, or leave it out for the default";
-            importer.refuse(explicit.line, &key, "an explicit histogram without bounds", remedy);
-        }
-        return "explicit";
-    };
-    if explicit.is_some() {
-        let key = format!("{key}.histogram.exponential");
-        importer.refuse(
-            exponential.line,
-            &key,
-            "use either `explicit` or `exponential` buckets histogram",
-            "remove one",
-        );
-    }
-    "exponential"
-}
+/// Where the connector's knobs are.
+pub(super) const HOME: &str = "summaries.span_metrics";
 
 /// A key of the connector whose value has another form here.
 pub(super) fn convert(importer: &mut Importer<'_>, what: SpanMetric, key: &str, entry: &Entry) {
