@@ -46,7 +46,7 @@ impl Beside {
     /// Sends what is due until the driver has ended and that, too, is sent. `begin` is the start of the run.
     pub async fn run(self, begin: u64, done: async_channel::Sender<()>) {
         let settings = &self.shared.settings;
-        let mut random = fastrand::Rng::with_seed(settings.corpus.seed ^ self.worker << 8 ^ self.signal as u64);
+        let mut random = fastrand::Rng::with_seed(settings.corpus.seed ^ (self.worker << 8) ^ self.signal as u64);
         let mut sources = Sources::new(self.worker, settings.corpus.services, unix_nanos());
         let mut sent = 0;
         let mut service = 0;
