@@ -137,7 +137,10 @@ impl Node {
             return;
         }
         let rarity = self.counted.rarity;
-        if executor == 0 && self.random.u8(0..3 + rarity) == 0 {
+        // In the end there is nothing to tell any more, and nothing is on its way.
+        let has_counted =
+            self.counted.cores.iter().any(|core| core.counting.parts().any(|(_, part)| !part.0.is_empty()));
+        if executor == 0 && self.random.u8(0..3 + rarity) == 0 && (has_counted || !self.is_calm()) {
             self.close_window(around);
         }
         if self.is_calm() || self.random.u8(0..rarity) == 0 {
