@@ -27,6 +27,8 @@ pub mod glob;
 pub mod metrics;
 pub mod moments;
 pub mod patterns;
+mod record;
+pub mod skeletons;
 pub mod span_metrics;
 pub mod summary;
 pub mod windows;
