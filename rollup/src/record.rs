@@ -50,12 +50,37 @@ pub fn put_id(out: &mut Vec<u8>, parts: &[&[u8]]) {
     put_text(out, &text);
 }
 
-/// Appends one `ResourceLogs` of a service, or of none, in that scope: as many of `rows` as fit in requests of about
-/// `request_bytes_max` bytes, at least one, each as `put_record` writes it. Returns how many.
-pub fn put_resource_logs<R>(
+/// Rows and the services that they are of, if of any, as requests of logs of about `request_bytes_max` bytes, in that scope.
+/// Each row is as `put_record` writes it; those of a service stand together.
+pub fn requests<R>(
+    rows: &[(Option<&[u8]>, R)],
+    scope_name: &str,
+    request_bytes_max: usize,
+    put_record: impl Fn(&mut Vec<u8>, &R),
+) -> Vec<Vec<u8>> {
+    let mut requests = Vec::new();
+    let mut request = Vec::new();
+    for of_service in rows.chunk_by(|(a, _), (b, _)| a == b) {
+        let mut left = of_service;
+        while let Some((service, _)) = left.first() {
+            let taken = put_resource_logs(&mut request, (*service, scope_name), left, request_bytes_max, &put_record);
+            left = &left[taken..];
+            if request.len() >= request_bytes_max {
+                requests.push(std::mem::take(&mut request));
+            }
+        }
+    }
+    if !request.is_empty() {
+        requests.push(request);
+    }
+    requests
+}
+
+/// Appends one `ResourceLogs`: as many rows as there is room for, at least one. Returns how many.
+fn put_resource_logs<R>(
     out: &mut Vec<u8>,
     (service, scope_name): (Option<&[u8]>, &str),
-    rows: &[R],
+    rows: &[(Option<&[u8]>, R)],
     request_bytes_max: usize,
     put_record: impl Fn(&mut Vec<u8>, &R),
 ) -> usize {
@@ -70,7 +95,7 @@ pub fn put_resource_logs<R>(
     put_text(out, scope_name.as_bytes());
     end_message(out, scope);
     let mut taken = 0;
-    for row in rows {
+    for (_, row) in rows {
         put_record(out, row);
         taken += 1;
         if out.len() >= request_bytes_max {
@@ -80,31 +105,4 @@ pub fn put_resource_logs<R>(
     end_message(out, scope_logs);
     end_message(out, resource_logs);
     taken
-}
-
-/// The rows as requests of about so many bytes; those of a service stand together.
-pub fn requests<R>(
-    rows: &[R],
-    scope_name: &str,
-    request_bytes_max: usize,
-    service: impl Fn(&R) -> Option<&[u8]>,
-    put_record: impl Fn(&mut Vec<u8>, &R),
-) -> Vec<Vec<u8>> {
-    let mut requests = Vec::new();
-    let mut request = Vec::new();
-    for of_service in rows.chunk_by(|a, b| service(a) == service(b)) {
-        let mut left = of_service;
-        while let Some(first) = left.first() {
-            let around = (service(first), scope_name);
-            let taken = put_resource_logs(&mut request, around, left, request_bytes_max, &put_record);
-            left = &left[taken..];
-            if request.len() >= request_bytes_max {
-                requests.push(std::mem::take(&mut request));
-            }
-        }
-    }
-    if !request.is_empty() {
-        requests.push(request);
-    }
-    requests
 }

@@ -34,7 +34,7 @@ mod sketches;
 mod sums;
 
 pub use emit::SCOPE_NAME;
-pub use partial::{Counted, Partial as SkeletonsPartial, Shape, StoredError};
+pub use partial::{Counted, Partial as SkeletonsPartial, Root, Shape, StoredError};
 pub use sketches::{DroppedTrace, SKETCH_BYTES, Skeletons};
 pub use sums::SkeletonSums;
 

@@ -1,13 +1,15 @@
 //! All that a node sums up, put together: what a core counts, what was counted in a window, and what leaves of it.
 //!
 //! ```text
-//! summary as bytes:  each: kind 1, length 4, its bytes      kinds: 1 span metrics, 2 a partial of metrics, 3 of log patterns
+//! summary as bytes:  each: kind 1, length 4, its bytes      kinds: 1 span metrics, 2 a partial of metrics, 3 of log patterns,
+//!                                                                   6 of skeletons
 //! carried:           a partial of metrics
 //! ```
 
 use crate::metrics::plan::MetricsPlan;
 use crate::metrics::{MetricSums, Metrics, MetricsPartial, Taken};
 use crate::patterns::{PatternInput, PatternSums, Patterns, PatternsError, PatternsPartial, PatternsPlan};
+use crate::skeletons::{SkeletonSums, SkeletonsPartial, SkeletonsPlan};
 use crate::span_metrics;
 use crate::windows::{Body, Counts, StateError};
 use std::sync::Arc;
@@ -27,13 +29,15 @@ pub struct SummaryPlan {
     pub metrics: Option<MetricsPlan>,
     /// Of logs.
     pub logs: Option<PatternsPlan>,
+    /// Of traces that are dropped.
+    pub skeletons: Option<SkeletonsPlan>,
 }
 
 impl SummaryPlan {
     /// Whether nothing is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.spans.is_none() && self.metrics.is_none() && self.logs.is_none()
+        self.spans.is_none() && self.metrics.is_none() && self.logs.is_none() && self.skeletons.is_none()
     }
 }
 
@@ -45,6 +49,8 @@ pub struct Tallies {
     /// Of metric points.
     pub metrics: Option<Metrics>,
     logs: Option<LogTally>,
+    /// Of the window.
+    skeletons: Option<SkeletonSums>,
 }
 
 /// Patterns: those of the lines since the last look, and those of the window before that.
@@ -69,6 +75,7 @@ impl Tallies {
             spans: plan.spans.clone().map(|plan| span_metrics::Tally::new(plan, seed)),
             metrics: plan.metrics.clone().map(|plan| Metrics::new(plan, seed)),
             logs,
+            skeletons: plan.skeletons.map(SkeletonSums::new),
         })
     }
 
@@ -84,6 +91,19 @@ impl Tallies {
             // What is not sound was refused before.
             _ = logs(request, u32::MAX, &mut visitor);
         }
+    }
+
+    /// Counts traces that a shard has dropped.
+    pub fn add_skeletons(&mut self, partial: SkeletonsPartial) {
+        if let Some(skeletons) = &mut self.skeletons {
+            skeletons.merge(partial);
+        }
+    }
+
+    /// Shapes of dropped traces in the window, and traces that count for none of their own.
+    #[must_use]
+    pub fn shapes(&self) -> (u64, u64) {
+        self.skeletons.as_ref().map_or((0, 0), |skeletons| (skeletons.len() as u64, skeletons.overflowed()))
     }
 
     /// Lines counted, and those that count for no pattern of their own.
@@ -104,6 +124,9 @@ impl Tallies {
         if let Some(logs) = &mut self.logs {
             summary.open.extend(logs.partial().map(|bytes| (KIND_LOGS, bytes)));
         }
+        if let Some(skeletons) = self.skeletons.as_ref().filter(|skeletons| !skeletons.is_empty()) {
+            summary.open.push((KIND_SKELETONS, skeletons.to_partial().to_bytes()));
+        }
     }
 
     /// The same where the window is closed: what is counted next is for another.
@@ -118,6 +141,9 @@ impl Tallies {
         }
         if let Some(logs) = &mut self.logs {
             logs.begin_window();
+        }
+        if let Some(skeletons) = &mut self.skeletons {
+            skeletons.clear();
         }
     }
 }
@@ -192,6 +218,7 @@ pub struct Summary {
 const KIND_SPANS: u8 = 1;
 const KIND_METRICS: u8 = 2;
 const KIND_LOGS: u8 = 3;
+const KIND_SKELETONS: u8 = 6;
 
 impl Counts for Summary {
     fn merge(&mut self, other: Self) {
@@ -221,7 +248,7 @@ impl Counts for Summary {
             let (part, after) = after.split_at_checked(length).ok_or(StateError::Damaged)?;
             match *kind {
                 KIND_SPANS => summary.spans.merge(span_metrics::Sums::read(part)?),
-                KIND_METRICS | KIND_LOGS => summary.parts.push((*kind, part.to_vec())),
+                KIND_METRICS | KIND_LOGS | KIND_SKELETONS => summary.parts.push((*kind, part.to_vec())),
                 _ => return Err(StateError::Damaged),
             }
             rest = after;
@@ -248,6 +275,8 @@ pub struct Outputs {
     pub metrics: Option<MetricSums>,
     /// Of logs.
     pub logs: Option<PatternSums>,
+    /// Of traces that were dropped.
+    pub skeletons: Option<SkeletonSums>,
     carried: Vec<u8>,
     /// Partials that could not be read: what they had counted is lost.
     pub damaged: u64,
@@ -263,6 +292,7 @@ impl Outputs {
             spans: plan.spans.clone().map(span_metrics::Output::new),
             metrics: plan.metrics.as_ref().map(|plan| MetricSums::new(plan.bounds, now_unix_nano)),
             logs: plan.logs.as_ref().map(|plan| PatternSums::new(plan, seed)).transpose()?,
+            skeletons: plan.skeletons.map(SkeletonSums::new),
             carried: carried.to_vec(),
             damaged: 0,
         };
@@ -301,21 +331,32 @@ impl Outputs {
             metrics.expire(now_unix_nano);
             self.carried = metrics.to_partial().to_bytes();
         }
+        let mut records = Vec::new();
         if let Some(logs) = &mut self.logs {
-            let requests = logs.take_requests(now_unix_nano, REQUEST_BYTES);
-            let items = |bytes: &[u8]| tailwater_proto::otlp::check::items(Signal::Logs, bytes).unwrap_or(0);
-            bodies.extend(requests.into_iter().map(|bytes| Body { signal: Signal::Logs, items: items(&bytes), bytes }));
+            records.extend(logs.take_requests(now_unix_nano, REQUEST_BYTES));
         }
+        if let Some(skeletons) = &mut self.skeletons {
+            records.extend(skeletons.take_requests(now_unix_nano, REQUEST_BYTES));
+        }
+        let items = |bytes: &[u8]| tailwater_proto::otlp::check::items(Signal::Logs, bytes).unwrap_or(0);
+        bodies.extend(records.into_iter().map(|bytes| Body { signal: Signal::Logs, items: items(&bytes), bytes }));
         bodies
     }
 
+    /// Adds a partial; what is not summed up any more since a restart is passed over. False where it is damaged.
     fn take_part(&mut self, kind: u8, bytes: &[u8]) -> bool {
-        match (kind, &mut self.metrics, &mut self.logs) {
-            (KIND_METRICS, Some(metrics), _) => {
-                MetricsPartial::from_bytes(bytes).map(|partial| metrics.merge(&partial)).is_ok()
-            }
-            (KIND_LOGS, _, Some(logs)) => PatternsPartial::decode(bytes).map(|partial| logs.merge(&partial)).is_ok(),
-            // What is not summed up any more since a restart.
+        match kind {
+            KIND_METRICS => self
+                .metrics
+                .as_mut()
+                .is_none_or(|metrics| MetricsPartial::from_bytes(bytes).map(|partial| metrics.merge(&partial)).is_ok()),
+            KIND_LOGS => self
+                .logs
+                .as_mut()
+                .is_none_or(|logs| PatternsPartial::decode(bytes).map(|partial| logs.merge(&partial)).is_ok()),
+            KIND_SKELETONS => self.skeletons.as_mut().is_none_or(|skeletons| {
+                SkeletonsPartial::from_bytes(bytes).map(|partial| skeletons.merge(partial)).is_ok()
+            }),
             _ => true,
         }
     }

@@ -18,9 +18,10 @@ pub(super) fn requests(table: &Table, emitted_unix_nano: u64, request_bytes_max:
         let (a_group, b_group) = (group(a), group(b));
         (&a_group.service, a_group.severity, &a.shape).cmp(&(&b_group.service, b_group.severity, &b.shape))
     });
-    let service = |row: &&Row| Some(&*table.groups()[row.group as usize].service);
-    let put = |out: &mut Vec<u8>, row: &&Row| put_record(out, table, row, emitted_unix_nano);
-    crate::record::requests(&rows, SCOPE_NAME, request_bytes_max, service, put)
+    let rows: Vec<_> = rows.into_iter().map(|row| (Some(&*group(row).service), row)).collect();
+    crate::record::requests(&rows, SCOPE_NAME, request_bytes_max, |out, row| {
+        put_record(out, table, row, emitted_unix_nano);
+    })
 }
 
 /// A row as a `LogRecord`.

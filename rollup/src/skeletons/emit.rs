@@ -20,11 +20,16 @@ type Told<'a> = (Option<&'a Shape>, &'a Counted);
 
 /// The rows as requests of about that many bytes.
 pub(super) fn requests(rows: &[Told<'_>], emitted_unix_nano: u64, request_bytes_max: usize) -> Vec<Vec<u8>> {
-    fn service<'a>((shape, _): &'a Told<'_>) -> Option<&'a [u8]> {
-        shape.and_then(|shape| shape.root.as_ref()).map(|root| root.service.as_bytes()).filter(|name| !name.is_empty())
-    }
-    let put = |out: &mut Vec<u8>, (shape, row): &Told<'_>| put_record(out, *shape, row, emitted_unix_nano);
-    crate::record::requests(rows, SCOPE_NAME, request_bytes_max, service, put)
+    let rows: Vec<_> = rows.iter().map(|told| (service(told.0), *told)).collect();
+    crate::record::requests(&rows, SCOPE_NAME, request_bytes_max, |out, (shape, row)| {
+        put_record(out, *shape, row, emitted_unix_nano);
+    })
+}
+
+/// Where traces of a shape begin, if that has a name.
+fn service(shape: Option<&Shape>) -> Option<&[u8]> {
+    let root = shape?.root.as_ref()?;
+    (!root.service.is_empty()).then_some(root.service.as_bytes())
 }
 
 /// A row as a `LogRecord`.

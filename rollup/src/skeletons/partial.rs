@@ -37,15 +37,17 @@ pub struct Shape {
 /// What was counted of a shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
-    /// Traces, and their spans.
+    /// Traces.
     pub traces: u64,
+    /// Their spans.
     pub spans: u64,
     /// How long they took, in milliseconds.
     pub durations: Exponential,
-    /// The first start and the last end.
+    /// The first start.
     pub first_unix_nano: u64,
+    /// The last end.
     pub last_unix_nano: u64,
-    /// The slowest, by its duration.
+    /// How long the slowest took in nanoseconds, and its id.
     pub example: (u64, [u8; 16]),
 }
 

@@ -2,6 +2,7 @@
 //! adds nothing new a look into one table.
 
 use super::names::OTHERS;
+use ahash::RandomState;
 use hashbrown::HashMap;
 
 /// Services of one trace that are told apart.
@@ -45,20 +46,20 @@ impl Member {
 pub struct Sets {
     /// Each in order, a service once.
     sets: Vec<Box<[Member]>>,
-    numbers: HashMap<Box<[Member]>, u32>,
-    steps: HashMap<(u32, Member), u32>,
+    numbers: HashMap<Box<[Member]>, u32, RandomState>,
+    steps: HashMap<(u32, Member), u32, RandomState>,
     is_full: bool,
 }
 
-impl Default for Sets {
-    fn default() -> Self {
-        let empty: Box<[Member]> = Box::default();
-        let numbers = HashMap::from_iter([(empty.clone(), EMPTY)]);
-        Self { sets: vec![empty], numbers, steps: HashMap::new(), is_full: false }
-    }
-}
-
 impl Sets {
+    /// The empty one.
+    pub fn new(hasher: RandomState) -> Self {
+        let empty: Box<[Member]> = Box::default();
+        let mut numbers = HashMap::with_hasher(hasher.clone());
+        numbers.insert(empty.clone(), EMPTY);
+        Self { sets: vec![empty], numbers, steps: HashMap::with_hasher(hasher), is_full: false }
+    }
+
     /// The set with that member besides; `LOST` where there is no room for it.
     #[inline]
     pub fn with(&mut self, set: u32, member: Member) -> u32 {

@@ -1,10 +1,11 @@
 //! What a shard knows of the shape of its pending traces, and the rows of those that were dropped. A sketch is 20 bytes: it
 //! has numbers, of names and sets that are there once.
 
+use super::SkeletonsPlan;
 use super::names::{Names, OTHERS, cut};
 use super::partial::{Counted, Partial, Root, Shape};
 use super::sets::{EMPTY, LOST, Member, Sets};
-use super::SkeletonsPlan;
+use ahash::RandomState;
 use hashbrown::HashMap;
 
 /// Different services at a time, and different roots.
@@ -37,8 +38,9 @@ pub struct DroppedTrace {
     pub trace_id: [u8; 16],
     /// Its spans.
     pub spans: u32,
-    /// Its first start and last end.
+    /// Its first start.
     pub start_unix_nano: u64,
+    /// Its last end.
     pub end_unix_nano: u64,
 }
 
@@ -51,9 +53,10 @@ pub struct Skeletons {
     services: Names,
     roots: Names,
     sets: Sets,
+    hasher: RandomState,
     epoch: u32,
     /// By root and services.
-    rows: HashMap<(u32, u32), Counted>,
+    rows: HashMap<(u32, u32), Counted, RandomState>,
     overflow: Option<Counted>,
     overflowed: u64,
     scratch: Vec<u8>,
@@ -63,14 +66,16 @@ impl Skeletons {
     /// Of no trace. Names are hashed with the seed.
     #[must_use]
     pub fn new(plan: SkeletonsPlan, seed: u64) -> Self {
+        let hasher = RandomState::with_seeds(seed, 0, 0, 0);
         Self {
             plan,
             sketches: Vec::new(),
             services: Names::new(SERVICES_MAX, seed),
             roots: Names::new(ROOTS_MAX, seed),
-            sets: Sets::default(),
+            sets: Sets::new(hasher.clone()),
             epoch: 0,
-            rows: HashMap::new(),
+            rows: HashMap::with_hasher(hasher.clone()),
+            hasher,
             overflow: None,
             overflowed: 0,
             scratch: Vec::new(),
@@ -155,12 +160,12 @@ impl Skeletons {
     /// Gives away what it has counted. Where names or sets had no room, pending traces are without a shape from now on.
     pub fn take(&mut self) -> Partial {
         let mut partial = Partial { rows: Vec::with_capacity(self.rows.len()), overflow: self.overflow.take() };
-        let rows = std::mem::take(&mut self.rows);
+        let rows = std::mem::replace(&mut self.rows, HashMap::with_hasher(self.hasher.clone()));
         partial.rows.extend(rows.into_iter().map(|((root, services), row)| (self.shape(root, services), row)));
         if self.services.is_full() || self.roots.is_full() || self.sets.is_full() {
             self.services.clear();
             self.roots.clear();
-            self.sets = Sets::default();
+            self.sets = Sets::new(self.hasher.clone());
             self.epoch = self.epoch.wrapping_add(1);
         }
         partial
@@ -180,7 +185,9 @@ impl Skeletons {
         let members = self.sets.members(services);
         let mut named: Vec<(String, bool)> = members
             .iter()
-            .map(|member| (self.services.text(member.service()).map_or_else(|| "*".to_string(), text), member.has_error()))
+            .map(|member| {
+                (self.services.text(member.service()).map_or_else(|| "*".to_string(), text), member.has_error())
+            })
             .collect();
         named.sort_unstable();
         let error_services = named.iter().filter(|(_, has_error)| *has_error).map(|(name, _)| name.clone()).collect();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metrics::plan::{Action, Aggregate, Bounds, Rule, Selection};
+use crate::skeletons::{DroppedTrace, Skeletons, SkeletonsPlan};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue as Attribute, any_value::Value};
@@ -25,6 +26,7 @@ fn plan() -> SummaryPlan {
         spans: None,
         metrics: Some(MetricsPlan { rules, bounds: Bounds::default() }),
         logs: Some(PatternsPlan::default()),
+        skeletons: Some(SkeletonsPlan { shapes_max: 10 }),
     }
 }
 
@@ -177,6 +179,30 @@ fn what_is_carried_goes_on_after_a_crash() {
 
 /// Without the last arm of `take_part` a start with fewer kinds says that its log is damaged; with it for all, damage is not
 /// told.
+/// Fails where `take_into` adds to what it said before, or `close_into` leaves it for the next window.
+#[test]
+fn skeletons_of_a_window_are_told_once() {
+    let (mut tallies, mut outputs, mut shard) =
+        (tallies(), outputs(&[]), Skeletons::new(SkeletonsPlan { shapes_max: 10 }, SEED));
+    let mut summary = Summary::default();
+    for _ in 0..3 {
+        shard.open(0);
+        shard.dropped(0, &DroppedTrace { trace_id: [1; 16], spans: 1, start_unix_nano: 1, end_unix_nano: 2 });
+        tallies.add_skeletons(shard.take());
+        tallies.take_into(&mut summary);
+    }
+    tallies.close_into(&mut summary);
+    let (bodies, mut next) = (outputs.emit(summary, 9, false), Summary::default());
+    let [body] = &bodies[..] else { panic!("one request: {bodies:?}") };
+    assert_eq!((body.signal, body.items), (Signal::Logs, 1));
+    let request = ExportLogsServiceRequest::decode(body.bytes.as_slice()).unwrap();
+    let attributes = &request.resource_logs[0].scope_logs[0].log_records[0].attributes;
+    let count = attributes.iter().find(|pair| pair.key == "tailwater.skeleton.count").unwrap();
+    assert_eq!(count.value, Some(AnyValue { value: Some(Value::IntValue(3)) }));
+    tallies.close_into(&mut next);
+    assert!(next.is_empty(), "and no more in the next window");
+}
+
 #[test]
 fn what_is_no_longer_summed_up_is_passed_over_and_damage_is_counted() {
     let (mut tallies, mut summary) = (tallies(), Summary::default());
