@@ -49,6 +49,12 @@ const DOCKET_SHARE: u64 = 8;
 const GOSSIP_BYTES: u64 = 64 * MIB;
 /// Bytes of a series of span metrics: its name twice, its row, and 160 buckets.
 const SERIES_BYTES: u64 = KIB;
+/// Bytes of a shape of dropped traces: its names, its row, and 80 buckets.
+const SHAPE_BYTES: u64 = 2 * KIB;
+/// Bytes of what is known of the shape of a pending trace.
+pub const SKETCH_BYTES: u64 = 20;
+/// Bytes of names of services and roots, and of sets of services, of a shard's pending traces.
+pub const SKETCH_NAMES_BYTES: u64 = 16 * MIB;
 /// Bytes of a verdict with its reason.
 pub const EXPLAINED_VERDICT_BYTES: u64 = 216;
 /// Bytes of the services and root spans of a shard's pending traces, where verdicts are explained.
@@ -255,12 +261,27 @@ fn summaries_rows(config: &Config, shards: u64) -> impl Iterator<Item = MemoryRo
             show_bytes(SERIES_BYTES)
         ),
     });
+    let skeletons = &config.summaries.skeletons;
+    let shapes = skeletons.shapes_max.saturating_mul(SHAPE_BYTES);
+    let traces = config.samplings().map(|(_, sampling)| sampling.traces_max).next().unwrap_or_default();
+    let sketches = traces.saturating_mul(SKETCH_BYTES);
+    let skeletons = skeletons.enabled.then(|| MemoryRow {
+        name: "skeletons",
+        bytes: shapes.saturating_mul(2 * shards + 1).saturating_add(sketches + shards * SKETCH_NAMES_BYTES),
+        reason: format!(
+            "{} shapes (summaries.skeletons.shapes_max) of {}, twice on each of {shards} shards and once for all, and of \
+            pending traces {SKETCH_BYTES} B and {} of names a shard",
+            skeletons.shapes_max,
+            show_bytes(SHAPE_BYTES),
+            show_bytes(SKETCH_NAMES_BYTES)
+        ),
+    });
     let held = (config.logs.of_traces == TraceLogs::Follow).then(|| MemoryRow {
         name: "held logs",
         bytes: config.logs.held_bytes_max,
         reason: "logs.held_bytes_max: records that wait for their traces".to_string(),
     });
-    spans.into_iter().chain(merged).chain(patterns).chain(held)
+    spans.into_iter().chain(merged).chain(patterns).chain(skeletons).chain(held)
 }
 
 /// Which exporters are done with what, where there are several and a log.

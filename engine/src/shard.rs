@@ -21,6 +21,7 @@ mod reason;
 mod scan;
 mod session;
 mod settle;
+mod skeleton;
 mod take;
 mod telling;
 mod tick;
@@ -45,6 +46,7 @@ use generation::Generations;
 use holding::Holding;
 use outgoing::Outgoing;
 use reason::Reasons;
+use skeleton::Sketching;
 use std::sync::Arc;
 use tailwater_config::sampling::{RandomnessSource, Strategy};
 use waits::Waits;
@@ -133,6 +135,8 @@ pub struct Shard {
     sweep: Sweep,
     outgoing: Outgoing,
     reasons: Reasons,
+    /// What pending traces look like, where skeletons of those that are dropped are counted.
+    sketching: Option<Box<Sketching>>,
     /// Its part in a cluster, if the node is in one.
     cluster: Option<Box<Cluster>>,
     /// Scratch: traces that are off the wheel, and the fragments of one.
@@ -157,6 +161,7 @@ impl Shard {
             sweep: Sweep::default(),
             generations: Generations::default(),
             reasons: Reasons::new(plan.hash_seed),
+            sketching: None,
             cluster: None,
             framing: Framing::under(&plan, &rules),
             bench: Bench::new(rules, plan.randomness, plan.shards),

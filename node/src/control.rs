@@ -168,6 +168,12 @@ pub struct SummarySnapshot {
     pub span_series: u64,
     /// Those that are not told any more for want of spans.
     pub span_series_expired: u64,
+    /// Shapes of traces that were dropped in the window.
+    pub shapes: u64,
+    /// Dropped traces that were counted by their shapes.
+    pub traces: u64,
+    /// Those that count for no shape of their own.
+    pub traces_overflowed: u64,
     /// Spans that count for no series of their own.
     pub spans_overflowed: u64,
 }

@@ -252,6 +252,7 @@ impl Core {
 
     fn with_summaries(&self, call: impl FnOnce(&Summaries, Option<&RefCell<Lane<Waiting>>>)) {
         if let Some(summaries) = &self.summaries {
+            self.give_skeletons(summaries);
             call(summaries, self.log.as_ref().map(|log| &log.lane));
         }
     }

@@ -371,6 +371,9 @@ impl Seat {
         let reasons_max = plan::reasons_max(&self.config, self.plan.shards);
         let mut shard = Shard::new(self.plan, self.rules);
         shard.keep_reasons(reasons_max);
+        if let (0, Some(plan)) = (self.pipeline, plan::summary_plan(&self.config).skeletons) {
+            shard.sketch(plan);
+        }
         let signals = self.config.exporters.file.as_ref().map(|file| file.signals);
         let file = self.file.zip(signals).map(|(way, signals)| FileQueue::new(way, self.channel, signals));
         let outbox = Outbox::new(exporters, file, log.is_some(), self.config.exporters.debug);

@@ -7,7 +7,8 @@ use tailwater_config::sampling::Strategy;
 use tailwater_config::{
     Batch, Config, DOCKETED_TRACE_BYTES, DurationHistogram, DurationUnit, EXPLAINED_ORIGINS_BYTES,
     EXPLAINED_VERDICT_BYTES, GaugeReading, LogPatterns, MetricAction, MetricRollup, MetricRule, OrphanLogs,
-    RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, Selection, SpanMetrics, Temporality, TraceLogs,
+    RANKED_BYTES, RANKED_KEYS_BYTES, RELATIVE_LATENCY_BYTES, SKETCH_BYTES, SKETCH_NAMES_BYTES, Selection, SpanMetrics,
+    Temporality, TraceLogs,
 };
 use tailwater_engine::buffer::arena::HEADER_BYTES;
 use tailwater_engine::buffer::traces;
@@ -24,6 +25,7 @@ use tailwater_rollup::metrics::plan::{
     Temporality as MergeTemporality,
 };
 use tailwater_rollup::patterns::{Mask, PatternsPlan};
+use tailwater_rollup::skeletons::{self, SkeletonsPlan};
 use tailwater_rollup::span_metrics::{Dimension, Durations, Plan, ResourceAttributes, Standard, Unit};
 use tailwater_rollup::summary::SummaryPlan;
 
@@ -97,6 +99,8 @@ pub fn reasons_max(config: &Config, shards: u16) -> usize {
     size(config.admin.explained_verdicts_max.div_ceil(u64::from(shards.max(1))))
 }
 
+const _: () = assert!(skeletons::SKETCH_BYTES as u64 <= SKETCH_BYTES, "the memory plan counts no less");
+const _: () = assert!(skeletons::NAMES_BYTES_MAX as u64 <= SKETCH_NAMES_BYTES, "the memory plan counts no less");
 const _: () = assert!(quantile::LEAF_BYTES_MAX as u64 <= RELATIVE_LATENCY_BYTES, "the memory plan counts no less");
 const _: () = assert!(limit::candidate_bytes_max() as u64 <= RANKED_BYTES, "the memory plan counts no less");
 const _: () = assert!(limit::group_bytes_max() as u64 <= RANKED_KEYS_BYTES, "the memory plan counts no less");
@@ -140,6 +144,10 @@ pub fn summary_plan(config: &Config) -> SummaryPlan {
         spans: metrics.enabled.then(|| Arc::new(span_metrics_plan(metrics, summaries.window))),
         metrics: (!merged.rules.is_empty()).then(|| metrics_plan(merged)),
         logs: patterns.enabled.then(|| patterns_plan(patterns)),
+        skeletons: summaries
+            .skeletons
+            .enabled
+            .then(|| SkeletonsPlan { shapes_max: size(summaries.skeletons.shapes_max) }),
     }
 }
 

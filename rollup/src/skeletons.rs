@@ -34,8 +34,8 @@ mod sketches;
 mod sums;
 
 pub use emit::SCOPE_NAME;
-pub use partial::{Counted, Partial as SkeletonsPartial, Root, Shape, StoredError};
-pub use sketches::{DroppedTrace, SKETCH_BYTES, Skeletons};
+pub use partial::{Counted, DroppedTrace, Partial as SkeletonsPartial, Root, Shape, StoredError};
+pub use sketches::{NAMES_BYTES_MAX, SKETCH_BYTES, Skeletons};
 pub use sums::SkeletonSums;
 
 /// Buckets of durations of a shape at most: quantiles are within about two percent over a factor of ten, within a tenth over

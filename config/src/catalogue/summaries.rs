@@ -19,6 +19,9 @@ const BUCKETS_MAX: u64 = 1024;
 /// Each series takes about a kilobyte on each core.
 const SERIES_MAX: u64 = 10_000_000;
 
+/// Each shape takes about two kilobytes on each core.
+const SHAPES_MAX: u64 = 1_000_000;
+
 /// Less is of no use; more than this nobody has meant.
 const BYTES: Kind = Kind::Bytes { min: 64 * KIB, max: 64 * GIB };
 
@@ -188,5 +191,18 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         Kind::List,
         |d| Slot::List(&mut d.config.summaries.log_patterns.masks),
         "What varies besides numbers, ids, addresses, times and the like: `name=expression`. `<name>` stands for it in patterns.",
+    ),
+    Key::<Draft>::new(
+        "summaries.skeletons.enabled",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.summaries.skeletons.enabled),
+        "Tell of dropped traces what they looked like, as log records to the exporters that take logs: one a shape in each window, with how many they were, how long they took, and the id of the slowest. A shape is where traces begin and which services they went through, with or without errors.",
+    )
+    .flag("skeletons"),
+    Key::<Draft>::new(
+        "summaries.skeletons.shapes_max",
+        from_to(1, SHAPES_MAX),
+        |d| Slot::Count(&mut d.config.summaries.skeletons.shapes_max),
+        "Most shapes of a window, on each core and for all. Past it dropped traces count for the shape `<*>`.",
     ),
 ];

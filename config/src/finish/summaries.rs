@@ -34,6 +34,12 @@ pub(super) fn summaries(draft: &mut Draft, checks: &mut Checks<'_>) {
     let takes_metrics = draft.file_path.is_some() && draft.file.signals.metrics
         || draft.exporters.is_empty()
         || draft.exporters.iter().any(|exporter| exporter.signals.metrics);
+    let takes_logs = draft.file_path.is_some() && draft.file.signals.logs
+        || draft.exporters.is_empty()
+        || draft.exporters.iter().any(|exporter| exporter.signals.logs);
+    if draft.config.summaries.skeletons.enabled && !takes_logs {
+        checks.note("summaries.skeletons.enabled", "no exporter takes logs: what is counted goes nowhere");
+    }
     if metrics.enabled && !takes_metrics {
         checks.note("summaries.span_metrics.enabled", "no exporter takes metrics: what is counted goes nowhere");
     }

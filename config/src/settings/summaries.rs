@@ -158,6 +158,17 @@ pub struct Summaries {
     pub metrics: MetricRollup,
     /// Patterns of logs.
     pub log_patterns: LogPatterns,
+    /// What dropped traces looked like.
+    pub skeletons: Skeletons,
+}
+
+/// What dropped traces looked like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skeletons {
+    /// Whether it is told.
+    pub enabled: bool,
+    /// Most shapes of a window, on each core and for all.
+    pub shapes_max: u64,
 }
 
 /// Metric points that are merged.
@@ -280,6 +291,7 @@ impl Default for Summaries {
             span_metrics: SpanMetrics::default(),
             metrics: MetricRollup::default(),
             log_patterns: LogPatterns::default(),
+            skeletons: Skeletons { enabled: false, shapes_max: 1000 },
         }
     }
 }

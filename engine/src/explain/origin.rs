@@ -97,7 +97,9 @@ impl Origin {
     }
 }
 
-fn root_name(span: &[u8]) -> Option<&[u8]> {
+/// The name of a span.
+#[must_use]
+pub fn root_name(span: &[u8]) -> Option<&[u8]> {
     usual_name(span).or_else(|| text_field(span, NAME))
 }
 
@@ -112,13 +114,15 @@ pub struct Hint {
 /// The service of spans under a resource.
 #[must_use]
 pub fn service_of(resource_envelope: &[u8]) -> Service {
-    service(resource_envelope).map(Prefix::of).unwrap_or_default()
+    service_name(resource_envelope).map(Prefix::of).unwrap_or_default()
 }
 
 /// `Span.name`.
 const NAME: u32 = 5;
 
-fn text_field(message: &[u8], number: u32) -> Option<&[u8]> {
+/// The text or message in a field of a message.
+#[must_use]
+pub fn text_field(message: &[u8], number: u32) -> Option<&[u8]> {
     let mut reader = Reader::new(message);
     while let Ok(Some(field)) = reader.next_field() {
         if let (true, Value::Bytes(bytes)) = (field.number == number, field.value) {
@@ -129,7 +133,8 @@ fn text_field(message: &[u8], number: u32) -> Option<&[u8]> {
 }
 
 /// `service.name` among the attributes of `ResourceSpans.resource`.
-fn service(envelope: &[u8]) -> Option<&[u8]> {
+#[must_use]
+pub fn service_name(envelope: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader::new(text_field(envelope, 1)?);
     while let Ok(Some(field)) = reader.next_field() {
         if let (1, Value::Bytes(attribute)) = (field.number, field.value)

@@ -105,6 +105,7 @@ impl Shard {
 
     fn settle_dropped(&mut self, entry: u32, ruling: &Ruling, occasion: Occasion, host: &mut impl Host) {
         self.note(entry, ruling, None, occasion, host);
+        self.note_skeleton(entry);
         let trace = self.holding.buffer.traces.get(entry);
         let (hash, spans) = (trace.hash, u64::from(trace.size.spans));
         self.ledger.spans.buffered -= spans;

@@ -28,6 +28,9 @@ impl Shard {
         }
         self.ledger.spans.taken_over += batch.spans.len() as u64;
         self.reasons.open_batch();
+        if let Some(sketching) = &mut self.sketching {
+            sketching.open_batch();
+        }
         self.holding.open_batch(&batch);
         if self.plan.strategy == Strategy::SpanIngest {
             self.take_pieces(now, &batch, host);
@@ -123,6 +126,9 @@ impl Shard {
         let entry = self.holding.buffer.traces.open(record.trace_id, record.hash, opened, deadline);
         self.holding.buffer.traces.get_mut(entry).generation = self.bench.rules().generation();
         self.holding.index.insert(record.hash, Place::Pending(entry));
+        if let Some(sketching) = &mut self.sketching {
+            sketching.open(entry);
+        }
         self.ledger.traces.started += 1;
         self.ledger.traces.pending += 1;
         entry
@@ -142,6 +148,9 @@ impl Shard {
             self.merge_evidence(entry, batch, record, leaves_more);
         }
         self.reasons.note_origin(entry, batch, record);
+        if let Some(sketching) = &mut self.sketching {
+            sketching.note(entry, batch, record);
+        }
         let trace = self.holding.buffer.traces.get_mut(entry);
         self.framing.count(trace, batch, record);
         let is_too_large = self.plan.is_too_large(trace.size);

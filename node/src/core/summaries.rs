@@ -23,6 +23,7 @@ use tailwater_engine::log::tally::{FormerTallies, Tally};
 use tailwater_proto::otlp::Signal;
 use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
 use tailwater_rollup::patterns::PatternsError;
+use tailwater_rollup::skeletons::{SkeletonSums, SkeletonsPartial};
 use tailwater_rollup::span_metrics;
 use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies};
 use tailwater_rollup::windows::{Body, Counting, Emitting, Former, Part, state};
@@ -69,6 +70,9 @@ pub struct SummaryCounters {
     pub damaged: Cell<u64>,
     /// Checkpoints that were too large for the journal: what they count would be lost in a crash.
     pub oversized: Cell<u64>,
+    /// Dropped traces that were counted by their shapes, and those that the shard could give none of their own.
+    pub traces: Cell<u64>,
+    pub traces_overflowed: Cell<u64>,
 }
 
 /// The part of one executor.
@@ -190,6 +194,13 @@ impl Summaries {
                 TakenOut::default()
             }
         }
+    }
+
+    /// Adds what the shard has seen of dropped traces; so many of all count for no shape of their own.
+    pub fn add_skeletons(&self, partial: SkeletonsPartial, overflowed: u64) {
+        self.counters.traces.set(self.counters.traces.get() + partial.traces());
+        self.counters.traces_overflowed.set(overflowed);
+        self.state.borrow_mut().tallies.add_skeletons(partial);
     }
 
     /// How far a former run had counted in a segment of its log.
@@ -360,6 +371,15 @@ impl Summaries {
             log_lines_overflowed: state.tallies.lines().1,
             span_series: output.map_or(0, |output| output.series() as u64),
             span_series_expired: output.map_or(0, span_metrics::Output::expired),
+            shapes: state.tallies.shapes().0,
+            traces: of(&self.counters.traces),
+            traces_overflowed: of(&self.counters.traces_overflowed)
+                + state.tallies.shapes().1
+                + state
+                    .first
+                    .as_ref()
+                    .and_then(|first| first.outputs.skeletons.as_ref())
+                    .map_or(0, SkeletonSums::overflowed),
             spans_overflowed: spans.map_or(0, span_metrics::Tally::overflowed),
         }
     }

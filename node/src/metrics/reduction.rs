@@ -63,6 +63,7 @@ fn summaries(snapshots: &[Snapshot]) -> Value {
         "items": sum(|part| part.delivered),
         "span_metric_series": sum(|part| part.span_series),
         "merged_metric_series": sum(|part| part.metric_series),
+        "traces_by_shape": sum(|part| part.traces),
         "log_records_by_pattern": sum(|part| part.log_lines),
     })
 }

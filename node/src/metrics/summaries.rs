@@ -6,7 +6,7 @@ use crate::control::{HeldLogsSnapshot, SummarySnapshot};
 /// A family, its type and help, and how to read it.
 type Family<T> = (&'static str, Type, &'static str, fn(&T) -> u64);
 
-const FAMILIES: [Family<SummarySnapshot>; 17] = [
+const FAMILIES: [Family<SummarySnapshot>; 20] = [
     ("tailwater_summary_windows_total", Type::Counter, "Windows of summaries that were closed and emitted.", |s| {
         s.windows
     }),
@@ -86,6 +86,21 @@ const FAMILIES: [Family<SummarySnapshot>; 17] = [
         Type::Counter,
         "Series of span metrics that are not told any more for want of spans.",
         |s| s.span_series_expired,
+    ),
+    ("tailwater_skeleton_traces_total", Type::Counter, "Dropped traces that were counted by their shapes.", |s| {
+        s.traces
+    }),
+    (
+        "tailwater_skeleton_shapes",
+        Type::Gauge,
+        "Shapes of dropped traces in the open window, summed over the cores.",
+        |s| s.shapes,
+    ),
+    (
+        "tailwater_summary_overflowed_traces_total",
+        Type::Counter,
+        "Dropped traces that count for the shape <*>: there are more shapes than summaries.skeletons.shapes_max, or names.",
+        |s| s.traces_overflowed,
     ),
     (
         "tailwater_summary_overflowed_spans_total",

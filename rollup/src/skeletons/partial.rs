@@ -2,7 +2,6 @@
 //! fields.
 
 use super::BUCKETS_MAX;
-use super::sketches::DroppedTrace;
 use crate::exponential::Exponential;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -11,6 +10,19 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("stored skeletons are damaged")]
 pub struct StoredError;
+
+/// A trace that was dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct DroppedTrace {
+    /// Its id.
+    pub trace_id: [u8; 16],
+    /// Its spans.
+    pub spans: u32,
+    /// Its first start.
+    pub start_unix_nano: u64,
+    /// Its last end.
+    pub end_unix_nano: u64,
+}
 
 /// Where a trace begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

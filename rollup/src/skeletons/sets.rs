@@ -15,6 +15,9 @@ const SETS_MAX: usize = 1 << 14;
 /// At the bound: as at that on sets.
 const STEPS_MAX: usize = 1 << 16;
 
+/// Bytes of all sets at the bounds: of each twice what most traces go through at most, sixteen services.
+pub const SETS_BYTES_MAX: usize = SETS_MAX * (2 * 16 * 4 + 64) + STEPS_MAX * 16;
+
 /// Nothing yet.
 pub const EMPTY: u32 = 0;
 /// A set that there was no room for.

@@ -2,15 +2,17 @@
 //! has numbers, of names and sets that are there once.
 
 use super::SkeletonsPlan;
-use super::names::{Names, OTHERS, cut};
-use super::partial::{Counted, Partial, Root, Shape};
-use super::sets::{EMPTY, LOST, Member, Sets};
+use super::names::{NAME_BYTES_MAX, Names, OTHERS, cut};
+use super::partial::{Counted, DroppedTrace, Partial, Root, Shape};
+use super::sets::{EMPTY, LOST, Member, SETS_BYTES_MAX, Sets};
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-/// Different services at a time, and different roots.
+/// Different services at a time.
 /// At the bound: further ones are one, `*`, until the next window.
 const SERVICES_MAX: usize = 1 << 12;
+/// Different roots at a time.
+/// At the bound: as at that on services.
 const ROOTS_MAX: usize = 1 << 14;
 /// No root has come.
 const NO_ROOT: u32 = u32::MAX;
@@ -19,6 +21,10 @@ const SEPARATOR: u8 = 0xff;
 
 /// What the memory plan counts for a pending trace.
 pub const SKETCH_BYTES: usize = size_of::<Sketch>();
+
+/// Bytes of names and sets at their bounds, about; a set of some services.
+pub const NAMES_BYTES_MAX: usize =
+    SERVICES_MAX * (NAME_BYTES_MAX + 48) + ROOTS_MAX * (3 * NAME_BYTES_MAX + 48) + SETS_BYTES_MAX;
 
 /// A pending trace.
 #[derive(Debug, Clone, Copy)]
@@ -29,19 +35,6 @@ struct Sketch {
     services: u32,
     /// The member that was added last: most spans add the same as the one before.
     last: Option<Member>,
-}
-
-/// A trace that was dropped.
-#[derive(Debug, Clone, Copy)]
-pub struct DroppedTrace {
-    /// Its id.
-    pub trace_id: [u8; 16],
-    /// Its spans.
-    pub spans: u32,
-    /// Its first start.
-    pub start_unix_nano: u64,
-    /// Its last end.
-    pub end_unix_nano: u64,
 }
 
 /// The shapes of a shard's traces.

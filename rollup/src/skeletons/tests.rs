@@ -39,6 +39,8 @@ fn given() -> impl Strategy<Value = Given> {
     (root, spans, 0..5_000_000_000u64).prop_map(|(root, spans, nanos)| Given { root, spans, nanos })
 }
 
+/// Traces, spans, the slowest.
+type Row = (u64, u64, (u64, [u8; 16]));
 /// Root, services, services with errors.
 type Naive = (Option<(String, String, String)>, BTreeSet<String>, BTreeSet<String>);
 
@@ -56,7 +58,7 @@ proptest! {
     ) {
         let mut cores: Vec<Skeletons> = (0..3).map(|core| Skeletons::new(PLAN, core)).collect();
         let mut sums = SkeletonSums::new(PLAN);
-        let mut expected: BTreeMap<Naive, (u64, u64, (u64, [u8; 16]))> = BTreeMap::new();
+        let mut expected: BTreeMap<Naive, Row> = BTreeMap::new();
         for (number, (given, core, takes)) in (0u8..).zip(&traces) {
             drop_trace(&mut cores[*core], (u32::from(number % 3), number), given);
             let row = expected.entry(naive(given)).or_default();

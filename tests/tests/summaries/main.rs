@@ -8,6 +8,7 @@
 
 mod kills;
 mod logs;
+mod skeletons;
 mod told;
 mod windows;
 

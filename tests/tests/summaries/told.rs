@@ -34,7 +34,7 @@ fn int_of(attributes: &[KeyValue], key: &str) -> i64 {
 }
 
 fn service(resource: Option<&Resource>) -> String {
-    text_of(&resource.unwrap().attributes, "service.name").unwrap().to_string()
+    text_of(&resource.unwrap().attributes, "service.name").unwrap_or_default().to_string()
 }
 
 fn value(point: &NumberDataPoint) -> i64 {
@@ -85,11 +85,25 @@ impl Told {
     pub fn patterns(&self) -> BTreeMap<String, i64> {
         let mut patterns = BTreeMap::new();
         for (service, scope, _, attributes) in self.log_records() {
-            if scope.starts_with("tailwater") {
+            if scope == "tailwater.log_patterns" {
                 *patterns.entry(service).or_default() += int_of(&attributes, "tailwater.pattern.count");
             }
         }
         patterns
+    }
+
+    /// Shapes of dropped traces in words, with how many these were, their spans, and the example.
+    pub fn skeletons(&self) -> BTreeMap<String, (i64, i64, String)> {
+        let mut skeletons = BTreeMap::new();
+        for (_, scope, body, attributes) in self.log_records() {
+            if scope == "tailwater.skeletons" {
+                let (count, spans, example) = skeletons.entry(body).or_insert((0, 0, String::new()));
+                *count += int_of(&attributes, "tailwater.skeleton.count");
+                *spans += int_of(&attributes, "tailwater.skeleton.spans");
+                *example = text_of(&attributes, "tailwater.skeleton.example_trace_id").unwrap().to_string();
+            }
+        }
+        skeletons
     }
 
     fn log_records(&self) -> Vec<(String, String, String, Vec<KeyValue>)> {

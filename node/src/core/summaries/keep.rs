@@ -24,6 +24,7 @@ impl Core {
             since += RECHECK;
             if since >= CHECKPOINT {
                 since = Duration::ZERO;
+                self.give_skeletons(&summaries);
                 summaries.checkpoint(log);
             }
             // Before all of a former run's log is read, what it had counted is not complete.
@@ -37,12 +38,21 @@ impl Core {
         }
     }
 
+    /// Has what the shard has seen of dropped traces counted.
+    pub(in super::super) fn give_skeletons(&self, summaries: &Summaries) {
+        let mut shard = self.shard.borrow_mut();
+        if let Some(partial) = shard.take_skeletons() {
+            summaries.add_skeletons(partial, shard.skeletons_overflowed());
+        }
+    }
+
     /// Does what can be done of a window now.
     fn follow_summaries(self: &Rc<Self>, summaries: &Rc<Summaries>, may_send: bool) {
         let log = self.log.as_ref().map(|log| &log.lane);
         let durable = log.map_or(u64::MAX, |log| log.borrow().tally_durable());
         if let Some(window) = summaries.to_close() {
             self.tell_all(|| Message::CloseWindow(window));
+            self.give_skeletons(summaries);
             summaries.close(window, log);
         }
         if let Some((window, parts)) = summaries.take_given(durable) {
