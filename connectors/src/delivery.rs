@@ -18,6 +18,7 @@ use tailwater_proto::otlp::Signal;
 pub struct Delivery {
     signal: Signal,
     items: u32,
+    bytes: u64,
     is_summary: bool,
     is_recoverable: bool,
     /// Taken by the last report.
@@ -49,6 +50,8 @@ pub struct Settlement {
     pub parked: Destinations,
     /// Whether the node itself has made the request.
     pub is_summary: bool,
+    /// Bytes of its message.
+    pub bytes: u64,
 }
 
 impl Delivery {
@@ -63,6 +66,7 @@ impl Delivery {
         Self {
             signal: request.signal,
             items: request.items,
+            bytes: request.body.len() as u64,
             is_summary: request.is_summary,
             is_recoverable: !units.is_empty() && (is_each || is_whole) && units.iter().all(is_logged),
             units: RefCell::new(units),
@@ -120,6 +124,7 @@ impl Delivery {
             fate: self.fate.get(),
             units: self.units.take(),
             parked,
+            bytes: self.bytes,
             is_summary: self.is_summary,
         })
     }

@@ -1,5 +1,6 @@
 //! What the side thread asks of a core, and how the answer comes back.
 
+use crate::core::traffic::{SIGNALS, SignalBytes};
 use crate::numbers::ChannelNumber;
 use async_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::ShardPlan;
 use tailwater_engine::vocabulary::{Nanos, TraceId};
 use tailwater_proto::cluster::NodeId;
+use tailwater_rollup::summary::Visible;
 
 /// A request to one core. Answers go through channels of length one, so that a core never waits to give one.
 pub enum Control {
@@ -104,6 +106,8 @@ pub struct Snapshot {
     pub buffer_bytes_max: u64,
     /// The file of kept items, where there is one.
     pub file: Option<FileSnapshot>,
+    /// Bytes that came and went, by signal.
+    pub traffic: [SignalBytes; SIGNALS.len()],
     /// Export queues, in the order of the exporters.
     pub exporters: Vec<ExporterSnapshot>,
     /// Connections and requests, gRPC then HTTP.
@@ -174,6 +178,8 @@ pub struct SummarySnapshot {
     pub traces: u64,
     /// Those that count for no shape of their own.
     pub traces_overflowed: u64,
+    /// What the last window told apart, on the first executor.
+    pub visible: Visible,
     /// Spans that count for no series of their own.
     pub spans_overflowed: u64,
 }

@@ -26,6 +26,7 @@ mod receivers;
 pub mod replay;
 pub mod summaries;
 mod told;
+pub mod traffic;
 
 pub use port::CorePort;
 pub use recall::protobuf as logged_body;
@@ -40,6 +41,7 @@ use self::pressure::Pressure;
 use self::receivers::Receivers;
 use self::summaries::Summaries;
 use self::told::Telling;
+use self::traffic::Traffic;
 use crate::numbers::CoreNumber;
 use crate::outbox::Outbox;
 use std::cell::{Cell, RefCell};
@@ -118,6 +120,8 @@ pub struct Core {
     summaries: Option<Rc<Summaries>>,
     /// Log records that wait for their traces.
     held_logs: Option<HeldLogs>,
+    /// Bytes that come and go.
+    traffic: Traffic,
     /// What became of a summary that was sent.
     summary_settled: Cell<Option<Settlement>>,
     /// Origin of the engine's time, monotonic nanoseconds; the same for all cores.
@@ -177,6 +181,7 @@ impl Core {
             for_owners: RefCell::default(),
             summaries,
             held_logs: HeldLogs::new(settings.logs).filter(|_| settings.pipeline == 0),
+            traffic: Traffic::default(),
             summary_settled: Cell::new(None),
             origin: Cell::new(origin),
             memory,
@@ -230,6 +235,9 @@ impl Core {
 
     /// Books what became of a request. What an exporter could not take now waits in the log.
     fn book(&self, shard: &mut Shard, outbox: &mut Outbox, settlement: Settlement) {
+        if settlement.delivered > 0 && settlement.lost == 0 {
+            self.traffic.delivered(settlement.signal, settlement.bytes, settlement.is_summary);
+        }
         if settlement.is_summary {
             return self.summary_settled.set(Some(settlement));
         }

@@ -11,6 +11,7 @@ pub use cluster::counted;
 pub use reduction::reduction;
 
 use crate::control::{FileSnapshot, Snapshot};
+use crate::core::traffic::SignalBytes;
 use crate::gossip::GossipState;
 use crate::{logging, machine};
 use std::collections::BTreeMap;
@@ -109,6 +110,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     let books: Vec<Books<'_>> =
         facts.pipelines.iter().enumerate().map(|(number, facts)| Books::of(facts, number, snapshots)).collect();
     items(&mut page, &books);
+    message_bytes(&mut page, &books);
     traces(&mut page, &books);
     policies(&mut page, &books);
     cores(&mut page, &books);
@@ -205,6 +207,20 @@ const SIGNALS: [Signal; 3] = [
     ("metric_points", |ledger| &ledger.metrics),
     ("log_records", |ledger| &ledger.logs),
 ];
+
+fn message_bytes(page: &mut Page, books: &[Books<'_>]) {
+    let traffic = reduction::traffic(books.iter().flat_map(|books| books.snapshots.iter().copied()));
+    let ways: [(&str, fn(&SignalBytes) -> u64); 3] = [
+        ("received", |bytes| bytes.received),
+        ("exported", |bytes| bytes.exported),
+        ("summary", |bytes| bytes.summaries),
+    ];
+    let bytes = SIGNALS.iter().zip(&traffic).flat_map(|((signal, _), bytes)| {
+        ways.map(|(way, read)| (vec![("signal", (*signal).to_string()), ("way", way.to_string())], number(read(bytes))))
+    });
+    let help = "Bytes of OTLP messages before compression: accepted, sent on as they came, and sent as summaries.";
+    page.family("tailwater_message_bytes_total", Type::Counter, help, bytes);
+}
 
 fn items(page: &mut Page, books: &[Books<'_>]) {
     let signals = || books.iter().flat_map(|books| SIGNALS.map(|(signal, read)| (books, signal, read(&books.sum))));

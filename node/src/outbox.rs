@@ -363,6 +363,7 @@ impl Host for Outbox {
                 units: request.units,
                 parked: Destinations::NONE,
                 is_summary: request.is_summary,
+                bytes: request.body.len() as u64,
             });
             return;
         }

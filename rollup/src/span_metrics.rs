@@ -12,10 +12,12 @@ mod output;
 mod series;
 mod sums;
 mod tally;
+mod visible;
 
 pub use output::Output;
 pub use sums::{Row, Sums};
 pub use tally::{Counted, Gathering, Tally};
+pub use visible::Visible;
 
 use std::sync::Arc;
 

@@ -266,6 +266,17 @@ fn put_part(out: &mut Vec<u8>, kind: u8, put: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
+/// What can be told apart in what a window has told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Visible {
+    /// In span metrics.
+    pub spans: span_metrics::Visible,
+    /// Log patterns.
+    pub log_patterns: u64,
+    /// Shapes of dropped traces.
+    pub shapes: u64,
+}
+
 /// What leaves the node, with what was told before.
 #[derive(Debug)]
 pub struct Outputs {
@@ -278,6 +289,7 @@ pub struct Outputs {
     /// Of traces that were dropped.
     pub skeletons: Option<SkeletonSums>,
     carried: Vec<u8>,
+    visible: Visible,
     /// Partials that could not be read: what they had counted is lost.
     pub damaged: u64,
 }
@@ -294,6 +306,7 @@ impl Outputs {
             logs: plan.logs.as_ref().map(|plan| PatternSums::new(plan, seed)).transpose()?,
             skeletons: plan.skeletons.map(SkeletonSums::new),
             carried: carried.to_vec(),
+            visible: Visible::default(),
             damaged: 0,
         };
         if let Some(metrics) = outputs.metrics.as_mut().filter(|_| !carried.is_empty()) {
@@ -311,6 +324,12 @@ impl Outputs {
         &self.carried
     }
 
+    /// What the last window told apart.
+    #[must_use]
+    pub fn visible(&self) -> &Visible {
+        &self.visible
+    }
+
     /// A window is over that came to `summary`. What leaves of it; with `all` also of metrics whose own window goes on.
     pub fn emit(&mut self, summary: Summary, now_unix_nano: u64, all: bool) -> Vec<Body> {
         let mut bodies = Vec::new();
@@ -319,6 +338,7 @@ impl Outputs {
         }
         if let Some(spans) = &mut self.spans {
             bodies.extend(spans.emit(summary.spans, now_unix_nano));
+            self.visible.spans = spans.visible();
         }
         if let Some(metrics) = &mut self.metrics {
             let emitted = metrics.emit(now_unix_nano, REQUEST_BYTES, all);
@@ -331,14 +351,16 @@ impl Outputs {
             metrics.expire(now_unix_nano);
             self.carried = metrics.to_partial().to_bytes();
         }
+        let items = |bytes: &[u8]| tailwater_proto::otlp::check::items(Signal::Logs, bytes).unwrap_or(0);
         let mut records = Vec::new();
         if let Some(logs) = &mut self.logs {
             records.extend(logs.take_requests(now_unix_nano, REQUEST_BYTES));
         }
+        self.visible.log_patterns = records.iter().map(|bytes| u64::from(items(bytes))).sum();
         if let Some(skeletons) = &mut self.skeletons {
+            self.visible.shapes = skeletons.len() as u64;
             records.extend(skeletons.take_requests(now_unix_nano, REQUEST_BYTES));
         }
-        let items = |bytes: &[u8]| tailwater_proto::otlp::check::items(Signal::Logs, bytes).unwrap_or(0);
         bodies.extend(records.into_iter().map(|bytes| Body { signal: Signal::Logs, items: items(&bytes), bytes }));
         bodies
     }

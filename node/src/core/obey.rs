@@ -98,6 +98,7 @@ impl Core {
             buffer_bytes_max: shard.buffer_bytes_max() as u64,
             exporters: exporters.collect(),
             file: outbox.file_counters(),
+            traffic: self.traffic.snapshot(),
             receivers: self.receivers.snapshots(),
             log: self
                 .log

@@ -87,6 +87,25 @@ impl CorePort {
         Ok(told.unwrap_or_default())
     }
 
+    /// Has all take a request that are to.
+    async fn accept_request(&self, received: Received) -> Result<Accepted, PortError> {
+        let core = match (received.signal, &*self.cores) {
+            (Signal::Traces, [core]) => core,
+            (Signal::Traces, _) => return self.accept_by_all(&received).await,
+            (Signal::Metrics | Signal::Logs, _) => match self.first() {
+                Some(first) => first,
+                None => return Ok(Accepted::default()),
+            },
+        };
+        let scanned = {
+            let mut tally = core.summaries.as_ref().and_then(|summaries| summaries.span_tally());
+            core.shard.borrow_mut().scan_request(received.signal, &received.body, tally.as_deref_mut())?
+        };
+        let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() };
+        self.accept(&received, std::iter::once((core, scanned))).await?;
+        Ok(accepted)
+    }
+
     /// Whether senders have been held back for long.
     fn is_pressed_long(&self) -> bool {
         self.cores().any(|core| core.is_pressed_long())
@@ -105,20 +124,11 @@ impl CorePort {
 
 impl Port for CorePort {
     async fn take(&self, received: Received) -> Result<Accepted, PortError> {
-        let core = match (received.signal, &*self.cores) {
-            (Signal::Traces, [core]) => core,
-            (Signal::Traces, _) => return self.accept_by_all(&received).await,
-            (Signal::Metrics | Signal::Logs, _) => match self.first() {
-                Some(first) => first,
-                None => return Ok(Accepted::default()),
-            },
-        };
-        let scanned = {
-            let mut tally = core.summaries.as_ref().and_then(|summaries| summaries.span_tally());
-            core.shard.borrow_mut().scan_request(received.signal, &received.body, tally.as_deref_mut())?
-        };
-        let accepted = Accepted { refusals: scanned.refusals, fault: scanned.fault.clone() };
-        self.accept(&received, std::iter::once((core, scanned))).await?;
+        let (signal, bytes) = (received.signal, received.body.len());
+        let accepted = self.accept_request(received).await?;
+        if let Some(core) = self.first() {
+            core.traffic.received(signal, bytes);
+        }
         Ok(accepted)
     }
 

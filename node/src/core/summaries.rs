@@ -25,7 +25,7 @@ use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
 use tailwater_rollup::patterns::PatternsError;
 use tailwater_rollup::skeletons::{SkeletonSums, SkeletonsPartial};
 use tailwater_rollup::span_metrics;
-use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies};
+use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies, Visible};
 use tailwater_rollup::windows::{Body, Counting, Emitting, Former, Part, state};
 use tailwater_runtime::clock::steady_unix_nanos;
 
@@ -380,6 +380,7 @@ impl Summaries {
                     .as_ref()
                     .and_then(|first| first.outputs.skeletons.as_ref())
                     .map_or(0, SkeletonSums::overflowed),
+            visible: state.first.as_ref().map_or_else(Visible::default, |first| *first.outputs.visible()),
             spans_overflowed: spans.map_or(0, span_metrics::Tally::overflowed),
         }
     }

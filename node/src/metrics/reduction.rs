@@ -2,8 +2,10 @@
 
 use super::SIGNALS;
 use crate::control::{Snapshot, SummarySnapshot};
+use crate::core::traffic::SignalBytes;
 use serde_json::{Map, Value, json};
 use tailwater_engine::ledger::Account;
+use tailwater_rollup::summary::Visible;
 
 /// What came, and what became of it. `names` are the pipelines', in their order.
 pub fn reduction(snapshots: &[Snapshot], names: &[&str]) -> Value {
@@ -32,6 +34,7 @@ pub fn reduction(snapshots: &[Snapshot], names: &[&str]) -> Value {
         (sum(&mut receivers.into_iter(), "request_body_bytes"), sum(&mut exporters.into_iter(), "sent_bytes"));
     json!({
         "pipelines": pipelines,
+        "messages": messages(snapshots),
         "bytes": { "received": received, "sent": sent, "share": share(sent, received) },
         "told": summaries(snapshots),
     })
@@ -65,7 +68,43 @@ fn summaries(snapshots: &[Snapshot]) -> Value {
         "merged_metric_series": sum(|part| part.metric_series),
         "traces_by_shape": sum(|part| part.traces),
         "log_records_by_pattern": sum(|part| part.log_lines),
+        "visible": visible(&parts),
     })
+}
+
+/// What the last window told apart; the first executor knows.
+fn visible(parts: &[&SummarySnapshot]) -> Value {
+    let of = |read: fn(&Visible) -> u64| parts.iter().map(|part| read(&part.visible)).sum::<u64>();
+    json!({
+        "services": of(|visible| visible.spans.services),
+        "operations": of(|visible| visible.spans.operations),
+        "routes": of(|visible| visible.spans.routes),
+        "failing_operations": of(|visible| visible.spans.failing_operations),
+        "log_patterns": of(|visible| visible.log_patterns),
+        "shapes_of_dropped_traces": of(|visible| visible.shapes),
+    })
+}
+
+/// Bytes of messages before compression, by signal.
+fn messages(snapshots: &[Snapshot]) -> Value {
+    let bytes = traffic(snapshots.iter());
+    let told = SIGNALS.iter().zip(bytes).map(|((signal, _), SignalBytes { received, exported, summaries })| {
+        let share = share(exported + summaries, received);
+        let said = json!({
+            "received_bytes": received, "exported_bytes": exported, "summary_bytes": summaries, "share": share,
+        });
+        ((*signal).to_string(), said)
+    });
+    told.collect::<Map<String, Value>>().into()
+}
+
+/// Bytes of messages, by signal.
+pub(super) fn traffic<'a>(snapshots: impl Iterator<Item = &'a Snapshot>) -> [SignalBytes; SIGNALS.len()] {
+    let mut bytes = [SignalBytes::default(); SIGNALS.len()];
+    for snapshot in snapshots {
+        bytes.iter_mut().zip(snapshot.traffic).for_each(|(sum, part)| sum.add(part));
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -86,6 +125,7 @@ mod tests {
         first.summary = Some(SummarySnapshot { span_series: 7, delivered: 3, ..SummarySnapshot::default() });
         first.receivers =
             vec![ReceiverSnapshot { protocol: "grpc", connections: 0, counters: vec![("request_body_bytes", 1000)] }];
+        first.traffic[2] = SignalBytes { received: 400, exported: 30, summaries: 10 };
         let counters = vec![("sent_bytes", 25), ("retries", 9)];
         first.exporters = vec![ExporterSnapshot { name: "otlp".into(), queue_bytes: 0, breaker: 0, counters }];
         let other = Snapshot { pipeline: 1, summary: None, receivers: Vec::new(), ..first.clone() };
@@ -102,6 +142,8 @@ mod tests {
             (&json!("rest"), &json!(100))
         );
         assert_eq!(said["bytes"], json!({ "received": 2000, "sent": 75, "share": 0.0375 }));
+        let logs = json!({ "received_bytes": 1200, "exported_bytes": 90, "summary_bytes": 30, "share": 0.1 });
+        assert_eq!(said["messages"]["log_records"], logs);
         assert_eq!((&said["told"]["span_metric_series"], &said["told"]["items"]), (&json!(14), &json!(6)));
     }
 }

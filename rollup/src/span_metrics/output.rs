@@ -4,6 +4,7 @@
 use super::Plan;
 use super::series::{attributes, parts};
 use super::sums::{Duration, Row, Sums};
+use super::visible::Visible;
 use crate::fields::{begin_message, put_fixed64};
 use crate::windows::Body;
 use std::collections::BTreeMap;
@@ -52,6 +53,12 @@ impl Output {
     #[must_use]
     pub fn series(&self) -> usize {
         self.told.len()
+    }
+
+    /// What they tell apart.
+    #[must_use]
+    pub fn visible(&self) -> Visible {
+        Visible::of(self.told.keys().map(|name| &**name))
     }
 
     /// Series that are not told any more for want of spans.
