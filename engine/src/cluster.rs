@@ -10,6 +10,7 @@ pub mod changes;
 pub mod counts;
 pub mod demand;
 pub mod docket;
+pub mod fates;
 pub mod mail;
 pub mod shed;
 mod wheel;
@@ -19,6 +20,7 @@ use changes::Changes;
 use counts::ClusterCounts;
 use demand::Demands;
 use docket::Docket;
+use fates::Fates;
 use mail::Mail;
 use shed::Shed;
 use std::collections::VecDeque;
@@ -107,6 +109,8 @@ pub struct Cluster {
     pub told_in_tick: (u32, u32),
     /// Rulings on traces that lie here, which wait for room at the exporters: from whom, under which rules.
     pub heard: VecDeque<(NodeId, u64, Ruling)>,
+    /// What became of traces that are elsewhere.
+    pub fates: Fates,
     /// The shard's part of each limit of the node, 0 to 1; empty while nobody has said.
     pub limit_shares: Vec<f64>,
     /// What wanted to pass the limits, on each node.
@@ -139,6 +143,7 @@ impl Cluster {
             looked: now,
             still_until: now.plus(SETTLE),
             heard: VecDeque::new(),
+            fates: Fates::default(),
             limit_shares: Vec::new(),
             demands: Demands::default(),
             shed: Shed::default(),

@@ -96,7 +96,7 @@ pub enum Message {
     /// A window is emitted.
     WindowEmitted(u64),
     /// The core of that number asks what became of traces, by its own number of the question and of each.
-    AskFates(CoreNumber, u64, Vec<(u32, TraceId)>),
+    AskFates { from: CoreNumber, ticket: u64, traces: Vec<(u32, TraceId)>, asks_nodes: bool },
     /// The answer.
     Fates(u64, Vec<(u32, Fate)>),
 }
@@ -296,7 +296,9 @@ impl Core {
                 self.with_summaries(|summaries, log| summaries.collect(core, window, &parts, log));
             }
             Message::WindowEmitted(window) => self.with_summaries(|summaries, _| summaries.emitted(window)),
-            Message::AskFates(from, ticket, traces) => self.tell_fates(from, ticket, &traces),
+            Message::AskFates { from, ticket, traces, asks_nodes } => {
+                self.tell_fates((from, ticket), &traces, asks_nodes);
+            }
             Message::Fates(ticket, fates) => self.hear_fates(ticket, &fates),
             Message::LogFull => {
                 if !self.is_replaying.get() {

@@ -320,3 +320,39 @@ fn nodes_find_each_other_by_a_service_of_dns() {
     let (code, text) = doctor_with(&[&arguments[..], &["--cluster-key-file", key.to_str().unwrap()]].concat());
     assert_eq!((code, text.matches("is node").count()), (Some(0), 2), "{text}");
 }
+
+/// Log records of every trace, and of as many of which no node has a span.
+fn send_logs(node: SocketAddr) {
+    let record = |trace: u64| json!({ "traceId": format!("{trace:032x}"), "spanId": "00000000000000ff", "body": { "stringValue": "x" } });
+    let records: Vec<Value> = (1..=2 * TRACES).map(record).collect();
+    let body = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": records }] }] }).to_string();
+    let (status, answer) = post(node, "/v1/logs", &[("content-type", "application/json")], body.as_bytes());
+    assert_eq!((status, answer.as_slice()), (200, &b"{}"[..]));
+}
+
+/// Breaks without `Shard::ask_fate`, or where `hear_ruling` does not note what was asked for.
+#[test]
+fn log_records_share_the_verdict_on_a_trace_whose_spans_are_on_other_nodes() {
+    let keys = TempDir::new().unwrap();
+    let key = key(&keys);
+    let follow = ["--logs-of-traces", "follow", "--logs-wait", "5s"];
+    let first = start(TempDir::new().unwrap(), &key, "127.0.0.1:1", &follow);
+    let address = address(&first);
+    let second = start(TempDir::new().unwrap(), &key, &address, &follow);
+    until_together(&[&first, &second]);
+    (0..3).for_each(|span| send(first.http, span));
+    send_logs(second.http);
+    let kept = (TRACES / 4) as f64;
+    let expected = [
+        ("tailwater_logs_kept_with_trace_total", kept),
+        ("tailwater_logs_dropped_with_trace_total", TRACES as f64 - kept),
+        ("tailwater_logs_orphans_total", TRACES as f64),
+    ];
+    second.until(|metrics| expected.iter().map(|(name, _)| metrics[*name]).sum::<f64>() == 2.0 * TRACES as f64);
+    let metrics = second.metrics();
+    assert_eq!(expected.map(|(name, _)| (name, metrics[name])), expected);
+    for node in [first, second] {
+        let (status, log, _) = node.stop();
+        assert!(status.success(), "{}", log.join("\n"));
+    }
+}

@@ -244,7 +244,8 @@ impl Shard {
                 cluster.counts.rulings_disobeyed += 1;
                 return;
             }
-            _ => {}
+            Outcome::Dropped(_) => cluster.fates.dropped(told.hash),
+            Outcome::Kept(_) => {}
         }
         if self.pending_of(told.hash).is_some() && !host.has_room() {
             let Some(cluster) = &mut self.cluster else { return };

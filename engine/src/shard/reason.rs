@@ -2,6 +2,8 @@
 
 use super::Shard;
 use super::session::Session;
+use super::telling::ask;
+use crate::cluster::ASK_INTERVAL;
 use crate::evidence::{Size, Summary};
 use crate::explain::origin::{Hint, Origin, Origins, Service, service_of};
 use crate::explain::{Explanation, Explanations, Pending, Reason, Says, Vote};
@@ -211,11 +213,31 @@ impl Shard {
     /// What became of a trace of this shard.
     #[must_use]
     pub fn fate(&self, trace_id: &TraceId) -> Fate {
-        match self.holding.find(self.intake.hash(trace_id), trace_id) {
+        let hash = self.intake.hash(trace_id);
+        match self.holding.find(hash, trace_id) {
             Some(Place::Pending(_)) => Fate::Pending,
             Some(Place::Kept(_)) => Fate::Kept,
             Some(Place::Dropped(_)) => Fate::Dropped,
-            None => Fate::Unknown,
+            None => self.cluster.as_ref().map_or(Fate::Unknown, |cluster| {
+                let is_on_docket = || cluster.docket.find(hash).is_some();
+                match cluster.fates.is_dropped(hash) {
+                    true => Fate::Dropped,
+                    false if is_on_docket() => Fate::Pending,
+                    false => Fate::Unknown,
+                }
+            }),
+        }
+    }
+
+    /// Asks the node that judges a trace what came of it, of which nothing is known here. `fate` knows once it has answered;
+    /// that a trace is kept is said to all nodes anyway.
+    pub fn ask_fate(&mut self, now: Nanos, trace_id: &TraceId) {
+        let hash = self.intake.hash(trace_id);
+        let Some(cluster) = &mut self.cluster else { return };
+        let owner = cluster.view.owner_id(hash);
+        let again = Nanos(now.0.saturating_sub(ASK_INTERVAL.0));
+        if owner != cluster.view.own && cluster.fates.ask(hash, now, again) {
+            ask(cluster, hash, &[owner]);
         }
     }
 

@@ -15,7 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 use tailwater_engine::intake::Passing;
-use tailwater_engine::shard::Fate;
+use tailwater_engine::shard::{Fate, Shard};
 use tailwater_engine::vocabulary::{Nanos, Origin, TraceId};
 use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::check::KeyValue;
@@ -27,6 +27,8 @@ use tailwater_runtime::executor::{sleep, spawn};
 const TICK: Duration = Duration::from_millis(100);
 /// How long records of a trace that is still undecided wait before they ask again.
 const ASK_AGAIN: Nanos = Nanos::from_millis(500);
+/// How long another node has to answer: it answers with its next messages.
+const NODE_ANSWERS: Nanos = Nanos::from_millis(1_000);
 /// How long the log keeps the records of a dropped trace besides, in intervals of its journal: until the verdict is durable,
 /// whichever core has it.
 const JOURNAL_INTERVALS: u32 = 3;
@@ -68,6 +70,8 @@ struct Held {
     traces: Vec<TraceId>,
     /// They can't wait longer.
     is_forced: bool,
+    /// Other nodes were asked about those of their traces that are not known here.
+    has_asked_nodes: bool,
 }
 
 /// Records whose traces are being asked about.
@@ -75,6 +79,8 @@ struct Asked {
     held: Held,
     fates: Vec<Fate>,
     left: usize,
+    /// Other nodes are being asked about those that are not known.
+    asks_nodes: bool,
 }
 
 #[derive(Default)]
@@ -219,46 +225,72 @@ impl Core {
         };
         let places = (0..passing.items).filter_map(of_record).map(number_of).collect();
         let due = Nanos(arrived.0.saturating_add(held_logs.plan.wait.0));
-        let held = Held { passing: traced, origin, due, places, traces: known, is_forced: false };
+        let held =
+            Held { passing: traced, origin, due, places, traces: known, is_forced: false, has_asked_nodes: false };
         self.ask_fates(held);
         None
     }
 
     /// Asks those that own the traces what became of them.
-    fn ask_fates(self: &Rc<Self>, held: Held) {
+    fn ask_fates(self: &Rc<Self>, mut held: Held) {
         let Some(held_logs) = &self.held_logs else { return };
+        // A trace that is not known by now may be known to the node that judges it.
+        let asks_nodes = self.is_over(&held) && !held.is_forced && !held.has_asked_nodes;
+        let asks_nodes = asks_nodes && self.shard.borrow().cluster().is_some();
+        held.has_asked_nodes |= asks_nodes;
         let mut by_owner: HashMap<CoreNumber, Vec<u32>> = HashMap::new();
         let mut fates = vec![Fate::Unknown; held.traces.len()];
         {
-            let shard = self.shard.borrow();
+            let mut shard = self.shard.borrow_mut();
             for (place, trace) in (0..).zip(&held.traces) {
                 let owner = CoreNumber::from(shard.shard_of(trace));
                 if owner == self.number {
-                    fates[place as usize] = shard.fate(trace);
+                    fates[place as usize] = self.fate(&mut shard, trace, asks_nodes);
                 } else {
                     by_owner.entry(owner).or_default().push(place);
                 }
             }
         }
         if by_owner.is_empty() {
-            return self.decide_logs(held, &fates);
+            return self.decide_logs(held, &fates, asks_nodes);
         }
         let mut state = held_logs.state.borrow_mut();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         for (owner, places) in &by_owner {
             let traces = places.iter().map(|place| (*place, held.traces[*place as usize])).collect();
-            let (core, owner, message) = (self.clone(), *owner, Message::AskFates(self.number, ticket, traces));
+            let message = Message::AskFates { from: self.number, ticket, traces, asks_nodes };
+            let (core, owner) = (self.clone(), *owner);
             spawn(async move { core.peers.send(owner, message).await });
         }
-        state.asked.insert(ticket, Asked { held, fates, left: by_owner.len() });
+        state.asked.insert(ticket, Asked { held, fates, left: by_owner.len(), asks_nodes });
+    }
+
+    /// What became of a trace of this core's shard. With `asks_nodes` other nodes are asked where it is not known.
+    fn fate(&self, shard: &mut Shard, trace: &TraceId, asks_nodes: bool) -> Fate {
+        let fate = shard.fate(trace);
+        if asks_nodes && fate == Fate::Unknown {
+            shard.ask_fate(self.now(), trace);
+        }
+        fate
+    }
+
+    /// Whether the wait of records is over. Before all of a former run's log is read it is not known which traces there are,
+    /// nor how late it is.
+    fn is_over(&self, held: &Held) -> bool {
+        held.is_forced || held.due <= self.now() && !self.is_replaying.get()
     }
 
     /// Another core asks what became of traces.
-    pub(super) fn tell_fates(self: &Rc<Self>, from: CoreNumber, ticket: u64, traces: &[(u32, TraceId)]) {
+    pub(super) fn tell_fates(
+        self: &Rc<Self>,
+        (from, ticket): (CoreNumber, u64),
+        traces: &[(u32, TraceId)],
+        asks_nodes: bool,
+    ) {
         let fates = {
-            let shard = self.shard.borrow();
-            traces.iter().map(|(place, trace)| (*place, shard.fate(trace))).collect()
+            let mut shard = self.shard.borrow_mut();
+            traces.iter().map(|(place, trace)| (*place, self.fate(&mut shard, trace, asks_nodes))).collect()
         };
         let core = self.clone();
         spawn(async move { core.peers.send(from, Message::Fates(ticket, fates)).await });
@@ -276,17 +308,17 @@ impl Core {
             asked.left -= 1;
             if asked.left > 0 { None } else { state.asked.remove(&ticket) }
         };
-        if let Some(Asked { held, fates, .. }) = complete {
-            self.decide_logs(held, &fates);
+        if let Some(Asked { held, fates, asks_nodes, .. }) = complete {
+            self.decide_logs(held, &fates, asks_nodes);
         }
     }
 
-    /// Does with records what became of their traces.
-    fn decide_logs(self: &Rc<Self>, held: Held, fates: &[Fate]) {
+    /// Does with records what became of their traces. With `asks_nodes` what is not known waits for other nodes' answers.
+    fn decide_logs(self: &Rc<Self>, held: Held, fates: &[Fate], asks_nodes: bool) {
         let Some(held_logs) = &self.held_logs else { return };
-        let Held { passing, origin, due, places, traces, is_forced } = held;
-        // Before all of a former run's log is read it is not known which traces there are, nor how late it is.
-        let is_over = is_forced || due <= self.now() && !self.is_replaying.get();
+        let has_ended = self.is_over(&held);
+        let is_over = has_ended && !asks_nodes;
+        let Held { passing, origin, due, places, traces, is_forced, has_asked_nodes } = held;
         let fate = |item: u32| {
             let place = places.get(item as usize).copied().unwrap_or(u32::MAX);
             fates.get(place as usize).copied().unwrap_or(Fate::Unknown)
@@ -312,8 +344,9 @@ impl Core {
         };
         if let Some(passing) = part(&passing, waits) {
             let places = (0..).zip(&places).filter(|(item, _)| waits(*item)).map(|(_, place)| *place).collect();
-            let due = if is_over { Nanos(self.now().0.saturating_add(ASK_AGAIN.0)) } else { due };
-            held_logs.hold(Held { passing, origin, due, places, traces, is_forced: false });
+            let wait = if asks_nodes { NODE_ANSWERS } else { ASK_AGAIN };
+            let due = if has_ended { Nanos(self.now().0.saturating_add(wait.0)) } else { due };
+            held_logs.hold(Held { passing, origin, due, places, traces, is_forced: false, has_asked_nodes });
         }
     }
 
