@@ -20,4 +20,5 @@ pub mod receiver;
 pub mod shard;
 pub mod sink;
 pub mod verify;
+pub mod visible;
 pub mod walk;

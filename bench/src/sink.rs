@@ -5,6 +5,7 @@ use crate::arguments::{self, BackendChoice};
 use crate::ledger::{Beside, Expectation, Judgement, Ledger, record_json, write_seen};
 use crate::output::{Line, Output};
 use crate::receiver::{self, BODY_BYTES_MAX, Format, Outcome, Receiver, Transport};
+use crate::visible::{self, Visible};
 use crate::walk;
 use bytes::Bytes;
 use serde_json::json;
@@ -40,6 +41,10 @@ pub struct SinkOptions {
     /// Write what came to this file, for `verify --seen`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Find out what can be told apart in all that comes, and fail if something of the files of
+    /// `--expect` cannot; costs CPU, reads protobuf only
+    #[arg(long, requires = "expect")]
+    pub visible: bool,
     /// Spans that came twice are counted but no fault (delivery is at least once)
     #[arg(long)]
     pub allow_duplicates: bool,
@@ -75,6 +80,8 @@ pub struct SinkOptions {
 struct Sink {
     ledger: RefCell<Ledger>,
     beside: RefCell<Beside>,
+    /// where it is asked for
+    visible: Option<RefCell<Visible>>,
     inflater: RefCell<Inflater>,
     requests: Cell<u64>,
     malformed: Cell<u64>,
@@ -107,6 +114,7 @@ impl Sink {
         Self {
             ledger: RefCell::default(),
             beside: RefCell::default(),
+            visible: options.visible.then(RefCell::default),
             inflater: RefCell::new(Inflater::new()),
             requests: Cell::new(0),
             malformed: Cell::new(0),
@@ -119,6 +127,9 @@ impl Sink {
 
     fn record(&self, signal: Signal, format: Format, encoding: Encoding, body: &Bytes) -> Option<u64> {
         let message = self.inflater.borrow_mut().inflate(encoding, body, BODY_BYTES_MAX).ok()?;
+        if let Some(visible) = self.visible.as_ref().filter(|_| format == Format::Protobuf) {
+            visible.borrow_mut().record(signal, &message)?;
+        }
         if signal != Signal::Traces {
             // Exporters of these send protobuf.
             return self
@@ -161,7 +172,20 @@ impl Sink {
 struct Received {
     ledger: Ledger,
     beside: Beside,
+    visible: Option<Visible>,
     malformed: u64,
+}
+
+/// How what came compares with what had to.
+pub struct Outcomes {
+    /// trace by trace
+    pub traces: Judgement,
+    /// of logs and metrics
+    pub beside: Beside,
+    /// what had to be visible; where that is asked for
+    pub visible: Option<visible::Judgement>,
+    /// malformed requests
+    pub malformed: u64,
 }
 
 /// A sink that receives on its own thread.
@@ -212,14 +236,14 @@ impl RunningSink {
     /// # Errors
     /// A text: a file that cannot be read or written.
     pub fn judge(self) -> Result<(Judgement, u64), String> {
-        self.judge_all().map(|(judgement, _, malformed)| (judgement, malformed))
+        self.judge_all().map(|outcomes| (outcomes.traces, outcomes.malformed))
     }
 
-    /// The same with what came of logs and metrics.
+    /// The same with what came of logs and metrics, and what can be told apart.
     ///
     /// # Errors
     /// As `judge`.
-    pub fn judge_all(self) -> Result<(Judgement, Beside, u64), String> {
+    pub fn judge_all(self) -> Result<Outcomes, String> {
         let received = self.thread.join().map_err(|error| error.to_string())??;
         if let Some(path) = &self.options.out {
             write_seen(path, &received.ledger).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
@@ -227,7 +251,13 @@ impl RunningSink {
         let expect = &self.options.expect;
         let expectation =
             if expect.is_empty() { None } else { Some(Expectation::read(expect).map_err(|error| error.to_string())?) };
-        Ok((received.ledger.judge(expectation.as_ref()), received.beside, received.malformed))
+        let wanted = expectation.as_ref().map(|expectation| &expectation.visible);
+        Ok(Outcomes {
+            traces: received.ledger.judge(expectation.as_ref()),
+            beside: received.beside,
+            visible: received.visible.zip(wanted).map(|(seen, wanted)| seen.judge(wanted)),
+            malformed: received.malformed,
+        })
     }
 }
 
@@ -238,19 +268,25 @@ impl RunningSink {
 pub fn run(options: &SinkOptions, output: Output) -> Result<bool, String> {
     let sink = RunningSink::start(options, output)?;
     crate::interrupt::watch(sink.stop());
-    let (judgement, beside, malformed) = sink.judge_all()?;
-    let mut line = judgement.line("sink");
+    let Outcomes { traces, beside, visible, malformed } = sink.judge_all()?;
+    let mut line = traces.line("sink");
     if !beside.is_empty() {
         let more = beside.line();
         line.text.push_str(&format!("\n{}", more.text));
         line.json["beside"] = more.json;
+    }
+    if let Some(visible) = &visible {
+        let more = visible.line();
+        line.text.push_str(&format!("\n{}", more.text));
+        line.json["visible"] = more.json;
     }
     line.json["malformed"] = json!(malformed);
     if malformed > 0 {
         line.text.push_str(&format!("\nmalformed {malformed} requests"));
     }
     output.result(&line);
-    Ok(judgement.is_clean(options.allow_duplicates) && malformed == 0)
+    let is_visible = visible.is_none_or(|visible| visible.is_clean());
+    Ok(traces.is_clean(options.allow_duplicates) && is_visible && malformed == 0)
 }
 
 async fn receive(
@@ -287,5 +323,10 @@ async fn receive(
             (shown, spans_shown) = (shown + SECOND, spans);
         }
     }
-    Ok(Received { ledger: sink.ledger.take(), beside: sink.beside.take(), malformed: sink.malformed.get() })
+    Ok(Received {
+        ledger: sink.ledger.take(),
+        beside: sink.beside.take(),
+        visible: sink.visible.as_ref().map(RefCell::take),
+        malformed: sink.malformed.get(),
+    })
 }

@@ -210,13 +210,12 @@ const SIGNALS: [Signal; 3] = [
 
 fn message_bytes(page: &mut Page, books: &[Books<'_>]) {
     let traffic = reduction::traffic(books.iter().flat_map(|books| books.snapshots.iter().copied()));
-    let ways: [(&str, fn(&SignalBytes) -> u64); 3] = [
-        ("received", |bytes| bytes.received),
-        ("exported", |bytes| bytes.exported),
-        ("summary", |bytes| bytes.summaries),
-    ];
+    let ways = |bytes: &SignalBytes| {
+        [("received", bytes.received), ("exported", bytes.exported), ("summary", bytes.summaries)]
+    };
     let bytes = SIGNALS.iter().zip(&traffic).flat_map(|((signal, _), bytes)| {
-        ways.map(|(way, read)| (vec![("signal", (*signal).to_string()), ("way", way.to_string())], number(read(bytes))))
+        ways(bytes)
+            .map(|(way, bytes)| (vec![("signal", (*signal).to_string()), ("way", way.to_string())], number(bytes)))
     });
     let help = "Bytes of OTLP messages before compression: accepted, sent on as they came, and sent as summaries.";
     page.family("tailwater_message_bytes_total", Type::Counter, help, bytes);

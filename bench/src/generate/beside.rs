@@ -8,6 +8,7 @@ use super::rounds::positions;
 use crate::corpus::logs::{self, Moment};
 use crate::corpus::metrics::Sources;
 use crate::corpus::plan::service_name;
+use crate::visible::Visible;
 use bytes::Bytes;
 use prost::Message as _;
 use std::rc::Rc;
@@ -28,6 +29,8 @@ struct Prepared {
     body: Bytes,
     /// as far as it is known before the answer
     account: Account,
+    /// what can be told apart in it, where that is asked for
+    visible: Visible,
 }
 
 /// What sends one signal of a worker.
@@ -88,14 +91,22 @@ impl Beside {
     }
 
     fn prepare(&self, service: u16, sources: &mut Sources, random: &mut fastrand::Rng) -> Prepared {
+        let tells_visible = self.shared.settings.tells_visible;
+        let mut visible = Visible::default();
         if self.signal == Signal::Logs {
             let (request, of_traces) = logs::request((service, self.worker), ITEMS_PER_REQUEST, self.moment(), random);
             let account = Account { sent: u64::from(ITEMS_PER_REQUEST), of_traces, ..Account::default() };
-            return Prepared { body: request.encode_to_vec().into(), account };
+            if tells_visible {
+                visible.logs(&request);
+            }
+            return Prepared { body: request.encode_to_vec().into(), account, visible };
         }
         let made = sources.request(service, ITEMS_PER_REQUEST, unix_nanos(), random);
         let account = Account { sent: made.points, delta: made.delta, ..Account::default() };
-        Prepared { body: made.request.encode_to_vec().into(), account }
+        if tells_visible {
+            visible.metrics(&made.request);
+        }
+        Prepared { body: made.request.encode_to_vec().into(), account, visible }
     }
 
     /// The traces of the round that was begun last.
@@ -116,6 +127,9 @@ impl Beside {
             Ok(rejected) => {
                 (account.acked, account.rejected) = (account.sent, rejected);
                 account.bytes = prepared.body.len() as u64;
+                if rejected == 0 {
+                    self.shared.tally.borrow_mut().visible.merge(prepared.visible);
+                }
             }
             Err(error) => {
                 account = Account { sent: account.sent, refused: account.sent, ..Account::default() };

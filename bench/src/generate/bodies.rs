@@ -38,8 +38,8 @@ impl Bodies {
         let requests = usize::from(settings.corpus.services) * usize::from(settings.corpus.requests_per_service) + 1;
         let rounds = (settings.in_flight.div_ceil(requests) + 2).clamp(TEMPLATES_MIN, TEMPLATES_MAX);
         let rounds_max = usize::try_from(settings.rounds_max).unwrap_or(usize::MAX).max(1);
-        let templates: Vec<_> = (0..rounds.min(rounds_max) as u64)
-            .map(|variant| RoundTemplate::build(&settings.corpus, variant << 16 | worker))
+        let templates: Vec<_> = (0..rounds.min(rounds_max))
+            .map(|variant| RoundTemplate::build(&settings.corpus, Self::variant_seed(variant, worker)))
             .collect();
         let spare = templates
             .iter()
@@ -73,6 +73,12 @@ impl Bodies {
             round += 1;
         }
         Ok(())
+    }
+
+    /// What the contents of a template of a worker are drawn from.
+    #[must_use]
+    pub const fn variant_seed(variant: usize, worker: u64) -> u64 {
+        (variant as u64) << 16 | worker
     }
 
     /// Index of the template of this round.

@@ -6,6 +6,7 @@ use super::lane::Lane;
 use super::options::Settings;
 use super::rounds::RoundLedger;
 use crate::corpus::plan::KeepReason;
+use crate::visible::Visible;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use std::cell::{Cell, RefCell};
@@ -42,6 +43,7 @@ pub struct WorkerReport {
     pub latency: Histogram<u64>,
     pub first_error: Option<String>,
     pub beside: Accounts,
+    pub visible: Visible,
 }
 
 /// What the driver and the tasks of one worker share.

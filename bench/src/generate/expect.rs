@@ -1,4 +1,4 @@
-//! The file of traces that a sink must have received whole, and the reading of it.
+//! The file of traces that a sink must have received whole, and of what must be visible in all that it received.
 
 use super::report::Report;
 use std::fs::File;
@@ -9,7 +9,8 @@ use std::path::Path;
 pub const HEADER: &str = "# tailwater-load expect 1";
 
 /// Writes one line per trace: `keep ID SPANS REASON` for those that must have come whole, `unsure ID` for those of which a
-/// request was refused, so that nothing can be demanded of them.
+/// request was refused, so that nothing can be demanded of them. Then `see KIND SERVICE NAME` for each thing that must be
+/// visible ([`crate::visible`]).
 pub fn write(path: &Path, report: &Report) -> std::io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(file, "{HEADER}")?;
@@ -18,6 +19,9 @@ pub fn write(path: &Path, report: &Report) -> std::io::Result<()> {
     }
     for id in &report.unsure {
         writeln!(file, "unsure {id:032x}")?;
+    }
+    for line in report.visible.lines() {
+        writeln!(file, "{line}")?;
     }
     file.flush()
 }

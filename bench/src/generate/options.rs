@@ -105,7 +105,7 @@ pub struct GenerateOptions {
     /// Deadline of a request, and how long refused requests are tried again after the end
     #[arg(long, default_value = "10s", value_parser = arguments::duration, value_name = "TIME")]
     pub timeout: Duration,
-    /// Write the ids of the traces that must be kept to this file, for `sink --expect` and `verify`
+    /// Write the ids of the traces that must be kept and what must stay visible to this file, for `sink --expect` and `verify`
     #[arg(long, value_name = "FILE")]
     pub expect_out: Option<PathBuf>,
     /// Print progress and summary as JSON lines
@@ -167,6 +167,8 @@ pub struct Settings {
     pub corpus: CorpusOptions,
     /// which signals
     pub signals: Signals,
+    /// whether what was sent has to be told apart
+    pub tells_visible: bool,
     /// log records for each span
     pub logs_per_span: f64,
     /// metric points for each span
@@ -273,6 +275,7 @@ impl GenerateOptions {
             rounds_max,
             corpus,
             signals,
+            tells_visible: self.expect_out.is_some(),
             logs_per_span: self.logs_per_span,
             points_per_span: self.points_per_span,
             spread: self.spread,

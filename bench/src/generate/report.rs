@@ -5,6 +5,7 @@ use super::deliver::WorkerReport;
 use super::options::Settings;
 use crate::corpus::plan::KeepReason;
 use crate::output::Line;
+use crate::visible::Visible;
 use hdrhistogram::Histogram;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Report {
     pub seed: u64,
     /// logs and metrics, by signal and service
     pub beside: Accounts,
+    /// what can be told apart in all that was acknowledged; empty unless it was asked for
+    pub visible: Visible,
 }
 
 impl Report {
@@ -87,6 +90,7 @@ impl Report {
             report.must_keep.extend(worker.must_keep);
             report.unsure.extend(worker.unsure);
             report.first_error = report.first_error.or(worker.first_error);
+            report.visible.merge(worker.visible);
             for (of, account) in worker.beside {
                 report.beside.entry(of).or_default().add(account);
             }

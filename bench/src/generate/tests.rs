@@ -206,10 +206,11 @@ fn logs_and_metrics_beside_the_traces_are_sent_and_counted_by_service() {
         (options.protocol, options.encoding, options.compression) = (protocol, encoding, compression);
         let report = generate(&options);
         sink.stop().store(true, Ordering::Relaxed);
-        let (judgement, beside, malformed) = sink.judge_all().unwrap();
-        assert!(report.is_clean() && malformed == 0, "{}", report.line().text);
-        assert_eq!(judgement.spans, report.sent);
-        let seen = beside.by_service();
+        let outcomes = sink.judge_all().unwrap();
+        assert!(report.is_clean() && outcomes.malformed == 0, "{}", report.line().text);
+        assert_eq!(outcomes.traces.spans, report.sent);
+        assert_eq!(outcomes.visible, None);
+        let seen = outcomes.beside.by_service();
         assert_eq!(seen.len(), 3, "{seen:?}");
         for (service, seen) in &seen {
             let of = |signal: &'static str| report.beside[&(signal, service.clone())];
@@ -230,6 +231,36 @@ fn logs_and_metrics_beside_the_traces_are_sent_and_counted_by_service() {
             let due = spans / if signal == "logs" { 4 } else { 10 };
             assert!(account.sent <= due && account.sent + 2 * 200 >= due, "{signal}: {} of {due}", account.sent);
         }
+    }
+}
+
+#[test]
+fn a_sink_sees_all_that_was_sent_and_names_what_it_does_not_see() {
+    for is_lost in [false, true] {
+        let expect = temporary(&format!("visible-{is_lost}"));
+        let sink = sink(&format!("--visible --expect {}", expect.display()));
+        let mut options = options(&format!(
+            "--target http://{} --traces 4000 --signals all --keep-share 0.3 --services 9 --threads 2",
+            sink.addresses()[0]
+        ));
+        options.expect_out = Some(expect.clone());
+        let report = generate(&options);
+        if is_lost {
+            let mut lines = std::fs::read_to_string(&expect).unwrap();
+            lines.push_str("see line frontend ERROR a line that nobody wrote\n");
+            std::fs::write(&expect, lines).unwrap();
+        }
+        sink.stop().store(true, Ordering::Relaxed);
+        let visible = sink.judge_all().unwrap().visible.unwrap();
+        std::fs::remove_file(&expect).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        let [services, operations, failing, exceptions, routes, lines] = visible.demanded;
+        // Nine services of twelve routes each, ten kinds of lines each, four exceptions; which of them fail is chance.
+        assert_eq!((services, operations, routes), (9, 108, 108), "{visible:?}");
+        assert_eq!(lines, 90 + u64::from(is_lost));
+        assert!(failing > 50 && (9..=36).contains(&exceptions), "{visible:?}");
+        assert_eq!(visible.listed, ["line frontend ERROR a line that nobody wrote"][..usize::from(is_lost)]);
+        assert_eq!(visible.is_clean(), !is_lost);
     }
 }
 

@@ -10,10 +10,12 @@ use super::options::Settings;
 use super::rounds::positions;
 use super::schedule::{Next, Schedule, Turn};
 use crate::corpus::RoundPosition;
+use crate::corpus::plan::RoundPlan;
+use crate::visible::Visible;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -92,6 +94,7 @@ impl Worker {
             latency: latencies()?,
             first_error: None,
             beside: Accounts::new(),
+            visible: Visible::default(),
         };
         let shared = Rc::new(Shared {
             settings: self.settings,
@@ -372,6 +375,14 @@ impl Driver {
         let must_keep = ledger.whole.iter().flat_map(|round| keep_of(*round)).collect();
         let unsure = ledger.torn.iter().flat_map(|round| keep_of(*round)).map(|(id, _)| id).collect();
         let (copies, ids_repeated) = (bodies.copies, rounds > distinct);
+        let mut visible = std::mem::take(&mut self.shared.tally.borrow_mut().visible);
+        if self.shared.settings.tells_visible {
+            let variants: BTreeSet<_> = ledger.whole.iter().map(|round| bodies.variant(*round % distinct)).collect();
+            for variant in variants {
+                visible
+                    .round(&RoundPlan::draw(&self.shared.settings.corpus, Bodies::variant_seed(variant, self.number)));
+            }
+        }
         // Everything is answered, so nobody else holds the tally any more; its histogram is moved out.
         let mut tally = self.shared.tally.borrow_mut();
         let empty = Histogram::new_from(&tally.latency);
@@ -383,6 +394,7 @@ impl Driver {
             latency: std::mem::replace(&mut tally.latency, empty),
             first_error: tally.first_error.take(),
             beside: std::mem::take(&mut tally.beside),
+            visible,
             ..*tally
         }
     }

@@ -1,6 +1,7 @@
-//! The generator's list of traces that must come out whole; written by `generate --expect-out`.
+//! The generator's list of traces that must come out whole, and of what must be visible; written by `generate --expect-out`.
 
 use crate::generate::EXPECT_HEADER;
+use crate::visible::Visible;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -22,6 +23,8 @@ pub struct Expectation {
     pub keep: HashMap<u128, Wanted>,
     /// traces of which a request was given up by the generator
     pub unsure: HashSet<u128>,
+    /// what must be visible in all that comes
+    pub visible: Visible,
 }
 
 /// Why the list cannot be used.
@@ -69,6 +72,9 @@ impl Expectation {
     }
 
     fn add(&mut self, line: &str) -> Option<()> {
+        if let Some(thing) = line.strip_prefix("see ") {
+            return self.visible.add_line(thing);
+        }
         let mut words = line.split(' ');
         let kind = words.next()?;
         let trace = u128::from_str_radix(words.next()?, 16).ok()?;

@@ -19,6 +19,7 @@ fn expectation(keep: &[u128], unsure: &[u128]) -> Expectation {
     Expectation {
         keep: keep.iter().map(|trace| (*trace, wanted())).collect(),
         unsure: unsure.iter().copied().collect(),
+        ..Expectation::default()
     }
 }
 
