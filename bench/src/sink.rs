@@ -84,6 +84,7 @@ struct Sink {
     visible: Option<RefCell<Visible>>,
     inflater: RefCell<Inflater>,
     requests: Cell<u64>,
+    trace_bytes: Cell<u64>,
     malformed: Cell<u64>,
     refused: Cell<u64>,
     delay: Duration,
@@ -117,6 +118,7 @@ impl Sink {
             visible: options.visible.then(RefCell::default),
             inflater: RefCell::new(Inflater::new()),
             requests: Cell::new(0),
+            trace_bytes: Cell::new(0),
             malformed: Cell::new(0),
             refused: Cell::new(0),
             delay: options.delay,
@@ -139,6 +141,7 @@ impl Sink {
                 .map(|()| 0)
                 .filter(|_| format == Format::Protobuf);
         }
+        self.trace_bytes.set(self.trace_bytes.get() + message.len() as u64);
         let mut ledger = self.ledger.borrow_mut();
         match format {
             Format::Json => record_json(&message, &mut ledger).ok(),
@@ -173,6 +176,7 @@ struct Received {
     ledger: Ledger,
     beside: Beside,
     visible: Option<Visible>,
+    trace_bytes: u64,
     malformed: u64,
 }
 
@@ -184,6 +188,8 @@ pub struct Outcomes {
     pub beside: Beside,
     /// what had to be visible; where that is asked for
     pub visible: Option<visible::Judgement>,
+    /// bytes of messages of traces, before compression
+    pub trace_bytes: u64,
     /// malformed requests
     pub malformed: u64,
 }
@@ -256,6 +262,7 @@ impl RunningSink {
             traces: received.ledger.judge(expectation.as_ref()),
             beside: received.beside,
             visible: received.visible.zip(wanted).map(|(seen, wanted)| seen.judge(wanted)),
+            trace_bytes: received.trace_bytes,
             malformed: received.malformed,
         })
     }
@@ -268,13 +275,16 @@ impl RunningSink {
 pub fn run(options: &SinkOptions, output: Output) -> Result<bool, String> {
     let sink = RunningSink::start(options, output)?;
     crate::interrupt::watch(sink.stop());
-    let Outcomes { traces, beside, visible, malformed } = sink.judge_all()?;
+    let Outcomes { traces, beside, visible, trace_bytes, malformed } = sink.judge_all()?;
     let mut line = traces.line("sink");
     if !beside.is_empty() {
         let more = beside.line();
         line.text.push_str(&format!("\n{}", more.text));
         line.json["beside"] = more.json;
     }
+    let all = trace_bytes + beside.bytes().iter().sum::<u64>();
+    line.text.push_str(&format!("\nbytes    {all} of messages before compression, {trace_bytes} of them of traces"));
+    (line.json["bytes"], line.json["trace_bytes"]) = (json!(all), json!(trace_bytes));
     if let Some(visible) = &visible {
         let more = visible.line();
         line.text.push_str(&format!("\n{}", more.text));
@@ -327,6 +337,7 @@ async fn receive(
         ledger: sink.ledger.take(),
         beside: sink.beside.take(),
         visible: sink.visible.as_ref().map(RefCell::take),
+        trace_bytes: sink.trace_bytes.get(),
         malformed: sink.malformed.get(),
     })
 }

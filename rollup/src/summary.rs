@@ -191,12 +191,6 @@ impl LogVisitor for LogCount<'_> {
         }
     }
 
-    fn resource(&mut self, _: &[u8]) {}
-    fn scope_begin(&mut self) {}
-    fn scope_end(&mut self, _: &[u8]) {}
-    fn record_begin(&mut self) {}
-    fn record_attribute(&mut self, _: KeyValue<'_>) {}
-
     fn record(&mut self, facts: &LogFacts<'_>) {
         self.tally.lines += 1;
         self.tally.tally.count(&self.service, &PatternInput::from(facts), self.arrived_unix_nano);
@@ -266,7 +260,7 @@ fn put_part(out: &mut Vec<u8>, kind: u8, put: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// What can be told apart in what a window has told.
+/// What can be told apart in what was told: of spans in all series, of the others in the last window that told any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Visible {
     /// In span metrics.
@@ -324,7 +318,7 @@ impl Outputs {
         &self.carried
     }
 
-    /// What the last window told apart.
+    /// What can be told apart.
     #[must_use]
     pub fn visible(&self) -> &Visible {
         &self.visible
@@ -356,9 +350,14 @@ impl Outputs {
         if let Some(logs) = &mut self.logs {
             records.extend(logs.take_requests(now_unix_nano, REQUEST_BYTES));
         }
-        self.visible.log_patterns = records.iter().map(|bytes| u64::from(items(bytes))).sum();
+        let patterns = records.iter().map(|bytes| u64::from(items(bytes))).sum();
+        if patterns > 0 {
+            self.visible.log_patterns = patterns;
+        }
         if let Some(skeletons) = &mut self.skeletons {
-            self.visible.shapes = skeletons.len() as u64;
+            if skeletons.len() > 0 {
+                self.visible.shapes = skeletons.len() as u64;
+            }
             records.extend(skeletons.take_requests(now_unix_nano, REQUEST_BYTES));
         }
         bodies.extend(records.into_iter().map(|bytes| Body { signal: Signal::Logs, items: items(&bytes), bytes }));

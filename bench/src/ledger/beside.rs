@@ -73,6 +73,12 @@ impl Beside {
         Some(())
     }
 
+    /// Bytes of messages of logs, then of metrics.
+    #[must_use]
+    pub const fn bytes(&self) -> [u64; 2] {
+        self.bytes
+    }
+
     /// Nothing came.
     #[must_use]
     pub fn is_empty(&self) -> bool {

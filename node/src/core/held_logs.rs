@@ -18,7 +18,6 @@ use tailwater_engine::intake::Passing;
 use tailwater_engine::shard::{Fate, Shard};
 use tailwater_engine::vocabulary::{Nanos, Origin, TraceId};
 use tailwater_proto::otlp::Signal;
-use tailwater_proto::otlp::check::KeyValue;
 use tailwater_proto::otlp::logs::{LogFacts, LogVisitor, RecordFault, logs};
 use tailwater_proto::otlp::split::picked;
 use tailwater_runtime::executor::{sleep, spawn};
@@ -165,14 +164,6 @@ struct Traces {
 }
 
 impl LogVisitor for Traces {
-    fn resource_begin(&mut self) {}
-    fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-    fn resource(&mut self, _: &[u8]) {}
-    fn scope_begin(&mut self) {}
-    fn scope_end(&mut self, _: &[u8]) {}
-    fn record_begin(&mut self) {}
-    fn record_attribute(&mut self, _: KeyValue<'_>) {}
-
     fn record(&mut self, facts: &LogFacts<'_>) {
         self.of_records.push(facts.trace_id);
     }

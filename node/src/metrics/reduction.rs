@@ -72,7 +72,7 @@ fn summaries(snapshots: &[Snapshot]) -> Value {
     })
 }
 
-/// What the last window told apart; the first executor knows.
+/// What can be told apart; the first executor knows.
 fn visible(parts: &[&SummarySnapshot]) -> Value {
     let of = |read: fn(&Visible) -> u64| parts.iter().map(|part| read(&part.visible)).sum::<u64>();
     json!({

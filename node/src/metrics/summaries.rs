@@ -7,66 +7,66 @@ use crate::control::{HeldLogsSnapshot, SummarySnapshot};
 type Family<T> = (&'static str, Type, &'static str, fn(&T) -> u64);
 
 const FAMILIES: [Family<SummarySnapshot>; 20] = [
-    ("tailwater_summary_windows_total", Type::Counter, "Windows of summaries that were closed and emitted.", |s| {
+    ("tailwater_summaries_windows_total", Type::Counter, "Windows of summaries that were closed and emitted.", |s| {
         s.windows
     }),
     (
-        "tailwater_summary_delivered_items_total",
+        "tailwater_summaries_delivered_items_total",
         Type::Counter,
         "Data points and log records of summaries that every exporter took over.",
         |s| s.delivered,
     ),
     (
-        "tailwater_summary_refused_items_total",
+        "tailwater_summaries_refused_items_total",
         Type::Counter,
         "Data points and log records of summaries that an exporter refused for good, or that no exporter takes.",
         |s| s.refused,
     ),
     (
-        "tailwater_summary_retries_total",
+        "tailwater_summaries_retries_total",
         Type::Counter,
         "Requests of summaries that an exporter could not take and that were offered again.",
         |s| s.retries,
     ),
     (
-        "tailwater_summary_uncounted_requests_total",
+        "tailwater_summaries_uncounted_requests_total",
         Type::Counter,
         "Requests in the log of a former run that could not be read and are in no summary.",
         |s| s.uncounted,
     ),
     (
-        "tailwater_summary_damaged_total",
+        "tailwater_summaries_damaged_total",
         Type::Counter,
         "Parts of a former run's summaries that could not be read: what they had counted is lost.",
         |s| s.damaged,
     ),
     (
-        "tailwater_summary_oversized_checkpoints_total",
+        "tailwater_summaries_oversized_checkpoints_total",
         Type::Counter,
         "Checkpoints that were too large for the log's journal: a crash would lose what they count.",
         |s| s.oversized,
     ),
-    ("tailwater_summary_metric_series", Type::Gauge, "Series of merged metrics.", |s| s.metric_series),
+    ("tailwater_summaries_metric_series", Type::Gauge, "Series of merged metrics.", |s| s.metric_series),
     (
-        "tailwater_summary_lost_points_total",
+        "tailwater_summaries_lost_points_total",
         Type::Counter,
         "Metric points for which there was no room, not even in the series of what is past the bound.",
         |s| s.metric_points_lost,
     ),
     (
-        "tailwater_summary_overflowed_points_total",
+        "tailwater_summaries_overflowed_points_total",
         Type::Counter,
         "Metric points that count for otel.metric.overflow of their metric: there are more series than there may be.",
         |s| s.metric_points_overflowed,
     ),
     (
-        "tailwater_summary_unmergeable_points_total",
+        "tailwater_summaries_unmergeable_points_total",
         Type::Counter,
         "Metric points that a rule would merge and that pass as they came, such as summaries.",
         |s| s.metric_points_unmergeable,
     ),
     (
-        "tailwater_summary_metric_resets_total",
+        "tailwater_summaries_metric_resets_total",
         Type::Counter,
         "Cumulative input series that began again, told by their start or by a value that fell.",
         |s| s.metric_resets,
@@ -75,7 +75,7 @@ const FAMILIES: [Family<SummarySnapshot>; 20] = [
         s.log_lines
     }),
     (
-        "tailwater_summary_overflowed_lines_total",
+        "tailwater_summaries_overflowed_lines_total",
         Type::Counter,
         "Log records that count for the pattern <*> of their service and severity: there is no room for theirs.",
         |s| s.log_lines_overflowed,
@@ -97,13 +97,13 @@ const FAMILIES: [Family<SummarySnapshot>; 20] = [
         |s| s.shapes,
     ),
     (
-        "tailwater_summary_overflowed_traces_total",
+        "tailwater_summaries_overflowed_traces_total",
         Type::Counter,
         "Dropped traces that count for the shape <*>: there are more shapes than summaries.skeletons.shapes_max, or names.",
         |s| s.traces_overflowed,
     ),
     (
-        "tailwater_summary_overflowed_spans_total",
+        "tailwater_summaries_overflowed_spans_total",
         Type::Counter,
         "Spans that count for otel.metric.overflow: there are more series than summaries.span_metrics.series_max.",
         |s| s.spans_overflowed,

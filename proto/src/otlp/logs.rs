@@ -98,20 +98,20 @@ impl<'a> LogFacts<'a> {
 /// Receives what the walk finds, in wire order, but for a resource, which comes before its scopes wherever it lies.
 pub trait LogVisitor {
     /// A `ResourceLogs` begins; its resource's attributes follow.
-    fn resource_begin(&mut self);
+    fn resource_begin(&mut self) {}
     /// An attribute of the resource just begun.
-    fn resource_attribute(&mut self, attribute: KeyValue<'_>);
-    /// The resource is known; its scopes follow. `envelope` holds every field of the `ResourceLogs` except the scope
+    fn resource_attribute(&mut self, _attribute: KeyValue<'_>) {}
+    /// The resource is known; its scopes follow. what is given holds every field of the `ResourceLogs` except the scope
     /// logs, as raw wire bytes.
-    fn resource(&mut self, envelope: &[u8]);
+    fn resource(&mut self, _envelope: &[u8]) {}
     /// A `ScopeLogs` begins; its records follow.
-    fn scope_begin(&mut self);
-    /// The `ScopeLogs` just begun ends. `envelope` holds every field of it except the records, as raw wire bytes.
-    fn scope_end(&mut self, envelope: &[u8]);
+    fn scope_begin(&mut self) {}
+    /// The `ScopeLogs` just begun ends. what is given holds every field of it except the records, as raw wire bytes.
+    fn scope_end(&mut self, _envelope: &[u8]) {}
     /// A record begins; its attributes follow, then `record` or `record_refused`.
-    fn record_begin(&mut self);
+    fn record_begin(&mut self) {}
     /// An attribute of the record just begun.
-    fn record_attribute(&mut self, attribute: KeyValue<'_>);
+    fn record_attribute(&mut self, _attribute: KeyValue<'_>) {}
     /// The record just begun is sound.
     fn record(&mut self, facts: &LogFacts<'_>);
     /// The record just begun is refused; its neighbours are not.

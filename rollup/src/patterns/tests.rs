@@ -82,18 +82,10 @@ fn records_of_a_request_are_counted() {
     use opentelemetry_proto::tonic::common::v1::{AnyValue as ProstValue, any_value::Value};
     use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
     use prost::Message as _;
-    use tailwater_proto::otlp::check::KeyValue;
     use tailwater_proto::otlp::logs::{LogVisitor, RecordFault, logs};
 
     struct Counting(Patterns);
     impl LogVisitor for Counting {
-        fn resource_begin(&mut self) {}
-        fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-        fn resource(&mut self, _: &[u8]) {}
-        fn scope_begin(&mut self) {}
-        fn scope_end(&mut self, _: &[u8]) {}
-        fn record_begin(&mut self) {}
-        fn record_attribute(&mut self, _: KeyValue<'_>) {}
         fn record(&mut self, facts: &LogFacts<'_>) {
             self.0.count(b"s", &PatternInput::from(facts), 7);
         }

@@ -16,7 +16,7 @@ const UNKNOWN_SERVICE: &[u8] = b"unknown_service";
 const KEPT_SPANS_MAX: usize = 1 << 16;
 /// Resources whose names are remembered: most requests have one of those before.
 /// At the bound: spans of further ones count for `otel.metric.overflow` until the next window; counted in
-/// `tailwater_summary_overflowed_spans_total`.
+/// `tailwater_summaries_overflowed_spans_total`.
 const RESOURCES_MAX: usize = 4096;
 /// Number of a resource beyond the bound.
 const NO_RESOURCE: u32 = u32::MAX;

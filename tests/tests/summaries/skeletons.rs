@@ -93,7 +93,7 @@ fn they_are_told_once_over_kills() {
     #[allow(clippy::cast_precision_loss, reason = "counts are small")]
     node.until(|metrics| counted(metrics) == (TRACES / 4 * 3) as f64);
     // What a window that began after that has is in the log.
-    let windows = |metrics: &BTreeMap<String, f64>| metrics["tailwater_summary_windows_total"];
+    let windows = |metrics: &BTreeMap<String, f64>| metrics["tailwater_summaries_windows_total"];
     let before = windows(&node.metrics());
     node.until(|metrics| windows(metrics) >= before + 2.0);
     let node = start_in(node.crash(), &decided);

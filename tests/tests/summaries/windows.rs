@@ -5,8 +5,8 @@ use super::{Kind, but, of_signal, send, start, start_in, stop, summaries};
 use std::net::SocketAddr;
 use tailwater_tests::next_hop::{GOOD, Mood, Server};
 
-const WINDOWS: &str = "tailwater_summary_windows_total";
-const RETRIES: &str = "tailwater_summary_retries_total";
+const WINDOWS: &str = "tailwater_summaries_windows_total";
+const RETRIES: &str = "tailwater_summaries_retries_total";
 
 /// Sends requests of these numbers, of every kind.
 fn send_each(to: SocketAddr, numbers: std::ops::Range<u64>) {
@@ -39,7 +39,7 @@ fn a_window_grows_while_the_next_hop_is_down_and_nothing_is_lost() {
     node.until(|metrics| metrics[RETRIES] >= 2.0);
     assert_eq!(node.metrics()[WINDOWS], 0.0);
     server.set(GOOD);
-    node.until(|metrics| metrics[WINDOWS] >= 1.0 && metrics["tailwater_summary_delivered_items_total"] > 0.0);
+    node.until(|metrics| metrics[WINDOWS] >= 1.0 && metrics["tailwater_summaries_delivered_items_total"] > 0.0);
     send_each(node.http, 30..40);
     stop(node);
     let mut told = Told::default();

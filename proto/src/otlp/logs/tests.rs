@@ -44,7 +44,6 @@ impl LogVisitor for Recorder {
     fn resource(&mut self, envelope: &[u8]) {
         self.envelopes.push(envelope.to_vec());
     }
-    fn scope_begin(&mut self) {}
     fn scope_end(&mut self, envelope: &[u8]) {
         self.envelopes.push(envelope.to_vec());
     }
@@ -289,13 +288,6 @@ fn a_resource_behind_its_records_is_read_before_them() {
 fn offsets_point_at_the_record() {
     struct At<'a>(&'a [u8], usize);
     impl LogVisitor for At<'_> {
-        fn resource_begin(&mut self) {}
-        fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-        fn resource(&mut self, _: &[u8]) {}
-        fn scope_begin(&mut self) {}
-        fn scope_end(&mut self, _: &[u8]) {}
-        fn record_begin(&mut self) {}
-        fn record_attribute(&mut self, _: KeyValue<'_>) {}
         fn record(&mut self, facts: &LogFacts<'_>) {
             assert_eq!(&self.0[facts.offset..facts.offset + facts.bytes.len()], facts.bytes);
             self.1 += 1;
@@ -316,13 +308,6 @@ fn a_body_in_pieces_is_merged() {
     let mut bodies = Vec::new();
     struct Bodies<'a>(&'a mut Vec<Option<i64>>);
     impl LogVisitor for Bodies<'_> {
-        fn resource_begin(&mut self) {}
-        fn resource_attribute(&mut self, _: KeyValue<'_>) {}
-        fn resource(&mut self, _: &[u8]) {}
-        fn scope_begin(&mut self) {}
-        fn scope_end(&mut self, _: &[u8]) {}
-        fn record_begin(&mut self) {}
-        fn record_attribute(&mut self, _: KeyValue<'_>) {}
         fn record(&mut self, facts: &LogFacts<'_>) {
             self.0.push(facts.body.and_then(|body| body.value.integer()));
         }
