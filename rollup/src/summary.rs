@@ -355,7 +355,7 @@ impl Outputs {
             self.visible.log_patterns = patterns;
         }
         if let Some(skeletons) = &mut self.skeletons {
-            if skeletons.len() > 0 {
+            if !skeletons.is_empty() {
                 self.visible.shapes = skeletons.len() as u64;
             }
             records.extend(skeletons.take_requests(now_unix_nano, REQUEST_BYTES));
