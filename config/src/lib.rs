@@ -45,11 +45,12 @@ pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};
 pub use memory_plan::{
     CALLS_PER_CONNECTION, DOCKETED_TRACE_BYTES, EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES,
     MERGED_REQUEST_BYTES_MAX, MemoryPlan, MemoryRow, PARTLY_DONE_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES,
-    RELATIVE_LATENCY_BYTES, SKETCH_BYTES, SKETCH_NAMES_BYTES, large_request_bytes, memory_plan, memory_plan_with,
+    REACH_BACK_ANSWER_BYTES, RELATIVE_LATENCY_BYTES, SKETCH_BYTES, SKETCH_NAMES_BYTES, large_request_bytes,
+    memory_plan, memory_plan_with,
 };
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;
 pub use settings::*;
 pub use substitution::ReadFile;
-pub use value::{GIB, KIB, MIB};
+pub use value::{GIB, KIB, MIB, parse_duration};
 pub use wal_plan::{WalPlan, wal_plan};

@@ -73,6 +73,10 @@ pub const USER_AGENT_BYTES: u64 = 48 * MIB;
 /// Bytes of what a shard's log says of several exporters that are done with a span that waits for others: a bit for each
 /// exporter and span.
 pub const PARTLY_DONE_BYTES: u64 = 8 * MIB;
+/// Where what is done with stays in the log, filters and indexes take this part of its bytes: a 512th and a 2,000th.
+const REACH_BACK_SHARE: u64 = 400;
+/// An answer to `recall`, as protobuf and as JSON.
+pub const REACH_BACK_ANSWER_BYTES: u64 = 32 * MIB;
 /// Bytes of what a shard finds out of one regular expression: states of its search, and its latest answers.
 const SEARCH_BYTES: u64 = 136 * KIB;
 const _: () = assert!(SEARCH_BYTES == SEARCH_BYTES_MAX as u64 + 8 * KIB);
@@ -224,6 +228,7 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
         let reason = "messages to and from other nodes: remembered, unacknowledged, queued".to_string();
         rows.push(row("cluster messages", GOSSIP_BYTES, reason));
     }
+    rows.extend(reach_back_row(config));
     rows.extend(summaries_rows(config, shards));
     rows.extend(export_rows(config, shards));
     rows.extend(rules_rows(config, shards));
@@ -297,6 +302,20 @@ fn partly_done_row(config: &Config, shards: u64) -> MemoryRow {
             show_bytes(PARTLY_DONE_BYTES)
         ),
     }
+}
+
+/// What knows where things are in the log, also in what is done with and stays, and an answer to who asks.
+fn reach_back_row(config: &Config) -> Option<MemoryRow> {
+    let is_on = config.needs_wal() && !config.wal.reach_back.is_zero();
+    is_on.then(|| MemoryRow {
+        name: "reach back",
+        bytes: (config.wal.bytes_max / REACH_BACK_SHARE).saturating_add(REACH_BACK_ANSWER_BYTES),
+        reason: format!(
+            "filters and indexes of the log's segments (wal.reach_back), a {REACH_BACK_SHARE}th of wal.bytes_max; one \
+             answer of {}",
+            show_bytes(REACH_BACK_ANSWER_BYTES)
+        ),
+    })
 }
 
 /// What waits to leave, and what is on its way.

@@ -67,6 +67,14 @@ What is given to a command besides the keys below, which `run`, `check` and `doc
 | `doctor` | `--peers` | Test only the ways to the other nodes of the cluster, such as beside a node that runs. |
 | `explain` | `TRACE ID` | The trace that is asked for, 32 hexadecimal digits. |
 | `explain` | `--admin-endpoint HOST:PORT` | The node that is asked. |
+| `recall` | `TRACE ID` | Traces that are asked for, 32 hexadecimal digits each. |
+| `recall` | `--since TIME`, `--until TIME` | Received then: RFC 3339, seconds since 1970, or `10m` for ten minutes ago. |
+| `recall` | `--service TEXT`, `--name TEXT`, `--match KEY=VALUE` | What one span of a trace is to be like. |
+| `recall` | `--limit NUMBER` | Most traces, 100 where it is not given. |
+| `recall` | `--send`, `--pipeline NAME` | Keep those that were dropped after all and send them to the exporters, in all pipelines or this one. |
+| `recall` | `--again` | With `--send`: send those once more that were recalled before. |
+| `recall` | `--admin-endpoint HOST:PORT`, `--data-dir PATH` | The node that is asked; the directory that is read where none answers. |
+| `recall` | `--format summary`, `--format json` | A line a trace, or OTLP/JSON. |
 | `try` | `--config FILE`, `-c` | The configuration whose rules are tried. |
 | `try` | `--against FILE` | Another configuration, to tell what is different. |
 | `try` | `FILE` | Captured traces: OTLP as JSON lines or protobuf, segments of a log, or a data directory. |

@@ -49,6 +49,12 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 const SIZE_REMEDY: &str = "write bytes, or a number with one of the units KiB, MiB, GiB, TiB (also K, M, G, T and Ki, Mi, \
                            Gi, Ti: powers of 1024), KB, MB, GB, TB (powers of 1000), such as 64MiB or 1.5GiB";
 
+/// A duration as people write it, such as `1h30m`; none where it is none.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 /// A duration as Go's `time.ParseDuration` reads it: `1m30s`, `500ms`, `1.5h`, `0`.
 pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
     let fault = || Fault::new("not a duration", "write a number with a unit, such as 500ms, 10s or 1m30s");

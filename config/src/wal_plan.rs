@@ -25,6 +25,8 @@ pub struct WalPlan {
     pub journal_bytes: u64,
     /// Memory for records that wait for the disk. A single larger request is taken when nothing else waits.
     pub buffer_bytes: u64,
+    /// Most bytes of segments of requests that are done with and stay, out of `requests_bytes`; 0 where none stay.
+    pub past_bytes: u64,
 }
 
 /// Unit of direct disk writes.
@@ -84,7 +86,17 @@ pub fn wal_plan(config: &Config, shards: usize) -> Result<WalPlan, Box<Problem>>
         journal_segment_bytes,
         journal_bytes,
         buffer_bytes,
+        past_bytes: past_bytes(config, shards, requests_bytes),
     })
+}
+
+/// Where nothing else is configured half of the log's disk: the other half is what the log has to itself without asking.
+fn past_bytes(config: &Config, shards: u64, requests_bytes: u64) -> u64 {
+    match (config.wal.reach_back.is_zero(), config.wal.reach_back_bytes_max) {
+        (true, _) => 0,
+        (false, 0) => requests_bytes / 2,
+        (false, most) => (most / shards).min(requests_bytes),
+    }
 }
 
 fn blocks_down(bytes: u64) -> u64 {

@@ -2,7 +2,7 @@
 //! is found by the keyed hash of the whole trace id. When a memory is full the oldest verdict gives way, except
 //! that one which a late span has asked for since the hand last passed gets another turn.
 
-use crate::vocabulary::{Annotations, RandomnessKind};
+use crate::vocabulary::{Annotations, Nanos, RandomnessKind};
 use hashbrown::HashMap;
 
 /// How a trace was kept: what its late spans leave with.
@@ -35,7 +35,17 @@ pub struct VerdictMemory {
     keeps_policies: bool,
     verdicts_max: usize,
     hand: usize,
+    /// The time, as it was last told.
+    now: Nanos,
+    /// The part that the latest verdict is in, and when the first verdict of each part was last written.
+    part: usize,
+    begun: [Nanos; PARTS],
+    /// Every verdict that was given later is remembered.
+    forgotten_up_to: Nanos,
 }
+
+/// Parts of a memory, by which is known how old the verdicts are that have given way: within a 64th of what it spans.
+const PARTS: usize = 64;
 
 /// One of so many kept traces may have a randomness that came with a span, with it remembered. Senders write it only
 /// where ids are not random.
@@ -65,6 +75,41 @@ impl VerdictMemory {
             keeps_policies,
             verdicts_max,
             hand: 0,
+            now: Nanos(0),
+            part: 0,
+            begun: [Nanos(0); PARTS],
+            forgotten_up_to: Nanos(0),
+        }
+    }
+
+    /// It is that late: verdicts are given now.
+    #[inline]
+    pub fn set_time(&mut self, now: Nanos) {
+        self.now = now;
+    }
+
+    /// Every verdict that was given after this time is remembered, of those that were given and not restored.
+    #[must_use]
+    pub fn forgotten_up_to(&self) -> Nanos {
+        if self.verdicts_max == 0 { Nanos(u64::MAX) } else { self.forgotten_up_to }
+    }
+
+    /// A verdict is written at a position, over another where `gives_way`.
+    fn note_time(&mut self, position: usize, gives_way: bool) {
+        if self.verdicts_max < PARTS {
+            // What gives way was given at most now.
+            self.forgotten_up_to = if gives_way { self.now } else { self.forgotten_up_to };
+            return;
+        }
+        let part = (position * PARTS / self.verdicts_max).min(PARTS - 1);
+        // The hand may have passed over whole parts.
+        while self.part != part {
+            self.part = (self.part + 1) % PARTS;
+            self.begun[self.part] = self.now;
+        }
+        if gives_way {
+            // It was written before the hand came to the next part, the last time.
+            self.forgotten_up_to = self.forgotten_up_to.max(self.begun[(part + 1) % PARTS]);
         }
     }
 
@@ -91,6 +136,7 @@ impl VerdictMemory {
         }
         if self.hashes.len() < self.verdicts_max {
             self.hashes.push(hash & !ASKED);
+            self.note_time(self.hashes.len() - 1, false);
             let position = u32::try_from(self.hashes.len() - 1).ok()?;
             if let Some(kept) = kept {
                 self.policies.push(kept.policy);
@@ -109,6 +155,7 @@ impl VerdictMemory {
         }
         let position = u32::try_from(self.hand).ok()?;
         let before = std::mem::replace(&mut self.hashes[self.hand], hash & !ASKED);
+        self.note_time(self.hand, true);
         if let Some(kept) = kept {
             if RandomnessKind::unpacked(self.thresholds[self.hand]).1 == RandomnessKind::Given {
                 self.given.remove(&position);
@@ -217,6 +264,40 @@ mod tests {
         assert_eq!([0, 1].map(|position| of(&memory, position)), [None, Some(90)]);
         memory.remember(18, Some(given(91)));
         assert_eq!((of(&memory, 2), memory.given_forgotten()), (Some(91), 1), "their places are free again");
+    }
+
+    /// Without `begun` of the next part in `note_time` verdicts that were given after the time it tells would be forgotten.
+    #[test]
+    fn what_was_given_since_the_time_told_is_remembered() {
+        let kept = Some(KeptBy {
+            policy: 0,
+            threshold: 0,
+            randomness: RandomnessKind::Id,
+            given: None,
+            annotations: Annotations::NONE,
+        });
+        for (verdicts_max, lag_max) in [(1, 1), (5, 5), (64, 10), (1000, 40)] {
+            let mut memory = VerdictMemory::new(verdicts_max, true);
+            let mut given = Vec::new();
+            for number in 1..=4000_u64 {
+                memory.set_time(Nanos(number));
+                let (position, _) = memory.remember(number, kept).unwrap();
+                given.push(position);
+                // Late spans ask for some.
+                if number % 3 == 0 {
+                    memory.touch(given[usize::try_from(number).unwrap() / 2]);
+                }
+                let since = memory.forgotten_up_to().0;
+                for later in since + 1..=number {
+                    let position = given[usize::try_from(later - 1).unwrap()];
+                    assert!(memory.is(position, later), "{later} of {number} is not there, told {since}");
+                }
+                let span = verdicts_max as u64;
+                assert!(number <= span || since <= number, "{since} of {number}");
+                assert!(number < span || since + span / 2 <= number + lag_max, "{since} is too late at {number}");
+            }
+        }
+        assert_eq!(VerdictMemory::new(0, true).forgotten_up_to(), Nanos(u64::MAX));
     }
 
     #[test]

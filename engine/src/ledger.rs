@@ -243,6 +243,10 @@ pub struct TraceCounts {
     pub late_dropped_spans: u64,
     /// Spans whose bytes were given up in memory, to be read from the log if their trace is kept.
     pub cold_spans: u64,
+    /// Traces that were dropped or forgotten and that a person has kept after all.
+    pub kept_by_hand: u64,
+    /// Spans of those that were read from the log and came again: they are counted as received once more.
+    pub spans_sent_again: u64,
     /// Verdicts that gave way to newer ones; spans that come later still begin their trace anew.
     pub verdicts_forgotten: u64,
     /// Traces scanned again because the rules had changed.
@@ -265,6 +269,8 @@ impl TraceCounts {
         self.marks_forgotten += other.marks_forgotten;
         self.condition_errors += other.condition_errors;
         self.cold_spans += other.cold_spans;
+        self.kept_by_hand += other.kept_by_hand;
+        self.spans_sent_again += other.spans_sent_again;
         self.verdicts_forgotten += other.verdicts_forgotten;
         self.scanned_again += other.scanned_again;
         self.verdicts_postponed += other.verdicts_postponed;

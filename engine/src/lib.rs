@@ -21,6 +21,8 @@ pub mod index;
 
 pub mod explain;
 
+pub mod reach_back;
+
 pub mod intake;
 
 pub mod log;

@@ -17,6 +17,10 @@ pub mod done;
 
 pub mod flush;
 
+pub mod filter;
+
+pub mod steps;
+
 pub mod segments;
 
 pub mod stream;
@@ -26,6 +30,8 @@ pub mod takers;
 pub mod tally;
 
 pub mod told;
+
+pub mod past;
 
 pub mod journal;
 

@@ -58,6 +58,8 @@ pub struct Rules {
     relative: Vec<RelativeLeaf>,
     /// Encoded attributes that kept spans get.
     annotations: Vec<Vec<u8>>,
+    /// The number of the one that spans of traces get that a person keeps.
+    by_hand_annotation: Option<u16>,
     /// The numbers of those in force, in the order of the configuration.
     annotation_order: Vec<u16>,
     policies: Vec<CompiledPolicy>,

@@ -6,6 +6,7 @@
 //! what leaves it (`outgoing`), why traces came to what they did (`reason`). The methods here and in the files beside join
 //! them: `scan` and `take` what comes, `tick` what is due, `settle` a ruling.
 
+mod by_hand;
 mod cluster;
 mod cool;
 mod framing;
@@ -52,6 +53,7 @@ use tailwater_config::sampling::{RandomnessSource, Strategy};
 use waits::Waits;
 
 pub use crate::vocabulary::TICK;
+pub use by_hand::ByHand;
 pub use generation::FORMER_MAX;
 pub use reason::Fate;
 

@@ -10,6 +10,7 @@
 //! GET /api/v1/cluster the members as this node sees them, and what it counts; 404 for a node by itself
 //! GET /api/v1/traces/<id> why a trace was kept or dropped, or what a pending one has so far; 404 with a remedy. In a cluster
 //!                     other nodes are asked, too
+//! GET /api/v1/recall  traces from the log, by id, time and attribute, as OTLP/JSON; POST keeps them and sends them on
 //! GET /api/v1/reduction how much of what came goes on as it was, and what summaries tell of the rest
 //! POST /api/v1/reload reads the configuration again: 200 when it is in force, 422 with the problems when it is refused
 //! ```
@@ -19,6 +20,9 @@ use crate::explain;
 use crate::explain::asking::Asker;
 use crate::gossip::{self, Shared};
 use crate::metrics::{Exposition, Facts, PipelineFacts, counted, expose, reduction};
+use crate::reach_back::Question;
+use crate::reach_back::answer::not_in_log;
+use crate::reach_back::asking::{Recaller, Refused};
 use crate::reload::{Outcome, Reloader};
 use crate::sockets;
 use async_channel::{Sender, bounded};
@@ -60,7 +64,8 @@ const CLUSTER: &str = "/api/v1/cluster";
 const REDUCTION: &str = "/api/v1/reduction";
 const RELOAD: &str = "/api/v1/reload";
 const PATHS: &str = "no such path; there are /metrics, /health, /health/ready, /health/live, /api/v1/status, \
-    /api/v1/traces/<id>, /api/v1/cluster, /api/v1/reduction and /api/v1/reload\n";
+    /api/v1/traces/<id>, /api/v1/recall, /api/v1/cluster, /api/v1/reduction and /api/v1/reload\n";
+const RECALL: &str = "/api/v1/recall";
 const TRACES: &str = "/api/v1/traces/";
 
 /// What the endpoint shows.
@@ -75,6 +80,7 @@ pub struct State {
     /// What the gossip thread does, where there is one.
     gossip: Option<Shared>,
     asker: Rc<Asker>,
+    recaller: Recaller,
 }
 
 impl State {
@@ -93,6 +99,7 @@ impl State {
             None => endpoint.to_string().starts_with("localhost:"),
         });
         Self {
+            recaller: Recaller::new(cores.clone(), reloader.clone()),
             cores,
             reloader,
             backend,
@@ -145,6 +152,39 @@ impl State {
         match self.asker.ask(id, trace_id).await {
             Ok(said) => answer(StatusCode::OK, &said),
             Err(unknown) => answer(StatusCode::NOT_FOUND, &unknown),
+        }
+    }
+
+    /// Traces from the log; with POST they are kept and sent on.
+    async fn recall(&self, request: &Request) -> Reply {
+        let query = request.uri.query().unwrap_or_default();
+        let question = match Question::of_query(query, tailwater_runtime::clock::unix_nanos()) {
+            Ok(question) => question,
+            Err(wrong) => return answer(StatusCode::BAD_REQUEST, &json!({ "error": wrong })),
+        };
+        let refused = |refused: Refused| {
+            let code = if refused == Refused::Busy { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::CONFLICT };
+            answer(code, &refused.told())
+        };
+        if request.method != Method::POST {
+            return match self.recaller.ask(&question).await {
+                Ok(found) if found.traces.is_empty() && !question.ids.is_empty() => {
+                    answer(StatusCode::NOT_FOUND, &not_in_log(&found, &question))
+                }
+                Ok(found) => Reply::http(StatusCode::OK, JSON, found.otlp_json(&question).into()),
+                Err(why) => refused(why),
+            };
+        }
+        if !self.ready.load(Ordering::Relaxed) {
+            let said = json!({ "error": "the node is not ready", "remedy": "ask again when /health/ready says so" });
+            return answer(StatusCode::SERVICE_UNAVAILABLE, &said);
+        }
+        match self.recaller.send(&question).await {
+            Ok((found, _)) if found.traces.is_empty() && !question.ids.is_empty() => {
+                answer(StatusCode::NOT_FOUND, &not_in_log(&found, &question))
+            }
+            Ok((_, said)) => answer(StatusCode::OK, &said),
+            Err(why) => refused(why),
         }
     }
 
@@ -207,12 +247,11 @@ impl Service for State {
         let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS, CLUSTER, REDUCTION]
             .contains(&path)
             || path.starts_with(TRACES);
-        if protocol == Protocol::Grpc || !(to_read || path == RELOAD) {
+        if protocol == Protocol::Grpc || !(to_read || path == RELOAD || path == RECALL) {
             return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))));
         }
-        if path == RELOAD
-            && let Some(reason) = foreign(headers, self.is_loopback)
-        {
+        let changes = path == RELOAD || (path == RECALL && method == Method::POST);
+        if changes && let Some(reason) = foreign(headers, self.is_loopback) {
             let text = format!("{reason}\n");
             return Err(Box::new(Reply::http(StatusCode::FORBIDDEN, TEXT, text.into())));
         }
@@ -220,7 +259,8 @@ impl Service for State {
             let text = Bytes::from_static(b"use POST\n");
             return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
         }
-        if to_read && method != Method::GET && method != Method::HEAD {
+        let is_read = to_read || (path == RECALL && method != Method::POST);
+        if is_read && method != Method::GET && method != Method::HEAD {
             let text = Bytes::from_static(b"use GET\n");
             return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
         }
@@ -241,6 +281,7 @@ impl Service for State {
                 }
                 answer(StatusCode::OK, &said)
             }
+            RECALL => self.recall(&request).await,
             CLUSTER => self.cluster().await,
             REDUCTION => self.reduction().await,
             RELOAD => {

@@ -82,7 +82,12 @@ fn boot(loaded: &Loaded, source: (ConfigurationSource, Option<Stamp>), repair: b
     let mut left = take_over(config, &blueprint, repair)?;
     for (pipeline, survey) in blueprint.pipelines.iter_mut().zip(&mut left.by_pipeline) {
         // Nobody else has them yet.
-        Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| survey.adopt(rules));
+        Arc::get_mut(&mut pipeline.rules).into_iter().for_each(|rules| {
+            survey.adopt(rules);
+            if blueprint.wal.is_some() {
+                rules.allow_by_hand();
+            }
+        });
     }
     forward_what_waits(config, &mut blueprint, &left);
     let survey = left.whole(&config.node.data_directory, &blueprint);

@@ -2,7 +2,7 @@
 
 use crate::source::{ConfigurationSource, Stamp};
 use crate::terminal::{EXIT_CONFIGURATION, VERSION, say};
-use crate::{boot, check, doctor, explain, log_tool, trial};
+use crate::{boot, check, doctor, explain, log_tool, reach_back, trial};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,6 +42,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
             explain::client::run(&text("trace"), &text("admin-endpoint"), matches.get_flag("json"))
         }
+        Some(("recall", matches)) => recall(matches),
         Some(("try", matches)) => {
             let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
             trial::run(&trial::Request {
@@ -64,6 +65,23 @@ fn log(matches: &ArgMatches) -> ExitCode {
         Some(("verify", matches)) => log_tool::verify(&path(matches)),
         _ => ExitCode::from(EXIT_USAGE),
     }
+}
+
+/// Asks for traces from the log.
+fn recall(matches: &ArgMatches) -> ExitCode {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let named =
+        |name: &'static str| matches.get_many::<String>(name).into_iter().flatten().map(move |value| (name, value));
+    let parameters = ["trace_id", "since", "until", "service", "name", "match", "limit", "pipeline"].into_iter();
+    let parameters = parameters.flat_map(named).map(|(name, value)| (name.to_string(), value.clone()));
+    let again = matches.get_flag("again").then(|| ("again".to_string(), "true".to_string()));
+    reach_back::client::run(&reach_back::client::Request {
+        parameters: parameters.chain(again).collect(),
+        sends: matches.get_flag("send"),
+        endpoint: text("admin-endpoint").unwrap_or_default(),
+        directory: matches.get_one::<PathBuf>("data-dir").cloned(),
+        json: text("format").as_deref() == Some("json"),
+    })
 }
 
 fn command(knobs: &[Knob]) -> Command {
@@ -112,21 +130,72 @@ fn command(knobs: &[Knob]) -> Command {
                 ),
         )
         .subcommand(explain_command(knobs))
+        .subcommand(recall_command(knobs))
         .subcommand(try_command())
         .subcommand(log_command())
 }
 
-fn explain_command(knobs: &[Knob]) -> Command {
+fn admin_argument(knobs: &[Knob]) -> Arg {
     let admin = knobs.iter().find(|knob| knob.path == "admin.endpoint");
     let endpoint = std::env::var("TAILWATER_ADMIN_ENDPOINT").ok();
     let endpoint = endpoint.or_else(|| admin.map(|knob| knob.default.clone())).unwrap_or_default();
+    let argument = Arg::new("admin-endpoint").long("admin-endpoint").value_name("HOST:PORT");
+    argument.default_value(endpoint).help("Admin endpoint of the node")
+}
+
+fn explain_command(knobs: &[Knob]) -> Command {
     let trace = Arg::new("trace").value_name("TRACE ID").required(true).help("32 hexadecimal digits");
-    let admin = Arg::new("admin-endpoint").long("admin-endpoint").value_name("HOST:PORT");
     Command::new("explain")
         .about("Ask a running node why a trace was kept or dropped, or what it has of a pending one")
         .arg(trace)
-        .arg(admin.default_value(endpoint).help("Admin endpoint of the node"))
+        .arg(admin_argument(knobs))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the node's JSON"))
+}
+
+fn recall_command(knobs: &[Knob]) -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).allow_hyphen_values(true).help(help)
+    };
+    let trace =
+        Arg::new("trace_id").value_name("TRACE ID").num_args(0..).help("32 hexadecimal digits; several are possible");
+    let directory = Arg::new("data-dir").long("data-dir").value_name("PATH").value_parser(clap::value_parser!(PathBuf));
+    Command::new("recall")
+        .about(
+            "Find traces in the log of a node, dropped ones too, while they are there; print them or have them sent on",
+        )
+        .arg(trace)
+        .arg(option("since", "TIME", "Received from then on: RFC 3339, seconds since 1970, or 10m for ten minutes ago"))
+        .arg(option("until", "TIME", "Received up to then"))
+        .arg(option("service", "TEXT", "With a span of this service"))
+        .arg(option("name", "TEXT", "With a span of this name"))
+        .arg(
+            option("match", "KEY=VALUE", "With a span that has it, or whose resource has; several are possible")
+                .action(ArgAction::Append),
+        )
+        .arg(option("limit", "NUMBER", "Most traces [default: 100]"))
+        .arg(option("pipeline", "NAME", "With --send: the pipeline that is to send them; all without it"))
+        .arg(
+            Arg::new("send")
+                .long("send")
+                .action(ArgAction::SetTrue)
+                .help("Keep those that were dropped after all, and send them to the exporters"),
+        )
+        .arg(
+            Arg::new("again")
+                .long("again")
+                .requires("send")
+                .action(ArgAction::SetTrue)
+                .help("With --send: send those once more that were recalled before"),
+        )
+        .arg(admin_argument(knobs))
+        .arg(directory.help("Data directory to be read where no node answers"))
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_parser(["summary", "json"])
+                .default_value("summary")
+                .help("A line a trace, or OTLP/JSON"),
+        )
 }
 
 fn try_command() -> Command {

@@ -1,8 +1,9 @@
 //! What the side thread asks of a core, and how the answer comes back.
 
-use crate::core::traffic::{SIGNALS, SignalBytes};
 use crate::numbers::ChannelNumber;
+use crate::traffic::{SIGNALS, SignalBytes};
 use async_channel::{Receiver, Sender, bounded};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tailwater_engine::cluster::counts::ClusterCounts;
@@ -10,8 +11,9 @@ use tailwater_engine::explain::Explanation;
 use tailwater_engine::export::mark::MarkCounts;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Ledger;
+use tailwater_engine::reach_back::{Gathered, Sought};
 use tailwater_engine::rules::Rules;
-use tailwater_engine::shard::ShardPlan;
+use tailwater_engine::shard::{ByHand, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, TraceId};
 use tailwater_proto::cluster::NodeId;
 use tailwater_rollup::summary::Visible;
@@ -29,6 +31,12 @@ pub enum Control {
     Reload(Arc<Change>, Sender<()>),
     /// What is known of a trace.
     Explain(TraceId, Sender<Explained>),
+    /// Look through the log for a person; with the first pipeline of each executor.
+    ReachBack(Arc<Sought>, Sender<Gathered>),
+    /// Keep those of these traces that are the core's; answered with what became of each.
+    KeepByHand(Arc<ToKeep>, Sender<KeptByHand>),
+    /// Spans of traces that are kept by hand come again, in this request; answered with how many are on their way.
+    ComeAgain(Bytes, Sender<u64>),
     /// Judge all that is pending; answered when all is judged.
     Decide(Sender<()>),
     /// Send all summaries that are not sent; answered when exporters have taken them. Before that decide what waits for its
@@ -231,6 +239,45 @@ pub struct LaneSnapshot {
     pub is_failing: bool,
     /// Bytes of the last run's segments that are still to be read.
     pub replay_left_bytes: u64,
+    /// Segments that are done with and stay.
+    pub past: PastSnapshot,
+}
+
+/// What became of traces that a person wants to keep.
+#[derive(Debug, Default)]
+pub struct KeptByHand {
+    /// Of each that is the core's.
+    pub traces: Vec<(TraceId, ByHand)>,
+    /// Whether the log has the verdicts: only then their spans may come again.
+    pub is_durable: bool,
+}
+
+/// Traces that a person wants to keep.
+#[derive(Debug, Default)]
+pub struct ToKeep {
+    /// Each with the time when the first of what is there of it was received, nanoseconds since 1970.
+    pub traces: Vec<(TraceId, u64)>,
+    /// Whether those that were kept by hand before are sent once more.
+    pub again: bool,
+}
+
+/// Segments of a log that are done with and stay.
+#[derive(Debug, Clone, Default)]
+pub struct PastSnapshot {
+    /// How many.
+    pub segments: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// When the first request in them came, nanoseconds since 1970; 0 for none.
+    pub oldest_unix_nano: u64,
+    /// Those given up, by reason.
+    pub given_up: Vec<(&'static str, u64)>,
+    /// Segments read for questions, and those of them that had nothing of what was sought.
+    pub read: u64,
+    /// See above.
+    pub read_in_vain: u64,
+    /// Answers that were cut.
+    pub cut: u64,
 }
 
 /// One exporter on one core.
@@ -283,6 +330,12 @@ impl Cores {
         let first = pipeline * self.shards;
         let channels = self.channels.get(first..first + self.shards).unwrap_or_default();
         Self::ask_these(channels, request).await
+    }
+
+    /// As `ask`, of the core at that place among the channels.
+    pub async fn ask_one<T>(&self, place: usize, request: impl Fn(Sender<T>) -> Control) -> Option<T> {
+        let channel = self.channels.get(place..place + 1).unwrap_or_default();
+        Self::ask_these(channel, request).await.pop().flatten()
     }
 
     /// One of the channels.

@@ -6,6 +6,7 @@
 //!            ^                                                        |
 //!            +--- owners: what is done with, what waits --------------+
 //!            +--- recall, replay: what is read from it again
+//!            +--- reach_back: what a person looks for in it
 //! ```
 //!
 //! `loops` are the tasks that go on, `obey` what the side thread asks, `pressure` and `load` what bounds the senders and
@@ -21,12 +22,12 @@ mod owners;
 pub mod peers;
 mod port;
 mod pressure;
+pub mod reach_back;
 mod recall;
 mod receivers;
 pub mod replay;
 pub mod summaries;
 mod told;
-pub mod traffic;
 
 pub use port::CorePort;
 pub use recall::protobuf as logged_body;
@@ -41,9 +42,9 @@ use self::pressure::Pressure;
 use self::receivers::Receivers;
 use self::summaries::Summaries;
 use self::told::Telling;
-use self::traffic::Traffic;
 use crate::numbers::CoreNumber;
 use crate::outbox::Outbox;
+use crate::traffic::Traffic;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ use tailwater_net::server::ReceiveMemory;
 use tailwater_proto::cluster::view::View;
 use tailwater_proto::cluster::{Incarnation, NodeId};
 use tailwater_rollup::windows::Part;
-use tailwater_runtime::clock::monotonic_nanos;
+use tailwater_runtime::clock::{monotonic_nanos, steady_unix_nanos};
 use tailwater_runtime::executor::sleep;
 
 /// How often a held-back sender looks again.
@@ -132,6 +133,10 @@ pub struct Core {
     is_replaying: Cell<bool>,
     /// Set while parked units are read again.
     is_recalling: Cell<bool>,
+    /// When this run began, nanoseconds since 1970.
+    begun_unix_nano: u64,
+    /// Set while the log is looked through for a person.
+    is_reaching_back: Cell<bool>,
     /// Set when the node ends and what is parked from now on is for the next start.
     ends_recall: Cell<bool>,
     settings: Settings,
@@ -187,6 +192,8 @@ impl Core {
             memory,
             is_replaying: Cell::new(false),
             is_recalling: Cell::new(false),
+            begun_unix_nano: steady_unix_nanos(),
+            is_reaching_back: Cell::new(false),
             ends_recall: Cell::new(false),
             settings,
         })

@@ -199,6 +199,7 @@ fn occasion(occasion: Occasion) -> &'static str {
         Occasion::TooLarge => "it outgrew sampling.maximum_trace_size_bytes",
         Occasion::Ingest => "a piece of it came that decided",
         Occasion::Owner => "the node of the cluster that owns it had judged it",
+        Occasion::ByHand => "a person has kept it after all (recall)",
         Occasion::Alone => "no node of the cluster that owns it answered for cluster.hold_max",
     }
 }

@@ -14,7 +14,7 @@ use crate::numbers::{ChannelNumber, CoreNumber};
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
 use crate::plan;
 use crate::sockets::{Addresses, CoreListeners};
-use crate::survey::{LogSurvey, OldSegment, REQUESTS_DIRECTORY, Spare, log_directory};
+use crate::survey::{LogSurvey, OldPast, OldSegment, REQUESTS_DIRECTORY, Spare, log_directory};
 use async_channel::{Receiver, bounded};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -28,6 +28,7 @@ use tailwater_connectors::otlp::exporter::{Endpoints, Exporter, Reports};
 use tailwater_engine::cluster::{ClusterPlan, pipeline_id};
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::log::lane::{Lane, LanePlan, PipelinePlan};
+use tailwater_engine::log::past::{PastPlan, PastSegment};
 use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
@@ -93,7 +94,7 @@ pub fn launch(
     let gossip_core = blueprint.placement.gossip_core;
     let count = u16::try_from(shards).map_err(|error| error.to_string())?;
     let gossip = cluster.map(|cluster| cluster.start(gossip_core, guests, count)).transpose()?;
-    let mut logs = log_seats(blueprint, &config.node.data_directory, survey, Route::new(seed, count), &seats);
+    let mut logs = log_seats(blueprint, config, survey, Route::new(seed, count), &seats);
     let shared = Arc::new(config.clone());
     let (addresses, ports) = Addresses::settle(config)?;
     let listeners = CoreListeners::for_cores(&addresses, shards);
@@ -204,6 +205,8 @@ struct LogSeat {
     plan: LanePlan,
     paths: LogPaths,
     spares: Vec<(usize, Spare)>,
+    /// What is past of a former run's log.
+    past: Vec<OldPast>,
     share: Share,
 }
 
@@ -245,7 +248,7 @@ impl LogPaths {
 /// One seat an executor where there is a log, none otherwise.
 fn log_seats(
     blueprint: &Blueprint,
-    data_directory: &Path,
+    config: &Config,
     mut survey: LogSurvey,
     route: Route,
     executors: &[Vec<Seat>],
@@ -257,9 +260,11 @@ fn log_seats(
         verdicts_max: seat.plan.kept_verdicts_max + seat.plan.dropped_verdicts_max,
     });
     let pipelines: Vec<PipelinePlan> = pipelines.collect();
-    let paths = LogPaths::of(data_directory, &blueprint.pipelines);
+    let paths = LogPaths::of(&config.node.data_directory, &blueprint.pipelines);
+    let keeps_past = u64::try_from(config.wal.reach_back.as_nanos()).unwrap_or(u64::MAX);
     let common = Common::new(&mut survey, clock::steady_unix_nanos());
     let shares: Vec<Vec<OldSegment>> = survey.spread(usize::from(cores));
+    let past = survey.spread_past(usize::from(cores));
     let read = Barrier::for_cores(usize::from(cores));
     let restated = Barrier::for_cores(usize::from(cores));
     let nonce_seed = hash_seed()[0];
@@ -267,7 +272,8 @@ fn log_seats(
     let mut spares = survey.spares;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let barriers = read.into_iter().zip(restated);
-    let seats = CoreNumber::all(cores).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| LogSeat {
+    let shares = shares.into_iter().zip(past).zip(barriers);
+    let seats = CoreNumber::all(cores).zip(shares).map(|(core, ((segments, past), (read, restated)))| LogSeat {
         plan: LanePlan {
             core: core.shard().0,
             cores,
@@ -280,7 +286,9 @@ fn log_seats(
             journal_segments_max: size(wal.journal_bytes / wal.journal_segment_bytes.max(1)),
             buffer_bytes_max: size(wal.buffer_bytes),
             pipelines: pipelines.clone(),
+            past: PastPlan { keep_nanos: keeps_past, bytes_max: wal.past_bytes },
         },
+        past,
         paths: paths.clone(),
         spares: if core == CoreNumber::FIRST { std::mem::take(&mut spares) } else { Vec::new() },
         share: Share {
@@ -297,7 +305,11 @@ fn log_seats(
 
 impl LogSeat {
     async fn log(self) -> Result<(Rc<CoreLog>, Share), String> {
-        Ok((CoreLog::new(Lane::new(self.plan), self.paths.open().await?, self.spares), self.share))
+        let mut lane = Lane::new(self.plan);
+        for OldPast { number, bytes, directory, times } in self.past {
+            lane.past.add(PastSegment::former(number, directory, bytes, times));
+        }
+        Ok((CoreLog::new(lane, self.paths.open().await?, self.spares), self.share))
     }
 }
 

@@ -14,10 +14,10 @@ use crate::terminal::say;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tailwater_engine::log::format::{FileName, parse_file_name};
+use tailwater_engine::log::format::{FileName, SegmentKind, parse_file_name};
 
 /// A path was given that cannot be read: `EX_NOINPUT` of sysexits.h.
-const EXIT_NO_INPUT: u8 = 66;
+pub const EXIT_NO_INPUT: u8 = 66;
 
 /// Largest file that is read: far above any segment, so that a wrong path does not take all memory.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -48,6 +48,21 @@ pub fn segments_of(directory: &Path) -> io::Result<Vec<Vec<PathBuf>>> {
     logs_of(directory).into_iter().map(segments).collect()
 }
 
+/// The files with requests of all logs in a directory, those that are done with included, by number.
+///
+/// # Errors
+/// When the directory cannot be read or is no log.
+pub fn request_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let has_requests = |file: &Listed| {
+        matches!(file.name, FileName::Segment { kind: SegmentKind::Requests, .. } | FileName::Past { .. })
+    };
+    let mut files = Vec::new();
+    for log in logs_of(directory) {
+        files.extend(list_log(&log)?.into_iter().filter(has_requests).map(|file| file.path));
+    }
+    Ok(files)
+}
+
 /// The files of the log in its directory, by number.
 fn list(directory: &Path) -> io::Result<Vec<Listed>> {
     let mut files = Vec::new();
@@ -57,14 +72,8 @@ fn list(directory: &Path) -> io::Result<Vec<Listed>> {
             files.push(Listed { path, name });
         }
     }
-    files.sort_by_key(|file| (number(file.name), file.name));
+    files.sort_by_key(|file| (file.name.number(), file.name));
     Ok(files)
-}
-
-const fn number(name: FileName) -> u64 {
-    match name {
-        FileName::Segment { number, .. } | FileName::Spare { number } => number,
-    }
 }
 
 /// All bytes of a file.
@@ -80,7 +89,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Says that a path cannot be read.
-fn unreadable(path: &Path, error: &io::Error) {
+pub fn unreadable(path: &Path, error: &io::Error) {
     say(&format!("{}: {error}; give a segment file, the log's directory or the data directory", path.display()));
 }
 

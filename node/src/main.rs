@@ -1,4 +1,4 @@
-//! The program: `tailwater run | check | doctor | explain | try | log`.
+//! The program: `tailwater run | check | doctor | explain | recall | try | log`.
 
 mod admin;
 mod blueprint;
@@ -25,6 +25,7 @@ mod outbox;
 mod plan;
 mod port_holder;
 mod progress;
+mod reach_back;
 mod reload;
 mod sockets;
 mod source;
@@ -32,6 +33,7 @@ mod summary;
 mod supervise;
 mod survey;
 mod terminal;
+mod traffic;
 mod trial;
 
 use std::process::ExitCode;

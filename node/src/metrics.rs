@@ -2,6 +2,7 @@
 //! bounded by configuration; no trace ids.
 
 mod cluster;
+mod past;
 mod reduction;
 mod rules;
 mod summaries;
@@ -11,8 +12,8 @@ pub use cluster::counted;
 pub use reduction::reduction;
 
 use crate::control::{FileSnapshot, Snapshot};
-use crate::core::traffic::SignalBytes;
 use crate::gossip::GossipState;
+use crate::traffic::SignalBytes;
 use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -118,6 +119,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     file(&mut page, snapshots);
     receivers(&mut page, snapshots);
     wal::wal(&mut page, &books);
+    past::past(&mut page, &books);
     cluster::cluster(&mut page, &books, facts.gossip);
     rules::rules(&mut page, &books);
     summaries::summaries(&mut page, &books);

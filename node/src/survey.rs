@@ -61,6 +61,20 @@ pub struct OldSegment {
     pub holders: Vec<Holder>,
 }
 
+/// A segment of requests that was done with and stayed.
+#[derive(Debug, Clone, Copy)]
+pub struct OldPast {
+    /// Its number.
+    pub number: u64,
+    /// Its file's length.
+    pub bytes: u64,
+    /// The number of its directory among those of the log.
+    pub directory: usize,
+    /// When it was begun and when it was last written, nanoseconds since 1970; 0 where it cannot be read: it is the first to
+    /// go.
+    pub times: (u64, u64),
+}
+
 /// A pipeline and what it has done with a segment.
 #[derive(Debug, Default)]
 pub struct Holder {
@@ -105,6 +119,8 @@ pub struct Survey {
     pub journals: Vec<String>,
     /// Files to be recycled.
     pub spares: Vec<Spare>,
+    /// Segments of requests that were done with and stayed. Nothing of them is read.
+    pub past: Vec<OldPast>,
     /// One more than the largest number ever used here.
     pub next_number: u64,
     /// The latest time that journals tell, nanoseconds since 1970.
@@ -214,13 +230,19 @@ pub fn survey(directory: &Path, repair: bool) -> Result<Survey, SurveyError> {
     files.sort();
     for (name, file_name, bytes) in files {
         let path = directory.join(&name);
-        let number = match file_name {
-            FileName::Segment { number, .. } | FileName::Spare { number } => number,
-        };
+        let number = file_name.number();
         found.next_number = found.next_number.max(number + 1);
-        let FileName::Segment { kind, .. } = file_name else {
-            found.spares.push(Spare { name, bytes });
-            continue;
+        let kind = match file_name {
+            FileName::Segment { kind, .. } => kind,
+            FileName::Spare { .. } => {
+                found.spares.push(Spare { name, bytes });
+                continue;
+            }
+            FileName::Past { .. } => {
+                let times = past_times(&path, number).unwrap_or_default();
+                found.past.push(OldPast { number, bytes, directory: 0, times });
+                continue;
+            }
         };
         match header(&path) {
             Ok(header) if header.number == number && header.kind == kind => {}
@@ -304,6 +326,14 @@ pub enum Unreadable {
 
 fn header(path: &Path) -> Result<SegmentHeader, Unreadable> {
     Ok(SegmentHeader::decode(&first_block(path)?)?)
+}
+
+/// When a past segment was begun, and when it was last written; none where it is none.
+fn past_times(path: &Path, number: u64) -> Option<(u64, u64)> {
+    let header = header(path).ok().filter(|header| (header.number, header.kind) == (number, SegmentKind::Requests))?;
+    let written = std::fs::metadata(path).and_then(|known| known.modified()).ok()?;
+    let written = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some((header.created_unix_nano, u64::try_from(written.as_nanos()).ok()?))
 }
 
 fn first_block(path: &Path) -> io::Result<Vec<u8>> {

@@ -67,6 +67,8 @@ pub struct Faults {
 pub struct Disk {
     files: BTreeMap<FileKey, SimulatedFile>,
     spares: Vec<SimulatedFile>,
+    /// Segments of requests that are done with and stay.
+    past: BTreeMap<u64, SimulatedFile>,
     /// When operations fail.
     pub faults: Faults,
     /// Syncs so far.
@@ -128,7 +130,7 @@ impl Disk {
     }
 
     fn bytes(&self) -> u64 {
-        self.files.values().chain(&self.spares).map(|file| file.durable.len() as u64).sum()
+        self.files.values().chain(&self.spares).chain(self.past.values()).map(|file| file.durable.len() as u64).sum()
     }
 
     /// The file becomes one to be recycled.
@@ -137,6 +139,25 @@ impl Disk {
             file.settle();
             self.spares.push(file);
         }
+    }
+
+    /// The file of a segment of requests is past.
+    pub fn make_past(&mut self, number: u64) {
+        if let Some(mut file) = self.files.remove(&(SegmentKind::Requests, number)) {
+            file.settle();
+            assert!(self.past.insert(number, file).is_none(), "a number is used once");
+        }
+    }
+
+    /// A past file becomes one to be recycled.
+    pub fn retire_past(&mut self, number: u64) {
+        self.spares.extend(self.past.remove(&number));
+    }
+
+    /// The past segments there are, with the bytes of their files.
+    #[must_use]
+    pub fn past(&self) -> Vec<(u64, u64)> {
+        self.past.iter().map(|(number, file)| (*number, file.durable.len() as u64)).collect()
     }
 
     /// What a reader sees.

@@ -50,6 +50,19 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "With the disk budget used up: refuse requests so that their senders try again (`push_back`), or first judge the oldest traces on what has arrived and drop the oldest backlog (`decide_early`). Counted in `tailwater_wal_requests_refused_full_total` and `tailwater_items_dropped_total{reason=\"wal_full\"}`.",
     ),
     Key::<Draft>::new(
+        "wal.reach_back",
+        Kind::Duration { min: Duration::ZERO, max: YEAR },
+        |d| Slot::Duration(&mut d.config.wal.reach_back),
+        "How long segments of the log stay after all in them was dropped or delivered, so that `tailwater recall` finds dropped traces there and can send them on. They count for `wal.bytes_max` and go, oldest first, as soon as the log needs their room. `0s` for not at all.",
+    ),
+    Key::<Draft>::new(
+        "wal.reach_back_bytes_max",
+        Kind::Bytes { min: 0, max: 1024 * 1024 * GIB },
+        |d| Slot::Count(&mut d.config.wal.reach_back_bytes_max),
+        "Most disk of those segments, out of `wal.bytes_max`. `0` takes half of that.",
+    )
+    .default("half of wal.bytes_max"),
+    Key::<Draft>::new(
         "wal.keep_pending_at_shutdown",
         Kind::Bool,
         |d| Slot::Bool(&mut d.config.wal.keep_pending_at_shutdown),

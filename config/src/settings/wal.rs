@@ -24,6 +24,10 @@ pub struct Wal {
     pub retention: Duration,
     /// What follows when the disk budget is used up.
     pub on_full: WalFull,
+    /// How long what is done with stays to be looked at; zero for not at all.
+    pub reach_back: Duration,
+    /// Most disk of that; 0 for half of `bytes_max`.
+    pub reach_back_bytes_max: u64,
     /// On SIGTERM: leave undecided traces in the log for the next start (true), or judge them on what has arrived
     /// (false).
     pub keep_pending_at_shutdown: bool,
@@ -57,6 +61,8 @@ impl Default for Wal {
             journal_interval: Duration::from_millis(200),
             retention: Duration::from_secs(24 * 3600),
             on_full: WalFull::PushBack,
+            reach_back: Duration::ZERO,
+            reach_back_bytes_max: 0,
             keep_pending_at_shutdown: false,
         }
     }

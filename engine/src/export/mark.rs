@@ -17,6 +17,8 @@ pub struct Mark {
     pub writes_randomness: bool,
     /// A threshold of 0 is written as well.
     pub writes_zero: bool,
+    /// A person has kept the trace, which stands for no other: no threshold is left.
+    pub is_by_hand: bool,
 }
 
 impl Mark {
@@ -85,6 +87,7 @@ impl Marker {
         let own = before.threshold.filter(|threshold| *threshold <= randomness);
         self.counts.inconsistent += u64::from(own != before.threshold);
         let threshold = match mark.threshold {
+            _ if mark.is_by_hand => None,
             0 if mark.writes_zero => own.or(Some(0)),
             0 => own,
             threshold => Some(own.unwrap_or(0).max(threshold)),
@@ -125,7 +128,7 @@ mod tests {
 
     fn at(threshold: &str) -> Mark {
         let threshold = read_threshold(threshold.as_bytes()).unwrap();
-        Mark { threshold, randomness: R, writes_randomness: false, writes_zero: false }
+        Mark { threshold, randomness: R, writes_randomness: false, writes_zero: false, is_by_hand: false }
     }
 
     #[test]
@@ -147,6 +150,10 @@ mod tests {
         }
         assert_eq!(marked("", Mark { writes_zero: true, ..at("0") }, (0, 0)), "ot=th:0");
         assert_eq!(marked("ot=th:8", Mark { writes_zero: true, ..at("0") }, (0, 0)), "ot=th:8");
+        // What a person keeps stands for nothing else, whatever it was sampled with before.
+        let by_hand = Mark { is_by_hand: true, writes_zero: true, ..at("0") };
+        assert_eq!(marked("", by_hand, (0, 0)), "");
+        assert_eq!(marked("a=b,ot=th:8;rv:e0000000000000", by_hand, (0, 0)), "ot=rv:e0000000000000,a=b");
     }
 
     #[test]
@@ -176,7 +183,8 @@ mod tests {
             ("ot=th:555", f64::from(0x555) / 4096.0, "ot=th:aab", 4096.0 / f64::from(0x555)),
         ] {
             let threshold = threshold_of(probability, 14).unwrap();
-            let mark = Mark { threshold, randomness: (1 << 56) - 1, writes_randomness: false, writes_zero: false };
+            let mark = Mark { randomness: (1 << 56) - 1, ..at("0") };
+            let mark = Mark { threshold, ..mark };
             let found = marked(before, mark, (0, 0));
             assert_eq!(found, after);
             let written = read_threshold(found.trim_start_matches("ot=th:").as_bytes()).unwrap();

@@ -8,7 +8,7 @@ mod put;
 mod record;
 
 pub use header::{HeaderError, PIPELINE_NAMES_BYTES_MAX, SegmentHeader, SegmentKind, pipeline_names_bytes};
-pub use name::{FileName, file_name, parse_file_name, spare_file_name};
+pub use name::{FileName, file_name, parse_file_name, past_file_name, spare_file_name};
 pub use put::{
     annotation_bytes, annotations_bytes, done_bytes, hold_request, names_bytes, pad_to_block, put_annotations,
     put_done, put_names, put_request, put_resolved, put_tally, put_verdicts, request_bytes, resolved_bytes,

@@ -73,6 +73,9 @@ pub struct Journal {
     waiting_max: usize,
     segments_max: usize,
     verdicts: Vec<VerdictEntry>,
+    /// How many were noted ever, and how many of the first of those are durable, or lost.
+    noted: u64,
+    durable: u64,
     /// What the numbers in verdicts mean.
     telling: Telling,
     /// Units that follow from verdicts not yet appended.
@@ -119,6 +122,8 @@ impl Journal {
             waiting_max: waiting_bytes_max / size_of::<VerdictEntry>(),
             segments_max: segments_max.max(2),
             verdicts: Vec::new(),
+            noted: 0,
+            durable: 0,
             gated: Vec::new(),
             gated_said: Vec::new(),
             appended: Vec::new(),
@@ -173,11 +178,25 @@ impl Journal {
         if self.verdicts.len() >= self.verdicts_max + self.waiting_max {
             // The disk has had no room for long. The verdicts stand; only a restart would not know them.
             self.counts.verdicts_lost += self.verdicts.len() as u64;
+            self.durable += self.verdicts.len() as u64;
             self.verdicts.clear();
             self.released.append(&mut self.gated);
             self.released_said.append(&mut self.gated_said);
         }
         self.verdicts.push(entry);
+        self.noted += 1;
+    }
+
+    /// How many verdicts were noted so far.
+    #[must_use]
+    pub fn noted(&self) -> u64 {
+        self.noted
+    }
+
+    /// How many of the first of those are durable, or lost.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.durable
     }
 
     /// A unit is done with, as of the verdicts noted so far.
@@ -378,6 +397,7 @@ impl Journal {
         let synced = self.stream.synced();
         while self.waiting.front().is_some_and(|waiting| waiting.position <= synced) {
             let Some(mut waiting) = self.waiting.pop_front() else { break };
+            self.durable += waiting.verdicts.len() as u64;
             self.released.append(&mut waiting.units);
             self.released_said.append(&mut waiting.said);
         }

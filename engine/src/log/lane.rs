@@ -13,7 +13,8 @@
 use super::flush::Flush;
 use super::format::{BodyEncoding, BodyFormat, Request, SegmentKind, hold_request, request_bytes};
 use super::journal::Journal;
-use super::segments::Segments;
+use super::past::{Past, PastPlan, PastSegment};
+use super::segments::{Segment, Segments};
 use super::stream::{AppendError, Stream, StreamPlan};
 use super::takers::Takers;
 use super::tally::Tally;
@@ -48,6 +49,8 @@ pub struct LanePlan {
     pub buffer_bytes_max: usize,
     /// The pipelines that share it, by their numbers.
     pub pipelines: Vec<PipelinePlan>,
+    /// What stays of request segments that are done with.
+    pub past: PastPlan,
 }
 
 /// A pipeline that logs.
@@ -147,6 +150,19 @@ pub struct Retired {
     pub number: u64,
     /// Where it is, as in `Segment::home`.
     pub home: usize,
+    /// What becomes of it.
+    pub end: End,
+}
+
+/// What becomes of a file that is not needed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is removed, or used again.
+    Free,
+    /// It gets the name of a past segment.
+    Past,
+    /// It had such a name, and is removed or used again.
+    FreePast,
 }
 
 /// The log of one core. `P` is what its host wants back with each request once its level is reached.
@@ -161,6 +177,8 @@ pub struct Lane<P> {
     journals: Vec<Journal>,
     /// The books of the request segments.
     pub segments: Segments,
+    /// Those that are done with and stay for a while.
+    pub past: Past,
     /// Request segments that were closed with nothing in them.
     blank: Vec<u64>,
 }
@@ -195,10 +213,15 @@ impl<P> Lane<P> {
         let mut segments = Segments::new(plan.core, pipelines.len());
         // All of it is said again in each segment of the journal, beside what is resolved.
         segments.bound_done(usize::try_from(plan.journal_segment_bytes / 4).unwrap_or(usize::MAX));
+        let past = Past::new(plan.past);
+        if past.is_on() {
+            segments.filter_all();
+        }
         Self {
             requests: Stream::new(requests),
             journals: journals.collect(),
             segments,
+            past,
             staged: VecDeque::new(),
             lost_up_to: 0,
             blank: Vec::new(),
@@ -284,6 +307,20 @@ impl<P> Lane<P> {
         self.staged.len()
     }
 
+    /// The pipelines of this run that took a request which was logged for `logged`, in a segment of that home whose header
+    /// names these; it has no names in the log of a single one.
+    #[must_use]
+    pub fn takers(&self, home: usize, names: &[String], logged: Takers) -> Takers {
+        let own = |pipeline: usize| home == 0 || home == pipeline + 1;
+        let took = |(pipeline, plan): &(usize, &PipelinePlan)| {
+            let is_alone = names.is_empty() && (home > 0 || self.plan.pipelines.len() == 1);
+            let place = names.iter().position(|name| *name == plan.name);
+            own(*pipeline) && (is_alone || place.is_some_and(|place| logged.has(place)))
+        };
+        let takers = self.plan.pipelines.iter().enumerate().filter(took);
+        takers.map(|(pipeline, _)| Takers::of(pipeline)).fold(Takers::NONE, Takers::with)
+    }
+
     /// Most bytes of request segments in use.
     #[must_use]
     pub fn requests_bytes_max(&self) -> u64 {
@@ -352,6 +389,9 @@ impl<P> Lane<P> {
         }
         let may_open = !self.is_full();
         self.requests.set_may_open(may_open);
+        // The room for the next segment is there before it is asked for.
+        let taken = self.segments.bytes() + self.requests.ahead_bytes() + self.plan.segment_bytes;
+        self.past.make_room(self.plan.requests_bytes_max.saturating_sub(taken));
         self.journals.iter_mut().for_each(Journal::progress);
         if let Some(positions) = self.journals.first_mut().and_then(Journal::durable_tally) {
             self.segments.counted_is_durable(positions);
@@ -393,6 +433,7 @@ impl<P> Lane<P> {
 
     /// Appends the verdicts and resolutions of a pipeline to its journal.
     pub fn flush_journal(&mut self, pipeline: usize, unix_nano: u64) {
+        self.past.expire(unix_nano);
         self.journals[pipeline].flush(unix_nano, &mut self.segments);
     }
 
@@ -403,23 +444,37 @@ impl<P> Lane<P> {
         self.journals[pipeline].is_idle() && !self.segments.has_changed(pipeline) && is_counted
     }
 
-    /// A file that was not needed any more is gone, or has another name.
-    pub fn retired(&mut self, retired: &Retired) {
-        if retired.kind == SegmentKind::Requests && retired.home == 0 {
-            self.segments.left(retired.number);
+    /// A file that was not needed any more is gone, or has another name; where it was to be past, `is_there` says which.
+    pub fn retired(&mut self, retired: &Retired, is_there: bool) {
+        let Retired { kind, number, home, end } = *retired;
+        if kind == SegmentKind::Requests && home == 0 && end != End::FreePast {
+            self.segments.left(number);
+        }
+        if end == End::Past {
+            self.past.entered(number, home, is_there);
         }
     }
 
     /// Files that are not needed any more. The host says when each is gone.
     pub fn take_retired(&mut self) -> Vec<Retired> {
-        let requests = |number| Retired { kind: SegmentKind::Requests, number, home: 0 };
-        let freed = self.segments.take_freed().into_iter();
-        let freed = freed.map(|segment| Retired { home: segment.home, ..requests(segment.number) });
-        let mut retired: Vec<_> = freed.collect();
-        retired.extend(self.blank.drain(..).map(requests));
-        retired.extend(self.requests.take_unused().into_iter().map(requests));
+        let requests = |number, home, end| Retired { kind: SegmentKind::Requests, number, home, end };
+        let mut retired = Vec::new();
+        for segment in self.segments.take_freed() {
+            let Segment { number, home, bytes, steps, filter, .. } = segment;
+            // What a pipeline had of requests before it shared a log is in a directory that nobody looks back into.
+            let stays = self.past.is_on() && home == 0 && segment.units > 0;
+            retired.push(requests(number, home, if stays { End::Past } else { End::Free }));
+            if stays {
+                self.past.enter(PastSegment::of(number, home, bytes, steps, filter));
+            }
+        }
+        let blank = self.blank.drain(..).chain(self.requests.take_unused());
+        retired.extend(blank.map(|number| requests(number, 0, End::Free)));
+        let given_up = self.past.take_given_up().into_iter();
+        retired.extend(given_up.map(|(number, home)| requests(number, home, End::FreePast)));
         let journals = self.journals.iter_mut().flat_map(Journal::take_retired);
-        retired.extend(journals.map(|number| Retired { kind: SegmentKind::Journal, number, home: 0 }));
+        let journals = journals.map(|number| Retired { kind: SegmentKind::Journal, number, home: 0, end: End::Free });
+        retired.extend(journals);
         retired
     }
 }

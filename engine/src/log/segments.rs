@@ -7,11 +7,11 @@
 use super::bitmap::{Bitmap, Block, UNITS_MAX};
 use super::books::{Books, Parked};
 use super::done::{DONE_BYTES_MAX, DoneSets, EXPORTER_NAME_BYTES_MAX, EXPORTERS_MAX};
+use super::filter::Filter;
+use super::steps::Steps;
 use super::takers::Takers;
 use crate::vocabulary::{Destinations, KeptUnit, Origin, SegmentHandle, Unit};
 
-/// Bytes of log from one entry of a segment's index to the next: reading one unit again costs about as much.
-const INDEX_STEP_BYTES: u64 = 64 << 10;
 /// Slots of a core's table: what a `SegmentHandle` can name, less one so that no handle is `NONE`.
 /// At the bound: as where `wal.bytes_max` is used up; the number in use is `tailwater_wal_segments`.
 const SLOTS_MAX: usize = u16::MAX as usize;
@@ -26,8 +26,6 @@ pub struct Segment {
     pub home: usize,
     /// Bytes of its file.
     pub bytes: u64,
-    /// When its first request came, nanoseconds since the Unix epoch; 0 before.
-    pub first_unix_nano: u64,
     /// Units logged in it.
     pub units: u32,
     /// The unit below which all are counted, below which the latest tally has them, and below which one that is durable has.
@@ -37,8 +35,10 @@ pub struct Segment {
     is_closed: bool,
     /// By pipeline.
     books: Vec<Books>,
-    /// First unit and offset of some records, in their order.
-    index: Vec<(u32, u64)>,
+    /// Where its records are.
+    pub steps: Steps,
+    /// The traces in it; `None` where they are not noted.
+    pub filter: Option<Filter>,
 }
 
 impl Segment {
@@ -65,25 +65,8 @@ impl Segment {
         self.is_closed && is_counted && self.books.iter().all(|books| books.unresolved() == 0)
     }
 
-    /// Where reading may start to find the record of `unit`.
-    #[must_use]
-    pub fn offset_before(&self, unit: u32) -> u64 {
-        let after = self.index.partition_point(|(first, _)| *first <= unit);
-        self.index.get(after.wrapping_sub(1)).map_or(super::format::BLOCK_BYTES as u64, |(_, offset)| *offset)
-    }
-
-    fn note_record(&mut self, first_unit: u32, offset: u64) {
-        let is_far = self.index.last().is_none_or(|(_, last)| offset >= last + INDEX_STEP_BYTES);
-        if is_far {
-            self.index.push((first_unit, offset));
-        }
-    }
-
     /// The next record has the units from `first` on, before `end`.
-    fn take(&mut self, first: u32, end: u32, takers: Takers, unix_nano: u64) {
-        if self.first_unix_nano == 0 {
-            self.first_unix_nano = unix_nano;
-        }
+    fn take(&mut self, first: u32, end: u32, takers: Takers) {
         self.units = self.units.max(end);
         for (_, books) in self.books.iter_mut().enumerate().filter(|(pipeline, _)| takers.has(*pipeline)) {
             books.take(first, end);
@@ -116,6 +99,8 @@ pub struct Segments {
     done_bytes_max: usize,
     /// Whether what is logged is counted for summaries.
     counts: bool,
+    /// Whether segments know the traces in them.
+    filters: bool,
     /// Numbers of freed segments whose files may still be there: a start that finds one must not count it again.
     leaving: Vec<u64>,
 }
@@ -146,6 +131,7 @@ impl Segments {
             exporters: (0..pipelines).map(|_| Exporters::default()).collect(),
             done_bytes_max: DONE_BYTES_MAX,
             counts: false,
+            filters: false,
             leaving: Vec::new(),
         }
     }
@@ -153,6 +139,19 @@ impl Segments {
     /// From now on what is logged is counted: a segment stays until a tally that is durable has all of it.
     pub fn count_all(&mut self) {
         self.counts = true;
+    }
+
+    /// From now on segments know the traces in them.
+    pub fn filter_all(&mut self) {
+        self.filters = true;
+    }
+
+    /// Traces of those hashes have spans in a segment.
+    pub fn note_traces(&mut self, handle: SegmentHandle, hashes: impl Iterator<Item = u64>) {
+        let filter = self.get_mut(handle.slot()).and_then(|segment| segment.filter.as_mut());
+        if let Some(filter) = filter {
+            hashes.for_each(|hash| filter.add(hash));
+        }
     }
 
     /// All units of a segment below this one are counted, in this run or a former one; refused ones are passed over. The next
@@ -268,7 +267,6 @@ impl Segments {
             number,
             home,
             bytes,
-            first_unix_nano: 0,
             units: 0,
             // What a pipeline had of requests before it shared a log is from before anything was counted.
             counted: 0,
@@ -276,7 +274,8 @@ impl Segments {
             counted_durable: if self.counts && home == 0 { 0 } else { u32::MAX },
             is_closed: false,
             books: self.exporters.iter().map(|_| Books::default()).collect(),
-            index: Vec::new(),
+            steps: Steps::default(),
+            filter: None,
         };
         let vacant = self.slots.iter().position(Option::is_none);
         let slot = vacant.unwrap_or(self.slots.len());
@@ -303,14 +302,20 @@ impl Segments {
     ) -> Option<Origin> {
         let is_current = self.current.and_then(|slot| self.get(slot)).is_some_and(|segment| segment.number == number);
         if !is_current {
-            self.current = Some(self.add(number, 0, bytes)?.slot());
+            let slot = self.add(number, 0, bytes)?.slot();
+            self.current = Some(slot);
+            // Of a former run's segments nobody notes the traces.
+            let filter = self.filters.then(|| Filter::for_segment(bytes));
+            if let Some(segment) = self.get_mut(slot) {
+                segment.filter = filter;
+            }
         }
         let slot = self.current?;
         let core = self.core;
         let segment = self.get_mut(slot)?;
         let first_unit = segment.units;
-        segment.take(first_unit, first_unit.saturating_add(units), takers, unix_nano);
-        segment.note_record(first_unit, offset);
+        segment.take(first_unit, first_unit.saturating_add(units), takers);
+        segment.steps.note(first_unit, offset, unix_nano);
         Some(Origin { segment: SegmentHandle::new(core, slot), first_unit })
     }
 
@@ -334,8 +339,8 @@ impl Segments {
     ) {
         let Some(segment) = self.get_mut(handle.slot()) else { return };
         let end = first_unit.saturating_add(units).min(UNITS_MAX);
-        segment.take(first_unit.max(segment.units), end, takers, unix_nano);
-        segment.note_record(first_unit, offset);
+        segment.take(first_unit.max(segment.units), end, takers);
+        segment.steps.note(first_unit, offset, unix_nano);
     }
 
     /// Sets what a former run of a pipeline had resolved, and what exporters were done with, by their names: one that has

@@ -108,6 +108,7 @@ impl Rules {
             key_names: compiler.keys,
             relative: compiler.relative,
             annotations: compiler.annotations,
+            by_hand_annotation: None,
             annotation_order: compiler.annotation_order,
             policies,
             named_only: Vec::new(),

@@ -3,9 +3,30 @@
 
 use super::tree::Node;
 use super::{CompiledPolicy, Rules, RulesError};
-use crate::vocabulary::UNKNOWN_POLICY;
+use crate::vocabulary::{Annotations, UNKNOWN_POLICY};
 use hashbrown::HashMap;
 use tailwater_config::sampling::Sampling;
+use tailwater_proto::otlp::wire::put_header;
+
+/// What every span of a trace that was kept by hand says: true.
+const BY_HAND_KEY: &str = "tailwater.recalled";
+/// `Span.attributes`.
+const ATTRIBUTES: u32 = 9;
+/// `AnyValue.bool_value` true: field 2, varint 1.
+const TRUE: [u8; 2] = [2 << 3, 1];
+
+/// The attribute, encoded as a field of a span.
+fn by_hand_attribute() -> Vec<u8> {
+    let mut attribute = Vec::new();
+    put_header(&mut attribute, 1, BY_HAND_KEY.len());
+    attribute.extend_from_slice(BY_HAND_KEY.as_bytes());
+    put_header(&mut attribute, 2, TRUE.len());
+    attribute.extend_from_slice(&TRUE);
+    let mut out = Vec::new();
+    put_header(&mut out, ATTRIBUTES, attribute.len());
+    out.extend_from_slice(&attribute);
+    out
+}
 
 impl Rules {
     /// The generation. The first is 0.
@@ -24,6 +45,7 @@ impl Rules {
         let mut rules = Self::compile_with(sampling, former.annotations.clone())?;
         // One change a second lasts for 136 years.
         rules.generation = former.generation.saturating_add(1);
+        rules.by_hand_annotation = former.by_hand_annotation;
         rules.renumber(former)?;
         let unused = former.named_only.iter().copied().filter(|number| !rules.in_force().any(|known| known == *number));
         rules.named_only = unused.collect();
@@ -76,6 +98,29 @@ impl Rules {
             number
         };
         annotations.iter().map(number_of).collect()
+    }
+
+    /// The name under which traces are kept by hand.
+    pub const BY_HAND: &str = "recall";
+
+    /// From now on traces can be kept by hand.
+    pub fn allow_by_hand(&mut self) {
+        self.take_over(&[Self::BY_HAND.to_string()]);
+        self.by_hand_annotation = self.take_over_annotations(&[by_hand_attribute()]).first().copied().flatten();
+    }
+
+    /// The number of `BY_HAND`, and that of the annotation which spans get; none where a policy in force is called so.
+    #[must_use]
+    pub fn by_hand(&self) -> Option<(u16, u16)> {
+        let is_meant =
+            |number: &u16| self.policies.get(usize::from(*number)).is_some_and(|policy| policy.name == Self::BY_HAND);
+        self.named_only.iter().copied().find(is_meant).zip(self.by_hand_annotation)
+    }
+
+    /// Whether annotations are those of a trace that was kept by hand.
+    #[must_use]
+    pub fn is_by_hand(&self, annotations: Annotations) -> bool {
+        self.by_hand_annotation.is_some_and(|meant| annotations.numbers().any(|number| number == meant))
     }
 
     /// Whether the policy of that number has not been in force since the start: only verdicts of a former run know it.

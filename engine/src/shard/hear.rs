@@ -34,6 +34,7 @@ struct From {
 impl Shard {
     /// Hears a message of another node. What is not of this shard is passed over.
     pub fn hear(&mut self, now: Nanos, from: (NodeId, Incarnation), message: &[u8], host: &mut impl Host) {
+        self.holding.set_time(now);
         let Some(cluster) = &mut self.cluster else { return };
         let Ok((header, mut cursor)) = Header::read(message) else {
             cluster.counts.malformed += 1;
@@ -214,6 +215,10 @@ impl Shard {
         match self.holding.find_verdict(hash)? {
             Place::Kept(position) => {
                 let kept = self.holding.kept.touch(position)?;
+                if rules.is_by_hand(kept.annotations) {
+                    // A person keeps what is here; everywhere else the verdict of the rules holds.
+                    return Some(Outcome::Dropped(DropReason::LateNotSampled as u8));
+                }
                 let annotations = kept.annotations.numbers().filter_map(|number| rules.place_of_annotation(number));
                 Some(Outcome::Kept(Kept {
                     policy: rules.place_of(kept.policy).unwrap_or(UNKNOWN_POLICY),

@@ -12,7 +12,7 @@ use crate::evidence::Summary;
 use crate::index::{Index, Place};
 use crate::judge::{Case, Cases};
 use crate::rules::Rules;
-use crate::vocabulary::{SpanBatch, SpanRecord, TraceId};
+use crate::vocabulary::{Nanos, SpanBatch, SpanRecord, TraceId};
 
 /// The cold table's share of the arena's bound: at 16 bytes a span, many times the spans that the arena itself holds.
 /// At the bound: traces are judged early; counted in `tailwater_traces_decided_early_total`.
@@ -47,6 +47,13 @@ impl Holding {
             dropped: VerdictMemory::new(plan.dropped_verdicts_max, false),
             scopes: Vec::new(),
         }
+    }
+
+    /// It is that late: verdicts are given now.
+    #[inline]
+    pub(super) fn set_time(&mut self, now: Nanos) {
+        self.kept.set_time(now);
+        self.dropped.set_time(now);
     }
 
     /// Where a trace is.

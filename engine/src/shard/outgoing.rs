@@ -37,12 +37,14 @@ pub(super) struct Outgoing {
     opened: Nanos,
     /// Requests given to the host so far.
     sent: u64,
+    /// Whether the spans of the batch are in no log although there is one.
+    is_apart: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(plan: &ShardPlan) -> Self {
         let export = Export::new(plan.batch, plan.hash_seed);
-        Self { export, marker: Marker::default(), opened: Nanos::default(), sent: 0 }
+        Self { export, marker: Marker::default(), opened: Nanos::default(), sent: 0, is_apart: false }
     }
 
     pub(super) fn mark_counts(&self) -> MarkCounts {
@@ -88,6 +90,17 @@ impl Outgoing {
         }
         if self.export.add(scope.number(), envelopes.parts(scope), unit, bytes) {
             envelopes.hold(scope);
+        }
+    }
+
+    /// What is added from now on is in no log although there is one, or is where its receiver put it. The two are not sent in
+    /// one request: an exporter that cannot take it now would lose what could be read again.
+    pub(super) fn keep_apart(&mut self, is_apart: bool, envelopes: &mut EnvelopeTable, host: &mut impl Host) {
+        if self.is_apart != is_apart {
+            if self.export.spans() > 0 {
+                self.flush(Destinations::ALL, envelopes, host);
+            }
+            self.is_apart = is_apart;
         }
     }
 
@@ -172,6 +185,7 @@ impl Shard {
         if destinations != Destinations::ALL {
             self.flush(host);
         }
+        self.outgoing.keep_apart(false, &mut self.holding.buffer.envelopes, host);
         self.holding.open_batch(batch);
         let mut spans = 0;
         let mut label: Option<OpenLabel> = None;
@@ -221,7 +235,7 @@ impl Shard {
         let (threshold, randomness) = mark.get()?;
         // The log has no place for a randomness that came with another span of the trace.
         let kept = KeptBy { policy: 0, threshold, randomness, given: None, annotations: mark.annotations() };
-        let mark = late_mark(&self.plan, record, kept);
+        let mark = late_mark(&self.plan, self.bench.rules(), record, kept);
         (self.bench.rules().is_by_randomness() && (record.head != 0 || !mark.is_plain())).then_some(mark)
     }
 

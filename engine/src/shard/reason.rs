@@ -39,6 +39,16 @@ impl Reasons {
         Self { explanations: Explanations::new(0), origins: Origins::new(hash_seed), hash_seed, service: None }
     }
 
+    /// The latest reason of a trace.
+    pub(super) fn of(&self, trace_id: &TraceId) -> Option<&Reason> {
+        self.explanations.find(trace_id)
+    }
+
+    /// Notes a reason.
+    pub(super) fn note(&mut self, trace_id: &TraceId, reason: Reason) {
+        self.explanations.note(trace_id, reason);
+    }
+
     fn are_kept(&self) -> bool {
         self.explanations.capacity() > 0
     }

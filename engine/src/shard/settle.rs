@@ -69,6 +69,7 @@ impl Shard {
     fn send_kept(&mut self, now: Nanos, entry: u32, (ruling, kept): (&Ruling, KeptBy), host: &mut impl Host) -> u64 {
         let Self { plan, bench, holding, outgoing, fragments, .. } = self;
         let Ruling { ballot, randomness, annotations: numbers, .. } = ruling;
+        outgoing.keep_apart(false, &mut holding.buffer.envelopes, host);
         let rules = bench.rules_of(holding.buffer.traces.get(entry).generation);
         let mut label = plan.record_policy.then(|| {
             let name = |number: u16| rules.sub_policy_names().get(usize::from(number)).cloned();

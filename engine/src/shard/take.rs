@@ -23,6 +23,7 @@ const EARLY_PER_SPAN_MAX: usize = 64;
 impl Shard {
     /// Takes the spans of a batch, which all belong to this shard, and returns the batch for reuse.
     pub fn take(&mut self, now: Nanos, mut batch: SpanBatch, host: &mut impl Host) {
+        self.holding.set_time(now);
         if batch.generation != self.bench.rules().generation() {
             self.scan_batch_again(&mut batch);
         }
@@ -186,7 +187,8 @@ impl Shard {
         let span_mark = kept.map_or(SpanMark::NONE, |kept| span_mark(&self.plan, kept, true));
         let unit = KeptUnit { unit, mark: span_mark };
         let is_by_randomness = self.bench.rules().is_by_randomness();
-        let mark = kept.filter(|_| is_by_randomness).map(|kept| late_mark(&self.plan, record, kept));
+        let mark = kept.filter(|_| is_by_randomness);
+        let mark = mark.map(|kept| late_mark(&self.plan, self.bench.rules(), record, kept));
         let mark = mark.filter(|mark| record.head != 0 || !mark.is_plain());
         if let Some(kept) = kept
             && self.bench.windows.is_on()
@@ -201,6 +203,8 @@ impl Shard {
         }
         self.ledger.spans.exporting += 1;
         let Self { bench, holding, outgoing, .. } = self;
+        let is_by_hand = kept.is_some_and(|kept| bench.rules().is_by_hand(kept.annotations));
+        outgoing.keep_apart(is_by_hand && unit.unit.is_none(), &mut holding.buffer.envelopes, host);
         let annotations = bench.rules().encoded_annotations(span_mark.annotations().numbers());
         let mut span = Leaving { scope, unit, bytes, mark, annotations: &annotations };
         let mut label = span_mark.label().map(|(policy, is_late)| OpenLabel::new(policy, None, is_late));

@@ -19,6 +19,7 @@ impl Shard {
     /// Judges what is due and sends a batch that has waited long enough, as far as the host has room for what is kept. True
     /// when more is due and there is room: call again soon, after letting other work through.
     pub fn tick(&mut self, now: Nanos, host: &mut impl Host) -> bool {
+        self.holding.set_time(now);
         let more = if self.cluster.is_some() { self.tick_in_cluster(now, host) } else { self.judge_due(now, host) };
         self.cool_old(now);
         let is_due = now >= self.outgoing.opened().plus(self.plan.flush_interval);

@@ -66,11 +66,13 @@ pub enum Occasion {
     Owner,
     /// No owner answered: it was judged by what lay here.
     Alone,
+    /// A person has kept it after all.
+    ByHand,
 }
 
 impl Occasion {
     /// All, by their numbers.
-    const ALL: [(Self, &'static str); 13] = [
+    const ALL: [(Self, &'static str); 14] = [
         (Self::Deadline, "decision_wait"),
         (Self::Early, "memory_full"),
         (Self::Drain, "drain"),
@@ -84,6 +86,7 @@ impl Occasion {
         (Self::Reload, "reload"),
         (Self::Owner, "cluster_owner"),
         (Self::Alone, "cluster_alone"),
+        (Self::ByHand, "recall"),
     ];
 
     /// The one of that number.

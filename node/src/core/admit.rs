@@ -78,7 +78,12 @@ impl Core {
         }
     }
 
-    fn hand_on_spans(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {
+    pub(super) fn hand_on_spans(
+        self: &Rc<Self>,
+        mut scanned: Scanned,
+        origin: Origin,
+        arrived: Nanos,
+    ) -> Vec<Receiver<()>> {
         if scanned.refused > 0
             && let Some(log) = self.log.as_ref().filter(|_| !origin.segment.is_none())
         {

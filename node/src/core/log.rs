@@ -4,7 +4,7 @@
 
 use super::Core;
 use super::admit::answer;
-use crate::control::{LaneSnapshot, LogSnapshot};
+use crate::control::{LaneSnapshot, LogSnapshot, PastSnapshot};
 use crate::survey::Spare;
 use async_channel::{Receiver, Sender, bounded};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -14,8 +14,10 @@ use std::time::Duration;
 use tailwater_connectors::otlp::port::{Format, PortError, Received};
 use tailwater_engine::intake::Scanned;
 use tailwater_engine::log::books::Books;
-use tailwater_engine::log::format::{BodyEncoding, BodyFormat, SegmentKind, file_name, spare_file_name};
-use tailwater_engine::log::lane::{Committed, Lane, LaneStream, NewRequest, Retired};
+use tailwater_engine::log::format::{
+    BodyEncoding, BodyFormat, SegmentKind, file_name, past_file_name, spare_file_name,
+};
+use tailwater_engine::log::lane::{Committed, End, Lane, LaneStream, NewRequest, Retired};
 use tailwater_engine::log::stream::{AppendError, Operation};
 use tailwater_engine::log::takers::Takers;
 use tailwater_engine::vocabulary::{Nanos, Origin, SegmentHandle, Unit};
@@ -86,7 +88,7 @@ impl Directories {
 }
 
 /// A segment's kind, its home as in `Segment::home`, and its number.
-type FileKey = (SegmentKind, usize, u64);
+pub type FileKey = (SegmentKind, usize, u64);
 
 /// An open file, and the number of its directory.
 struct Held {
@@ -117,6 +119,12 @@ pub struct LogCounters {
     pub recalled: Cell<u64>,
     /// Units taken from the log at the start.
     pub recovered: Cell<u64>,
+    /// Segments read for a person, those of them in vain, and answers that were cut.
+    pub past_read: Cell<u64>,
+    /// See above.
+    pub past_read_in_vain: Cell<u64>,
+    /// See above.
+    pub past_cut: Cell<u64>,
     /// Bytes of the last run's segments that this core has still to read.
     pub replay_left_bytes: Cell<u64>,
 }
@@ -365,7 +373,8 @@ impl CoreLog {
         }
     }
 
-    fn open_file(&self, key: FileKey) -> Option<File> {
+    /// The open file of a segment by its kind, home and number.
+    pub fn open_file(&self, key: FileKey) -> Option<File> {
         self.files.borrow().get(&key).map(|held| held.file.clone())
     }
 
@@ -383,7 +392,7 @@ impl CoreLog {
     }
 
     /// Does what follows from the streams' progress.
-    fn progress(&self) {
+    pub fn progress(&self) {
         let pipelines = {
             let mut lane = self.lane.borrow_mut();
             lane.progress();
@@ -414,6 +423,11 @@ impl CoreLog {
             let Some(Committed { payload: Waiting { taken, done }, origin, units, is_accepted }) = next else { return };
             // Whether it is accepted or not, a start is not to count it again.
             self.lane.borrow_mut().count(origin, units);
+            // Which traces came does not depend on who takes them.
+            if let Some(first) = taken.first() {
+                let spans = first.scanned.batches.iter().flat_map(|(_, batch)| &batch.spans);
+                self.lane.borrow_mut().segments.note_traces(origin.segment, spans.map(|span| span.hash));
+            }
             if !is_accepted {
                 count(&self.counters.refused_disk, 1);
                 // A sender that has gone does not hear it.
@@ -446,6 +460,13 @@ impl CoreLog {
                     self.progress();
                     self.write[stream.place()].ring();
                 }
+                Err(_) if self.give_up_past() => {
+                    // What is done with goes before anybody is told to come back.
+                    self.lane.borrow_mut().stream(stream).opened(false);
+                    while !self.has_retired_all() {
+                        sleep(APPEND_RECHECK).await;
+                    }
+                }
                 Err(error) => {
                     count(&self.counters.open_failures, 1);
                     self.lane.borrow_mut().stream(stream).opened(false);
@@ -456,6 +477,16 @@ impl CoreLog {
                 }
             }
         }
+    }
+
+    /// Gives up all past segments: the disk has no room. True when there were some.
+    fn give_up_past(&self) -> bool {
+        let had_some = self.lane.borrow_mut().past.clear();
+        if had_some {
+            tracing::warn!("the disk gives no room for the log: all that was kept of what is done with is given up");
+            self.progress();
+        }
+        had_some
     }
 
     async fn open_segment(
@@ -491,32 +522,78 @@ impl CoreLog {
         begun
     }
 
-    /// Keeps the files of freed segments for the next ones, or removes them.
+    /// Keeps the files of freed segments for the next ones, or as past ones, or removes them.
     async fn retire_segments(self: Rc<Self>) {
         loop {
             let next = self.retired.borrow_mut().pop_front();
             self.is_retiring.set(next.is_some());
-            let Some(Retired { kind, number, home }) = next else {
+            let Some(retired) = next else {
                 self.retire.wait().await;
                 continue;
             };
-            let held = self.files.borrow_mut().remove(&(kind, home, number));
-            let Some(Held { file, directory: place }) = held else { continue };
-            let (name, bytes) = (file_name(kind, number), file.bytes());
-            drop(file);
-            let keeps = self.keeps(kind, bytes, place);
-            let (directory, spare) = (self.directories.get(place), spare_file_name(number));
-            let outcome = if keeps { directory.rename(&name, &spare).await } else { directory.remove(&name).await };
-            if outcome.is_ok() {
-                self.lane.borrow_mut().retired(&Retired { kind, number, home });
-            }
-            match outcome {
-                Ok(()) if keeps => self.spares.borrow_mut().push((place, Spare { name: spare, bytes })),
-                Ok(()) => {}
-                Err(error) => tracing::warn!(%error, "a freed segment of the log stays where it is"),
+            match retired.end {
+                End::Free => self.free(&retired).await,
+                End::Past => self.make_past(&retired).await,
+                End::FreePast => self.free_past(&retired).await,
             }
             self.open.iter().for_each(Bell::ring);
         }
+    }
+
+    async fn free(&self, retired: &Retired) {
+        let Retired { kind, number, home, .. } = *retired;
+        let held = self.files.borrow_mut().remove(&(kind, home, number));
+        let Some(Held { file, directory: place }) = held else { return };
+        let (name, bytes) = (file_name(kind, number), file.bytes());
+        drop(file);
+        if self.free_file(place, &name, (kind, number, bytes)).await {
+            self.lane.borrow_mut().retired(retired, false);
+        }
+    }
+
+    /// Gives the file of a segment that is done with the name of a past one. From then on no start reads it.
+    async fn make_past(&self, retired: &Retired) {
+        let Retired { kind, number, home, .. } = *retired;
+        let held = self.files.borrow_mut().remove(&(kind, home, number));
+        let Some(Held { file, directory: place }) = held else {
+            return self.lane.borrow_mut().retired(retired, false);
+        };
+        let (name, bytes) = (file_name(kind, number), file.bytes());
+        drop(file);
+        match self.directories.get(place).rename(&name, &past_file_name(number)).await {
+            Ok(()) => self.lane.borrow_mut().retired(retired, true),
+            Err(error) => {
+                tracing::warn!(%error, "a segment of the log that is done with does not stay");
+                if self.free_file(place, &name, (kind, number, bytes)).await {
+                    self.lane.borrow_mut().retired(retired, false);
+                }
+            }
+        }
+    }
+
+    async fn free_past(&self, retired: &Retired) {
+        let Retired { kind, number, home, .. } = *retired;
+        // Nobody has it open but who reads it now, and that one notices.
+        let file = self.directories.get(home).open_file(&past_file_name(number)).await;
+        let bytes = file.map_or(0, |file| file.bytes());
+        self.free_file(home, &past_file_name(number), (kind, number, bytes)).await;
+        self.lane.borrow_mut().retired(retired, false);
+    }
+
+    /// Keeps a file that is not needed any more for a next segment, or removes it. False when it stays where it is.
+    async fn free_file(&self, place: usize, name: &str, (kind, number, bytes): (SegmentKind, u64, u64)) -> bool {
+        let keeps = self.keeps(kind, bytes, place);
+        let (directory, spare) = (self.directories.get(place), spare_file_name(number));
+        let outcome = if keeps { directory.rename(name, &spare).await } else { directory.remove(name).await };
+        match outcome {
+            Ok(()) if keeps => self.spares.borrow_mut().push((place, Spare { name: spare, bytes })),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a freed segment of the log stays where it is");
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether a file in the directory of that number is worth keeping for a next segment of `kind`.
@@ -537,7 +614,7 @@ impl CoreLog {
         let mut lane = self.lane.borrow_mut();
         let books = || lane.segments.iter().map(|segment| segment.of(pipeline));
         let waiting = lane.segments.iter().filter(|segment| segment.of(pipeline).parked() > 0);
-        let oldest = waiting.map(|segment| segment.first_unix_nano).min().unwrap_or(0);
+        let oldest = waiting.map(|segment| segment.steps.first_unix_nano()).min().unwrap_or(0);
         let sum = |read: fn(&Books) -> u32| books().map(|books| u64::from(read(books))).sum();
         let snapshot = LogSnapshot {
             unresolved: sum(Books::unresolved),
@@ -567,6 +644,15 @@ impl CoreLog {
             staged: lane.staged() as u64,
             is_failing: self.is_failing.get(),
             replay_left_bytes: self.counters.replay_left_bytes.get(),
+            past: PastSnapshot {
+                segments: lane.past.len() as u64,
+                bytes: lane.past.bytes(),
+                oldest_unix_nano: lane.past.oldest_unix_nano(),
+                given_up: lane.past.counts().map(|(why, count)| (why.label(), count)).collect(),
+                read: self.counters.past_read.get(),
+                read_in_vain: self.counters.past_read_in_vain.get(),
+                cut: self.counters.past_cut.get(),
+            },
         }
     }
 

@@ -37,6 +37,18 @@ impl Core {
                     });
                     _ = answer.try_send(explained);
                 }
+                Control::ReachBack(sought, answer) => {
+                    let core = self.clone();
+                    spawn(async move { _ = answer.try_send(core.reach_back(&sought).await) });
+                }
+                Control::KeepByHand(to_keep, answer) => {
+                    let core = self.clone();
+                    spawn(async move { _ = answer.try_send(core.keep_by_hand(&to_keep).await) });
+                }
+                Control::ComeAgain(body, answer) => {
+                    let core = self.clone();
+                    spawn(async move { _ = answer.try_send(core.come_again(body).await) });
+                }
                 Control::Reload(change, answer) => {
                     self.reload(&change).await;
                     _ = answer.try_send(());

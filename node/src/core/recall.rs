@@ -69,7 +69,7 @@ fn past_retention(settings: &Settings, log: &CoreLog) -> Option<((SegmentHandle,
     let oldest = steady_unix_nanos().saturating_sub(retention);
     let mut lane = log.lane.borrow_mut();
     let has_some = |segment: &Segment| segment.of(settings.pipeline).parked() > 0;
-    let segment = lane.segments.oldest(|segment| has_some(segment) && segment.first_unix_nano < oldest)?;
+    let segment = lane.segments.oldest(|segment| has_some(segment) && segment.steps.first_unix_nano() < oldest)?;
     let taken = lane.segments.take_parked_of(settings.pipeline, segment, |_| true)?;
     Some((taken, DropReason::WalRetention))
 }
@@ -122,7 +122,7 @@ impl Pass<'_> {
         let mut at = 0;
         let mut wanted_bytes = READ_BYTES;
         while let Some(unit) = self.parked.next(self.done) {
-            let known = self.log.lane.borrow().segments.get(self.handle.slot()).map(|s| s.offset_before(unit));
+            let known = self.log.lane.borrow().segments.get(self.handle.slot()).map(|s| s.steps.offset_before(unit));
             at = at.max(known.unwrap_or(0));
             let bytes = file.read_at(at, wanted_bytes).await.map_err(|error| error.to_string())?;
             if bytes.is_empty() {

@@ -29,7 +29,13 @@ pub fn run(id: &str, endpoint: &str, json: bool) -> ExitCode {
         say(&format!("{id:?} is no trace id; give 32 hexadecimal digits"));
         return ExitCode::from(EXIT_USAGE);
     }
-    let (status, body) = match ask(endpoint, &format!("/api/v1/traces/{id}")) {
+    let exchange = Exchange {
+        method: "GET",
+        path: &format!("/api/v1/traces/{id}"),
+        timeout: ANSWER_TIMEOUT,
+        bytes_max: ANSWER_BYTES_MAX,
+    };
+    let (status, body) = match ask(endpoint, &exchange) {
         Ok(answer) => answer,
         Err(error) => {
             say(&format!(
@@ -64,12 +70,27 @@ pub fn run(id: &str, endpoint: &str, json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What is asked of an admin endpoint.
+pub struct Exchange<'a> {
+    /// The method; nothing has a body.
+    pub method: &'static str,
+    /// The path with its query.
+    pub path: &'a str,
+    /// How long the node may take to answer.
+    pub timeout: Duration,
+    /// Most bytes of the answer.
+    pub bytes_max: u64,
+}
+
 /// One exchange over HTTP/1.1; returns status and body.
-fn ask(endpoint: &str, path: &str) -> Result<(u16, String), String> {
+///
+/// # Errors
+/// Why nobody answered, for a person.
+pub fn ask(endpoint: &str, asked: &Exchange<'_>) -> Result<(u16, String), String> {
     let addresses: Vec<SocketAddr> = endpoint.to_socket_addrs().map_err(|error| error.to_string())?.collect();
     let mut failure = "the name has no address".to_string();
     for address in addresses {
-        match exchange(address, endpoint, path) {
+        match exchange(address, endpoint, asked) {
             Ok(answer) => return Ok(answer),
             Err(error) => failure = error.to_string(),
         }
@@ -77,13 +98,14 @@ fn ask(endpoint: &str, path: &str) -> Result<(u16, String), String> {
     Err(failure)
 }
 
-fn exchange(address: SocketAddr, host: &str, path: &str) -> std::io::Result<(u16, String)> {
+fn exchange(address: SocketAddr, host: &str, asked: &Exchange<'_>) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_read_timeout(Some(asked.timeout))?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+    let Exchange { method, path, .. } = asked;
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    stream.take(asked.bytes_max).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);

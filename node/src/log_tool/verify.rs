@@ -92,9 +92,14 @@ fn pass(directory: &Path) -> Result<(Vec<Segment>, usize), (PathBuf, io::Error)>
     let mut spares = 0;
     let mut progress = Progress::for_people(directory);
     for file in files {
-        let FileName::Segment { kind, number } = file.name else {
-            spares += 1;
-            continue;
+        let (kind, number) = match file.name {
+            FileName::Segment { kind, number } => (kind, number),
+            FileName::Spare { .. } => {
+                spares += 1;
+                continue;
+            }
+            // Nobody is owed anything of it: damage in it costs itself.
+            FileName::Past { .. } => continue,
         };
         match read(&file.path) {
             Ok(content) => {

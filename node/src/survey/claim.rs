@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use tailwater_engine::log::bitmap::Bitmap;
-use tailwater_engine::log::format::{FileName, Record, Request};
+use tailwater_engine::log::format::{Record, Request};
 use tailwater_engine::log::read::Found;
 use tailwater_proto::otlp::Signal;
 
@@ -126,8 +126,7 @@ pub fn next_number(data_directory: &Path) -> Result<u64, SurveyError> {
     let mut next = 1;
     for directory in log_directories(data_directory)? {
         for (_, name, _) in list(&directory)? {
-            let (FileName::Segment { number, .. } | FileName::Spare { number }) = name;
-            next = next.max(number + 1);
+            next = next.max(name.number() + 1);
         }
         next = next.max(given_up_below(&directory));
     }

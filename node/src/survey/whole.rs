@@ -1,7 +1,7 @@
 //! What a former run has left in all directories of the log, put together: each segment with the pipelines that may have
 //! something left to do in it.
 
-use super::{Holder, OldSegment, Spare, Survey, ToldOfSegment};
+use super::{Holder, OldPast, OldSegment, Spare, Survey, ToldOfSegment};
 use std::collections::BTreeSet;
 use tailwater_engine::log::format::VerdictEntry;
 use tailwater_engine::log::tally::Tallies;
@@ -18,6 +18,8 @@ pub struct LogSurvey {
     pub journals: Vec<(usize, String)>,
     /// Files to be recycled, with their directories.
     pub spares: Vec<(usize, Spare)>,
+    /// Segments of requests that were done with and stayed.
+    pub past: Vec<OldPast>,
     /// One more than the largest number ever used.
     pub next_number: u64,
     /// The latest time that journals tell, nanoseconds since 1970.
@@ -68,7 +70,7 @@ impl LogSurvey {
 
     /// What is in a directory of one pipeline.
     fn add(&mut self, pipeline: usize, directory: usize, name: &str, found: Survey) {
-        let Survey { segments, mut told_of, verdicts, journals, spares, latest_unix_nano, tallies, .. } = found;
+        let Survey { segments, mut told_of, verdicts, journals, spares, past, latest_unix_nano, tallies, .. } = found;
         self.tallies.merge(tallies);
         for segment in segments {
             let place = segment.names.iter().position(|known| known == name);
@@ -79,7 +81,16 @@ impl LogSurvey {
         self.verdicts.push(verdicts);
         self.journals.extend(journals.into_iter().map(|journal| (directory, journal)));
         self.spares.extend(spares.into_iter().map(|spare| (directory, spare)));
+        self.past.extend(past.into_iter().map(|past| OldPast { directory, ..past }));
         self.latest_unix_nano = self.latest_unix_nano.max(latest_unix_nano);
+    }
+
+    /// The past segments for each of `cores` cores, in turn: each has old and new ones.
+    pub fn spread_past(&mut self, cores: usize) -> Vec<Vec<OldPast>> {
+        let mut past = std::mem::take(&mut self.past);
+        past.sort_by_key(|past| past.times);
+        let share = |core| past.iter().copied().skip(core).step_by(cores.max(1)).collect();
+        (0..cores.max(1)).map(share).collect()
     }
 
     /// The segments for each of `cores` cores, spread by size.

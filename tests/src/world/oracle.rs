@@ -9,6 +9,7 @@ mod counted;
 mod deadline;
 mod delivered_once;
 mod generation;
+mod past;
 pub mod together;
 mod verdict_right;
 mod verdict_stays;
@@ -41,6 +42,7 @@ pub fn all(scenario: &Scenario) -> Vec<Box<dyn Oracle>> {
     ];
     if scenario.log.is_some() {
         all.push(Box::<counted::Counted>::default());
+        all.push(Box::<past::Past>::default());
     }
     if scenario.cluster.is_some() {
         // Verdicts come from elsewhere: `together` has what is right.

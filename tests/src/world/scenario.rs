@@ -8,6 +8,7 @@ use crate::shard_plan::roomy;
 use tailwater_engine::cluster::shed::threshold;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::log::lane::{LanePlan, PipelinePlan};
+use tailwater_engine::log::past::PastPlan;
 use tailwater_engine::shard::ShardPlan;
 use tailwater_engine::vocabulary::{Nanos, TraceId};
 use tailwater_proto::consistent::NEVER;
@@ -126,6 +127,8 @@ pub struct Logged {
 
 /// Bytes of a segment.
 const SEGMENT_BYTES: u64 = 64 << 10;
+/// How long segments stay that are done with, where they do.
+const PAST_NANOS: u64 = 700_000_000;
 
 impl Scenario {
     /// Bounds and waits of a shard.
@@ -164,6 +167,11 @@ impl Scenario {
             pipelines: (0..self.pipelines)
                 .map(|number| PipelinePlan { name: format!("p{number}"), verdicts_max: 2000 })
                 .collect(),
+            // In every other run of a node segments stay for a while that are done with.
+            past: PastPlan {
+                keep_nanos: nonce_seed / 2 % 2 * PAST_NANOS,
+                bytes_max: (1 + nonce_seed / 4 % 64) * SEGMENT_BYTES,
+            },
         }
     }
 

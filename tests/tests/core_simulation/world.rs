@@ -15,7 +15,8 @@ use crate::executor::{self, now, pause, random, sleep, spawn};
 use crate::files::{self, Directory, Faults, disk};
 use crate::numbers::ChannelNumber;
 use crate::outbox::{FileJob, FileQueue, FileWay, Outbox};
-use crate::survey::{self, LogSurvey, OldSegment, PipelineSurvey};
+use crate::person::{Outcomes, Recalled, recall};
+use crate::survey::{self, LogSurvey, OldPast, OldSegment, PipelineSurvey};
 use async_channel::{Receiver, bounded};
 use bytes::Bytes;
 use fastrand::Rng;
@@ -38,6 +39,7 @@ use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Account;
 use tailwater_engine::log::format::{FileName, SegmentKind, parse_file_name};
 use tailwater_engine::log::lane::{Lane, LanePlan, PipelinePlan};
+use tailwater_engine::log::past::{PastPlan, PastSegment};
 use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
@@ -76,6 +78,8 @@ pub struct Scenario {
     pub parked_percent: u32,
     /// Pipelines, which share a log where there are several.
     pub pipelines: usize,
+    /// How long segments stay that are done with.
+    pub reach_back_ms: u64,
     /// Segments of requests that a core may have.
     pub segments_max: u64,
     /// What the disk does.
@@ -95,6 +99,7 @@ impl Scenario {
             parked_percent: [0, 20][random.usize(0..2)],
             pipelines: 1 + usize::from(seed % 4 == 3 || seed % 8 == 6),
             segments_max: [8, 64][random.usize(0..2)],
+            reach_back_ms: [0, 1000, 60_000][usize::try_from(seed % 3).unwrap_or(0)],
             records: random.usize(0..60),
             faults: Faults {
                 sync: seed.is_multiple_of(3).then(|| random.u64(1..200)),
@@ -124,7 +129,7 @@ impl Sent {
 
 /// What those outside of the node know.
 #[derive(Default)]
-struct Outside {
+pub struct Outside {
     /// Due last first.
     unsent: Vec<Sent>,
     in_flight: BTreeMap<u64, Vec<Sent>>,
@@ -150,9 +155,21 @@ struct Outside {
     is_calm: bool,
     /// Nobody sends: what is on its way is answered before the node stops, as by the servers of the program.
     is_quiet: bool,
+    /// What a person has recalled.
+    pub recalled: Recalled,
 }
 
 impl Outside {
+    /// Whether nothing is sent any more.
+    pub fn is_calm(&self) -> bool {
+        self.is_calm
+    }
+
+    /// Whether the rules keep a trace.
+    pub fn keeps(&self, id: &[u8]) -> bool {
+        self.kept.contains(id)
+    }
+
     fn come_back(&mut self, spans: Vec<Sent>, after: Duration) {
         self.sent_again.extend(spans.iter().map(Sent::id));
         let send_at = now() + u64::try_from(after.as_nanos()).unwrap();
@@ -163,7 +180,8 @@ impl Outside {
     /// Takes what a pipeline delivers by the ids of traces and their own.
     fn deliver(&mut self, pipeline: usize, items: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) {
         for (trace, id) in items {
-            assert!(self.kept.contains(&trace), "a trace that the rules drop is delivered");
+            let may_leave = self.kept.contains(&trace) || self.recalled.asked.contains(&(pipeline, trace.clone()));
+            assert!(may_leave, "a trace that the rules drop is delivered");
             let item = (pipeline, id);
             assert!(self.offered.contains(&item), "a pipeline delivers what it was not given: {item:?}");
             let is_again = self.settled.contains(&item) && !self.sent_again.contains(&item.1);
@@ -184,7 +202,7 @@ impl Outside {
 }
 
 /// The plan of an executor's log, its share of the last run's, and files to be recycled.
-type LogSeat = (LanePlan, Share, Vec<(usize, survey::Spare)>);
+type LogSeat = (LanePlan, Share, Vec<(usize, survey::Spare)>, Vec<OldPast>);
 
 /// One run.
 pub struct World {
@@ -231,8 +249,9 @@ impl World {
         Self { scenario, seed, outside, directory: TempDir::new().unwrap(), cores, opened: Rc::default() }
     }
 
-    /// Runs until all that was sent is settled. Returns spans that the next hop got more than once.
-    pub fn run(mut self) -> u64 {
+    /// Runs until all that was sent is settled. Returns spans that the next hop got more than once, and the answers that a
+    /// person got.
+    pub fn run(mut self) -> (u64, Outcomes) {
         self.start();
         for _ in 0..self.scenario.ends {
             // Some come while the log is still being read.
@@ -250,7 +269,8 @@ impl World {
         assert!(stopped, "a node at rest stops in time");
         executor::stop_all();
         self.check_disk();
-        self.check_outcome()
+        let again = self.check_outcome();
+        (again, std::mem::take(&mut self.outside.borrow_mut().recalled.outcomes))
     }
 
     /// Lets the world go on for a while.
@@ -375,8 +395,12 @@ impl World {
         let mut peers: Vec<_> = (0..pipelines).map(join).collect();
         let shares = self.shares(survey, count);
         self.opened = Rc::default();
-        for (executor, (plan, share, spares)) in shares.into_iter().enumerate() {
-            let log = CoreLog::new(Lane::new(plan), self.directories(), spares);
+        for (executor, (plan, share, spares, past)) in shares.into_iter().enumerate() {
+            let mut lane = Lane::new(plan);
+            for OldPast { number, bytes, directory, times } in past {
+                lane.past.add(PastSegment::former(number, directory, bytes, times));
+            }
+            let log = CoreLog::new(lane, self.directories(), spares);
             let cores: Vec<Rc<Core>> = (0..pipelines)
                 .map(|pipeline| {
                     let peers = peers[pipeline].next().unwrap();
@@ -387,6 +411,7 @@ impl World {
                 (0..pipelines).map(|pipeline| controls[pipeline * shards + executor].clone()).collect();
             let (outside, ack) = (self.outside.clone(), self.scenario.ack);
             let ((ended, _), opened) = (bounded(1), self.opened.clone());
+            let (asked, traces) = (self.cores.clone(), self.scenario.traces);
             spawn(async move {
                 pause(5000).await;
                 for (core, control) in cores.iter().zip(controls) {
@@ -398,6 +423,10 @@ impl World {
                 replay(&cores, &log, share).await;
                 cores.iter().for_each(|core| core.set_receivers(Vec::new()));
                 opened.set(opened.get() + 1);
+                if opened.get() == asked.shards {
+                    // The node is ready.
+                    spawn(recall(asked, outside.clone(), traces));
+                }
                 send(cores, outside, ack).await;
             });
         }
@@ -419,7 +448,9 @@ impl World {
         let mut pipelines = Vec::new();
         for (name, rules) in names.iter().zip(rules) {
             let mut found = look(&survey::log_directory(name));
-            found.adopt(Arc::get_mut(rules).unwrap());
+            let rules = Arc::get_mut(rules).unwrap();
+            found.adopt(rules);
+            rules.allow_by_hand();
             pipelines.push(PipelineSurvey { name: (*name).to_string(), found, given_up_below: 0 });
         }
         match &mut *pipelines {
@@ -450,12 +481,14 @@ impl World {
         let cores = usize::from(count);
         let common = Common::new(&mut survey, executor::steady_unix_nanos());
         let shares: Vec<Vec<OldSegment>> = survey.spread(cores);
+        let past = survey.spread_past(cores);
         let (read, restated) = (Barrier::for_cores(cores), Barrier::for_cores(cores));
         let route = Route::new([self.seed, 2, 3, 4], count);
         let nonce_seed = random(|random| random.u64(..));
         let (mut journals, mut spares) = (survey.journals, survey.spares);
         let barriers = read.into_iter().zip(restated);
-        let made = (0..count).zip(shares).zip(barriers).map(|((core, segments), (read, restated))| {
+        let shares = shares.into_iter().zip(past).zip(barriers);
+        let made = (0..count).zip(shares).map(|(core, ((segments, past), (read, restated)))| {
             let plan = LanePlan {
                 core,
                 cores: count,
@@ -468,6 +501,10 @@ impl World {
                 journal_segments_max: 8,
                 buffer_bytes_max: 1 << 20,
                 pipelines: self.names().into_iter().map(|name| PipelinePlan { name, verdicts_max: 2000 }).collect(),
+                past: PastPlan {
+                    keep_nanos: Nanos::from_millis(self.scenario.reach_back_ms).0,
+                    bytes_max: self.scenario.segments_max / 2 * SEGMENT_BYTES,
+                },
             };
             let share = Share {
                 common: common.clone(),
@@ -477,7 +514,7 @@ impl World {
                 route: route.clone(),
                 journals: std::mem::take(&mut journals),
             };
-            (plan, share, std::mem::take(&mut spares))
+            (plan, share, std::mem::take(&mut spares), past)
         });
         made.collect()
     }

@@ -5,6 +5,7 @@ use super::SegmentKind;
 
 const ENDING: &str = ".log";
 const SPARE: &str = "spare";
+const PAST: &str = "past";
 const DIGITS: usize = 16;
 
 /// What a name in the log's directory stands for.
@@ -22,6 +23,21 @@ pub enum FileName {
         /// The number it was retired under.
         number: u64,
     },
+    /// `past-<number>.log`: a segment of requests that is done with. A start reads nothing of it.
+    Past {
+        /// The segment's number; its header names the same.
+        number: u64,
+    },
+}
+
+impl FileName {
+    /// The number in it.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Segment { number, .. } | Self::Spare { number } | Self::Past { number } => number,
+        }
+    }
 }
 
 /// The name of a segment's file.
@@ -36,6 +52,12 @@ pub fn spare_file_name(number: u64) -> String {
     format!("{SPARE}-{number:016x}{ENDING}")
 }
 
+/// The name of a segment of requests that is done with.
+#[must_use]
+pub fn past_file_name(number: u64) -> String {
+    format!("{PAST}-{number:016x}{ENDING}")
+}
+
 /// What a file's name says; none if it is no file of the log. Only names that this program writes are taken: 16 digits,
 /// lower case.
 #[must_use]
@@ -47,6 +69,9 @@ pub fn parse_file_name(name: &str) -> Option<FileName> {
     let number = u64::from_str_radix(digits, 16).ok()?;
     if word == SPARE {
         return Some(FileName::Spare { number });
+    }
+    if word == PAST {
+        return Some(FileName::Past { number });
     }
     let kind = [SegmentKind::Requests, SegmentKind::Journal].into_iter().find(|kind| kind.word() == word)?;
     Some(FileName::Segment { kind, number })

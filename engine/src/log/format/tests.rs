@@ -352,6 +352,7 @@ fn names_are_read_back_and_others_refused() {
             assert_eq!(parse_file_name(&file_name(kind, number)), Some(FileName::Segment { kind, number }));
         }
         assert_eq!(parse_file_name(&spare_file_name(number)), Some(FileName::Spare { number }));
+        assert_eq!(parse_file_name(&past_file_name(number)), Some(FileName::Past { number }));
     }
     assert_eq!(file_name(SegmentKind::Requests, 0xabc), "requests-0000000000000abc.log");
     assert_eq!(file_name(SegmentKind::Journal, 1), "journal-0000000000000001.log");

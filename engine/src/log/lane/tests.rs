@@ -34,6 +34,7 @@ impl World {
             pipelines: (0..pipelines)
                 .map(|number| PipelinePlan { name: format!("p{number}"), verdicts_max: 100 })
                 .collect(),
+            past: PastPlan::default(),
         };
         let mut world = Self { lane: Lane::new(plan), files: BTreeMap::new(), fails_next: false };
         world.drive();
@@ -260,7 +261,7 @@ fn a_segment_goes_when_it_is_counted_and_is_told_as_counted_until_its_file_is_go
     assert!(!world.files.contains_key(&(SegmentKind::Requests, number)));
     world.give_tally(b"20 and on");
     assert_eq!(world.former().positions.get(&number), Some(&UNITS_MAX), "the file may still be there after a crash");
-    world.lane.retired(&Retired { kind: SegmentKind::Requests, number, home: 0 });
+    world.lane.retired(&Retired { kind: SegmentKind::Requests, number, home: 0, end: End::Free }, false);
     world.give_tally(b"20 and more");
     assert!(!world.former().positions.contains_key(&number));
 }

@@ -18,7 +18,7 @@ use tailwater_engine::log::bitmap::Bitmap;
 use tailwater_engine::log::books::Parked;
 use tailwater_engine::log::format::{BodyEncoding, BodyFormat, Record, SegmentKind};
 use tailwater_engine::log::journal::Recovered;
-use tailwater_engine::log::lane::{Lane, LanePlan, LaneStream, NewRequest, Retired};
+use tailwater_engine::log::lane::{End, Lane, LanePlan, LaneStream, NewRequest, Retired};
 use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::log::stream::Operation;
 use tailwater_engine::log::takers::Takers;
@@ -82,6 +82,16 @@ impl Noted {
     }
 }
 
+/// The segments of an executor's log.
+pub struct Beside {
+    /// What those in use and the next one leave of its bound.
+    pub room: u64,
+    /// The numbers of those in use.
+    pub in_use: Vec<u64>,
+    /// The numbers of those that are done with and stay, with their bytes.
+    pub past: Vec<(u64, u64)>,
+}
+
 /// The log of an executor.
 pub(super) struct CoreLog {
     pub(super) lane: Lane<Payload>,
@@ -123,6 +133,21 @@ impl Node {
         let is_idle =
             |log: &CoreLog| log.lane.staged() == 0 && log.lane.segments.iter().all(|segment| segment.unresolved() == 0);
         !self.is_starting() && self.lanes.iter().all(is_idle)
+    }
+
+    /// The files of past segments, with their bytes.
+    pub fn past_files(&self) -> Vec<(u64, u64)> {
+        self.log.as_ref().map_or_else(Vec::new, |log| log.disk.past())
+    }
+
+    /// What each executor's log has in use, and what it has besides.
+    pub fn beside(&self) -> impl Iterator<Item = Beside> {
+        let segment_bytes = self.scenario.lane_plan(0, 1, 1, 0).segment_bytes;
+        self.lanes.iter().map(move |log| Beside {
+            room: log.lane.requests_bytes_max().saturating_sub(log.lane.segments.bytes() + segment_bytes),
+            in_use: log.lane.segments.iter().map(|segment| segment.number).collect(),
+            past: log.lane.past.iter().map(|segment| (segment.number, segment.bytes)).collect(),
+        })
     }
 
     pub(super) fn trace_of(&self, unit: Unit) -> TraceId {
@@ -225,10 +250,12 @@ impl Node {
             Operation::Write { bytes, .. } => stream.wrote(bytes, is_good),
             Operation::Sync { .. } => stream.synced_now(is_good),
         }
+        // What is done with goes before the disk is called full, as the program does it.
+        let gave_up = !is_good && is_opening && core.lane.past.clear();
         if !is_good && !is_opening {
             self.see_all(|| Seen::DiskFailed);
         }
-        if let Some(node) = self.log.as_mut().filter(|_| !is_good && is_opening && is_calm) {
+        if let Some(node) = self.log.as_mut().filter(|_| !is_good && is_opening && is_calm && !gave_up) {
             // Space returns in the end.
             node.disk.faults.bytes_max = u64::MAX;
         }
@@ -244,8 +271,13 @@ impl Node {
             return;
         }
         for retired in log.retiring.drain(..) {
-            node.disk.retire((retired.kind, retired.number));
-            log.lane.retired(&retired);
+            let key = (retired.kind, retired.number);
+            match retired.end {
+                End::Free => node.disk.retire(key),
+                End::Past => node.disk.make_past(retired.number),
+                End::FreePast => node.disk.retire_past(retired.number),
+            }
+            log.lane.retired(&retired, true);
         }
     }
 
@@ -343,7 +375,7 @@ impl Node {
         let (pipeline, executor) = self.seat(number);
         let (Core { shard, outbox, .. }, lane) = (&mut self.cores[number], &mut self.lanes[executor].lane);
         let segment = lane.segments.get(handle.slot()).unwrap();
-        let from = segment.offset_before(parked.next(0).unwrap_or(0));
+        let from = segment.steps.offset_before(parked.next(0).unwrap_or(0));
         let disk = &self.log.as_ref().expect("the node has a log").disk;
         let file = disk.read((SegmentKind::Requests, segment.number)).expect("its file is there");
         let (mut found, mut seen) = (0, Bitmap::default());

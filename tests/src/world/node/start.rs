@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use tailwater_engine::log::format::{Record, SegmentHeader, SegmentKind, VerdictEntry};
 use tailwater_engine::log::journal::Recovered;
+use tailwater_engine::log::past::PastSegment;
 use tailwater_engine::log::read::{Found, Records};
 use tailwater_engine::route::Route;
 use tailwater_engine::rules::Rules;
@@ -60,13 +61,16 @@ impl Node {
         let rules: Vec<Arc<Rules>> = generations.iter().map(|(_, rules)| rules.clone()).collect();
         self.generations = generations.into_iter().map(|generation| vec![generation]).collect();
         let keys = self.log.as_ref().map_or_else(Vec::new, |log| log.disk.keys());
-        let first_number = keys.iter().map(|(_, number)| number + 1).max().unwrap_or(1);
+        let past = self.log.as_ref().map_or_else(Vec::new, |log| log.disk.past());
+        let numbers = keys.iter().map(|(_, number)| *number).chain(past.iter().map(|(number, _)| *number));
+        let first_number = numbers.map(|number| number + 1).max().unwrap_or(1);
         let nonce_seed = self.random.u64(..);
         let log_of = |core| {
             let plan = self.scenario.lane_plan(core, count, first_number, nonce_seed);
             self.log.is_some().then(|| CoreLog::new(plan, &rules))
         };
         self.lanes = (0..count).filter_map(log_of).collect();
+        self.find_past();
         let core = |(rules, core): (&Arc<Rules>, u16)| Core {
             shard: Shard::new(self.scenario.shard_plan(core, count, self.seed), rules.clone()),
             outbox: Outbox::default(),
@@ -114,6 +118,16 @@ impl Node {
             let begins_us =
                 self.scenario.cluster.filter(|_| self.run == 0).map_or(0, |cluster| cluster.begins_ms * 1000);
             self.plan(run.start + begins_us..run.end + begins_us, What::Crash, around);
+        }
+    }
+
+    /// What is past is known as such, and nothing of it is read.
+    fn find_past(&mut self) {
+        let Some(log) = &self.log else { return };
+        for (number, bytes) in log.disk.past() {
+            let executor = self.random.usize(0..self.lanes.len());
+            let begun = self.now.0.saturating_sub(self.random.u64(0..2_000_000_000));
+            self.lanes[executor].lane.past.add(PastSegment::former(number, 0, bytes, (begun, self.now.0)));
         }
     }
 
