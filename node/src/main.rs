@@ -32,6 +32,7 @@ mod summary;
 mod supervise;
 mod survey;
 mod terminal;
+mod traffic;
 mod trial;
 
 use std::process::ExitCode;

@@ -11,8 +11,8 @@ pub use cluster::counted;
 pub use reduction::reduction;
 
 use crate::control::{FileSnapshot, Snapshot};
-use crate::core::traffic::SignalBytes;
 use crate::gossip::GossipState;
+use crate::traffic::SignalBytes;
 use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -210,7 +210,8 @@ const SIGNALS: [Signal; 3] = [
 
 fn message_bytes(page: &mut Page, books: &[Books<'_>]) {
     let traffic = reduction::traffic(books.iter().flat_map(|books| books.snapshots.iter().copied()));
-    let ways: [(&str, fn(&SignalBytes) -> u64); 3] = [
+    type Way = (&'static str, fn(&SignalBytes) -> u64);
+    let ways: [Way; 3] = [
         ("received", |bytes| bytes.received),
         ("exported", |bytes| bytes.exported),
         ("summary", |bytes| bytes.summaries),
