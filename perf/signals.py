@@ -1,4 +1,4 @@
-"""What span metrics cost: instructions of a span's way through a shard with them over those without.
+"""What span metrics and the service graph cost: instructions of a span's way through a shard with them over those without.
 
 The same corpus and policies as `perf/run budget`, 384 B and 794 B; counting is the same each time, whatever else the machine
 does. With resources, kinds, names and statuses as the generator has them: some hundred series.
@@ -16,6 +16,12 @@ PROFILE = "fast"
 SIZES = (384, 794)
 # Of 100 ms each: what is counted is told to the journal every twenty.
 ROUNDS = (20, 60)
+KINDS = {
+    "nothing": [],
+    "span metrics": ["--span-metrics"],
+    "the service graph": ["--service-graph"],
+    "both": ["--span-metrics", "--service-graph"],
+}
 
 
 def main(options):
@@ -30,17 +36,18 @@ def main(options):
         note(f"perf/run: no tailwater-load in {target() / PROFILE}; leave --built out to build it")
         return 2
     configuration = policies.configuration(policies.SETS["ten"])
-    cases = [(size, more) for size in SIZES for more in ([], ["--span-metrics"])]
+    cases = [(size, more) for size in SIZES for more in KINDS.values()]
 
     def counted(case):
         size, more = case
-        name = "span metrics" if more else "ten policies"
+        name = " ".join(more) or "ten policies"
         return cost.instructions(name, configuration, size, load, ROUNDS, more=[*cost.SHORT, *more])
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         counts = list(threads.map(counted, cases))
     for place, size in enumerate(SIZES):
-        without, with_them = counts[2 * place:2 * place + 2]
-        print(f"{size} B: {without:,.0f} instructions a span, {with_them:,.0f} with span metrics: "
-              f"{with_them / without:.3f}")
+        without, *with_them = counts[len(KINDS) * place:len(KINDS) * (place + 1)]
+        print(f"{size} B: {without:,.0f} instructions a span")
+        for kind, count in zip([*KINDS][1:], with_them):
+            print(f"    {count:,.0f} with {kind}: {count / without:.3f}")
     return 0

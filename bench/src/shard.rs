@@ -23,7 +23,9 @@ use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Judged, KeptUnit, Nanos, Said, ShardIndex, Unit};
 use tailwater_proto::otlp::Signal;
-use tailwater_rollup::span_metrics::{self, Durations, Plan, ResourceAttributes, Standard, Sums, Tally};
+use tailwater_rollup::service_graph;
+use tailwater_rollup::span_metrics::{self, Durations, Plan, ResourceAttributes, Standard};
+use tailwater_rollup::summary::{Summary, SummaryPlan, Tallies};
 
 /// Options of `tailwater-load shard`.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,6 +51,9 @@ pub struct ShardOptions {
     /// Count span metrics of all spans, too
     #[arg(long, conflicts_with_all = ["pipelines", "nodes"])]
     pub span_metrics: bool,
+    /// Count requests between services, too
+    #[arg(long, conflicts_with_all = ["pipelines", "nodes"])]
+    pub service_graph: bool,
     /// Time so many pairs of runs, one with the traces spread and one without, in turn
     #[arg(long, default_value_t = 0, value_name = "PAIRS")]
     pub timed: u32,
@@ -98,7 +103,7 @@ struct Counting {
     said: Vec<Said>,
     said_bytes: u64,
     /// What is counted of all spans, since the last look and before.
-    counted: Option<(Tally, Sums)>,
+    counted: Option<(Tallies, Summary)>,
 }
 
 impl Host for Counting {
@@ -268,7 +273,9 @@ fn pass(
                 cluster::join(&mut shard, number, options.nodes);
             }
             shard.keep_reasons(usize::try_from(traffic.corpus.traces_per_round()).unwrap_or(usize::MAX));
-            let counted = options.span_metrics.then(|| (Tally::new(Arc::new(span_metrics_plan()), 0), Sums::default()));
+            // No plan of patterns, so that nothing can be wrong with one.
+            let tallies = Tallies::new(&summary_plan(options), 0, 0).ok().filter(|tallies| !tallies.spans.is_empty());
+            let counted = tallies.map(|tallies| (tallies, Summary::default()));
             (shard, Counting { counted, ..Counting::default() })
         })
         .collect();
@@ -339,8 +346,8 @@ fn tick(shards: &mut [(Shard, Counting)], now: Nanos) -> Result<(), String> {
     for (shard, host) in shards.iter_mut() {
         while shard.tick(now, host) {}
         settle(shard, host);
-        if let Some((tally, sums)) = host.counted.as_mut().filter(|_| now.0.is_multiple_of(CHECKPOINT.0)) {
-            tally.take_into(sums);
+        if let Some((tallies, summary)) = host.counted.as_mut().filter(|_| now.0.is_multiple_of(CHECKPOINT.0)) {
+            tallies.take_into(summary, now.0);
         }
     }
     cluster::pass_on(shards, now);
@@ -350,12 +357,14 @@ fn tick(shards: &mut [(Shard, Counting)], now: Nanos) -> Result<(), String> {
 /// One request's way through the shards: as the port of a core has it, with one scan for all.
 fn take(shards: &mut [(Shard, Counting)], now: Nanos, body: &Bytes) -> Result<(), String> {
     if let [(shard, host)] = shards {
-        let tally = host.counted.as_mut().map(|(tally, _)| tally);
+        let tally = host.counted.as_mut().map(|(tallies, _)| &mut tallies.spans);
         let mut scanned = shard.scan_request(Signal::Traces, body, tally).map_err(|error| error.to_string())?;
-        if let Some((tally, _)) = &mut host.counted
-            && !tally.count(std::mem::take(&mut scanned.counted), now.0)
-        {
-            return Err("series were forgotten between the scan and the count".to_owned());
+        if let Some((tallies, _)) = &mut host.counted {
+            let counted = std::mem::take(&mut scanned.counted);
+            if !tallies.count_spans(counted.metrics, now.0) {
+                return Err("series were forgotten between the scan and the count".to_owned());
+            }
+            tallies.take_ends(counted.ends, now.0);
         }
         take_scanned(shard, now, scanned, host);
         return Ok(());
@@ -378,6 +387,33 @@ fn take_scanned(shard: &mut Shard, now: Nanos, mut scanned: Scanned, host: &mut 
     }
 }
 
+fn summary_plan(options: &ShardOptions) -> SummaryPlan {
+    SummaryPlan {
+        spans: options.span_metrics.then(|| Arc::new(span_metrics_plan())),
+        graph: options.service_graph.then(|| Arc::new(service_graph_plan())),
+        ..SummaryPlan::default()
+    }
+}
+
+/// What a node counts of requests between services by default.
+fn service_graph_plan() -> service_graph::Plan {
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    let buckets = [0.002, 0.004, 0.006, 0.008, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.4, 2.0, 5.0, 10.0, 15.0];
+    service_graph::Plan {
+        durations: Durations::Explicit(Arc::new(buckets)),
+        dimensions: Vec::new(),
+        database_attributes: names(&["db.namespace", "db.name"]),
+        virtual_node_attributes: names(&["peer.service", "db.namespace", "db.name", "db.system.name", "db.system"]),
+        has_virtual_node_label: false,
+        wait_nanos: 10 * Nanos::PER_SECOND,
+        waiting_max: 100_000,
+        series_max: 10_000,
+        instance_id: None,
+        is_delta: false,
+        expires_after_windows: 0,
+    }
+}
+
 /// What a node counts of spans by default.
 fn span_metrics_plan() -> Plan {
     Plan {
@@ -390,6 +426,7 @@ fn span_metrics_plan() -> Plan {
         instance_id: None,
         is_delta: false,
         series_max: 10_000,
+        exemplars_max: 0,
         expires_after_windows: 0,
     }
 }
@@ -458,6 +495,7 @@ mod tests {
             pipelines: 1,
             nodes: 1,
             span_metrics: false,
+            service_graph: false,
             timed: 0,
             span_bytes: 384,
             keep_share: 0.05,

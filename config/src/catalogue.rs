@@ -6,6 +6,7 @@ mod exporter;
 mod node;
 mod receiver;
 mod sampling;
+mod service_graph;
 mod summaries;
 mod wal;
 
@@ -196,6 +197,7 @@ impl Target {
             .iter()
             .chain(wal::KEYS)
             .chain(summaries::KEYS)
+            .chain(service_graph::KEYS)
             .chain(cluster::KEYS)
             .find(|key| key.path == path)
             .map(Self::Node)
@@ -309,7 +311,7 @@ pub fn knobs() -> Vec<Knob> {
     for key in sampling::KEYS {
         knobs.push(knob("sampling.", key, &mut draft.config.sampling));
     }
-    for key in summaries::KEYS {
+    for key in summaries::KEYS.iter().chain(service_graph::KEYS) {
         knobs.push(knob("", key, &mut draft));
     }
     for key in after {

@@ -6,6 +6,7 @@
 mod connectors;
 mod home;
 mod pipelines;
+mod service_graph;
 mod span_metrics;
 mod tables;
 mod walk;
@@ -218,7 +219,7 @@ impl Importer<'_> {
         self.layers.draft.config.receivers.signals = Signals::NONE;
         let mut number = 0;
         for part in distinct(pipelines, |pipeline| &pipeline.receivers) {
-            if connectors::is_span_metrics(root, part) {
+            if connectors::counts_spans(root, part) {
                 continue;
             }
             let Some(entry) = self.component(root, "receivers", part) else { continue };
@@ -357,7 +358,7 @@ impl Importer<'_> {
 
     fn exporters(&mut self, root: &Node, pipelines: &[Pipeline]) {
         for part in distinct(pipelines, |pipeline| &pipeline.exporters) {
-            if connectors::is_span_metrics(root, part) {
+            if connectors::counts_spans(root, part) {
                 continue;
             }
             let Some(entry) = self.component(root, "exporters", part) else { continue };
@@ -479,6 +480,7 @@ pub(crate) fn reference_rows() -> Vec<(String, String)> {
         ("exporters.otlphttp", "exporters.otlp.", tables::EXPORTER_HTTP),
         ("exporters.file", "", tables::EXPORTER_FILE),
         ("connectors.spanmetrics", "", tables::SPAN_METRICS),
+        ("connectors.servicegraph", "", tables::SERVICE_GRAPH),
         ("service.telemetry", "", tables::TELEMETRY),
     ];
     let mut rows = Vec::new();

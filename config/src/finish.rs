@@ -2,6 +2,7 @@
 
 mod cluster;
 mod sampling;
+mod service_graph;
 mod summaries;
 
 use std::collections::BTreeMap;
@@ -87,6 +88,7 @@ pub(crate) fn finish(
     samplings(&mut draft, &mut checks);
     cluster::cluster(&mut draft, &mut checks);
     summaries::summaries(&mut draft, &mut checks);
+    service_graph::service_graph(&draft, &mut checks);
     pipeline_exporters(&draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);

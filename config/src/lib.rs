@@ -45,8 +45,8 @@ pub use load::{Form, Inputs, Loaded, Refusal, load, load_reading};
 pub use memory_plan::{
     CALLS_PER_CONNECTION, DOCKETED_TRACE_BYTES, EXPLAINED_ORIGINS_BYTES, EXPLAINED_VERDICT_BYTES,
     MERGED_REQUEST_BYTES_MAX, MemoryPlan, MemoryRow, PARTLY_DONE_BYTES, RANKED_BYTES, RANKED_KEYS_BYTES,
-    REACH_BACK_ANSWER_BYTES, RELATIVE_LATENCY_BYTES, SKETCH_BYTES, SKETCH_NAMES_BYTES, large_request_bytes,
-    memory_plan, memory_plan_with,
+    REACH_BACK_ANSWER_BYTES, RELATIVE_LATENCY_BYTES, SKETCH_BYTES, SKETCH_NAMES_BYTES, WAITING_SPAN_BYTES,
+    large_request_bytes, memory_plan, memory_plan_with,
 };
 pub use problem::{Note, Problem, Source};
 pub use reference::reference_page;

@@ -49,6 +49,8 @@ const DOCKET_SHARE: u64 = 8;
 const GOSSIP_BYTES: u64 = 64 * MIB;
 /// Bytes of a series of span metrics: its name twice, its row, and 160 buckets.
 const SERIES_BYTES: u64 = KIB;
+/// Bytes of a span that is told as an example of its series.
+const EXEMPLAR_BYTES: u64 = 48;
 /// Bytes of a shape of dropped traces: its names, its row, and 80 buckets.
 const SHAPE_BYTES: u64 = 2 * KIB;
 /// Bytes of what is known of the shape of a pending trace.
@@ -92,6 +94,8 @@ const RECEIVE_BYTES_MIN: u64 = MIB;
 pub const MERGED_REQUEST_BYTES_MAX: u64 = MIB;
 /// Calls that share one gRPC connection, so that the time to the server and back does not limit the rate.
 pub const CALLS_PER_CONNECTION: u32 = 4;
+/// Bytes of a span that waits for the other end of its request, with what finds it.
+pub const WAITING_SPAN_BYTES: u64 = 160;
 /// Bytes of a message between cores, without the request it refers to.
 const MESSAGE_BYTES: u64 = 128;
 /// Bytes of a shard besides what is listed: executor, rings, stack, registered buffers.
@@ -240,7 +244,9 @@ fn fixed_rows(config: &Config, shards: u64) -> Vec<MemoryRow> {
 fn summaries_rows(config: &Config, shards: u64) -> impl Iterator<Item = MemoryRow> {
     let (metrics, merged) = (&config.summaries.span_metrics, &config.summaries.metrics);
     let patterns = &config.summaries.log_patterns;
-    let series = metrics.series_max.saturating_mul(SERIES_BYTES);
+    let exemplars = if metrics.exemplars { metrics.exemplars_max.saturating_mul(EXEMPLAR_BYTES) } else { 0 };
+    let series_bytes = SERIES_BYTES + exemplars;
+    let series = metrics.series_max.saturating_mul(series_bytes);
     let merged = (!merged.rules.is_empty()).then(|| MemoryRow {
         name: "merged metrics",
         bytes: merged.bytes_max.saturating_mul(2 * shards + 2),
@@ -263,7 +269,7 @@ fn summaries_rows(config: &Config, shards: u64) -> impl Iterator<Item = MemoryRo
         reason: format!(
             "{} series (summaries.span_metrics.series_max) of {}, twice on each of {shards} shards and once for all",
             metrics.series_max,
-            show_bytes(SERIES_BYTES)
+            show_bytes(series_bytes)
         ),
     });
     let skeletons = &config.summaries.skeletons;
@@ -286,7 +292,25 @@ fn summaries_rows(config: &Config, shards: u64) -> impl Iterator<Item = MemoryRo
         bytes: config.logs.held_bytes_max,
         reason: "logs.held_bytes_max: records that wait for their traces".to_string(),
     });
-    spans.into_iter().chain(merged).chain(patterns).chain(skeletons).chain(held)
+    spans.into_iter().chain(graph_row(config, shards)).chain(merged).chain(patterns).chain(skeletons).chain(held)
+}
+
+/// Spans that wait for the other end of their request, and edges as series of span metrics are.
+fn graph_row(config: &Config, shards: u64) -> Option<MemoryRow> {
+    let graph = &config.summaries.service_graph;
+    let edges = graph.series_max.saturating_mul(2 * SERIES_BYTES).saturating_mul(2 * shards + 1);
+    graph.enabled.then(|| MemoryRow {
+        name: "service graph",
+        bytes: graph.waiting_max.saturating_mul(WAITING_SPAN_BYTES).saturating_add(edges),
+        reason: format!(
+            "{} spans that wait (summaries.service_graph.waiting_max) of {}, and {} edges (summaries.service_graph.series_max) \
+             of {}, twice on each of {shards} shards and once for all",
+            graph.waiting_max,
+            show_bytes(WAITING_SPAN_BYTES),
+            graph.series_max,
+            show_bytes(2 * SERIES_BYTES)
+        ),
+    })
 }
 
 /// Which exporters are done with what, where there are several and a log.

@@ -139,7 +139,7 @@ decision caches, first retry after 5s), except that a request may have 64 MiB un
 `TAILWATER_` variables stand above it. Pipelines of traces with different samplers, or with and without one, are
 different ways through the node (see `pipelines` above), named as the first pipeline with that sampler. The connector
 `spanmetrics` is `summaries.span_metrics`: it counts all spans that come, so that it must be exporter of pipelines with every
-receiver of traces, and counts each span once, kept or not. `${env:NAME}`, `${NAME}`, `${env:NAME:-default}` and `$$` are expanded.
+receiver of traces, and counts each span once, kept or not; so is `servicegraph` `summaries.service_graph`. `${env:NAME}`, `${NAME}`, `${env:NAME:-default}` and `$$` are expanded.
 
 What has no effect is named at start, key by key with its line. What would change what is received, kept or sent if it
 were passed over is refused in the same way: other receivers, exporters and connectors, processors besides

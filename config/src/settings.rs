@@ -5,6 +5,7 @@ mod address;
 mod cluster;
 mod exporter;
 mod pipeline;
+mod service_graph;
 mod summaries;
 mod wal;
 
@@ -20,6 +21,7 @@ pub use address::{JoinName, ListenAddress};
 pub use cluster::{Cluster, Secret};
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
+pub use service_graph::ServiceGraph;
 pub use summaries::{
     DurationHistogram, DurationUnit, GaugeReading, LogPatterns, Logs, MetricAction, MetricRollup, MetricRule,
     OrphanLogs, Selection, SpanMetrics, Summaries, Temporality, TraceLogs,

@@ -6,6 +6,7 @@
 //! Several pipelines share one walk: what is read of a request does not depend on the rules, only what is evaluated does.
 
 mod evaluator;
+mod gather;
 mod passing;
 mod walk;
 pub mod weight;
@@ -21,7 +22,7 @@ use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::check::Fault;
 use tailwater_proto::otlp::refusal::Refusals;
 use tailwater_proto::otlp::scan::SpanFault;
-use tailwater_rollup::span_metrics::{Counted, Tally};
+use tailwater_rollup::spans::{Counted, SpanTally};
 use thiserror::Error;
 use walk::walk;
 
@@ -157,7 +158,7 @@ impl Intake {
         signal: Signal,
         body: &Bytes,
         rules: &Rules,
-        tally: Option<&mut Tally>,
+        tally: Option<&mut SpanTally>,
     ) -> Result<Scanned, IntakeError> {
         match signal {
             Signal::Traces => self.scan_counted(body, rules, tally),
@@ -182,7 +183,7 @@ impl Intake {
         &mut self,
         body: &Bytes,
         rules: &Rules,
-        tally: Option<&mut Tally>,
+        tally: Option<&mut SpanTally>,
     ) -> Result<Scanned, IntakeError> {
         let evaluator = Evaluator::new(rules, &mut self.scratch);
         let ([evaluator], walked) = walk(&self.terms, body, [evaluator], tally)?;
@@ -203,7 +204,7 @@ impl Intake {
     pub fn scan_for_all<'a>(
         stages: impl IntoIterator<Item = (&'a mut Self, &'a Rules)>,
         body: &Bytes,
-        tally: Option<&mut Tally>,
+        tally: Option<&mut SpanTally>,
     ) -> Result<Vec<Scanned>, IntakeError> {
         let mut terms = None;
         let evaluator = |(stage, rules): (&'a mut Self, &'a Rules)| {

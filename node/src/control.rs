@@ -16,6 +16,7 @@ use tailwater_engine::rules::Rules;
 use tailwater_engine::shard::{ByHand, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, TraceId};
 use tailwater_proto::cluster::NodeId;
+use tailwater_rollup::service_graph::GraphCounts;
 use tailwater_rollup::summary::Visible;
 
 /// A request to one core. Answers go through channels of length one, so that a core never waits to give one.
@@ -190,6 +191,17 @@ pub struct SummarySnapshot {
     pub visible: Visible,
     /// Spans that count for no series of their own.
     pub spans_overflowed: u64,
+    /// The service graph, where there is one.
+    pub graph: Option<GraphSnapshot>,
+}
+
+/// How the service graph stands on an executor; of what leaves, on the first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GraphSnapshot {
+    /// What became of ends of requests.
+    pub counts: GraphCounts,
+    /// Rows that are told.
+    pub series: u64,
 }
 
 /// What a shard does in a cluster.

@@ -58,6 +58,7 @@ use tailwater_engine::vocabulary::{Destinations, KeptUnit, Nanos, Said, SpanBatc
 use tailwater_net::server::ReceiveMemory;
 use tailwater_proto::cluster::view::View;
 use tailwater_proto::cluster::{Incarnation, NodeId};
+use tailwater_rollup::service_graph::Ends;
 use tailwater_rollup::windows::Part;
 use tailwater_runtime::clock::{monotonic_nanos, steady_unix_nanos};
 use tailwater_runtime::executor::sleep;
@@ -90,6 +91,8 @@ pub enum Message {
     Load(CoreNumber, u32, Load),
     /// How often the node wants the traces that pass in the cluster to be halved.
     ShedLevel(u8),
+    /// Ends of requests between services, for the core that their traces' hash names.
+    Ends(Ends),
     /// A window of summaries is over.
     CloseWindow(u64),
     /// What the core of that number has counted in a window.
@@ -165,13 +168,16 @@ impl Core {
     /// The core that runs `shard`. Its number is that of its end of the mesh.
     pub fn new(
         shard: Shard,
-        outbox: Outbox,
+        mut outbox: Outbox,
         peers: Peers,
         (log, summaries): (Option<Rc<CoreLog>>, Option<Rc<Summaries>>),
         (origin, memory): (u64, Rc<ReceiveMemory>),
         joins: Option<(ClusterPlan, Arc<View>)>,
         settings: Settings,
     ) -> Rc<Self> {
+        if settings.pipeline == 0 && summaries.as_ref().is_some_and(|summaries| summaries.wants_kept()) {
+            outbox.note_kept();
+        }
         Rc::new(Self {
             number: peers.own(),
             shard: RefCell::new(shard),
@@ -231,8 +237,11 @@ impl Core {
         if let Some(log) = &self.log {
             outbox.log_into(log.lane.borrow_mut().journal(self.settings.pipeline));
         }
-        let (recalled, said) = (outbox.take_recalled(), outbox.take_said());
+        let (recalled, said, kept) = (outbox.take_recalled(), outbox.take_said(), outbox.take_kept());
         drop((shard, outbox));
+        if let Some(summaries) = &self.summaries {
+            kept.iter().for_each(|body| summaries.note_kept(body));
+        }
         self.tell(said);
         for unit in recalled {
             self.park(unit, Destinations::ALL);
@@ -298,6 +307,7 @@ impl Core {
                 }
             }
             Message::ShedLevel(level) => self.loads.shed_level.set(level),
+            Message::Ends(ends) => self.with_summaries(|summaries, _| summaries.hear_ends(&ends)),
             Message::CloseWindow(window) => self.with_summaries(|summaries, log| summaries.close(window, log)),
             Message::WindowGiven(core, window, parts) => {
                 self.with_summaries(|summaries, log| summaries.collect(core, window, &parts, log));

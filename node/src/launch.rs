@@ -81,7 +81,7 @@ pub fn launch(
             seats.push(seat);
         }
     }
-    let plan = plan::summary_plan(config);
+    let plan = plan::summary_plan(config, shards);
     let node = if plan.is_empty() { None } else { node_id(config, cluster.as_ref()) };
     let summaries = SummarySeat {
         plan: plan::told_by(plan, node.map(|node| node.to_string())),
@@ -383,7 +383,7 @@ impl Seat {
         let reasons_max = plan::reasons_max(&self.config, self.plan.shards);
         let mut shard = Shard::new(self.plan, self.rules);
         shard.keep_reasons(reasons_max);
-        if let (0, Some(plan)) = (self.pipeline, plan::summary_plan(&self.config).skeletons) {
+        if let (0, Some(plan)) = (self.pipeline, plan::summary_plan(&self.config, shards).skeletons) {
             shard.sketch(plan);
         }
         let signals = self.config.exporters.file.as_ref().map(|file| file.signals);

@@ -5,6 +5,7 @@ mod cluster;
 mod past;
 mod reduction;
 mod rules;
+mod service_graph;
 mod summaries;
 mod wal;
 
@@ -123,6 +124,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     cluster::cluster(&mut page, &books, facts.gossip);
     rules::rules(&mut page, &books);
     summaries::summaries(&mut page, &books);
+    service_graph::service_graph(&mut page, &books);
     configuration(&mut page, facts);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {

@@ -4,6 +4,7 @@
 use crate::control::FileSnapshot;
 use crate::numbers::ChannelNumber;
 use async_channel::Sender;
+use bytes::Bytes;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -160,6 +161,8 @@ pub struct Outbox {
     is_logged: bool,
     /// What is printed of what is kept.
     debug: DebugVerbosity,
+    /// Requests of spans that went to the exporters since the last look, where anybody looks.
+    kept: Option<Vec<Bytes>>,
 }
 
 impl Outbox {
@@ -178,7 +181,18 @@ impl Outbox {
             done_forgotten: 0,
             is_logged,
             debug,
+            kept: None,
         }
+    }
+
+    /// Notes the spans that go to the exporters from now on.
+    pub fn note_kept(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// Those that went since the last call.
+    pub fn take_kept(&mut self) -> Vec<Bytes> {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The OTLP exporters.
@@ -366,6 +380,9 @@ impl Host for Outbox {
                 bytes: request.body.len() as u64,
             });
             return;
+        }
+        if let Some(kept) = self.kept.as_mut().filter(|_| request.signal == Signal::Traces) {
+            kept.push(request.body.clone());
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let delivery = Rc::new(Delivery::new(&mut request, count));

@@ -1,5 +1,7 @@
 //! From the configuration and the memory plan to the bounds of each shard.
 
+mod service_graph;
+
 use crate::core::held_logs::LogsPlan;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,12 +138,16 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What is summed up.
-pub fn summary_plan(config: &Config) -> SummaryPlan {
+/// What is summed up on each of so many shards.
+pub fn summary_plan(config: &Config, shards: usize) -> SummaryPlan {
     let summaries = &config.summaries;
     let (metrics, merged, patterns) = (&summaries.span_metrics, &summaries.metrics, &summaries.log_patterns);
     SummaryPlan {
         spans: metrics.enabled.then(|| Arc::new(span_metrics_plan(metrics, summaries.window))),
+        graph: summaries
+            .service_graph
+            .enabled
+            .then(|| Arc::new(service_graph::plan(&summaries.service_graph, summaries.window, shards))),
         metrics: (!merged.rules.is_empty()).then(|| metrics_plan(merged)),
         logs: patterns.enabled.then(|| patterns_plan(patterns)),
         skeletons: summaries
@@ -153,11 +159,13 @@ pub fn summary_plan(config: &Config) -> SummaryPlan {
 
 /// The same, told with the name of a node where none is configured.
 pub fn told_by(mut plan: SummaryPlan, node: Option<String>) -> SummaryPlan {
-    if let Some(spans) = plan.spans.as_mut().map(Arc::make_mut) {
-        match &spans.instance_id {
-            Some(id) if id.is_empty() => spans.instance_id = None,
+    let spans = plan.spans.as_mut().map(|spans| &mut Arc::make_mut(spans).instance_id);
+    let graph = plan.graph.as_mut().map(|graph| &mut Arc::make_mut(graph).instance_id);
+    for id in [spans, graph].into_iter().flatten() {
+        match id {
+            Some(text) if text.is_empty() => *id = None,
             Some(_) => {}
-            None => spans.instance_id = node,
+            None => id.clone_from(&node),
         }
     }
     plan
@@ -258,6 +266,7 @@ fn span_metrics_plan(metrics: &SpanMetrics, window: Duration) -> Plan {
         instance_id: if has("collector.instance.id") { metrics.instance_id.clone() } else { Some(String::new()) },
         is_delta: metrics.temporality == Temporality::Delta,
         series_max: usize::try_from(metrics.series_max).unwrap_or(usize::MAX),
+        exemplars_max: if metrics.exemplars { usize::try_from(metrics.exemplars_max).unwrap_or(usize::MAX) } else { 0 },
         expires_after_windows: u32::try_from(expires_after).unwrap_or(u32::MAX),
     }
 }

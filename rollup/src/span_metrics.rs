@@ -6,14 +6,18 @@
 //!   walk over a request --> gathered: series, weight, duration --> counted when the request is accepted
 //!        series.rs              tally.rs                                sums.rs: keyed, merged, stored
 //!                                                                       output.rs: OTLP, cumulative or delta
+//!   walk over what is kept --> examples of series, told with them: kept.rs, exemplars.rs
 //! ```
 
-mod output;
-mod series;
-mod sums;
+mod exemplars;
+mod kept;
+pub(crate) mod output;
+pub(crate) mod series;
+pub(crate) mod sums;
 mod tally;
 mod visible;
 
+pub use exemplars::{Exemplar, Exemplars};
 pub use output::Output;
 pub use sums::{Row, Sums};
 pub use tally::{Counted, Gathering, Tally};
@@ -127,6 +131,8 @@ pub struct Plan {
     pub is_delta: bool,
     /// Most series of a core. Past it spans count for the one series `otel.metric.overflow` of each metric.
     pub series_max: usize,
+    /// Examples of a series in a window, spans of kept traces; 0 for none.
+    pub exemplars_max: usize,
     /// Windows without a span after which a series is no longer told; 0 for never.
     pub expires_after_windows: u32,
 }

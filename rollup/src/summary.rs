@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! summary as bytes:  each: kind 1, length 4, its bytes      kinds: 1 span metrics, 2 a partial of metrics, 3 of log patterns,
-//!                                                                   6 of skeletons
+//!                                                                   4 edges of the service graph, 5 exemplars, 6 of skeletons
 //! carried:           a partial of metrics
 //! ```
 
 use crate::metrics::plan::MetricsPlan;
 use crate::metrics::{MetricSums, Metrics, MetricsPartial, Taken};
 use crate::patterns::{PatternInput, PatternSums, Patterns, PatternsError, PatternsPartial, PatternsPlan};
+use crate::service_graph::{self, EdgeSums, Ends, Gatherer, Graph};
 use crate::skeletons::{SkeletonSums, SkeletonsPartial, SkeletonsPlan};
-use crate::span_metrics;
+use crate::span_metrics::{self, Exemplars};
+use crate::spans::SpanTally;
 use crate::windows::{Body, Counts, StateError};
 use std::sync::Arc;
 use tailwater_proto::otlp::Signal;
@@ -25,6 +27,8 @@ const REQUEST_BYTES: usize = 1 << 20;
 pub struct SummaryPlan {
     /// Of spans.
     pub spans: Option<Arc<span_metrics::Plan>>,
+    /// Of requests between services.
+    pub graph: Option<Arc<service_graph::Plan>>,
     /// Of metric points.
     pub metrics: Option<MetricsPlan>,
     /// Of logs.
@@ -37,15 +41,21 @@ impl SummaryPlan {
     /// Whether nothing is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.spans.is_none() && self.metrics.is_none() && self.logs.is_none() && self.skeletons.is_none()
+        self.spans.is_none()
+            && self.graph.is_none()
+            && self.metrics.is_none()
+            && self.logs.is_none()
+            && self.skeletons.is_none()
     }
 }
 
 /// What one core counts.
 #[derive(Debug)]
 pub struct Tallies {
-    /// Of spans.
-    pub spans: Option<span_metrics::Tally>,
+    /// Of spans, as far as it is gathered when they are walked over.
+    pub spans: SpanTally,
+    /// Of requests between services.
+    pub graph: Option<Graph>,
     /// Of metric points.
     pub metrics: Option<Metrics>,
     logs: Option<LogTally>,
@@ -65,18 +75,61 @@ struct LogTally {
 }
 
 impl Tallies {
-    /// Nothing counted. Keys of series are made with the seed: it is the same on all cores and in every run of a node.
+    /// Nothing counted, on the core of that shard. Keys of series are made with the seed: it is the same on all cores and in
+    /// every run of a node.
     ///
     /// # Errors
     /// What is wrong with the plan of patterns.
-    pub fn new(plan: &SummaryPlan, seed: u64) -> Result<Self, PatternsError> {
+    pub fn new(plan: &SummaryPlan, shard: u16, seed: u64) -> Result<Self, PatternsError> {
         let logs = plan.logs.as_ref().map(|plan| LogTally::new(plan, seed)).transpose()?;
         Ok(Self {
-            spans: plan.spans.clone().map(|plan| span_metrics::Tally::new(plan, seed)),
+            spans: SpanTally {
+                metrics: plan.spans.clone().map(|plan| span_metrics::Tally::new(plan, seed)),
+                graph: plan.graph.clone().map(|plan| Gatherer::new(plan, seed)),
+            },
+            graph: plan.graph.clone().map(|plan| Graph::new(plan, shard, seed)),
             metrics: plan.metrics.clone().map(|plan| Metrics::new(plan, seed)),
             logs,
             skeletons: plan.skeletons.map(SkeletonSums::new),
         })
+    }
+
+    /// Counts the spans of a request that was accepted. False where their series are not known any more: nothing is counted,
+    /// and the request is to be walked again.
+    #[must_use]
+    pub fn count_spans(&mut self, counted: span_metrics::Counted, now_unix_nano: u64) -> bool {
+        self.spans.metrics.as_mut().is_none_or(|tally| tally.count(counted, now_unix_nano))
+    }
+
+    /// Takes the ends of a request that was accepted here. Returns those of other shards.
+    pub fn take_ends(&mut self, ends: Ends, now_unix_nano: u64) -> Vec<(u16, Ends)> {
+        let Some(graph) = self.graph.as_mut().filter(|_| !ends.is_empty()) else { return Vec::new() };
+        let others = ends.of_others(graph.shard());
+        graph.take(&ends, now_unix_nano);
+        if let Some(gatherer) = &mut self.spans.graph {
+            gatherer.recycle(ends);
+        }
+        others
+    }
+
+    /// Takes ends that another core was given.
+    pub fn hear_ends(&mut self, ends: &Ends, now_unix_nano: u64) {
+        if let Some(graph) = &mut self.graph {
+            graph.take(ends, now_unix_nano);
+        }
+    }
+
+    /// Notes the spans of a request that goes on: they are examples of what was counted.
+    pub fn note_kept(&mut self, request: &[u8]) {
+        if let Some(tally) = &mut self.spans.metrics {
+            tally.note_kept(request);
+        }
+    }
+
+    /// What was noted since the last call. A crash may lose it: it is for no log.
+    pub fn take_exemplars(&mut self) -> Summary {
+        let exemplars = self.spans.metrics.as_mut().map(span_metrics::Tally::take_exemplars).unwrap_or_default();
+        Summary { exemplars, ..Summary::default() }
     }
 
     /// Says what of a sound request of metrics goes on. Counts the rest with `counts`, where no former run has.
@@ -112,10 +165,14 @@ impl Tallies {
         self.logs.as_ref().map_or((0, 0), |logs| (logs.lines, logs.overflowed + logs.tally.overflowed()))
     }
 
-    /// Puts into `summary`, that of the open window, all that was counted in it.
-    pub fn take_into(&mut self, summary: &mut Summary) {
-        if let Some(spans) = &mut self.spans {
+    /// Puts into `summary`, that of the open window, all that was counted in it until now.
+    pub fn take_into(&mut self, summary: &mut Summary, now_unix_nano: u64) {
+        if let Some(spans) = &mut self.spans.metrics {
             spans.take_into(&mut summary.spans);
+        }
+        if let Some(graph) = &mut self.graph {
+            graph.expire(now_unix_nano);
+            graph.take_into(&mut summary.edges);
         }
         summary.open.clear();
         if let Some(metrics) = self.metrics.as_ref().filter(|metrics| metrics.bytes() > 0) {
@@ -130,11 +187,14 @@ impl Tallies {
     }
 
     /// The same where the window is closed: what is counted next is for another.
-    pub fn close_into(&mut self, summary: &mut Summary) {
-        self.take_into(summary);
+    pub fn close_into(&mut self, summary: &mut Summary, now_unix_nano: u64) {
+        self.take_into(summary, now_unix_nano);
         summary.parts.append(&mut summary.open);
-        if let Some(spans) = &mut self.spans {
+        if let Some(spans) = &mut self.spans.metrics {
             spans.begin_window();
+        }
+        if let Some(graph) = &mut self.graph {
+            graph.begin_window();
         }
         if let Some(metrics) = &mut self.metrics {
             metrics.take_partial();
@@ -204,6 +264,10 @@ impl LogVisitor for LogCount<'_> {
 pub struct Summary {
     /// Of spans.
     pub spans: span_metrics::Sums,
+    /// Examples of what is counted of spans: none where they are to be in a log.
+    pub exemplars: Exemplars,
+    /// Of requests between services.
+    pub edges: EdgeSums,
     /// Partials by their kinds: those that are complete, and those of a window that is open, which are told anew each time.
     parts: Vec<(u8, Vec<u8>)>,
     open: Vec<(u8, Vec<u8>)>,
@@ -212,22 +276,36 @@ pub struct Summary {
 const KIND_SPANS: u8 = 1;
 const KIND_METRICS: u8 = 2;
 const KIND_LOGS: u8 = 3;
+const KIND_EDGES: u8 = 4;
+const KIND_EXEMPLARS: u8 = 5;
 const KIND_SKELETONS: u8 = 6;
 
 impl Counts for Summary {
     fn merge(&mut self, other: Self) {
         self.spans.merge(other.spans);
+        self.exemplars.merge(other.exemplars);
+        self.edges.merge(other.edges);
         self.parts.extend(other.parts);
         self.parts.extend(other.open);
     }
 
     fn is_empty(&self) -> bool {
-        self.spans.is_empty() && self.parts.is_empty() && self.open.is_empty()
+        self.spans.is_empty()
+            && self.exemplars.is_empty()
+            && self.edges.is_empty()
+            && self.parts.is_empty()
+            && self.open.is_empty()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         if !self.spans.is_empty() {
             put_part(out, KIND_SPANS, |out| self.spans.write(out));
+        }
+        if !self.exemplars.is_empty() {
+            put_part(out, KIND_EXEMPLARS, |out| self.exemplars.write(out));
+        }
+        if !self.edges.is_empty() {
+            put_part(out, KIND_EDGES, |out| self.edges.write(out));
         }
         for (kind, bytes) in self.parts.iter().chain(&self.open) {
             put_part(out, *kind, |out| out.extend_from_slice(bytes));
@@ -242,6 +320,8 @@ impl Counts for Summary {
             let (part, after) = after.split_at_checked(length).ok_or(StateError::Damaged)?;
             match *kind {
                 KIND_SPANS => summary.spans.merge(span_metrics::Sums::read(part)?),
+                KIND_EXEMPLARS => summary.exemplars.merge(Exemplars::read(part)?),
+                KIND_EDGES => summary.edges.merge(EdgeSums::read(part)?),
                 KIND_METRICS | KIND_LOGS | KIND_SKELETONS => summary.parts.push((*kind, part.to_vec())),
                 _ => return Err(StateError::Damaged),
             }
@@ -276,6 +356,8 @@ pub struct Visible {
 pub struct Outputs {
     /// Of spans.
     pub spans: Option<span_metrics::Output>,
+    /// Of requests between services.
+    pub graph: Option<service_graph::Output>,
     /// Of metric points.
     pub metrics: Option<MetricSums>,
     /// Of logs.
@@ -296,6 +378,7 @@ impl Outputs {
     pub fn new(plan: &SummaryPlan, carried: &[u8], seed: u64, now_unix_nano: u64) -> Result<Self, PatternsError> {
         let mut outputs = Self {
             spans: plan.spans.clone().map(span_metrics::Output::new),
+            graph: plan.graph.clone().map(service_graph::Output::new),
             metrics: plan.metrics.as_ref().map(|plan| MetricSums::new(plan.bounds, now_unix_nano)),
             logs: plan.logs.as_ref().map(|plan| PatternSums::new(plan, seed)).transpose()?,
             skeletons: plan.skeletons.map(SkeletonSums::new),
@@ -331,8 +414,11 @@ impl Outputs {
             self.damaged += u64::from(!self.take_part(*kind, bytes));
         }
         if let Some(spans) = &mut self.spans {
-            bodies.extend(spans.emit(summary.spans, now_unix_nano));
+            bodies.extend(spans.emit(summary.spans, summary.exemplars, now_unix_nano));
             self.visible.spans = spans.visible();
+        }
+        if let Some(graph) = &mut self.graph {
+            bodies.extend(graph.emit(summary.edges, now_unix_nano));
         }
         if let Some(metrics) = &mut self.metrics {
             let emitted = metrics.emit(now_unix_nano, REQUEST_BYTES, all);

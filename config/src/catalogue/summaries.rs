@@ -11,13 +11,15 @@ use crate::value::{GIB, KIB};
 /// An hour without news is no monitoring any more.
 const WINDOW: Kind = Kind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(3600) };
 /// A day.
-const EXPIRY: Kind = Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(86_400) };
+pub(super) const EXPIRY: Kind = Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(86_400) };
 /// Below four buckets not every duration has one.
-const BUCKETS_MIN: u64 = 4;
+pub(super) const BUCKETS_MIN: u64 = 4;
 /// Past a thousand buckets a series takes tens of kilobytes.
-const BUCKETS_MAX: u64 = 1024;
+pub(super) const BUCKETS_MAX: u64 = 1024;
+/// So many examples of a series take as much as the series.
+const EXEMPLARS_MAX: u64 = 16;
 /// Each series takes about a kilobyte on each core.
-const SERIES_MAX: u64 = 10_000_000;
+pub(super) const SERIES_MAX: u64 = 10_000_000;
 
 /// Each shape takes about two kilobytes on each core.
 const SHAPES_MAX: u64 = 1_000_000;
@@ -136,6 +138,18 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         EXPIRY,
         |d| Slot::Duration(&mut d.config.summaries.span_metrics.expiry),
         "Without a span for so long, a series is not told any more. `0` is never.",
+    ),
+    Key::<Draft>::new(
+        "summaries.span_metrics.exemplars",
+        Kind::Bool,
+        |d| Slot::Bool(&mut d.config.summaries.span_metrics.exemplars),
+        "Tell spans of kept traces as exemplars of `calls` and `duration`. None is of a trace that was dropped, or is not judged yet.",
+    ),
+    Key::<Draft>::new(
+        "summaries.span_metrics.exemplars_max",
+        from_to(1, EXEMPLARS_MAX),
+        |d| Slot::Count(&mut d.config.summaries.span_metrics.exemplars_max),
+        "Exemplars of a data point at most.",
     ),
     Key::<Draft>::new(
         "summaries.metrics.rules",

@@ -1,40 +1,63 @@
-//! The connector `spanmetrics`: counted are all spans that come, so that it is a part of the node here and not of a pipeline.
-//! It leaves the exporters of traces pipelines; a pipeline that had no other keeps nothing and is no way through the node.
+//! The connectors `spanmetrics` and `servicegraph`: counted are all spans that come, so that they are parts of the node here and
+//! not of a pipeline. They leave the exporters of traces pipelines; a pipeline that had no other keeps nothing and is no way
+//! through the node.
 
 use std::collections::BTreeSet;
 
 use super::home::{Home, set_text};
 use super::pipelines::{Part, Pipeline, Signal};
-use super::span_metrics::HOME;
-use super::{Importer, SAMPLER, tables, walk};
+use super::{Importer, SAMPLER, service_graph, span_metrics, tables, walk};
 use crate::yaml::{Entry, Node};
 
-/// What the Collector calls the type: as it is, and as it was called before.
-const KINDS: [&str; 2] = ["span_metrics", "spanmetrics"];
-
-/// Whether a pipeline names the connector there.
-pub(super) fn is_span_metrics(root: &Node, part: &Part) -> bool {
-    let is_defined = || root.get("connectors").is_some_and(|section| section.node.get(&part.id).is_some());
-    KINDS.contains(&part.kind()) && is_defined()
+/// A connector that counts spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    SpanMetrics,
+    ServiceGraph,
 }
 
-/// Takes the connector out of the pipelines. Those that are left are ways through the node.
+impl Kind {
+    const ALL: [Self; 2] = [Self::SpanMetrics, Self::ServiceGraph];
+
+    /// What the Collector calls the type: as it is, and as it was called before.
+    const fn types(self) -> [&'static str; 2] {
+        match self {
+            Self::SpanMetrics => ["span_metrics", "spanmetrics"],
+            Self::ServiceGraph => ["service_graph", "servicegraph"],
+        }
+    }
+}
+
+fn is_of_kind(root: &Node, part: &Part, kind: Kind) -> bool {
+    let is_defined = || root.get("connectors").is_some_and(|section| section.node.get(&part.id).is_some());
+    kind.types().contains(&part.kind()) && is_defined()
+}
+
+/// Whether a pipeline names one of the connectors there.
+pub(super) fn counts_spans(root: &Node, part: &Part) -> bool {
+    Kind::ALL.iter().any(|kind| is_of_kind(root, part, *kind))
+}
+
+/// Takes the connectors out of the pipelines. Those that are left are ways through the node.
 pub(super) fn import(importer: &mut Importer<'_>, root: &Node, read: &[Pipeline]) -> Vec<Pipeline> {
-    let parts = read.iter().flat_map(|pipeline| pipeline.receivers.iter().chain(&pipeline.exporters));
-    let mut seen = BTreeSet::new();
-    let parts = parts.filter(|part| is_span_metrics(root, part) && seen.insert(part.id.clone()));
-    for (number, part) in parts.enumerate() {
-        if number == 0 {
-            ends(importer, read, part);
-            component(importer, root, part);
-        } else {
-            let cause = format!("a second spanmetrics connector, `{}`", part.id);
-            importer.refuse(part.line, &part.key, cause, "use one: spans are counted once; or run a node for each");
+    for kind in Kind::ALL {
+        let parts = read.iter().flat_map(|pipeline| pipeline.receivers.iter().chain(&pipeline.exporters));
+        let mut seen = BTreeSet::new();
+        let parts = parts.filter(|part| is_of_kind(root, part, kind) && seen.insert(part.id.clone()));
+        for (number, part) in parts.enumerate() {
+            if number == 0 {
+                ends(importer, read, part);
+                component(importer, root, part, kind);
+            } else {
+                let [_, name] = kind.types();
+                let cause = format!("a second {name} connector, `{}`", part.id);
+                importer.refuse(part.line, &part.key, cause, "use one: spans are counted once; or run a node for each");
+            }
         }
     }
     let mut left = read.to_vec();
     for pipeline in left.iter_mut().filter(|pipeline| pipeline.signal == Signal::Traces) {
-        pipeline.exporters.retain(|part| !is_span_metrics(root, part));
+        pipeline.exporters.retain(|part| !counts_spans(root, part));
     }
     left.retain(|pipeline| {
         let had = read.iter().any(|before| before.key == pipeline.key && !before.exporters.is_empty());
@@ -120,23 +143,32 @@ fn only_counted(importer: &mut Importer<'_>, read: &[Pipeline], left: &[Pipeline
 }
 
 /// The connector's own keys, with its defaults.
-fn component(importer: &mut Importer<'_>, root: &Node, part: &Part) {
+fn component(importer: &mut Importer<'_>, root: &Node, part: &Part, kind: Kind) {
     let Some(entry) = root.get("connectors").and_then(|section| section.node.get(&part.id)) else { return };
     let mut entry = entry.clone();
     let key = format!("connectors.{}", part.id);
     importer.expand(&key, &mut entry.node);
     let source = importer.source(entry.line);
-    importer.layers.sources.insert(HOME.to_string(), source);
-    importer.layers.written.insert(HOME.to_string(), key.clone());
-    for (knob, text) in [
-        ("enabled", "true"),
-        ("resource_attributes", "*"),
-        ("expiry", "0s"),
-        ("histogram", histogram(importer, &key, &entry)),
-    ] {
-        set_text(importer, Home::Node, &format!("{HOME}.{knob}"), &key, entry.line, text);
+    let (home, table) = match kind {
+        Kind::SpanMetrics => (span_metrics::HOME, tables::SPAN_METRICS),
+        Kind::ServiceGraph => (service_graph::HOME, tables::SERVICE_GRAPH),
+    };
+    importer.layers.sources.insert(home.to_string(), source);
+    importer.layers.written.insert(home.to_string(), key.clone());
+    let defaults = match kind {
+        Kind::SpanMetrics => {
+            let histogram = histogram(importer, &key, &entry);
+            vec![("resource_attributes", "*"), ("expiry", "0s"), ("histogram", histogram)]
+        }
+        Kind::ServiceGraph => service_graph::DEFAULTS.to_vec(),
+    };
+    for (knob, text) in std::iter::once(("enabled", "true")).chain(defaults) {
+        set_text(importer, Home::Node, &format!("{home}.{knob}"), &key, entry.line, text);
     }
-    walk::section(importer, Home::Node, &key, &entry.node, tables::SPAN_METRICS);
+    walk::section(importer, Home::Node, &key, &entry.node, table);
+    if kind == Kind::ServiceGraph {
+        service_graph::check(importer, &key, &entry);
+    }
 }
 
 /// The kind of histogram: a section of which nothing is written is not there, as in the Collector.

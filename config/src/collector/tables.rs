@@ -55,6 +55,21 @@ pub(super) enum Convert {
     LogFormat,
     /// A key of the connector `spanmetrics`.
     SpanMetric(SpanMetric),
+    /// A key of the connector `servicegraph`.
+    Graph(GraphKey),
+}
+
+/// A key of the connector `servicegraph` whose value has another form here.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum GraphKey {
+    /// Buckets of an exponential histogram; with zero it is an explicit one.
+    Buckets,
+    /// The one attribute that names a database.
+    Database,
+    /// Zero and nothing else.
+    Offset,
+    /// The window, which the other connector may have written.
+    Window,
 }
 
 /// A key of the connector `spanmetrics` whose value has another form here.
@@ -377,8 +392,8 @@ pub(super) const SPAN_METRICS: &[Row] = &[
     (
         "exemplars",
         Section(&[
-            ("enabled", Act::Convert(Convert::NotTrue("exemplars are not supported; write false"))),
-            ("max_per_data_point", Note("there are no exemplars here, has no effect")),
+            ("enabled", Set("summaries.span_metrics.exemplars")),
+            ("max_per_data_point", Set("summaries.span_metrics.exemplars_max")),
         ]),
     ),
     (
@@ -394,6 +409,32 @@ pub(super) const SPAN_METRICS: &[Row] = &[
         "enable_metrics_sampling_method",
         Act::Convert(Convert::NotTrue("the attribute sampling.method is not supported; write false")),
     ),
+];
+
+/// `connectors.servicegraph`.
+pub(super) const SERVICE_GRAPH: &[Row] = &[
+    (
+        "metrics_exporter",
+        Note("the exporters of its metrics pipelines have them, has no effect in the Collector either"),
+    ),
+    ("latency_histogram_buckets", Set("summaries.service_graph.buckets")),
+    ("exponential_histogram_max_size", Act::Convert(Convert::Graph(GraphKey::Buckets))),
+    ("dimensions", Set("summaries.service_graph.dimensions")),
+    (
+        "store",
+        Section(&[
+            ("ttl", Set("summaries.service_graph.wait")),
+            ("max_items", Set("summaries.service_graph.waiting_max")),
+        ]),
+    ),
+    ("cache_loop", Note(TUNING)),
+    ("store_expiration_loop", Note(TUNING)),
+    ("virtual_node_peer_attributes", Set("summaries.service_graph.virtual_node_attributes")),
+    ("virtual_node_extra_label", Set("summaries.service_graph.virtual_node_label")),
+    ("metrics_flush_interval", Act::Convert(Convert::Graph(GraphKey::Window))),
+    ("metrics_timestamp_offset", Act::Convert(Convert::Graph(GraphKey::Offset))),
+    ("database_name_attribute", Act::Convert(Convert::Graph(GraphKey::Database))),
+    ("database_name_attributes", Set("summaries.service_graph.database_attributes")),
 ];
 
 /// `service.telemetry`.

@@ -1,8 +1,8 @@
 //! Walks a component by its table and puts each key where it belongs.
 
 use super::home::{Home, set, set_text};
-use super::tables::{self, Act, Convert, Row, SpanMetric};
-use super::{Importer, span_metrics};
+use super::tables::{self, Act, Convert, GraphKey, Row, SpanMetric};
+use super::{Importer, service_graph, span_metrics};
 use crate::draft::Which;
 use crate::problem::{Fault, shown};
 use crate::sampling::Strategy;
@@ -202,6 +202,7 @@ fn convert(importer: &mut Importer<'_>, home: Home<'_>, how: Convert, key: &str,
     match how {
         Convert::Headers => return headers(importer, home, key, entry),
         Convert::SpanMetric(what) => return span_metrics::convert(importer, what, key, entry),
+        Convert::Graph(what) => return service_graph::convert(importer, what, key, entry),
         Convert::ServerTls => {
             let telling = ["cert_file", "key_file", "cert_pem", "key_pem", "client_ca_file"];
             return refuse_with_any(importer, key, entry, &telling, tables::SERVER_TLS);
@@ -456,9 +457,21 @@ pub(super) fn reference_rows(key: &str, home: &str, table: &[Row], rows: &mut Ve
                 Convert::LogLevel => "`log.level`".to_string(),
                 Convert::LogFormat => "`log.format`".to_string(),
                 Convert::SpanMetric(what) => span_metric(*what).to_string(),
+                Convert::Graph(what) => graph_key(*what).to_string(),
             },
         };
         rows.push((key, becomes));
+    }
+}
+
+fn graph_key(what: GraphKey) -> &'static str {
+    match what {
+        GraphKey::Buckets => {
+            "`summaries.service_graph.buckets_max` of an exponential `histogram`; zero is an explicit one"
+        }
+        GraphKey::Database => "`summaries.service_graph.database_attributes`, with this one",
+        GraphKey::Offset => "`0s`; others are refused: metrics have the time at which they leave",
+        GraphKey::Window => "`summaries.window`, the shorter of two",
     }
 }
 

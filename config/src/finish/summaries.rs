@@ -11,7 +11,7 @@ use tailwater_ottl::suggest;
 
 /// Bounds of an explicit histogram, and further dimensions.
 /// At the bound: the configuration is refused.
-const LIST_MAX: usize = 128;
+pub(super) const LIST_MAX: usize = 128;
 
 /// How much later than the longest wait a span of a trace may come for its logs to follow it: SDKs send spans when they end,
 /// some seconds after logs.
@@ -29,20 +29,31 @@ pub(super) fn summaries(draft: &mut Draft, checks: &mut Checks<'_>) {
         }
     }
     masks(&draft.config.summaries.log_patterns, checks);
-    buckets(metrics, checks);
+    buckets("summaries.span_metrics.buckets", &metrics.buckets, metrics.histogram, checks);
     dimensions(metrics, checks);
-    let takes_metrics = draft.file_path.is_some() && draft.file.signals.metrics
-        || draft.exporters.is_empty()
-        || draft.exporters.iter().any(|exporter| exporter.signals.metrics);
-    let takes_logs = draft.file_path.is_some() && draft.file.signals.logs
-        || draft.exporters.is_empty()
-        || draft.exporters.iter().any(|exporter| exporter.signals.logs);
-    if draft.config.summaries.skeletons.enabled && !takes_logs {
+    if draft.config.summaries.skeletons.enabled && !takes_logs(draft) {
         checks.note("summaries.skeletons.enabled", "no exporter takes logs: what is counted goes nowhere");
     }
-    if metrics.enabled && !takes_metrics {
-        checks.note("summaries.span_metrics.enabled", "no exporter takes metrics: what is counted goes nowhere");
+    if metrics.enabled && !takes_metrics(draft) {
+        checks.note("summaries.span_metrics.enabled", GOES_NOWHERE);
     }
+}
+
+/// What is said where metrics are made that no exporter takes.
+pub(super) const GOES_NOWHERE: &str = "no exporter takes metrics: what is counted goes nowhere";
+
+/// Whether any exporter takes metrics.
+pub(super) fn takes_metrics(draft: &Draft) -> bool {
+    draft.file_path.is_some() && draft.file.signals.metrics
+        || draft.exporters.is_empty()
+        || draft.exporters.iter().any(|exporter| exporter.signals.metrics)
+}
+
+/// Whether any exporter takes logs.
+fn takes_logs(draft: &Draft) -> bool {
+    draft.file_path.is_some() && draft.file.signals.logs
+        || draft.exporters.is_empty()
+        || draft.exporters.iter().any(|exporter| exporter.signals.logs)
 }
 
 /// Whether each mask is a name and an expression.
@@ -73,20 +84,20 @@ fn logs(draft: &mut Draft, checks: &mut Checks<'_>) {
     }
 }
 
-fn buckets(metrics: &SpanMetrics, checks: &mut Checks<'_>) {
-    const KEY: &str = "summaries.span_metrics.buckets";
-    for text in &metrics.buckets {
-        if let Err(fault) = value::duration(text) {
-            checks.refuse(KEY, Some(shown(text)), fault.cause, fault.remedy);
-            return;
+/// Whether the bounds of a histogram are some.
+pub(super) fn buckets(key: &str, buckets: &[String], histogram: DurationHistogram, checks: &mut Checks<'_>) {
+    let mut bounds = Vec::with_capacity(buckets.len());
+    for text in buckets {
+        match value::duration(text) {
+            Ok(bound) => bounds.push(bound),
+            Err(fault) => return checks.refuse(key, Some(shown(text)), fault.cause, fault.remedy),
         }
     }
-    let bounds = metrics.bounds();
-    if metrics.histogram == DurationHistogram::Explicit && bounds.is_empty() {
-        checks.refuse(KEY, None, "an explicit histogram needs bounds", "write some, such as [10ms, 100ms, 1s]");
+    if histogram == DurationHistogram::Explicit && bounds.is_empty() {
+        checks.refuse(key, None, "an explicit histogram needs bounds", "write some, such as [10ms, 100ms, 1s]");
     }
     if !bounds.is_sorted_by(|one, next| one < next) {
-        checks.refuse(KEY, None, "the bounds do not rise", "write them from the shortest to the longest, each once");
+        checks.refuse(key, None, "the bounds do not rise", "write them from the shortest to the longest, each once");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::ServiceGraph;
 use crate::choices::choices;
 use crate::value::{self, MIB};
 
@@ -154,6 +155,8 @@ pub struct Summaries {
     pub window: Duration,
     /// Calls, errors and durations of spans.
     pub span_metrics: SpanMetrics,
+    /// Requests between services.
+    pub service_graph: ServiceGraph,
     /// Metric points that are merged.
     pub metrics: MetricRollup,
     /// Patterns of logs.
@@ -271,6 +274,10 @@ pub struct SpanMetrics {
     pub series_max: u64,
     /// Without a span for so long, a series is not told any more; zero for never.
     pub expiry: Duration,
+    /// Whether spans of kept traces are told as examples.
+    pub exemplars: bool,
+    /// Examples of a data point at most.
+    pub exemplars_max: u64,
 }
 
 impl SpanMetrics {
@@ -289,6 +296,7 @@ impl Default for Summaries {
         Self {
             window: Duration::from_secs(60),
             span_metrics: SpanMetrics::default(),
+            service_graph: ServiceGraph::default(),
             metrics: MetricRollup::default(),
             log_patterns: LogPatterns::default(),
             skeletons: Skeletons { enabled: false, shapes_max: 1000 },
@@ -317,6 +325,8 @@ impl Default for SpanMetrics {
             temporality: Temporality::default(),
             series_max: 10_000,
             expiry: Duration::from_secs(15 * 60),
+            exemplars: false,
+            exemplars_max: 5,
         }
     }
 }

@@ -95,13 +95,14 @@ fn forms_of_values_are_the_collectors() {
     assert_eq!(of("series_expiration: 0s, metrics_expiration: 1h").expiry, Duration::from_secs(3600));
     assert_eq!(of("series_expiration: 1m, metrics_expiration: 1h").expiry, Duration::from_secs(60));
     assert_eq!(of("resource_metrics_key_attributes: []").resource_attributes, texts(&["*"]));
+    assert_eq!(of("exemplars: {max_per_data_point: 3}"), SpanMetrics { exemplars_max: 3, ..of("") });
+    assert_eq!(of("exemplars: {enabled: true}"), SpanMetrics { exemplars: true, ..of("") });
     for (keys, text) in [
         ("aggregation_temporality: delta", "counts as cumulative"),
         ("aggregation_cardinality_limit: 0", "at most 10000 series"),
         ("resource_metrics_key_attributes: [service.name]", "other attributes of the resource are not told"),
         ("add_resource_attributes: true", "attributes of resources are told here"),
         ("calls_dimensions: []", "nothing is written here"),
-        ("exemplars: {max_per_data_point: 3}", "there are no exemplars here"),
     ] {
         assert!(is_told(&loaded(&with_keys(keys), &[], &[]), text), "{keys}");
     }
@@ -131,7 +132,7 @@ fn what_a_connector_cannot_have_is_refused() {
         ("metrics_flush_interval: 100ms", "out of bounds"),
         ("metrics_expiration: -1s", "negative duration"),
         ("aggregation_cardinality_limit: -1", "not a whole number"),
-        ("exemplars: {enabled: true}", "exemplars are not supported"),
+        ("exemplars: {enabled: true, max_per_data_point: 100}", "out of bounds"),
         ("events: {enabled: true, dimensions: [{name: a}]}", "events of spans are not counted"),
         ("include_instrumentation_scope: [a]", "the scope of spans is no dimension here"),
         ("enable_metrics_sampling_method: true", "sampling.method is not supported"),

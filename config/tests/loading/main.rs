@@ -12,5 +12,6 @@ mod native;
 mod pasted;
 mod pipelines;
 mod policies;
+mod service_graph;
 mod support;
 mod wal;

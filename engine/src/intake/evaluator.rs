@@ -13,7 +13,7 @@ use tailwater_ottl::{Scope, Target};
 use tailwater_proto::otlp::check::KeyValue;
 use tailwater_proto::otlp::refusal::Refusals;
 use tailwater_proto::otlp::scan::{SpanFacts, SpanFault};
-use tailwater_rollup::span_metrics::Counted;
+use tailwater_rollup::spans::Counted;
 
 /// A list grown past this by one huge request is given back to the allocator.
 const RECYCLED_SPANS_MAX: usize = 65_536;

@@ -6,7 +6,7 @@ use tailwater_proto::otlp::Signal;
 use tailwater_proto::otlp::mend::{Mended, mended};
 use tailwater_proto::otlp::scan::SpanFault;
 use tailwater_proto::otlp::split::picked;
-use tailwater_rollup::span_metrics::Counted;
+use tailwater_rollup::spans::Counted;
 
 /// A request on its way past the shards.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! about what its rules want to know while they are hot.
 
 use super::evaluator::{Around, Evaluator, Walked, position};
+use super::gather::{Counter, Gather};
 use super::{IntakeError, Terms};
 use crate::rules::status_bit;
 use crate::vocabulary::{Envelopes, ScopeEnvelope, SpanHead, SpanRecord};
@@ -15,7 +16,7 @@ use tailwater_proto::otlp::mend::mended;
 use tailwater_proto::otlp::refusal::{Cause, Refusals};
 use tailwater_proto::otlp::scan::{SpanFacts, SpanFault, TraceVisitor, traces};
 use tailwater_proto::tracestate::{self, SamplingState};
-use tailwater_rollup::span_metrics::{Counted, Gathering, Tally};
+use tailwater_rollup::spans::SpanTally;
 
 /// The flag of a trace id that is random, among a span's `flags` (W3C Level 2).
 const RANDOM_FLAG: u32 = 2;
@@ -26,94 +27,12 @@ pub(super) fn walk<'e, E: AsMut<[Evaluator<'e>]>>(
     terms: &Terms,
     body: &Bytes,
     evaluators: E,
-    tally: Option<&mut Tally>,
+    tally: Option<&mut SpanTally>,
 ) -> Result<(E, Walked), IntakeError> {
     match tally {
-        Some(tally) => walk_gathering(terms, body, evaluators, tally),
         None => walk_gathering(terms, body, evaluators, &mut ()),
-    }
-}
-
-/// What counts requests, or nothing.
-trait Counter {
-    type Gathering<'g>: Gather
-    where
-        Self: 'g;
-
-    fn gather(&mut self) -> Self::Gathering<'_>;
-}
-
-impl Counter for () {
-    type Gathering<'g> = ();
-
-    fn gather(&mut self) {}
-}
-
-impl Counter for Tally {
-    type Gathering<'g> = Gathering<'g>;
-
-    fn gather(&mut self) -> Gathering<'_> {
-        Tally::gather(self)
-    }
-}
-
-/// What gathers what is to be counted of a request. Where nothing is counted it is nothing, and takes no time.
-trait Gather {
-    fn resource_begin(&mut self) {}
-    fn resource_attribute(&mut self, _: &KeyValue<'_>) {}
-    fn resource_end(&mut self) {}
-    fn scope_begin(&mut self) {}
-    fn scope_refused(&mut self) {}
-    fn span_begin(&mut self) {}
-    fn span_attribute(&mut self, _: &KeyValue<'_>) {}
-    fn span(&mut self, _: &SpanFacts<'_>, _: Option<u64>) {}
-    fn finish(self) -> Counted;
-}
-
-impl Gather for () {
-    fn finish(self) -> Counted {
-        Counted::default()
-    }
-}
-
-impl Gather for Gathering<'_> {
-    fn resource_begin(&mut self) {
-        Gathering::resource_begin(self);
-    }
-
-    fn resource_attribute(&mut self, attribute: &KeyValue<'_>) {
-        Gathering::resource_attribute(self, attribute);
-    }
-
-    fn resource_end(&mut self) {
-        Gathering::resource_end(self);
-    }
-
-    fn scope_begin(&mut self) {
-        Gathering::scope_begin(self);
-    }
-
-    fn scope_refused(&mut self) {
-        Gathering::scope_refused(self);
-    }
-
-    #[inline(always)]
-    fn span_begin(&mut self) {
-        Gathering::span_begin(self);
-    }
-
-    #[inline(always)]
-    fn span_attribute(&mut self, attribute: &KeyValue<'_>) {
-        Gathering::span_attribute(self, attribute);
-    }
-
-    #[inline(always)]
-    fn span(&mut self, facts: &SpanFacts<'_>, threshold: Option<u64>) {
-        Gathering::span(self, facts, threshold);
-    }
-
-    fn finish(self) -> Counted {
-        Gathering::finish(self)
+        Some(SpanTally { metrics: Some(tally), graph: None }) => walk_gathering(terms, body, evaluators, tally),
+        Some(tally) => walk_gathering(terms, body, evaluators, tally),
     }
 }
 
@@ -303,6 +222,11 @@ impl<'e, E: AsMut<[Evaluator<'e>]>, G: Gather> TraceVisitor for Walk<'_, E, G> {
         self.gathering.span_attribute(&attribute);
     }
 
+    fn span_link(&mut self, link: &[u8]) {
+        let route = &self.terms.route;
+        self.gathering.span_link(link, |trace_id| route.shard(route.hash(trace_id)).0);
+    }
+
     #[inline(always)]
     fn span(&mut self, facts: &SpanFacts<'_>) {
         for evaluator in self.evaluators.as_mut() {
@@ -311,7 +235,7 @@ impl<'e, E: AsMut<[Evaluator<'e>]>, G: Gather> TraceVisitor for Walk<'_, E, G> {
         let hash = self.terms.route.hash(&facts.trace_id);
         let shard = self.terms.route.shard(hash);
         let head = if facts.trace_state.is_empty() { None } else { read_head(facts.trace_state, &mut self.head) };
-        self.gathering.span(facts, head.and_then(|head| head.threshold));
+        self.gathering.span(facts, head.and_then(|head| head.threshold), shard.0);
         let record = |leaves, head| SpanRecord {
             trace_id: facts.trace_id,
             hash,

@@ -6,7 +6,7 @@ use crate::intake::{Intake, IntakeError, Scanned, weight};
 use bytes::Bytes;
 use std::ops::{Deref, DerefMut};
 use tailwater_proto::otlp::Signal;
-use tailwater_rollup::span_metrics::Tally;
+use tailwater_rollup::spans::SpanTally;
 
 impl Shard {
     /// Scans a request of a former run, or one that is read again: faults are no one's to be told.
@@ -25,7 +25,7 @@ impl Shard {
         &mut self,
         signal: Signal,
         body: &Bytes,
-        tally: Option<&mut Tally>,
+        tally: Option<&mut SpanTally>,
     ) -> Result<Scanned, IntakeError> {
         self.intake.scan_request(signal, body, self.bench.rules(), tally)
     }
@@ -59,7 +59,7 @@ impl Shard {
         &mut self,
         signal: Signal,
         body: &Bytes,
-        tally: Option<&mut Tally>,
+        tally: Option<&mut SpanTally>,
     ) -> Result<Scanned, IntakeError> {
         let scanned = self.intake.scan_request(signal, body, self.bench.rules(), tally);
         let scanned = scanned.inspect_err(|_| self.ledger.refused.requests += 1)?;
@@ -76,7 +76,7 @@ impl Shard {
     pub fn scan_for_all(
         shards: &mut [impl DerefMut<Target = Self>],
         body: &Bytes,
-        mut tally: Option<&mut Tally>,
+        mut tally: Option<&mut SpanTally>,
     ) -> Result<Vec<Scanned>, IntakeError> {
         let Some((first, others)) = shards.split_first() else { return Ok(Vec::new()) };
         if !others.iter().all(|other| other.intake.scans_like(&first.intake)) {

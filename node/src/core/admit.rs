@@ -37,14 +37,18 @@ impl Core {
     /// Hands a scanned request on, whose level is reached: spans go to the shards that own their traces. Returns what to wait
     /// for.
     pub(super) fn hand_on(self: &Rc<Self>, mut scanned: Scanned, origin: Origin, arrived: Nanos) -> Vec<Receiver<()>> {
+        let mut on_their_way = Vec::new();
         if let Some(summaries) = &self.summaries {
             let body = scanned.batches.first().map(|(_, batch)| batch.body.clone());
-            summaries.count(&mut scanned, |summaries| {
+            let others = summaries.count(&mut scanned, |summaries| {
                 let mut tally = summaries.span_tally();
                 self.shard.borrow_mut().scan_request_again(Signal::Traces, &body?, tally.as_deref_mut()).ok()
             });
+            on_their_way
+                .extend(others.into_iter().filter_map(|(core, ends)| self.hand_over(core, Message::Ends(ends))));
         }
-        self.hand_on_counted(scanned, origin, arrived, true)
+        on_their_way.extend(self.hand_on_counted(scanned, origin, arrived, true));
+        on_their_way
     }
 
     /// The same for a request whose spans are counted, or were by a former run; with `counts` its points and records are not.
@@ -93,22 +97,27 @@ impl Core {
         self.shard.borrow_mut().accept(scanned.spans());
         // No await before the last batch is on its way: see `hand_over`.
         let batches = scanned.batches.into_iter();
-        batches.filter_map(|(target, batch)| self.hand_over(target, batch)).collect()
+        batches.filter_map(|(target, batch)| self.hand_over_spans(target, batch)).collect()
     }
 
-    /// Gives a batch to the shard that owns it. When that shard's queue is full, returns what to wait for: the spans are
-    /// accepted, so a sender that hangs up must not take them along, and a task of its own waits for room.
-    fn hand_over(self: &Rc<Self>, target: ShardIndex, batch: SpanBatch) -> Option<Receiver<()>> {
+    /// Gives a batch to the shard that owns it.
+    fn hand_over_spans(self: &Rc<Self>, target: ShardIndex, batch: SpanBatch) -> Option<Receiver<()>> {
         let target = CoreNumber::from(target);
         if target == self.number {
             self.take(batch);
             return None;
         }
-        let batch = self.peers.try_send(target, Message::Spans(batch)).err()?;
+        self.hand_over(target, Message::Spans(batch))
+    }
+
+    /// Gives a part of a request to another core. When that core's queue is full, returns what to wait for: the request is
+    /// accepted, so a sender that hangs up must not take it along, and a task of its own waits for room.
+    pub(super) fn hand_over(self: &Rc<Self>, target: CoreNumber, part: Message) -> Option<Receiver<()>> {
+        let part = self.peers.try_send(target, part).err()?;
         let (done, waiting) = bounded(1);
         let core = self.clone();
         spawn(async move {
-            core.peers.send(target, batch).await;
+            core.peers.send(target, part).await;
             drop(done);
         });
         Some(waiting)

@@ -382,12 +382,12 @@ impl Replay<'_> {
         // inflated, in their queues.
         let body = reads.logged_body(&mut self.reader, request, wanted.len().max(1)).await;
         let origin = Origin { segment: handle, first_unit };
+        let mut on_their_way = Vec::new();
         if let Some((summaries, first)) = counts.zip(self.cores.first()) {
-            first.count_again(&summaries, signal, body.as_ref());
+            on_their_way = first.count_again(&summaries, signal, body.as_ref());
             log.lane.borrow_mut().count(origin, units);
         }
         let again = Again { body: body.as_ref(), origin, arrived, units, signal };
-        let mut on_their_way = Vec::new();
         for (core, open) in &wanted {
             on_their_way.extend(core.take_again(log, &again, open));
         }

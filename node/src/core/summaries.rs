@@ -8,7 +8,7 @@
 
 mod keep;
 
-use crate::control::SummarySnapshot;
+use crate::control::{GraphSnapshot, SummarySnapshot};
 use crate::numbers::CoreNumber;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell, RefMut};
@@ -20,13 +20,16 @@ use tailwater_engine::intake::{Passing, Scanned};
 use tailwater_engine::log::format::TallyId;
 use tailwater_engine::log::lane::Lane;
 use tailwater_engine::log::tally::{FormerTallies, Tally};
+use tailwater_engine::vocabulary::ShardIndex;
 use tailwater_proto::otlp::Signal;
 use tailwater_rollup::metrics::{Metrics, Passing as PassingMetrics};
 use tailwater_rollup::patterns::PatternsError;
+use tailwater_rollup::service_graph::{self, Ends};
 use tailwater_rollup::skeletons::{SkeletonSums, SkeletonsPartial};
 use tailwater_rollup::span_metrics;
+use tailwater_rollup::spans::{Counted, SpanTally};
 use tailwater_rollup::summary::{Outputs, Summary, SummaryPlan, Tallies, Visible};
-use tailwater_rollup::windows::{Body, Counting, Emitting, Former, Part, state};
+use tailwater_rollup::windows::{Body, Counting, Counts, Emitting, Former, Part, state};
 use tailwater_runtime::clock::steady_unix_nanos;
 
 /// How often the journal is told what is counted. What came since is counted again at a start, from the requests, whose
@@ -99,8 +102,8 @@ enum Ending {
 struct State {
     tallies: Tallies,
     counting: Counting<Summary>,
-    /// A window to be given to the first executor, once this tally is durable.
-    to_give: Option<(u64, u64)>,
+    /// A window to be given to the first executor, once this tally is durable, with what the journal is not told.
+    to_give: Option<(u64, u64, Summary)>,
     first: Option<First>,
 }
 
@@ -146,28 +149,54 @@ impl Summaries {
         } else {
             seat.former.ids = Vec::new();
         }
-        let state = State { tallies: Tallies::new(&seat.plan, seat.seed)?, counting, to_give: None, first };
+        let state =
+            State { tallies: Tallies::new(&seat.plan, number.shard().0, seat.seed)?, counting, to_give: None, first };
         Ok(Some(Rc::new(Self { number, seat, state: RefCell::new(state), counters, ending: Cell::new(Ending::No) })))
     }
 
     /// Where a walk over a request of spans gathers what is to be counted. Not to be held over an await.
-    pub fn span_tally(&self) -> Option<RefMut<'_, span_metrics::Tally>> {
-        RefMut::filter_map(self.state.borrow_mut(), |state| state.tallies.spans.as_mut()).ok()
+    pub fn span_tally(&self) -> Option<RefMut<'_, SpanTally>> {
+        let tally = RefMut::map(self.state.borrow_mut(), |state| &mut state.tallies.spans);
+        (!tally.is_empty()).then_some(tally)
     }
 
-    /// Counts a request that is accepted. Where its series are not known any more, `walk` is asked to walk it again.
-    pub fn count(&self, scanned: &mut Scanned, walk: impl FnOnce(&Self) -> Option<Scanned>) {
-        let counted = std::mem::take(&mut scanned.counted);
-        if counted.is_empty() {
-            return;
-        }
+    /// Counts a request that is accepted. Where its series are not known any more, `walk` is asked to walk it again. Returns
+    /// the ends of requests between services that other cores are to be given.
+    pub fn count(&self, scanned: &mut Scanned, walk: impl FnOnce(&Self) -> Option<Scanned>) -> Vec<(CoreNumber, Ends)> {
+        let Counted { metrics, ends } = std::mem::take(&mut scanned.counted);
         let now = steady_unix_nanos();
-        if self.span_tally().is_none_or(|mut tally| tally.count(counted, now)) {
-            return;
+        if !metrics.is_empty() && !self.state.borrow_mut().tallies.count_spans(metrics, now) {
+            let again = walk(self).map(|again| again.counted.metrics).unwrap_or_default();
+            let is_counted = self.state.borrow_mut().tallies.count_spans(again, now);
+            debug_assert!(is_counted, "nothing is forgotten between a walk and the next line");
         }
-        let again = walk(self).map(|again| again.counted).unwrap_or_default();
-        let is_counted = self.span_tally().is_none_or(|mut tally| tally.count(again, now));
-        debug_assert!(is_counted, "nothing is forgotten between a walk and the next line");
+        let others = self.state.borrow_mut().tallies.take_ends(ends, now);
+        others.into_iter().map(|(shard, ends)| (CoreNumber::from(ShardIndex(shard)), ends)).collect()
+    }
+
+    /// Takes the ends of requests that another core was given.
+    pub fn hear_ends(&self, ends: &Ends) {
+        self.state.borrow_mut().tallies.hear_ends(ends, steady_unix_nanos());
+        if self.ending.get() != Ending::No {
+            self.give_up_waiting();
+        }
+    }
+
+    /// Notes what goes on of the first pipeline: its spans are examples of what was counted.
+    pub fn note_kept(&self, request: &[u8]) {
+        self.state.borrow_mut().tallies.note_kept(request);
+    }
+
+    /// Whether it wants to know.
+    pub fn wants_kept(&self) -> bool {
+        self.seat.plan.spans.as_ref().is_some_and(|plan| plan.exemplars_max > 0)
+    }
+
+    /// The node stops: ends of requests that wait are counted without the other.
+    fn give_up_waiting(&self) {
+        if let Some(graph) = &mut self.state.borrow_mut().tallies.graph {
+            graph.expire_all(steady_unix_nanos());
+        }
     }
 
     /// Takes out of a request of metrics or logs what only summaries tell; the rest is left in `passing`. With `counts` it is
@@ -212,7 +241,7 @@ impl Summaries {
     pub fn checkpoint<P>(&self, log: Option<&RefCell<Lane<P>>>) -> u64 {
         let mut state = self.state.borrow_mut();
         let State { tallies, counting, first, .. } = &mut *state;
-        tallies.take_into(counting.open());
+        tallies.take_into(counting.open(), steady_unix_nanos());
         let Some(log) = log else { return 0 };
         let carried = first.as_ref().map_or(&[][..], |first| first.outputs.carried());
         let mut bytes = self::state(counting, first.as_ref().map(|first| &first.emitting), carried);
@@ -235,21 +264,28 @@ impl Summaries {
 
     /// A window is over on this executor.
     pub fn close<P>(&self, window: u64, log: Option<&RefCell<Lane<P>>>) {
-        {
+        let exemplars = {
             let mut state = self.state.borrow_mut();
             let State { tallies, counting, .. } = &mut *state;
-            tallies.close_into(counting.open());
+            tallies.close_into(counting.open(), steady_unix_nanos());
             counting.close(window);
-        }
+            tallies.take_exemplars()
+        };
         let number = self.checkpoint(log);
-        self.state.borrow_mut().to_give = Some((number, window));
+        self.state.borrow_mut().to_give = Some((number, window, exemplars));
     }
 
     /// What this executor is to give of a closed window now.
     fn take_given(&self, durable: u64) -> Option<(u64, Vec<Part>)> {
         let mut state = self.state.borrow_mut();
-        let (_, window) = state.to_give.take_if(|(number, _)| *number <= durable)?;
-        Some((window, state.counting.given(window)))
+        let (_, window, exemplars) = state.to_give.take_if(|(number, ..)| *number <= durable)?;
+        let mut parts = state.counting.given(window);
+        if !exemplars.is_empty() {
+            let mut counts = Vec::new();
+            exemplars.write(&mut counts);
+            parts.push(Part { window, counts });
+        }
+        Some((window, parts))
     }
 
     /// A window is emitted.
@@ -348,7 +384,7 @@ impl Summaries {
     /// How it stands.
     pub fn snapshot(&self) -> SummarySnapshot {
         let state = self.state.borrow();
-        let spans = state.tallies.spans.as_ref();
+        let spans = state.tallies.spans.metrics.as_ref();
         let output = state.first.as_ref().and_then(|first| first.outputs.spans.as_ref());
         let first_metrics = state.first.as_ref().and_then(|first| first.outputs.metrics.as_ref());
         let merged = state.tallies.metrics.as_ref().map(Metrics::counts).unwrap_or_default();
@@ -381,9 +417,20 @@ impl Summaries {
                     .and_then(|first| first.outputs.skeletons.as_ref())
                     .map_or(0, SkeletonSums::overflowed),
             visible: state.first.as_ref().map_or_else(Visible::default, |first| *first.outputs.visible()),
-            spans_overflowed: spans.map_or(0, span_metrics::Tally::overflowed),
+            spans_overflowed: spans.map_or(0, span_metrics::Tally::overflowed)
+                + output.map_or(0, span_metrics::Output::overflowed),
+            graph: self::graph(&state),
         }
     }
+}
+
+/// How the service graph stands, where there is one.
+fn graph(state: &State) -> Option<GraphSnapshot> {
+    let graph = state.tallies.graph.as_ref()?;
+    let output = state.first.as_ref().and_then(|first| first.outputs.graph.as_ref());
+    let mut counts = graph.counts();
+    counts.overflowed += output.map_or(0, service_graph::Output::overflowed);
+    Some(GraphSnapshot { counts, series: output.map_or(0, |output| output.series() as u64) })
 }
 
 /// What was taken out of a request.

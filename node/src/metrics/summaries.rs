@@ -4,7 +4,7 @@ use super::{Books, Page, Type, number};
 use crate::control::{HeldLogsSnapshot, SummarySnapshot};
 
 /// A family, its type and help, and how to read it.
-type Family<T> = (&'static str, Type, &'static str, fn(&T) -> u64);
+pub(super) type Family<T> = (&'static str, Type, &'static str, fn(&T) -> u64);
 
 const FAMILIES: [Family<SummarySnapshot>; 20] = [
     ("tailwater_summaries_windows_total", Type::Counter, "Windows of summaries that were closed and emitted.", |s| {

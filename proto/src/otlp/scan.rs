@@ -123,6 +123,8 @@ pub trait TraceVisitor {
     fn span_begin(&mut self);
     /// An attribute of the span just begun.
     fn span_attribute(&mut self, attribute: KeyValue<'_>);
+    /// A link of the span just begun, as a message: for a visitor that follows links.
+    fn span_link(&mut self, _link: &[u8]) {}
     /// The span just begun is sound.
     fn span(&mut self, facts: &SpanFacts<'_>);
     /// The span just begun is refused; its neighbours are not.
@@ -294,7 +296,11 @@ fn any_field<'a>(
             check::event(field.bytes()?)?;
             facts.has_events = true;
         }
-        13 => check::link(field.bytes()?)?,
+        13 => {
+            let link = field.bytes()?;
+            check::link(link)?;
+            visitor.span_link(link);
+        }
         15 => facts.status_code = status_code(field.bytes()?, facts.status_code)?,
         16 => facts.flags = field.fixed32()?,
         10 | 12 | 14 => _ = field.varint()?,

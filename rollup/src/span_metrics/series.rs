@@ -15,7 +15,7 @@ use twox_hash::XxHash3_64;
 const SHAPE_BYTES: usize = 9;
 
 /// How the durations of a series are told: those told otherwise are no part of it.
-pub(super) fn shape(durations: &Durations) -> [u8; SHAPE_BYTES] {
+pub(crate) fn shape(durations: &Durations) -> [u8; SHAPE_BYTES] {
     let (kind, detail) = match durations {
         Durations::None => (0, 0),
         Durations::Explicit(bounds) => {
@@ -30,7 +30,7 @@ pub(super) fn shape(durations: &Durations) -> [u8; SHAPE_BYTES] {
 }
 
 /// Appends an attribute.
-pub(super) fn put_attribute(out: &mut Vec<u8>, key: &[u8], value: &AnyValue<'_>) {
+pub(crate) fn put_attribute(out: &mut Vec<u8>, key: &[u8], value: &AnyValue<'_>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     put_header(out, 1, key.len());
@@ -58,7 +58,7 @@ fn put_value(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     out.extend_from_slice(&message);
 }
 
-pub(super) fn put_text(out: &mut Vec<u8>, key: &str, text: &[u8]) {
+pub(crate) fn put_text(out: &mut Vec<u8>, key: &str, text: &[u8]) {
     put_attribute(out, key.as_bytes(), &AnyValue::Text(text));
 }
 
@@ -71,12 +71,12 @@ pub(super) struct ResourceName {
 }
 
 impl ResourceName {
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.attributes.clear();
         self.service.clear();
     }
 
-    pub(super) fn take(&mut self, attribute: &KeyValue<'_>, plan: &Plan) {
+    pub(crate) fn take(&mut self, attribute: &KeyValue<'_>, plan: &Plan) {
         if attribute.key == b"service.name"
             && let Some(service) = attribute.value.text()
         {
@@ -96,14 +96,14 @@ impl ResourceName {
     }
 
     /// All attributes, in the order of their names.
-    pub(super) fn finish(&mut self) -> Vec<u8> {
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
         self.attributes.sort();
         self.attributes.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()
     }
 }
 
 /// The name of a series.
-pub(super) fn name(shape: [u8; SHAPE_BYTES], resource: &[u8], point: &[u8]) -> Box<[u8]> {
+pub(crate) fn name(shape: [u8; SHAPE_BYTES], resource: &[u8], point: &[u8]) -> Box<[u8]> {
     let mut name = Vec::with_capacity(SHAPE_BYTES + 4 + resource.len() + point.len());
     name.extend_from_slice(&shape);
     name.extend_from_slice(&u32::try_from(resource.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -113,14 +113,19 @@ pub(super) fn name(shape: [u8; SHAPE_BYTES], resource: &[u8], point: &[u8]) -> B
 }
 
 /// The name of the series for what is past the bound.
-pub(super) fn overflow(shape: [u8; SHAPE_BYTES]) -> Box<[u8]> {
+pub(crate) fn overflow(shape: [u8; SHAPE_BYTES]) -> Box<[u8]> {
     let mut point = Vec::new();
     put_attribute(&mut point, b"otel.metric.overflow", &AnyValue::Boolean(true));
     name(shape, &[], &point)
 }
 
+/// The same beside the series of a name; the name itself where it is none.
+pub(super) fn overflow_of(name: &[u8]) -> Box<[u8]> {
+    name.first_chunk().map_or_else(|| name.into(), |shape| overflow(*shape))
+}
+
 /// The resource and the data point of a name; empty where it is none.
-pub(super) fn parts(name: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn parts(name: &[u8]) -> (&[u8], &[u8]) {
     let rest = name.get(SHAPE_BYTES..).unwrap_or_default();
     let Some((length, rest)) = rest.split_first_chunk() else { return (&[], &[]) };
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
@@ -128,7 +133,7 @@ pub(super) fn parts(name: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The `KeyValue` messages of attributes.
-pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

@@ -24,6 +24,58 @@ pub enum Duration {
     Exponential(Exponential),
 }
 
+impl Duration {
+    /// Nothing counted.
+    pub(crate) fn new(durations: &Durations) -> Self {
+        match durations {
+            Durations::None => Self::None,
+            // The plan was checked: its bounds rise.
+            Durations::Explicit(bounds) => Explicit::new(bounds.clone()).map_or(Self::None, Self::Explicit),
+            Durations::Exponential(buckets_max) => Self::Exponential(Exponential::new(*buckets_max)),
+        }
+    }
+
+    /// Counts one for so many.
+    pub(crate) fn record(&mut self, value: f64, weight: u64) {
+        match self {
+            Self::None => {}
+            Self::Explicit(histogram) => _ = histogram.record(value, weight),
+            Self::Exponential(histogram) => _ = histogram.record(value, weight),
+        }
+    }
+
+    /// Gives away what is counted and is empty.
+    pub(crate) fn take(&mut self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Explicit(histogram) => Self::Explicit(histogram.take()),
+            Self::Exponential(histogram) => Self::Exponential(histogram.take()),
+        }
+    }
+
+    /// Adds others of the same series.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Explicit(own), Self::Explicit(more)) => {
+                // A series' name tells its bounds apart.
+                let merged = own.merge(more);
+                debug_assert!(merged.is_ok(), "bounds differ within a series");
+            }
+            (Self::Exponential(own), Self::Exponential(more)) => own.merge(more),
+            _ => {}
+        }
+    }
+
+    /// Appends what a data point says of them.
+    pub(crate) fn put_data_point_fields(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Explicit(histogram) => histogram.put_data_point_fields(out),
+            Self::Exponential(histogram) => histogram.put_data_point_fields(out),
+            Self::None => {}
+        }
+    }
+}
+
 /// What is counted in one series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -39,12 +91,7 @@ impl Row {
     /// Nothing counted.
     #[must_use]
     pub fn new(durations: &Durations) -> Self {
-        let duration = match durations {
-            Durations::None => Duration::None,
-            // The plan was checked: its bounds rise.
-            Durations::Explicit(bounds) => Explicit::new(bounds.clone()).map_or(Duration::None, Duration::Explicit),
-            Durations::Exponential(buckets_max) => Duration::Exponential(Exponential::new(*buckets_max)),
-        };
+        let duration = Duration::new(durations);
         Self { calls: 0, first_unix_nano: u64::MAX, duration }
     }
 
@@ -73,12 +120,7 @@ impl Row {
             Duration::Explicit(histogram) => histogram.add_moments(&moments),
             Duration::None => {}
         }
-        let duration = match &mut self.duration {
-            Duration::None => Duration::None,
-            Duration::Explicit(histogram) => Duration::Explicit(histogram.take()),
-            Duration::Exponential(histogram) => Duration::Exponential(histogram.take()),
-        };
-        let taken = Self { calls: self.calls, first_unix_nano: self.first_unix_nano, duration };
+        let taken = Self { calls: self.calls, first_unix_nano: self.first_unix_nano, duration: self.duration.take() };
         (self.calls, self.first_unix_nano) = (0, u64::MAX);
         taken
     }
@@ -87,15 +129,7 @@ impl Row {
     pub(super) fn merge(&mut self, other: &Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.first_unix_nano = self.first_unix_nano.min(other.first_unix_nano);
-        match (&mut self.duration, &other.duration) {
-            (Duration::Explicit(own), Duration::Explicit(more)) => {
-                // A series' name tells its bounds apart.
-                let merged = own.merge(more);
-                debug_assert!(merged.is_ok(), "bounds differ within a series");
-            }
-            (Duration::Exponential(own), Duration::Exponential(more)) => own.merge(more),
-            _ => {}
-        }
+        self.duration.merge(&other.duration);
     }
 }
 

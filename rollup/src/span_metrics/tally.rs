@@ -1,9 +1,11 @@
 //! What a core counts of spans. A walk gathers the series, the weight and the duration of each span while its bytes are hot;
 //! they are counted when the request is accepted, in the order in which requests are.
 
+use super::exemplars::Exemplars;
 use super::series::{self, ResourceName};
 use super::sums::{Row, Sums};
 use super::{Plan, Standard};
+use crate::weight::weight;
 use hashbrown::HashTable;
 use std::sync::Arc;
 use tailwater_proto::otlp::check::KeyValue;
@@ -22,8 +24,6 @@ const RESOURCES_MAX: usize = 4096;
 const NO_RESOURCE: u32 = u32::MAX;
 /// Series that are found without a hash: a power of two.
 const RECENT: usize = 256;
-/// Thresholds have so many bits.
-const THRESHOLD_BITS: u32 = 56;
 
 /// A span to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,8 @@ pub struct Tally {
     scratch: Scratch,
     /// Spans that were counted for the series of what is past the bound.
     overflowed: u64,
+    /// Of what is kept, in the window: no more series have some than have numbers.
+    exemplars: Exemplars,
 }
 
 /// What is known of the span under way and what is around it.
@@ -129,6 +131,7 @@ impl Tally {
             recent: [u32::MAX; RECENT],
             scratch: Scratch { of_resource: dimensions(), of_span: dimensions(), ..Scratch::default() },
             overflowed: 0,
+            exemplars: Exemplars::default(),
             plan,
         }
     }
@@ -174,14 +177,15 @@ impl Tally {
             let row = series.row.take(unit.of_sum(sum), (unit.of_nanos(min), unit.of_nanos(max)));
             sums.add(&series.name, row);
         }
-        if self.series.len() >= self.plan.series_max || self.resource_names.len() >= RESOURCES_MAX {
-            // Numbers of series that nobody uses any more are given to others: all begin anew.
-            self.forget_series();
-        }
     }
 
     /// A window is over, and all was taken: histograms begin with their finest scale again.
     pub fn begin_window(&mut self) {
+        if self.series.len() >= self.plan.series_max || self.resource_names.len() >= RESOURCES_MAX {
+            // Numbers of series that nobody uses any more are given to others: all begin anew. Not before: a window would have
+            // more series than the bound.
+            self.forget_series();
+        }
         let plan = &self.plan;
         self.series.iter_mut().for_each(|series| series.row = Row::new(&plan.durations));
     }
@@ -205,6 +209,22 @@ impl Tally {
     #[must_use]
     pub fn series(&self) -> usize {
         self.series.len()
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(super) fn exemplars(&mut self) -> &mut Exemplars {
+        &mut self.exemplars
+    }
+
+    /// Takes the list of spans that were walked over and are not to be counted, and what had overflowed before.
+    pub(super) fn recycle(&mut self, counted: Counted, overflowed: u64) {
+        self.overflowed = overflowed;
+        if counted.spans.capacity() > self.spare.capacity() && counted.spans.capacity() <= KEPT_SPANS_MAX {
+            self.spare = counted.spans;
+        }
     }
 
     fn name_resource(&mut self) -> u32 {
@@ -387,6 +407,12 @@ impl Gathering<'_> {
         self.spans.push(CountedSpan { series, weight, nanos });
     }
 
+    /// The name of the series of the last span.
+    pub(super) fn last_series(&self) -> Option<&[u8]> {
+        let series = self.spans.last().and_then(|span| self.tally.series.get(span.series as usize));
+        series.map(|series| &*series.name)
+    }
+
     /// What is to be counted when the request is accepted.
     #[must_use]
     pub fn finish(self) -> Counted {
@@ -419,18 +445,4 @@ fn note(plan: &Plan, dimensions: &mut [Vec<u8>], attribute: &KeyValue<'_>) {
             series::put_attribute(noted, attribute.key, &attribute.value);
         }
     }
-}
-
-/// How many spans one stands for that was kept by this threshold: 2^56 / (2^56 - threshold). What is past the whole number
-/// decides with the span's id whether it is one more, so that sums are unbiased, and the same span counts the same again.
-#[must_use]
-fn weight(threshold: u64, span_id: &[u8; 8]) -> u64 {
-    const ALL: u64 = 1 << THRESHOLD_BITS;
-    let kept = ALL.saturating_sub(threshold);
-    if kept == 0 {
-        return 1;
-    }
-    let (whole, rest) = (ALL / kept, ALL % kept);
-    let drawn = (u128::from(XxHash3_64::oneshot(span_id)) * u128::from(kept)) >> 64;
-    whole + u64::from(drawn < u128::from(rest))
 }

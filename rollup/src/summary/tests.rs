@@ -24,6 +24,7 @@ fn plan() -> SummaryPlan {
     let rules = vec![Rule::new("*", Action::Aggregate(aggregate))];
     SummaryPlan {
         spans: None,
+        graph: None,
         metrics: Some(MetricsPlan { rules, bounds: Bounds::default() }),
         logs: Some(PatternsPlan::default()),
         skeletons: Some(SkeletonsPlan { shapes_max: 10 }),
@@ -31,7 +32,7 @@ fn plan() -> SummaryPlan {
 }
 
 fn tallies() -> Tallies {
-    Tallies::new(&plan(), SEED).unwrap()
+    Tallies::new(&plan(), 0, SEED).unwrap()
 }
 
 fn text(key: &str, value: &str) -> Attribute {
@@ -120,10 +121,10 @@ fn outputs(carried: &[u8]) -> Outputs {
 fn checkpoints_of_a_window_take_the_place_of_one_another() {
     let (mut tallies, mut summary) = (tallies(), Summary::default());
     count(&mut tallies, 5, 2);
-    tallies.take_into(&mut summary);
+    tallies.take_into(&mut summary, 1);
     count(&mut tallies, 6, 3);
-    tallies.take_into(&mut summary);
-    tallies.take_into(&mut summary);
+    tallies.take_into(&mut summary, 1);
+    tallies.take_into(&mut summary, 1);
     assert!(!summary.is_empty());
     let read = Summary::read(&written(&summary)).unwrap();
     assert_eq!(told(&mut outputs(&[]), read, 3 * SECOND), (11, 5));
@@ -134,9 +135,9 @@ fn checkpoints_of_a_window_take_the_place_of_one_another() {
 fn what_comes_after_a_window_is_closed_is_for_the_next() {
     let (mut tallies, mut first, mut second) = (tallies(), Summary::default(), Summary::default());
     count(&mut tallies, 5, 2);
-    tallies.close_into(&mut first);
+    tallies.close_into(&mut first, 1);
     count(&mut tallies, 6, 3);
-    tallies.close_into(&mut second);
+    tallies.close_into(&mut second, 1);
     let mut outputs = outputs(&[]);
     assert_eq!(told(&mut outputs, first, 3 * SECOND), (5, 2));
     assert_eq!(told(&mut outputs, second, 5 * SECOND), (11, 3), "sums since the start, lines of the window");
@@ -148,9 +149,9 @@ fn what_cores_have_counted_adds_up() {
     let summaries = [5, 7].map(|value| {
         let (mut tallies, mut summary) = (tallies(), Summary::default());
         count(&mut tallies, value, 2);
-        tallies.close_into(&mut summary);
+        tallies.close_into(&mut summary, 1);
         count(&mut tallies, value, 1);
-        tallies.take_into(&mut summary);
+        tallies.take_into(&mut summary, 1);
         summary
     });
     let mut all = Summary::default();
@@ -166,7 +167,7 @@ fn what_is_carried_goes_on_after_a_crash() {
     let window = |value| {
         let (mut tallies, mut summary) = (tallies(), Summary::default());
         count(&mut tallies, value, 1);
-        tallies.close_into(&mut summary);
+        tallies.close_into(&mut summary, 1);
         summary
     };
     let mut before = outputs(&[]);
@@ -189,9 +190,9 @@ fn skeletons_of_a_window_are_told_once() {
         shard.open(0);
         shard.dropped(0, &DroppedTrace { trace_id: [1; 16], spans: 1, start_unix_nano: 1, end_unix_nano: 2 });
         tallies.add_skeletons(shard.take());
-        tallies.take_into(&mut summary);
+        tallies.take_into(&mut summary, 1);
     }
-    tallies.close_into(&mut summary);
+    tallies.close_into(&mut summary, 1);
     let (bodies, mut next) = (outputs.emit(summary, 9, false), Summary::default());
     let [body] = &bodies[..] else { panic!("one request: {bodies:?}") };
     assert_eq!((body.signal, body.items), (Signal::Logs, 1));
@@ -199,7 +200,7 @@ fn skeletons_of_a_window_are_told_once() {
     let attributes = &request.resource_logs[0].scope_logs[0].log_records[0].attributes;
     let count = attributes.iter().find(|pair| pair.key == "tailwater.skeleton.count").unwrap();
     assert_eq!(count.value, Some(AnyValue { value: Some(Value::IntValue(3)) }));
-    tallies.close_into(&mut next);
+    tallies.close_into(&mut next, 1);
     assert!(next.is_empty(), "and no more in the next window");
 }
 
@@ -207,7 +208,7 @@ fn skeletons_of_a_window_are_told_once() {
 fn what_is_no_longer_summed_up_is_passed_over_and_damage_is_counted() {
     let (mut tallies, mut summary) = (tallies(), Summary::default());
     count(&mut tallies, 5, 2);
-    tallies.close_into(&mut summary);
+    tallies.close_into(&mut summary, 1);
     let none = SummaryPlan::default();
     assert!(none.is_empty() && !plan().is_empty());
     let mut outputs = Outputs::new(&none, &[], SEED, SECOND).unwrap();
@@ -226,7 +227,7 @@ proptest! {
     fn no_bytes_panic(at in 0..400_usize, byte in any::<u8>(), length in 0..400_usize, noise in proptest::collection::vec(any::<u8>(), 0..80)) {
         let (mut tallies, mut summary) = (tallies(), Summary::default());
         count(&mut tallies, 5, 2);
-        tallies.close_into(&mut summary);
+        tallies.close_into(&mut summary, 1);
         let mut bytes = written(&summary);
         let at = at % bytes.len();
         bytes[at] = byte;

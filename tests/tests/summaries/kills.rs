@@ -109,7 +109,9 @@ fn whatever_was_acknowledged_is_told_once_over_kills() {
     eprintln!("TAILWATER_CRASH_SEED={seed} TAILWATER_CRASHES={crashes}");
     let mut random = fastrand::Rng::with_seed(seed);
     let server = Server::collecting();
-    let arguments = summaries(&server);
+    let graph = [("--summaries-service-graph-series-max", "200000"), ("--summaries-service-graph-histogram", "none")];
+    let mut arguments = but(&summaries(&server), &graph);
+    arguments.push("--service-graph".to_string());
     let (place, next) = (Arc::new(Place::default()), Arc::new(AtomicU64::new(1)));
     let (sender, seen) = channel();
     let senders: Vec<_> = Kind::ALL
@@ -141,13 +143,21 @@ fn whatever_was_acknowledged_is_told_once_over_kills() {
     seen.try_iter().for_each(|seen| _ = sent.take(seen));
     stop(node);
     told.take(&server);
-    let counts = told.counts();
+    let (counts, edges) = (told.counts(), told.edges());
     let count = |of: &(Kind, u64)| counts.get(of).copied().unwrap_or(0);
     let (acknowledged, unknown) = (sent.acknowledged.len(), sent.unknown.len());
     eprintln!("{acknowledged} requests acknowledged, {unknown} without an answer, told in {} requests", told.requests);
     let wrong: Vec<_> = sent.acknowledged.iter().filter(|of| count(of) != of.0.amount()).collect();
     let told: Vec<_> = wrong.iter().take(9).map(|of| (of, count(of))).collect();
     assert!(wrong.is_empty(), "{} requests are not told once: {told:?}", wrong.len());
+    // Spans without a parent are requests of users, which need no other end.
+    let edge = |of: &(Kind, u64)| {
+        let name = format!("client=user server=s{} connection_type=virtual_node failed=false", of.1);
+        edges.get(&("request_total".to_string(), name)).map_or(0, |count| i64::try_from(*count).unwrap())
+    };
+    let spans = sent.acknowledged.iter().chain(&sent.unknown).filter(|of| of.0 == Kind::Spans);
+    let differing: Vec<_> = spans.filter(|of| edge(of) != count(of)).take(9).collect();
+    assert!(differing.is_empty(), "{differing:?} are other numbers of requests than of calls");
     // A request that nobody answered is there whole, or it is not.
     let partial: Vec<_> = sent.unknown.iter().filter(|of| ![0, of.0.amount()].contains(&count(of))).collect();
     assert!(partial.is_empty(), "{partial:?}");

@@ -10,6 +10,9 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use std::collections::{BTreeMap, BTreeSet};
 use tailwater_tests::next_hop::Server;
 
+/// The scope of the service graph.
+const GRAPH: &str = "traces_service_graph";
+
 /// All that came so far.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -25,6 +28,17 @@ fn text_of<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
         Value::StringValue(text) => Some(text),
         _ => None,
     }
+}
+
+/// The attributes of an edge, but for the node that tells it.
+fn edge(attributes: &[KeyValue]) -> String {
+    let value = |attribute: &KeyValue| match attribute.value.clone().and_then(|value| value.value) {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::BoolValue(truth)) => truth.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let own = attributes.iter().filter(|attribute| attribute.key != "collector.instance.id");
+    own.map(|attribute| format!("{}={}", attribute.key, value(attribute))).collect::<Vec<_>>().join(" ")
 }
 
 fn int_of(attributes: &[KeyValue], key: &str) -> i64 {
@@ -56,18 +70,51 @@ impl Told {
         bodies.map(|(_, body)| M::decode(&**body).unwrap())
     }
 
-    fn metrics(&self) -> Vec<(String, Metric)> {
+    /// Metrics with the service and the scope that tell them.
+    fn scoped_metrics(&self) -> Vec<(String, String, Metric)> {
         let requests = self.requests_of::<ExportMetricsServiceRequest>(Kind::Points);
         let resources = requests.flat_map(|request| request.resource_metrics);
         let metrics = resources.flat_map(|resource| {
             let service = service(resource.resource.as_ref());
-            resource
-                .scope_metrics
-                .into_iter()
-                .flat_map(|scope| scope.metrics)
-                .map(move |metric| (service.clone(), metric))
+            resource.scope_metrics.into_iter().flat_map(move |scope| {
+                let name = scope.scope.map(|scope| scope.name).unwrap_or_default();
+                let of = (service.clone(), name);
+                scope.metrics.into_iter().map(move |metric| (of.0.clone(), of.1.clone(), metric))
+            })
         });
         metrics.collect()
+    }
+
+    fn metrics(&self) -> impl Iterator<Item = (String, Metric)> {
+        let all = self.scoped_metrics().into_iter().filter(|(_, scope, _)| scope != GRAPH);
+        all.map(|(service, _, metric)| (service, metric))
+    }
+
+    /// What each metric of the service graph tells of each edge: of sums the value, of histograms the count. A row is told since
+    /// its start: the last of each start is all of it.
+    pub fn edges(&self) -> BTreeMap<(String, String), u64> {
+        let mut rows: BTreeMap<(String, String, u64), u64> = BTreeMap::new();
+        for (_, _, metric) in self.scoped_metrics().into_iter().filter(|(_, scope, _)| scope == GRAPH) {
+            let name = metric.name.strip_prefix("traces_service_graph_").unwrap().to_string();
+            let mut put = |attributes: &[KeyValue], start: u64, value: u64| {
+                let most = rows.entry((name.clone(), edge(attributes), start)).or_default();
+                *most = value.max(*most);
+            };
+            match metric.data.unwrap() {
+                Data::Sum(sum) => sum.data_points.iter().for_each(|point| {
+                    put(&point.attributes, point.start_time_unix_nano, u64::try_from(value(point)).unwrap());
+                }),
+                Data::Histogram(histogram) => histogram.data_points.iter().for_each(|point| {
+                    put(&point.attributes, point.start_time_unix_nano, point.count);
+                }),
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut edges = BTreeMap::new();
+        for ((name, edge, _), value) in rows {
+            *edges.entry((name, edge)).or_default() += value;
+        }
+        edges
     }
 
     /// Services with what the log records of theirs said that came as they were sent.

@@ -3,6 +3,7 @@
 use super::super::{Core, Message};
 use super::{CHECKPOINT, Ending, RECHECK, Summaries, count};
 use crate::numbers::CoreNumber;
+use async_channel::Receiver;
 use bytes::Bytes;
 use std::rc::Rc;
 use std::time::Duration;
@@ -98,6 +99,7 @@ impl Core {
         let Some(summaries) = self.summaries.clone().filter(|_| self.settings.pipeline == 0) else { return };
         if summaries.ending.get() == Ending::No {
             summaries.ending.set(Ending::Wanted);
+            summaries.give_up_waiting();
         }
         while !summaries.has_ended() {
             sleep(RECHECK).await;
@@ -105,22 +107,30 @@ impl Core {
     }
 
     /// Counts a request of a former run that is not counted yet.
-    pub(in super::super) fn count_again(&self, summaries: &Summaries, signal: Signal, body: Option<&Bytes>) {
+    /// Returns what to wait for.
+    pub(in super::super) fn count_again(
+        self: &Rc<Self>,
+        summaries: &Summaries,
+        signal: Signal,
+        body: Option<&Bytes>,
+    ) -> Vec<Receiver<()>> {
         if signal != Signal::Traces {
             let scan = |body| self.shard.borrow_mut().scan_request_again(signal, body, None).ok();
             match body.and_then(scan).and_then(|scanned| scanned.passing) {
                 Some(mut passing) => _ = summaries.take_out(&mut passing, true),
                 None => count(&summaries.counters.uncounted, 1),
             }
-            return;
+            return Vec::new();
         }
         let walk = || {
             let mut tally = summaries.span_tally();
             self.shard.borrow_mut().scan_request_again(signal, body?, tally.as_deref_mut()).ok()
         };
-        match walk() {
-            Some(mut scanned) => summaries.count(&mut scanned, |_| walk()),
-            None => count(&summaries.counters.uncounted, 1),
-        }
+        let Some(mut scanned) = walk() else {
+            count(&summaries.counters.uncounted, 1);
+            return Vec::new();
+        };
+        let others = summaries.count(&mut scanned, |_| walk());
+        others.into_iter().filter_map(|(core, ends)| self.hand_over(core, Message::Ends(ends))).collect()
     }
 }
