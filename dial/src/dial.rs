@@ -1,0 +1,241 @@
+//! What a node does less of. A dial at rest changes nothing; of several the strongest holds, lever by lever, so that it does not
+//! matter in which order they came.
+
+use crate::error::DialError;
+
+/// How many times as long a window may be made.
+/// At the bound: the value is refused.
+pub const WINDOW_FACTOR_MAX: u32 = 60;
+/// The least part of limits and budgets that may be left: what is meant to be nothing is said with rules.
+const BUDGET_MIN: f64 = 0.001;
+/// Attributes that a dial may name.
+/// At the bound: the value is refused.
+pub const DIMENSIONS_MAX: usize = 64;
+/// Bytes of their names.
+/// At the bound: the value is refused.
+const DIMENSION_BYTES_MAX: usize = 256;
+
+/// What can be turned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lever {
+    /// How long windows of summaries are.
+    Window,
+    /// Which attributes span metrics are without.
+    DropDimensions,
+    /// How much patterns of logs leave out.
+    Mask,
+    /// How much of limits and budgets is left.
+    Budget,
+}
+
+impl Lever {
+    /// All, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Window, Self::DropDimensions, Self::Mask, Self::Budget];
+    /// Their words.
+    pub const WORDS: [&str; 4] = ["window", "drop_dimensions", "mask", "budget"];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+
+    /// The lever of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lever| lever.word() == word)
+    }
+}
+
+/// Where all levers stand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dial {
+    /// Windows of summaries are so many times as long.
+    pub window: u32,
+    /// Span metrics are without these attributes; `*` is all that are configured besides the usual ones. In the order of
+    /// their names, each once.
+    pub drop_dimensions: Vec<String>,
+    /// Patterns of logs are coarser, without samples and values.
+    pub has_strong_masks: bool,
+    /// This part of limits and budgets is left.
+    pub budget: f64,
+}
+
+impl Default for Dial {
+    fn default() -> Self {
+        Self { window: 1, drop_dimensions: Vec::new(), has_strong_masks: false, budget: 1.0 }
+    }
+}
+
+impl Dial {
+    /// Whether nothing is changed by it.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Lever by lever the stronger of both.
+    pub fn join(&mut self, other: &Self) {
+        self.window = self.window.max(other.window);
+        self.drop_dimensions.extend(other.drop_dimensions.iter().cloned());
+        self.drop_dimensions.sort();
+        self.drop_dimensions.dedup();
+        self.has_strong_masks |= other.has_strong_masks;
+        self.budget = self.budget.min(other.budget);
+    }
+
+    /// Puts a lever where another dial has it.
+    pub fn set(&mut self, lever: Lever, other: &Self) {
+        match lever {
+            Lever::Window => self.window = other.window,
+            Lever::DropDimensions => self.drop_dimensions.clone_from(&other.drop_dimensions),
+            Lever::Mask => self.has_strong_masks = other.has_strong_masks,
+            Lever::Budget => self.budget = other.budget,
+        }
+    }
+
+    /// Puts a lever where a text says.
+    ///
+    /// # Errors
+    /// The text says nothing that the lever has.
+    pub fn put(&mut self, lever: Lever, text: &str) -> Result<(), DialError> {
+        let text = text.trim();
+        let wrong = || DialError::Value { lever, value: text.chars().take(64).collect() };
+        match lever {
+            Lever::Window => {
+                let factor: u32 = text.trim_end_matches('x').parse().map_err(|_| wrong())?;
+                self.window =
+                    Some(factor).filter(|factor| (1..=WINDOW_FACTOR_MAX).contains(factor)).ok_or_else(wrong)?;
+            }
+            Lever::DropDimensions => {
+                let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+                let mut names: Vec<String> = names.map(str::to_string).collect();
+                names.sort();
+                names.dedup();
+                if names.len() > DIMENSIONS_MAX || names.iter().any(|name| name.len() > DIMENSION_BYTES_MAX) {
+                    return Err(wrong());
+                }
+                self.drop_dimensions = names;
+            }
+            Lever::Mask => {
+                self.has_strong_masks = match text {
+                    "usual" => false,
+                    "strong" => true,
+                    _ => return Err(wrong()),
+                }
+            }
+            Lever::Budget => {
+                let part: f64 = text.parse().map_err(|_| wrong())?;
+                self.budget = Some(part).filter(|part| (BUDGET_MIN..=1.0).contains(part)).ok_or_else(wrong)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a lever stands, as it is written.
+    #[must_use]
+    pub fn text(&self, lever: Lever) -> String {
+        match lever {
+            Lever::Window => format!("{}x", self.window),
+            Lever::DropDimensions => self.drop_dimensions.join(","),
+            Lever::Mask => if self.has_strong_masks { "strong" } else { "usual" }.to_string(),
+            Lever::Budget => self.budget.to_string(),
+        }
+    }
+
+    /// Where a lever stands, as a number: the factor of windows, how many attributes are left out, 1 for strong masks, what is
+    /// left of budgets.
+    #[must_use]
+    pub fn level(&self, lever: Lever) -> f64 {
+        match lever {
+            Lever::Window => f64::from(self.window),
+            Lever::DropDimensions => f64::from(u32::try_from(self.drop_dimensions.len()).unwrap_or(u32::MAX)),
+            Lever::Mask => f64::from(u8::from(self.has_strong_masks)),
+            Lever::Budget => self.budget,
+        }
+    }
+
+    /// The levers that do not stand where another dial has them.
+    pub fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Lever> + 'a {
+        Lever::ALL.into_iter().filter(|lever| {
+            let mut same = self.clone();
+            same.set(*lever, other);
+            same != *self
+        })
+    }
+}
+
+/// As it is written: the levers that are not at rest.
+impl std::fmt::Display for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rest = Self::default();
+        let levers: Vec<String> =
+            self.differing(&rest).map(|lever| format!("{}={}", lever.word(), self.text(lever))).collect();
+        if levers.is_empty() { f.write_str("nothing") } else { f.write_str(&levers.join(" ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dial(levers: &[(Lever, &str)]) -> Dial {
+        let mut dial = Dial::default();
+        levers.iter().for_each(|(lever, text)| dial.put(*lever, text).unwrap());
+        dial
+    }
+
+    #[test]
+    fn of_several_the_strongest_holds_lever_by_lever() {
+        let one = dial(&[(Lever::Window, "4x"), (Lever::Budget, "0.9"), (Lever::DropDimensions, "b,a")]);
+        let two = dial(&[
+            (Lever::Window, "2"),
+            (Lever::Budget, "0.5"),
+            (Lever::DropDimensions, "c, a"),
+            (Lever::Mask, "strong"),
+        ]);
+        let (mut left, mut right) = (one.clone(), two.clone());
+        left.join(&two);
+        right.join(&one);
+        assert_eq!(left, right);
+        assert_eq!(left.to_string(), "window=4x drop_dimensions=a,b,c mask=strong budget=0.5");
+        let mut same = left.clone();
+        same.join(&Dial::default());
+        same.join(&one);
+        assert_eq!(same, left);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_nonsense_is_refused() {
+        let dial = dial(&[
+            (Lever::Window, "60x"),
+            (Lever::Budget, "0.001"),
+            (Lever::DropDimensions, "*"),
+            (Lever::Mask, "strong"),
+        ]);
+        for lever in Lever::ALL {
+            let mut read = Dial::default();
+            read.put(lever, &dial.text(lever)).unwrap();
+            assert_eq!(read.text(lever), dial.text(lever));
+            assert_eq!(read.differing(&Dial::default()).collect::<Vec<_>>(), [lever]);
+            assert_eq!(Lever::from_word(lever.word()), Some(lever));
+        }
+        let wrong = [
+            (Lever::Window, "0"),
+            (Lever::Window, "61x"),
+            (Lever::Window, "x"),
+            (Lever::Window, "-1"),
+            (Lever::Mask, "weak"),
+            (Lever::Budget, "0"),
+            (Lever::Budget, "1.1"),
+            (Lever::Budget, "NaN"),
+            (Lever::Budget, "half"),
+        ];
+        for (lever, text) in wrong {
+            let mut dial = Dial::default();
+            assert!(dial.put(lever, text).is_err(), "{text}");
+            assert!(dial.is_at_rest(), "{text}");
+        }
+        assert!(Dial::default().put(Lever::DropDimensions, &"x".repeat(257)).is_err());
+    }
+}
