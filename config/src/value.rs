@@ -77,6 +77,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
     Ok(Duration::from_nanos(nanoseconds.unsigned_abs()))
 }
 
+/// A duration as `duration` reads it, if the text is one.
+#[must_use]
+pub fn parsed_duration(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 /// `number`, digits with at most one point, times `scale`, rounded down.
 fn scaled(number: &str, scale: u64) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

@@ -132,6 +132,11 @@ impl Bench {
         self.limits.retain(has_traces);
     }
 
+    /// Leaves this part of all limits, 0 to 1, for a time.
+    pub fn leave_limits(&mut self, left: f64) {
+        self.limits.leave(left);
+    }
+
     /// From now on randomness comes from `source`.
     pub fn draw_from(&mut self, source: RandomnessSource) {
         self.randomness = Randomness::new(source);

@@ -279,7 +279,7 @@ impl Rules {
 /// The bit of a span status code, see `StatusMask`.
 #[inline]
 #[must_use]
-pub fn status_bit(status_code: u64) -> StatusMask {
+pub const fn status_bit(status_code: u64) -> StatusMask {
     match status_code {
         0 => 1,
         1 => 2,

@@ -263,6 +263,12 @@ impl Shard {
         }
     }
 
+    /// Leaves this part of all limits and budgets, 0 to 1, until it is called again; 1 is as configured. Thresholds are what
+    /// is kept then.
+    pub fn leave_limits(&mut self, left: f64) {
+        self.bench.leave_limits(left);
+    }
+
     /// Remembers a verdict of a former run of the node. The trace must be this shard's.
     pub fn restore(&mut self, trace_id: &TraceId, kept_by: Option<KeptBy>) {
         let hash = self.intake.hash(trace_id);

@@ -5,6 +5,7 @@ use crate::numbers::ChannelNumber;
 use async_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;
+use tailwater_dial::Dial;
 use tailwater_engine::cluster::counts::ClusterCounts;
 use tailwater_engine::explain::Explanation;
 use tailwater_engine::export::mark::MarkCounts;
@@ -27,6 +28,8 @@ pub enum Control {
     StopIntake(Duration, Sender<()>),
     /// Change the rules between two verdicts; answered when they are in force.
     Reload(Arc<Change>, Sender<()>),
+    /// Follow this dial; answered when it is in force.
+    Dial(Arc<Dial>, Sender<()>),
     /// What is known of a trace.
     Explain(TraceId, Sender<Explained>),
     /// Judge all that is pending; answered when all is judged.

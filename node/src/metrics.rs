@@ -2,6 +2,7 @@
 //! bounded by configuration; no trace ids.
 
 mod cluster;
+mod control;
 mod reduction;
 mod rules;
 mod summaries;
@@ -16,6 +17,7 @@ use crate::gossip::GossipState;
 use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use tailwater_dial::Machine;
 use tailwater_engine::ledger::{Account, DropReason, Ledger, PolicyCounts, TraceCounts};
 use tailwater_proto::otlp::{self, refusal::Cause};
 
@@ -39,6 +41,8 @@ pub struct Facts<'a> {
     pub ready: bool,
     /// What the gossip thread does, where there is one.
     pub gossip: Option<&'a GossipState>,
+    /// When the node does less.
+    pub control: &'a Machine,
 }
 
 /// One way of traces.
@@ -121,6 +125,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     cluster::cluster(&mut page, &books, facts.gossip);
     rules::rules(&mut page, &books);
     summaries::summaries(&mut page, &books);
+    control::control(&mut page, facts.control);
     configuration(&mut page, facts);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {
@@ -509,6 +514,7 @@ mod tests {
             task_panics: 0,
             ready: true,
             gossip: None,
+            control: &Machine::default(),
         };
         let other = Snapshot { pipeline: 1, shard: 3, exporters: Vec::new(), ..snapshot.clone() };
         expose(&[snapshot.clone(), snapshot, other], &facts, exposition)

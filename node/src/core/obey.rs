@@ -8,6 +8,7 @@ use crate::control::{Change, ClusterSnapshot, Control, Explained, ExporterSnapsh
 use async_channel::{Receiver, Sender};
 use std::rc::Rc;
 use std::time::Duration;
+use tailwater_dial::Dial;
 use tailwater_engine::host::Host;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
@@ -39,6 +40,10 @@ impl Core {
                 }
                 Control::Reload(change, answer) => {
                     self.reload(&change).await;
+                    _ = answer.try_send(());
+                }
+                Control::Dial(dial, answer) => {
+                    self.follow_dial(&dial);
                     _ = answer.try_send(());
                 }
                 Control::Decide(answer) => {
@@ -74,6 +79,14 @@ impl Core {
             }
         }
         drop(ended);
+    }
+
+    /// Does less, or as much as ever.
+    fn follow_dial(&self, dial: &Dial) {
+        self.with_shard(|shard, _, _| shard.leave_limits(dial.budget));
+        if self.settings.pipeline == 0 {
+            self.with_summaries(|summaries, _| summaries.follow(dial));
+        }
     }
 
     fn snapshot(&self) -> Snapshot {

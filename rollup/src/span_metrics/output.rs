@@ -40,13 +40,15 @@ pub struct Output {
     before_unix_nano: u64,
     /// Series that went for want of spans.
     expired: u64,
+    /// Whether cumulative series that nothing came for are told again.
+    tells_idle: bool,
 }
 
 impl Output {
     /// Nothing told yet.
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, told: BTreeMap::new(), before_unix_nano: 0, expired: 0 }
+        Self { plan, told: BTreeMap::new(), before_unix_nano: 0, expired: 0, tells_idle: true }
     }
 
     /// Series that are told.
@@ -67,6 +69,11 @@ impl Output {
         self.expired
     }
 
+    /// Whether cumulative series that nothing came for are told again: what was delivered once is known.
+    pub fn tell_idle(&mut self, tells_idle: bool) {
+        self.tells_idle = tells_idle;
+    }
+
     /// A window is over that came to `sums`. What leaves of it.
     pub fn emit(&mut self, sums: Sums, now_unix_nano: u64) -> Vec<Body> {
         if self.plan.is_delta {
@@ -74,7 +81,8 @@ impl Output {
         }
         self.take(sums, now_unix_nano);
         self.before_unix_nano = now_unix_nano;
-        let rows: Vec<(&[u8], &Told)> = self.told.iter().map(|(name, told)| (&**name, told)).collect();
+        let is_told = |(_, told): &(_, &Told)| self.tells_idle || told.idle_windows == 0;
+        let rows: Vec<(&[u8], &Told)> = self.told.iter().filter(is_told).map(|(name, told)| (&**name, told)).collect();
         let chunks = rows.chunks(SERIES_PER_REQUEST);
         chunks.map(|rows| request(&self.plan, rows, now_unix_nano)).collect()
     }
