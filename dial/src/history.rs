@@ -78,6 +78,12 @@ impl History {
         }
     }
 
+    /// The same over what was read so far, where that is less than a window.
+    pub(crate) fn lately(&self, signal: Signal, window: Duration) -> Option<f64> {
+        let (first, last) = (self.samples.front()?, self.samples.back()?);
+        self.value(signal, window.min(last.at - first.at))
+    }
+
     /// The mean of what came after the sample `first`; each holds for the time since the one before.
     fn mean(&self, first: usize, of: impl Fn(&Reading) -> Option<f64>) -> Option<f64> {
         let (mut sum, mut seconds) = (0.0, 0.0);
@@ -120,6 +126,7 @@ mod tests {
         assert_eq!(history.value(Signal::Cpu, seconds(2)), Some(0.25));
         assert_eq!(history.value(Signal::ArrivalRate, seconds(4)), Some(25.0));
         assert_eq!(history.value(Signal::ArrivalRate, seconds(5)), None);
+        assert_eq!(history.lately(Signal::ArrivalRate, seconds(5)), Some(25.0));
         // Not later: as if it were not read.
         history.add(seconds(14), reading(0.9, 9000));
         assert_eq!(history.value(Signal::ArrivalRate, seconds(4)), Some(25.0));

@@ -304,10 +304,10 @@ impl Machine {
         self.manual.iter().map(|(setting, until)| (setting, *until))
     }
 
-    /// What a signal comes to over a window; none while less than that was read.
+    /// What a signal comes to over the last window, or as much of it as was read.
     #[must_use]
-    pub fn value(&self, signal: Signal, window: Duration) -> Option<f64> {
-        self.history.value(signal, window)
+    pub fn lately(&self, signal: Signal, window: Duration) -> Option<f64> {
+        self.history.lately(signal, window)
     }
 
     /// The last steps, oldest first.

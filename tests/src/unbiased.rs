@@ -31,6 +31,7 @@ const ROUTES: usize = 2;
 const STEP_TRACES: usize = 200;
 /// A step of time: with the former, 2,000 traces a second.
 const STEP: Nanos = Nanos::from_millis(100);
+const STEPS_PER_SECOND: usize = 10;
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Trial {
     pub is_head_sampled: bool,
     /// Decides everything but the randomness.
     pub seed: u64,
+    /// What is left of limits, second by second, over and over; all where there is nothing.
+    pub left: Vec<f64>,
 }
 
 /// A total by service and route: all there were, and as estimated from what was kept.
@@ -216,6 +219,10 @@ pub fn run(trial: &Trial) -> Totals {
     let mut kept = Kept::default();
     for step in 0..trial.traces / STEP_TRACES {
         now = now.plus(STEP);
+        let second = step / STEPS_PER_SECOND;
+        if let Some(left) = trial.left.get(second % trial.left.len().max(1)) {
+            shards.iter_mut().for_each(|shard| shard.leave_limits(*left));
+        }
         let receiver = step % shards.len();
         let spans: Vec<_> = (0..STEP_TRACES).flat_map(|_| world.trace()).collect();
         let mut scanned = shards[receiver].scan(&encode(spans)).unwrap();

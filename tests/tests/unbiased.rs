@@ -70,11 +70,16 @@ fn check(name: &str, policies: &[String]) {
 }
 
 fn check_sampling(name: &str, sampling: &Sampling) {
+    check_left(name, sampling, &[]);
+}
+
+fn check_left(name: &str, sampling: &Sampling, left: &[f64]) {
     let traces = traces();
     let mut failures = Vec::new();
     for shards in [1, 2, 8] {
         for is_head_sampled in [false, true] {
-            let trial = Trial { sampling: sampling.clone(), shards, traces, is_head_sampled, seed: seed() };
+            let left = left.to_vec();
+            let trial = Trial { sampling: sampling.clone(), shards, traces, is_head_sampled, seed: seed(), left };
             let totals = run(&trial);
             let worst = totals.worst();
             eprintln!(
@@ -151,6 +156,34 @@ fn rules_of_our_own() {
     }
 }
 
+/// Breaks if what is left of a limit is taken from the traces it was to keep, in place of from its tokens (`Bucket::part`).
+#[test]
+fn what_is_left_of_limits_for_a_time_goes_into_thresholds() {
+    let left = [1.0, 0.5, 0.5, 0.3];
+    let all = "{name: all, type: always_sample}";
+    let rules = |rules: &str| read(&format!("sampling:\n  {rules}\n"));
+    for (name, sampling) in [
+        ("rate", of(&[RATE.into()])),
+        ("composite", of(&[composite(&[ERRORS, all], &[("errors", 10), ("all", 50)])])),
+        ("one of three", rules("rules: [{name: all, limit: {keep_one_in: 3}}]")),
+        (
+            "a budget with a promise",
+            rules(
+                "budget: {spans_per_second: 2500}\n  rules: [{name: errors, budget_minimum_per_second: 500, \
+                 when: [{status_code: {status_codes: [ERROR]}}]}, {name: rest}]",
+            ),
+        ),
+    ] {
+        check_left(name, &sampling, &left);
+        let kept = |left: &[f64]| {
+            let (sampling, left) = (sampling.clone(), left.to_vec());
+            run(&Trial { sampling, shards: 2, traces: 20_000, is_head_sampled: false, seed: 7, left }).kept() as f64
+        };
+        let share = kept(&[0.5]) / kept(&[]);
+        assert!((0.4..0.6).contains(&share), "{name}: {share}");
+    }
+}
+
 #[test]
 fn parts_by_key() {
     let rules = "rules: [{name: all, limit: {spans_per_second: 2500, by: [route]}}]";
@@ -163,7 +196,7 @@ fn what_a_rule_may_not_keep_of_its_part_of_the_budget_goes_to_the_others() {
                  {name: rest, limit: {spans_per_second: 100}}]";
     let sampling = read(&format!("sampling:\n  {rules}\n"));
     let (traces, seconds) = (20_000, 10);
-    let totals = run(&Trial { sampling, shards: 1, traces, is_head_sampled: false, seed: 7 });
+    let totals = run(&Trial { sampling, shards: 1, traces, is_head_sampled: false, seed: 7, left: Vec::new() });
     let kept = totals.kept();
     assert!((1350 * seconds..=1650 * seconds).contains(&kept), "{kept} spans in {seconds} s of 1500 each");
     // The rest is kept at less than 2 %, some thirty traces of each kind.

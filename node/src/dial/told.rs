@@ -12,7 +12,7 @@ pub(super) fn all(machine: &Machine, now: Duration, unix_nano: u64) -> Value {
     let left = |until: Duration| until.saturating_sub(now).as_secs_f64();
     let signals: Map<String, Value> = Signal::ALL
         .into_iter()
-        .map(|signal| (signal.word().to_string(), machine.value(signal, SHOWN_WINDOW).into()))
+        .map(|signal| (signal.word().to_string(), machine.lately(signal, SHOWN_WINDOW).into()))
         .collect();
     let settings = machine.settings().map(
         |(setting, until)| json!({ "set": setting.subject(), "to": setting.value(), "seconds_left": left(until) }),

@@ -7,7 +7,7 @@ use tailwater_dial::{Lever, Machine, Signal};
 pub(super) fn control(page: &mut Page, machine: &Machine) {
     let help = "What each signal of control came to over the last 30 seconds.";
     let values = Signal::ALL.into_iter().filter_map(|signal| {
-        let value = machine.value(signal, SHOWN_WINDOW)?;
+        let value = machine.lately(signal, SHOWN_WINDOW)?;
         Some((vec![("signal", signal.word().to_string())], value))
     });
     page.family("tailwater_control_signal", Type::Gauge, help, values);

@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tailwater_tests::next_hop::Server;
-use tailwater_tests::process::{Tailwater, http_request, post};
+use tailwater_tests::process::{Tailwater, binary, http_request, post};
 
 const CONTROL: &str = "/api/v1/control";
 const STEPS: &str = "tailwater_control_steps_total";
@@ -155,6 +155,21 @@ fn a_trigger_comes_on_and_goes_off_by_itself_and_says_so() {
         log.iter().filter(|line| line.contains("trigger=\"busy\"") || line.contains("trigger=busy")).collect();
     assert_eq!(lines.len(), 2, "{}", log.join("\n"));
     assert!(lines[0].contains("arrival_rate") && lines[0].contains("window=2x budget=0.5"), "{}", lines[0]);
+}
+
+/// Without the lines of `check::run` nobody would see what a preset stands for.
+#[test]
+fn a_check_shows_the_triggers_in_effect() {
+    let mut check = std::process::Command::new(binary("tailwater"));
+    let output = check.args(["check", "--control-preset", "high_load", "--control-dry-run"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains(
+            "# Triggers in effect, as a dry run\n# {name: \"high_load.cpu\", signal: cpu, window: 30s, on: 0.85"
+        ),
+        "{text}"
+    );
 }
 
 /// Without the guard of `accept_head` a page could do what only its reader may.
