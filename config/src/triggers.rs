@@ -1,9 +1,10 @@
 //! Reads `control.triggers`: when the node does less, and what, with the line of what is wrong.
 //!
 //! ```text
-//! trigger   name, signal, window, on, off, for, hold, actions: {window, drop_dimensions, mask, budget}
+//! trigger   name, signal, service, window, on, off, for, hold, actions: {window, drop_dimensions, mask, budget, percentage}
 //! ```
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::policies::fields::Fields;
@@ -11,10 +12,10 @@ use crate::policies::{Reader, items};
 use crate::problem::{Fault, Findings, Source, shown};
 use crate::value::{self, show_duration};
 use crate::yaml::{Node, Value};
-use tailwater_dial::{Dial, DialError, Lever, Signal, TRIGGERS_MAX, Trigger};
+use tailwater_dial::{Dial, DialError, Lever, SERVICES_MAX, Signal, TRIGGERS_MAX, Trigger};
 use tailwater_ottl::suggest;
 
-const KEYS: &[&str] = &["name", "signal", "window", "on", "off", "for", "hold", "actions"];
+const KEYS: &[&str] = &["name", "signal", "service", "window", "on", "off", "for", "hold", "actions"];
 /// What is taken where nothing is written: long enough that a burst is none, short enough that memory is not gone by then.
 const WINDOW: Duration = Duration::from_secs(30);
 const LEAST_ON: Duration = Duration::from_secs(10);
@@ -40,14 +41,20 @@ pub(crate) fn read(key: &str, node: &Node, at: &dyn Fn(u32) -> Source, findings:
             triggers.push(trigger);
         }
     }
+    let services: BTreeSet<&String> = triggers.iter().filter_map(|trigger| trigger.service.as_ref()).collect();
+    if services.len() > SERVICES_MAX {
+        let fault = Fault::new(format!("{} services", services.len()), format!("name at most {SERVICES_MAX}"));
+        reader.problem(node.line, key, fault);
+    }
     triggers
 }
 
 fn trigger(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Trigger> {
-    let (name, signal, times, levels, actions) = {
+    let (name, (signal, service), times, levels, actions) = {
         let mut fields = Fields::of_block(key, node, KEYS, reader)?;
         let name = fields.text("name")?;
         let signal = signal(&mut fields)?;
+        let service = Some(fields.text("service")?).filter(|name| !name.is_empty());
         let window = duration(&mut fields, "window", WINDOW)?;
         let least_on = duration(&mut fields, "for", LEAST_ON)?;
         let least_off = duration(&mut fields, "hold", LEAST_OFF)?;
@@ -60,19 +67,21 @@ fn trigger(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Trigger> {
         }
         let levels = (fields.number("on")?, fields.number("off")?);
         let actions = fields.entry("actions").map(|entry| &entry.node);
-        (name, signal, (window, least_on, least_off), levels, actions)
+        (name, (signal, service), (window, least_on, least_off), levels, actions)
     };
     let (window, least_on, least_off) = times;
     let actions = match actions {
         Some(node) => actions_of(reader, &format!("{key}.actions"), node)?,
         None => Dial::default(),
     };
-    let trigger = Trigger { name, signal, window, on: levels.0, off: levels.1, least_on, least_off, actions };
+    let (on, off) = levels;
+    let trigger = Trigger { name, signal, service, window, on, off, least_on, least_off, actions };
     if let Err(error) = trigger.check() {
         let place = match &error {
             DialError::Level(_) | DialError::NoHysteresis => ".on",
             DialError::Window => ".window",
             DialError::Time => ".hold",
+            DialError::Service => ".service",
             DialError::Name => ".name",
             _ => "",
         };
@@ -137,14 +146,16 @@ fn actions_of(reader: &mut Reader<'_>, key: &str, node: &Node) -> Option<Dial> {
 /// A trigger as it is written.
 #[must_use]
 pub fn show(trigger: &Trigger) -> String {
-    let Trigger { name, signal, window, on, off, least_on, least_off, actions } = trigger;
+    let Trigger { name, signal, service, window, on, off, least_on, least_off, actions } = trigger;
     let rest = Dial::default();
     let levers = actions.differing(&rest).map(|lever| match lever {
         Lever::DropDimensions => format!("drop_dimensions: {:?}", actions.drop_dimensions),
         _ => format!("{}: {}", lever.word(), actions.text(lever)),
     });
+    let quoted = |name: &String| format!(", service: \"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+    let service = service.as_ref().map(quoted).unwrap_or_default();
     format!(
-        "{{name: \"{name}\", signal: {}, window: {}, on: {on}, off: {off}, for: {}, hold: {}, actions: {{{}}}}}",
+        "{{name: \"{name}\", signal: {}{service}, window: {}, on: {on}, off: {off}, for: {}, hold: {}, actions: {{{}}}}}",
         signal.word(),
         show_duration(*window),
         show_duration(*least_on),

@@ -6,8 +6,12 @@ use crate::error::DialError;
 /// How many times as long a window may be made.
 /// At the bound: the value is refused.
 pub const WINDOW_FACTOR_MAX: u32 = 60;
-/// The least part of limits and budgets that may be left: what is meant to be nothing is said with rules.
-const BUDGET_MIN: f64 = 0.001;
+/// The least part of limits, budgets and percentages that may be left: what is meant to be nothing is said with rules.
+/// At the bound: the value is refused.
+const PART_MIN: f64 = 0.001;
+/// How many times a lever with degrees may be moved in one step, in either direction.
+/// At the bound: the rest follows in steps to come.
+pub const STEP_FACTOR: u32 = 2;
 /// Attributes that a dial may name.
 /// At the bound: the value is refused.
 pub const DIMENSIONS_MAX: usize = 64;
@@ -26,13 +30,15 @@ pub enum Lever {
     Mask,
     /// How much of limits and budgets is left.
     Budget,
+    /// How much of percentages is left.
+    Percentage,
 }
 
 impl Lever {
     /// All, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Window, Self::DropDimensions, Self::Mask, Self::Budget];
+    pub const ALL: [Self; 5] = [Self::Window, Self::DropDimensions, Self::Mask, Self::Budget, Self::Percentage];
     /// Their words.
-    pub const WORDS: [&str; 4] = ["window", "drop_dimensions", "mask", "budget"];
+    pub const WORDS: [&str; 5] = ["window", "drop_dimensions", "mask", "budget", "percentage"];
 
     /// Its word.
     #[must_use]
@@ -59,11 +65,13 @@ pub struct Dial {
     pub has_strong_masks: bool,
     /// This part of limits and budgets is left.
     pub budget: f64,
+    /// This part of percentages is left.
+    pub percentage: f64,
 }
 
 impl Default for Dial {
     fn default() -> Self {
-        Self { window: 1, drop_dimensions: Vec::new(), has_strong_masks: false, budget: 1.0 }
+        Self { window: 1, drop_dimensions: Vec::new(), has_strong_masks: false, budget: 1.0, percentage: 1.0 }
     }
 }
 
@@ -82,6 +90,7 @@ impl Dial {
         self.drop_dimensions.dedup();
         self.has_strong_masks |= other.has_strong_masks;
         self.budget = self.budget.min(other.budget);
+        self.percentage = self.percentage.min(other.percentage);
     }
 
     /// Puts a lever where another dial has it.
@@ -91,7 +100,18 @@ impl Dial {
             Lever::DropDimensions => self.drop_dimensions.clone_from(&other.drop_dimensions),
             Lever::Mask => self.has_strong_masks = other.has_strong_masks,
             Lever::Budget => self.budget = other.budget,
+            Lever::Percentage => self.percentage = other.percentage,
         }
+    }
+
+    /// Goes a step towards `goal`: what has degrees by a factor of `STEP_FACTOR` at most, the rest at once.
+    pub fn approach(&mut self, goal: &Self) {
+        self.window = goal.window.clamp(self.window.div_ceil(STEP_FACTOR), self.window.saturating_mul(STEP_FACTOR));
+        let factor = f64::from(STEP_FACTOR);
+        let part = |here: f64, goal: f64| goal.clamp(here / factor, here * factor);
+        (self.budget, self.percentage) = (part(self.budget, goal.budget), part(self.percentage, goal.percentage));
+        self.drop_dimensions.clone_from(&goal.drop_dimensions);
+        self.has_strong_masks = goal.has_strong_masks;
     }
 
     /// Puts a lever where a text says.
@@ -124,10 +144,8 @@ impl Dial {
                     _ => return Err(wrong()),
                 }
             }
-            Lever::Budget => {
-                let part: f64 = text.parse().map_err(|_| wrong())?;
-                self.budget = Some(part).filter(|part| (BUDGET_MIN..=1.0).contains(part)).ok_or_else(wrong)?;
-            }
+            Lever::Budget => self.budget = part(text).ok_or_else(wrong)?,
+            Lever::Percentage => self.percentage = part(text).ok_or_else(wrong)?,
         }
         Ok(())
     }
@@ -140,11 +158,12 @@ impl Dial {
             Lever::DropDimensions => self.drop_dimensions.join(","),
             Lever::Mask => if self.has_strong_masks { "strong" } else { "usual" }.to_string(),
             Lever::Budget => self.budget.to_string(),
+            Lever::Percentage => self.percentage.to_string(),
         }
     }
 
     /// Where a lever stands, as a number: the factor of windows, how many attributes are left out, 1 for strong masks, what is
-    /// left of budgets.
+    /// left of budgets and of percentages.
     #[must_use]
     pub fn level(&self, lever: Lever) -> f64 {
         match lever {
@@ -152,6 +171,7 @@ impl Dial {
             Lever::DropDimensions => f64::from(u32::try_from(self.drop_dimensions.len()).unwrap_or(u32::MAX)),
             Lever::Mask => f64::from(u8::from(self.has_strong_masks)),
             Lever::Budget => self.budget,
+            Lever::Percentage => self.percentage,
         }
     }
 
@@ -163,6 +183,11 @@ impl Dial {
             same != *self
         })
     }
+}
+
+/// A part that may be left.
+fn part(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|part| (PART_MIN..=1.0).contains(part))
 }
 
 /// As it is written: the levers that are not at rest.
@@ -206,12 +231,38 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_bounded_and_gets_there() {
+        let goal = dial(&[
+            (Lever::Window, "60x"),
+            (Lever::Budget, "0.3"),
+            (Lever::Percentage, "0.01"),
+            (Lever::DropDimensions, "a"),
+            (Lever::Mask, "strong"),
+        ]);
+        let mut here = Dial::default();
+        let mut told = Vec::new();
+        while here != goal {
+            here.approach(&goal);
+            told.push(format!("{} {} {}", here.window, here.budget, here.percentage));
+        }
+        let expected = ["2 0.5 0.5", "4 0.3 0.25", "8 0.3 0.125", "16 0.3 0.0625", "32 0.3 0.03125", "60 0.3 0.015625"];
+        assert_eq!((&told[..6], told.len()), (&expected.map(str::to_string)[..], 7));
+        for _ in 0..6 {
+            here.approach(&Dial::default());
+            assert!(!here.is_at_rest());
+        }
+        here.approach(&Dial::default());
+        assert!(here.is_at_rest());
+    }
+
+    #[test]
     fn what_is_written_is_read_again_and_nonsense_is_refused() {
         let dial = dial(&[
             (Lever::Window, "60x"),
             (Lever::Budget, "0.001"),
             (Lever::DropDimensions, "*"),
             (Lever::Mask, "strong"),
+            (Lever::Percentage, "0.25"),
         ]);
         for lever in Lever::ALL {
             let mut read = Dial::default();
@@ -230,6 +281,7 @@ mod tests {
             (Lever::Budget, "1.1"),
             (Lever::Budget, "NaN"),
             (Lever::Budget, "half"),
+            (Lever::Percentage, "50%"),
         ];
         for (lever, text) in wrong {
             let mut dial = Dial::default();

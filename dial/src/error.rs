@@ -29,6 +29,9 @@ pub enum DialError {
     /// A time is too long.
     #[error("a time of more than a day")]
     Time,
+    /// What it watches is of all services, or the name is none.
+    #[error("this signal has no such service")]
+    Service,
     /// It does nothing.
     #[error("a trigger without actions")]
     NoActions,
@@ -46,7 +49,7 @@ impl DialError {
                 Lever::Window => format!("write a whole number from 1x to {WINDOW_FACTOR_MAX}x"),
                 Lever::DropDimensions => "write names of attributes with commas between them, or *".to_string(),
                 Lever::Mask => "write usual or strong".to_string(),
-                Lever::Budget => "write a number from 0.001 to 1".to_string(),
+                Lever::Budget | Lever::Percentage => "write a number from 0.001 to 1".to_string(),
             },
             Self::UnknownTrigger(_) => "name one that GET /api/v1/control shows".to_string(),
             Self::Level(_) => "write a number above 0, and at most 1 where the signal is a part of a whole".to_string(),
@@ -55,6 +58,10 @@ impl DialError {
             }
             Self::Window => "write 1s to 10m".to_string(),
             Self::Time => "write at most 24h".to_string(),
+            Self::Service => {
+                "name a service for arrival_rate, bytes_rate, error_rate or error_ratio; the others are of all of them"
+                    .to_string()
+            }
             Self::NoActions => "write what it does, such as actions: {window: 4x}".to_string(),
             Self::Name => "give it one".to_string(),
         }

@@ -2,6 +2,7 @@
 
 use crate::signal::Signal;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Readings that are kept: one a second for the longest window, and some more.
@@ -9,7 +10,7 @@ use std::time::Duration;
 pub const SAMPLES_MAX: usize = 1024;
 
 /// What a node is like at one moment. Of parts and ages what they are now; of the rest all since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reading {
     /// Processor time since the reading before, as a part of what the cores have.
     pub cpu: Option<f64>,
@@ -23,13 +24,38 @@ pub struct Reading {
     pub export_failures: u64,
     /// Spans, points and records.
     pub items: u64,
+    /// Bytes of their messages.
+    pub bytes: u64,
+    /// Traces that have begun.
+    pub traces: u64,
+    /// Series that are told now. `None`: there are no summaries.
+    pub series: Option<f64>,
     /// Spans.
     pub spans: u64,
     /// Of these, those with an error.
     pub errors: u64,
+    /// Of the services that are watched what has come of each, by their names.
+    pub services: Vec<(Arc<str>, Flow)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// What has come of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flow {
+    /// Spans.
+    pub spans: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Of the spans those with an error.
+    pub errors: u64,
+}
+
+impl Reading {
+    fn flow(&self, service: &str) -> Option<Flow> {
+        self.services.iter().find(|(name, _)| **name == *service).map(|(_, flow)| *flow)
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Sample {
     at: Duration,
     reading: Reading,
@@ -70,6 +96,9 @@ impl History {
             Signal::QueueAge => self.mean(first, |reading| reading.queue_age),
             Signal::ExportFailures => rate(|reading| reading.export_failures),
             Signal::ArrivalRate => rate(|reading| reading.items),
+            Signal::BytesRate => rate(|reading| reading.bytes),
+            Signal::TraceRate => rate(|reading| reading.traces),
+            Signal::Series => self.mean(first, |reading| reading.series),
             Signal::ErrorRate => rate(|reading| reading.errors),
             Signal::ErrorRatio => match counted(|reading| reading.spans) {
                 0 => Some(0.0),
@@ -78,7 +107,25 @@ impl History {
         }
     }
 
-    /// The same over what was read so far, where that is less than a window.
+    /// What a signal of one service comes to over the window. `None` besides where the service was not watched for as long.
+    pub(crate) fn value_of(&self, service: &str, signal: Signal, window: Duration) -> Option<f64> {
+        let last = self.samples.back()?;
+        let begins = last.at.checked_sub(window)?;
+        let base = self.samples.iter().rev().find(|sample| sample.at <= begins)?;
+        let (now, before) = (last.reading.flow(service)?, base.reading.flow(service)?);
+        let seconds = (last.at - base.at).as_secs_f64();
+        let counted = |of: fn(&Flow) -> u64| float(of(&now).saturating_sub(of(&before)));
+        let rate = |of| if seconds > 0.0 { Some(counted(of) / seconds) } else { None };
+        match signal {
+            Signal::ArrivalRate => rate(|flow| flow.spans),
+            Signal::BytesRate => rate(|flow| flow.bytes),
+            Signal::ErrorRate => rate(|flow| flow.errors),
+            Signal::ErrorRatio => Some(counted(|flow| flow.errors) / counted(|flow| flow.spans).max(1.0)),
+            _ => None,
+        }
+    }
+
+    /// As `value`, over what was read so far where that is less than a window.
     pub(crate) fn lately(&self, signal: Signal, window: Duration) -> Option<f64> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         self.value(signal, window.min(last.at - first.at))
@@ -142,6 +189,25 @@ mod tests {
         history.add(seconds(3), Reading { spans: 8, errors: 2, log_bytes: Some(f64::NAN), ..Reading::default() });
         assert_eq!(history.value(Signal::ErrorRatio, seconds(2)), Some(0.25));
         assert_eq!(history.value(Signal::LogBytes, seconds(1)), None);
+    }
+
+    #[test]
+    fn a_service_has_values_of_its_own_once_it_is_watched() {
+        let mut history = History::default();
+        let reading = |shop: Option<(u64, u64)>| {
+            let flow = |(spans, errors)| (Arc::from("shop"), Flow { spans, bytes: 10 * spans, errors });
+            Reading { items: 1000, services: shop.map(flow).into_iter().collect(), ..Reading::default() }
+        };
+        let of = |history: &History, signal| history.value_of("shop", signal, seconds(2));
+        history.add(seconds(1), reading(None));
+        history.add(seconds(2), reading(Some((4, 0))));
+        history.add(seconds(3), reading(Some((8, 2))));
+        assert_eq!(of(&history, Signal::ArrivalRate), None, "not watched so long");
+        history.add(seconds(4), reading(Some((12, 4))));
+        assert_eq!(of(&history, Signal::ArrivalRate), Some(4.0));
+        assert_eq!(of(&history, Signal::BytesRate), Some(40.0));
+        assert_eq!((of(&history, Signal::ErrorRate), of(&history, Signal::ErrorRatio)), (Some(2.0), Some(0.5)));
+        assert_eq!((of(&history, Signal::Cpu), history.value_of("other", Signal::ErrorRate, seconds(2))), (None, None));
     }
 
     #[test]

@@ -18,9 +18,9 @@ mod machine;
 mod signal;
 mod trigger;
 
-pub use dial::{DIMENSIONS_MAX, Dial, Lever, WINDOW_FACTOR_MAX};
+pub use dial::{DIMENSIONS_MAX, Dial, Lever, STEP_FACTOR, WINDOW_FACTOR_MAX};
 pub use error::DialError;
-pub use history::{Reading, SAMPLES_MAX};
+pub use history::{Flow, Reading, SAMPLES_MAX};
 pub use machine::{Cause, Machine, Plan, STEPS_KEPT_MAX, Setting, Step, TRIGGERS_MAX, TriggerView};
 pub use signal::Signal;
-pub use trigger::{Trigger, WINDOW_MAX};
+pub use trigger::{SERVICES_MAX, Trigger, WINDOW_MAX};

@@ -1,7 +1,14 @@
 //! All triggers together, and what is set by hand: from readings to the dial that is in force, step by step.
 //!
+//! What triggers come to by themselves is gone to in bounded steps, with a least time between them:
+//!
+//! ```text
+//! triggers that are on --joined--> goal --a step at a time--> reached --what is set by hand over it--> wanted
+//! ```
+//!
 //! What is set by hand holds until its time is over, whatever triggers come to; they go on below it. A lever that is set stands
-//! where it was put, a trigger that is forced has its actions or has them not.
+//! where it was put, a trigger that is forced has its actions or has them not. Both, and what takes them back, take no steps: a
+//! person knows what they want.
 
 use crate::dial::{Dial, Lever};
 use crate::error::DialError;
@@ -23,6 +30,8 @@ pub const TRIGGERS_MAX: usize = 64;
 pub struct Plan {
     /// All is done but for what it comes to.
     pub is_dry_run: bool,
+    /// The least time between two steps of a lever with degrees; zero is none, and steps without a bound.
+    pub step_every: Duration,
     /// In the order of the configuration; their names differ.
     pub triggers: Vec<Trigger>,
 }
@@ -72,6 +81,8 @@ pub enum Cause {
         is_on: bool,
         /// Its signal.
         signal: Signal,
+        /// Of which service; none is of all.
+        service: Option<String>,
         /// What that came to; none where it cannot be read any more.
         value: Option<f64>,
         /// What it was compared with.
@@ -83,6 +94,8 @@ pub enum Cause {
     Expired(Setting),
     /// Somebody has taken back all settings.
     Cleared,
+    /// One more step on the way to what triggers have come to.
+    Approached,
     /// The configuration has changed.
     Configured,
 }
@@ -97,7 +110,17 @@ impl Cause {
             Self::Set(..) => "set",
             Self::Expired(_) => "expired",
             Self::Cleared => "cleared",
+            Self::Approached => "approached",
             Self::Configured => "configured",
+        }
+    }
+
+    /// Whether a person wants what triggers come to at once.
+    const fn is_by_hand(&self) -> bool {
+        match self {
+            Self::Set(setting, _) | Self::Expired(setting) => matches!(setting, Setting::Trigger { .. }),
+            Self::Cleared | Self::Configured => true,
+            Self::Trigger { .. } | Self::Approached => false,
         }
     }
 }
@@ -144,6 +167,10 @@ pub struct Machine {
     states: Vec<TriggerState>,
     /// One a lever and one a trigger at most.
     manual: Vec<Manual>,
+    /// What triggers come to, as far as its steps go.
+    reached: Dial,
+    /// When the last of these was.
+    reached_at: Option<Duration>,
     wanted: Dial,
     in_force: Dial,
     steps: VecDeque<Step>,
@@ -185,13 +212,38 @@ impl Machine {
                 continue;
             };
             let level = if state.is_on { trigger.off } else { trigger.on };
-            let value = self.history.value(trigger.signal, trigger.window);
+            let value = match &trigger.service {
+                Some(service) => self.history.value_of(service, trigger.signal, trigger.window),
+                None => self.history.value(trigger.signal, trigger.window),
+            };
             if state.follow(trigger, value, now) {
-                let (name, signal) = (trigger.name.clone(), trigger.signal);
-                let cause = Cause::Trigger { name, is_on: state.is_on, signal, value, level };
+                let (name, signal, service) = (trigger.name.clone(), trigger.signal, trigger.service.clone());
+                let cause = Cause::Trigger { name, is_on: state.is_on, signal, service, value, level };
                 self.step(now, cause);
             }
         }
+        if self.is_due(now) && self.reached != self.goal() {
+            self.step(now, Cause::Approached);
+        }
+    }
+
+    /// Whether a step may be taken now.
+    fn is_due(&self, now: Duration) -> bool {
+        self.reached_at.is_none_or(|before| now.saturating_sub(before) >= self.plan.step_every)
+    }
+
+    /// Goes towards what triggers come to.
+    fn approach(&mut self, now: Duration, is_by_hand: bool) {
+        let goal = self.goal();
+        if self.reached == goal || !is_by_hand && !self.is_due(now) {
+            return;
+        }
+        if is_by_hand || self.plan.step_every.is_zero() {
+            self.reached = goal;
+        } else {
+            self.reached.approach(&goal);
+        }
+        self.reached_at = Some(now);
     }
 
     /// Lets go of settings whose time is over.
@@ -245,10 +297,15 @@ impl Machine {
     }
 
     fn step(&mut self, at: Duration, cause: Cause) {
+        self.approach(at, cause.is_by_hand());
         let after = self.come_to();
         let is_dry_run = self.plan.is_dry_run;
         let before = std::mem::replace(&mut self.wanted, after.clone());
         self.in_force = if is_dry_run { Dial::default() } else { after.clone() };
+        if cause == Cause::Approached && before == after {
+            // Something set by hand stands over it.
+            return;
+        }
         self.steps_total += 1;
         if self.steps.len() >= STEPS_KEPT_MAX {
             self.steps.pop_front();
@@ -256,12 +313,18 @@ impl Machine {
         self.steps.push_back(Step { at, cause, before, after, is_dry_run });
     }
 
-    /// What triggers and settings come to.
-    fn come_to(&self) -> Dial {
+    /// What triggers come to.
+    fn goal(&self) -> Dial {
         let mut dial = Dial::default();
         for view in self.triggers().filter(|view| view.forced.map_or(view.is_on, |(is_on, _)| is_on)) {
             dial.join(&view.trigger.actions);
         }
+        dial
+    }
+
+    /// What is reached, with what is set by hand.
+    fn come_to(&self) -> Dial {
+        let mut dial = self.reached.clone();
         for (setting, _) in &self.manual {
             if let Setting::Lever(lever, other) = setting {
                 dial.set(*lever, other);
@@ -304,6 +367,27 @@ impl Machine {
         self.manual.iter().map(|(setting, until)| (setting, *until))
     }
 
+    /// The services whose signals are watched, each once, in the order of their names.
+    #[must_use]
+    pub fn services(&self) -> Vec<String> {
+        let mut services: Vec<String> =
+            self.plan.triggers.iter().filter_map(|trigger| trigger.service.clone()).collect();
+        services.sort();
+        services.dedup();
+        services
+    }
+
+    /// Nothing is read for now: what was read before says nothing about what comes after it.
+    pub fn pause(&mut self) {
+        self.history = History::default();
+    }
+
+    /// Whether there is nothing to watch, and nothing that is to end: nobody needs a reading then.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.plan.triggers.is_empty() && self.manual.is_empty() && self.reached.is_at_rest()
+    }
+
     /// What a signal comes to over the last window, or as much of it as was read.
     #[must_use]
     pub fn lately(&self, signal: Signal, window: Duration) -> Option<f64> {
@@ -339,13 +423,14 @@ mod tests {
         actions.iter().for_each(|(lever, text)| dial.put(*lever, text).unwrap());
         let (on, off) = (0.8, 0.6);
         let (least_on, least_off) = (Duration::ZERO, Duration::ZERO);
-        Trigger { name: name.to_string(), signal, window: SECOND, on, off, least_on, least_off, actions: dial }
+        let name = name.to_string();
+        Trigger { name, signal, service: None, window: SECOND, on, off, least_on, least_off, actions: dial }
     }
 
     fn plan() -> Plan {
         let cpu = trigger("cpu", Signal::Cpu, &[(Lever::Window, "4x"), (Lever::Budget, "0.5")]);
         let memory = trigger("memory", Signal::Memory, &[(Lever::Window, "2x"), (Lever::Mask, "strong")]);
-        Plan { is_dry_run: false, triggers: vec![cpu, memory] }
+        Plan { triggers: vec![cpu, memory], ..Plan::default() }
     }
 
     fn reading(cpu: f64, memory: f64) -> Reading {
@@ -379,6 +464,25 @@ mod tests {
             panic!("no step")
         };
         assert_eq!((*signal, *value, *level), (Signal::Cpu, Some(0.9), 0.8));
+    }
+
+    #[test]
+    fn levers_with_degrees_go_in_bounded_steps_and_a_person_goes_at_once() {
+        let mut machine = machine(Plan { step_every: 2 * SECOND, ..plan() });
+        let mut told = Vec::new();
+        for second in 2..12 {
+            machine.follow(second * SECOND, reading(if second < 7 { 0.9 } else { 0.1 }, 0.0));
+            told.push(machine.in_force().to_string());
+        }
+        let (first, second, rest) = ("window=2x budget=0.5", "window=4x budget=0.5", "nothing");
+        assert_eq!(told, [first, first, second, second, second, "window=2x", "window=2x", rest, rest, rest]);
+        let words: Vec<&str> = machine.steps().map(|step| step.cause.word()).collect();
+        assert_eq!(words, ["trigger_on", "approached", "trigger_off", "approached"]);
+        let force = |is_on| Setting::Trigger { name: "cpu".to_string(), is_on };
+        machine.set(12 * SECOND, force(true), SECOND).unwrap();
+        assert_eq!(machine.in_force().to_string(), second);
+        machine.follow(13 * SECOND, reading(0.1, 0.0));
+        assert_eq!(machine.in_force().to_string(), rest, "it was forced, and is no longer");
     }
 
     #[test]

@@ -13,8 +13,14 @@ pub enum Signal {
     QueueAge,
     /// Requests a second that an exporter could not deliver.
     ExportFailures,
-    /// Spans, points and records a second that are accepted.
+    /// Spans, points and records a second that are accepted; of a service its spans.
     ArrivalRate,
+    /// Bytes a second of accepted messages before compression; of a service those of its spans.
+    BytesRate,
+    /// Traces a second that begin.
+    TraceRate,
+    /// Series that summaries tell.
+    Series,
     /// Spans a second whose status is an error.
     ErrorRate,
     /// Those as a part of all spans.
@@ -23,19 +29,33 @@ pub enum Signal {
 
 impl Signal {
     /// All, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Cpu,
         Self::Memory,
         Self::LogBytes,
         Self::QueueAge,
         Self::ExportFailures,
         Self::ArrivalRate,
+        Self::BytesRate,
+        Self::TraceRate,
+        Self::Series,
         Self::ErrorRate,
         Self::ErrorRatio,
     ];
     /// Their words.
-    pub const WORDS: [&str; 8] =
-        ["cpu", "memory", "log_bytes", "queue_age", "export_failures", "arrival_rate", "error_rate", "error_ratio"];
+    pub const WORDS: [&str; 11] = [
+        "cpu",
+        "memory",
+        "log_bytes",
+        "queue_age",
+        "export_failures",
+        "arrival_rate",
+        "bytes_rate",
+        "trace_rate",
+        "series",
+        "error_rate",
+        "error_ratio",
+    ];
 
     /// Its word.
     #[must_use]
@@ -53,5 +73,11 @@ impl Signal {
     #[must_use]
     pub const fn is_part(self) -> bool {
         matches!(self, Self::Cpu | Self::Memory | Self::LogBytes | Self::ErrorRatio)
+    }
+
+    /// Whether one service alone can be watched: what is of all of them together can't be.
+    #[must_use]
+    pub const fn is_by_service(self) -> bool {
+        matches!(self, Self::ArrivalRate | Self::BytesRate | Self::ErrorRate | Self::ErrorRatio)
     }
 }

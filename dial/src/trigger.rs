@@ -17,6 +17,12 @@ pub const WINDOW_MAX: Duration = Duration::from_secs(600);
 /// The longest time that a level has to hold.
 /// At the bound: the configuration is refused.
 const HOLD_MAX: Duration = Duration::from_secs(86_400);
+/// Services that triggers may name.
+/// At the bound: the configuration is refused.
+pub const SERVICES_MAX: usize = 32;
+/// Bytes of the name of a service.
+/// At the bound: the configuration is refused.
+const SERVICE_BYTES_MAX: usize = 256;
 /// Bytes of a name.
 /// At the bound: the configuration is refused.
 const NAME_BYTES_MAX: usize = 64;
@@ -28,6 +34,8 @@ pub struct Trigger {
     pub name: String,
     /// What it watches.
     pub signal: Signal,
+    /// Of which service; none is of all.
+    pub service: Option<String>,
     /// Over how long.
     pub window: Duration,
     /// It comes on at this value or past it.
@@ -51,6 +59,13 @@ impl Trigger {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b' ');
         if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !self.name.bytes().all(is_plain) {
             return Err(DialError::Name);
+        }
+        let is_service = |name: &String| {
+            let is_plain = !name.chars().any(char::is_control);
+            self.signal.is_by_service() && is_plain && (1..=SERVICE_BYTES_MAX).contains(&name.len())
+        };
+        if !self.service.as_ref().is_none_or(is_service) {
+            return Err(DialError::Service);
         }
         for level in [self.on, self.off] {
             let most = if self.signal.is_part() { 1.0 } else { f64::MAX };
@@ -133,6 +148,7 @@ mod tests {
         Trigger {
             name: "busy".to_string(),
             signal: Signal::Cpu,
+            service: None,
             window: Duration::from_secs(30),
             on,
             off,
@@ -192,6 +208,10 @@ mod tests {
         assert_eq!(Trigger { signal: Signal::QueueAge, ..trigger(1.2, 0.8) }.check(), Ok(()));
         assert!(trigger(f64::NAN, 0.8).check().is_err());
         assert_eq!(Trigger { name: String::new(), ..trigger(0.8, 0.6) }.check(), Err(DialError::Name));
+        let of = |signal, service: &str| Trigger { signal, service: Some(service.to_string()), ..trigger(0.8, 0.6) };
+        assert_eq!(of(Signal::ErrorRatio, "shop").check(), Ok(()));
+        assert_eq!(of(Signal::Cpu, "shop").check(), Err(DialError::Service));
+        assert_eq!(of(Signal::ErrorRatio, "").check(), Err(DialError::Service));
         assert_eq!(Trigger { actions: Dial::default(), ..trigger(0.8, 0.6) }.check(), Err(DialError::NoActions));
         for window in [Duration::from_millis(999), Duration::from_secs(601)] {
             assert_eq!(Trigger { window, ..trigger(0.8, 0.6) }.check(), Err(DialError::Window));

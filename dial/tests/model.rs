@@ -19,6 +19,7 @@ fn trigger(name: &str, signal: Signal, (least_on, least_off): (u64, u64), action
     Trigger {
         name: name.to_string(),
         signal,
+        service: None,
         window: seconds(1),
         on: 0.75,
         off: 0.5,
@@ -86,7 +87,7 @@ proptest! {
         least_off in 0..8_u64,
     ) {
         let busy = trigger("busy", Signal::Cpu, (least_on, least_off), dial(Lever::Window, "4x"));
-        let mut machine = Machine::new(Plan { is_dry_run: false, triggers: vec![busy.clone()] });
+        let mut machine = Machine::new(Plan { triggers: vec![busy.clone()], ..Plan::default() });
         machine.follow(seconds(9), Reading::default());
         for (at, value) in values.iter().enumerate() {
             machine.follow(seconds(10 + at as u64), Reading { cpu: Some(*value), ..Reading::default() });
@@ -112,7 +113,7 @@ proptest! {
             both
         };
         let triggers = vec![trigger("one", Signal::Cpu, (1, 2), actions), trigger("two", Signal::Memory, (0, 3), other)];
-        let mut machine = Machine::new(Plan { is_dry_run: false, triggers: triggers.clone() });
+        let mut machine = Machine::new(Plan { triggers: triggers.clone(), ..Plan::default() });
         machine.follow(seconds(9), Reading::default());
         let mut set: Vec<(String, Setting, u64)> = Vec::new();
         let (mut of_one, mut of_two) = (Vec::new(), Vec::new());

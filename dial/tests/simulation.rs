@@ -32,6 +32,7 @@ impl Node {
         let busy = Trigger {
             name: "busy".to_string(),
             signal: Signal::Cpu,
+            service: None,
             window: Duration::from_secs(window),
             on: ON,
             off: OFF,
@@ -40,7 +41,7 @@ impl Node {
             actions,
         };
         let noise = rng.f64() * 0.2;
-        let machine = Machine::new(Plan { is_dry_run: false, triggers: vec![busy] });
+        let machine = Machine::new(Plan { triggers: vec![busy], ..Plan::default() });
         Self { machine, rng, window, least_on, least_off, noise, relief: 0.0 }
     }
 
@@ -144,4 +145,99 @@ fn what_relieves_a_node_within_the_hysteresis_does_not_undo_itself() {
         }
         assert_eq!((node.machine.steps_total(), node.is_on()), (1, true), "seed {seed}");
     }
+}
+
+/// Degrees of reduction for a load that rises to `peak` of what the node can do, stays and falls again. What is kept costs,
+/// and what is not costs a little: percentages relieve the node, though not by more than the levels are apart.
+fn ramp(seed: u64, peak: f64) -> (Vec<Dial>, Machine) {
+    let mut rng = Rng::with_seed(seed);
+    let degree = |name: &str, on: f64, off: f64, percentage: &str| {
+        let mut actions = Dial::default();
+        actions.put(Lever::Percentage, percentage).expect("a value");
+        actions.put(Lever::Window, "8x").expect("a value");
+        Trigger {
+            name: name.to_string(),
+            signal: Signal::Cpu,
+            service: None,
+            window: Duration::from_secs(10),
+            on,
+            off,
+            least_on: Duration::from_secs(5),
+            least_off: Duration::from_secs(20),
+            actions,
+        }
+    };
+    let triggers = vec![degree("some", 0.7, 0.4, "0.5"), degree("more", 0.9, 0.5, "0.1")];
+    let mut machine = Machine::new(Plan { step_every: EVERY, triggers, ..Plan::default() });
+    let (up, down) = (300 + rng.u64(0..300), 300 + rng.u64(0..300));
+    let (begin, noise) = (60, rng.f64() * 0.02);
+    let mut dials = Vec::new();
+    for at in 0..begin + up + 300 + down + 300 {
+        let part = |since: u64, length: u64| (since as f64 / length as f64).min(1.0);
+        let rise = part(at.saturating_sub(begin), up);
+        let fall = part(at.saturating_sub(begin + up + 300), down);
+        let load = 0.2 + (peak - 0.2) * (rise - fall);
+        let relieved = load * (0.75 + 0.25 * machine.in_force().percentage);
+        let cpu = Some((relieved + (rng.f64() - 0.5) * noise).clamp(0.0, 1.0));
+        machine.follow(Duration::from_secs(at), Reading { cpu, ..Reading::default() });
+        dials.push(machine.in_force().clone());
+    }
+    (dials, machine)
+}
+
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Breaks if a lever goes by more than a step at once, or again before its time (`Machine::approach`), or if what relieves the
+/// node has it swing: then it would go up and down more than once.
+#[test]
+fn a_load_that_rises_and_falls_turns_levers_once_up_and_once_down_in_bounded_steps() {
+    for seed in seeds().take(200) {
+        let (dials, machine) = ramp(seed, 1.1);
+        assert!(dials[..60].iter().all(Dial::is_at_rest), "seed {seed}: something at rest");
+        assert!(dials.last().is_some_and(Dial::is_at_rest), "seed {seed}: it does not come back");
+        let least = dials.iter().map(|dial| dial.percentage).fold(1.0, f64::min);
+        let widest = dials.iter().map(|dial| dial.window).max();
+        assert_eq!((least, widest), (0.1, Some(8)), "seed {seed}: the degrees were not reached");
+        let moves: Vec<(usize, f64)> = dials
+            .windows(2)
+            .enumerate()
+            .filter(|(_, pair)| pair[0] != pair[1])
+            .map(|(at, pair)| {
+                let factor = pair[1].percentage / pair[0].percentage;
+                let widening = f64::from(pair[1].window) / f64::from(pair[0].window);
+                assert!((0.5..=2.0).contains(&factor) && (0.5..=2.0).contains(&widening), "seed {seed}: {pair:?}");
+                (at, if factor == 1.0 { 1.0 / widening } else { factor })
+            })
+            .collect();
+        assert!(moves.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 10), "seed {seed}: too fast, {moves:?}");
+        let turns = moves.windows(2).filter(|pair| (pair[0].1 < 1.0) != (pair[1].1 < 1.0)).count();
+        assert_eq!(turns, 1, "seed {seed}: it swings, {moves:?}");
+        // Each is told: what was in force before a step is what the step before it has come to.
+        let steps: Vec<_> = machine.steps().collect();
+        assert_eq!(steps.len() as u64, machine.steps_total(), "seed {seed}");
+        assert!(steps.windows(2).all(|pair| pair[0].after == pair[1].before), "seed {seed}");
+        let told = steps.iter().filter(|step| step.before != step.after).count();
+        assert_eq!(told, moves.len(), "seed {seed}: something changed that was not told");
+    }
+}
+
+/// Breaks if anything but what was read decides.
+#[test]
+fn the_same_readings_come_to_the_same_steps() {
+    for seed in seeds().take(20) {
+        let (first, second) = (ramp(seed, 1.3), ramp(seed, 1.3));
+        assert_eq!(first.0, second.0, "seed {seed}");
+        assert!(first.1.steps().eq(second.1.steps()), "seed {seed}");
+    }
+}
+
+/// Breaks if a node far from its levels takes a step.
+#[test]
+fn at_rest_nothing_happens() {
+    for seed in seeds().take(20) {
+        let (dials, machine) = ramp(seed, 0.6);
+        assert_eq!((machine.steps_total(), machine.is_idle()), (0, false), "seed {seed}");
+        assert!(dials.iter().all(Dial::is_at_rest), "seed {seed}");
+    }
+    assert!(Machine::new(Plan::default()).is_idle());
 }

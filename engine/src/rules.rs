@@ -10,6 +10,7 @@ mod fingerprint;
 mod generation;
 mod held;
 mod judge;
+mod left;
 pub mod limit;
 pub mod ottl;
 mod places;
@@ -21,6 +22,7 @@ pub use attribute::{AttributeRules, Site};
 pub use compile::RulesError;
 pub use held::Reading;
 pub use judge::Ballot;
+pub use left::Left;
 pub use tree::Evidence;
 
 use crate::vocabulary::StatusMask;

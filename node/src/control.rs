@@ -12,7 +12,7 @@ use tailwater_engine::export::mark::MarkCounts;
 use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Ledger;
 use tailwater_engine::rules::Rules;
-use tailwater_engine::shard::ShardPlan;
+use tailwater_engine::shard::{ServiceCounts, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, TraceId};
 use tailwater_proto::cluster::NodeId;
 use tailwater_rollup::summary::Visible;
@@ -30,6 +30,8 @@ pub enum Control {
     Reload(Arc<Change>, Sender<()>),
     /// Follow this dial; answered when it is in force.
     Dial(Arc<Dial>, Sender<()>),
+    /// Count what comes of these services, and of no others.
+    Watch(Arc<[Arc<str>]>, Sender<()>),
     /// What is known of a trace.
     Explain(TraceId, Sender<Explained>),
     /// Judge all that is pending; answered when all is judged.
@@ -93,6 +95,8 @@ pub struct Snapshot {
     pub shard: usize,
     /// The shard's books.
     pub ledger: Ledger,
+    /// What has come of services that are watched.
+    pub services: Vec<(Arc<str>, ServiceCounts)>,
     /// What became of the tracestates of kept spans.
     pub marks: MarkCounts,
     /// Traces too large to pass a limit ever.

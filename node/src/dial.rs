@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! books of the cores --signals--> machine --dial--> Control::Dial --> cores
-//!            admin endpoint --wish-----^
+//!            admin endpoint --wish-----^   \--services--> Control::Watch --> cores
 //! ```
 
 mod query;
@@ -110,7 +110,7 @@ impl Dialer {
     }
 
     async fn watch(self: Rc<Self>) {
-        let (mut sent, mut logged) = (Dial::default(), 0);
+        let (mut sent, mut logged, mut watched) = (Dial::default(), 0, Vec::new());
         let mut next = now();
         loop {
             let wish = timeout(next.saturating_sub(now()), self.wishes.recv()).await;
@@ -119,6 +119,7 @@ impl Dialer {
                 Ok(Err(_)) => return,
                 Err(_) => {
                     next = now() + INTERVAL;
+                    self.configure(&mut watched).await;
                     self.read().await;
                     None
                 }
@@ -156,11 +157,29 @@ impl Dialer {
         }
     }
 
-    async fn read(&self) {
-        let snapshots = self.cores.snapshots().await;
+    /// Has the plan of the configuration in force followed, and its services watched.
+    async fn configure(&self, watched: &mut Vec<String>) {
         let plan = self.reloader.state().config.control.plan();
+        let services = {
+            let mut machine = self.machine.borrow_mut();
+            machine.configure(plan, now());
+            machine.services()
+        };
+        if services != *watched {
+            let names: Arc<[Arc<str>]> = services.iter().map(|name| Arc::from(name.as_str())).collect();
+            self.cores.ask(|answer| Control::Watch(names.clone(), answer)).await;
+            *watched = services;
+        }
+    }
+
+    /// Reads the signals and follows them; nothing is read where nothing depends on it.
+    async fn read(&self) {
+        if self.machine.borrow().is_idle() {
+            self.signals.borrow_mut().forget();
+            return self.machine.borrow_mut().pause();
+        }
+        let snapshots = self.cores.snapshots().await;
         let mut machine = self.machine.borrow_mut();
-        machine.configure(plan, now());
         if snapshots.is_empty() {
             return machine.expire(now());
         }
@@ -180,9 +199,10 @@ fn log(step: &Step) {
     let (cause, before, after) = (step.cause.word(), step.before.to_string(), step.after.to_string());
     let dry_run = step.is_dry_run;
     match &step.cause {
-        Cause::Trigger { name, signal, value, level, .. } => {
+        Cause::Trigger { name, signal, service, value, level, .. } => {
             let (signal, value) = (signal.word(), value.unwrap_or(f64::NAN));
-            tracing::info!(trigger = name, cause, signal, value, level, before, after, dry_run, "control");
+            let service = service.as_deref();
+            tracing::info!(trigger = name, cause, signal, service, value, level, before, after, dry_run, "control");
         }
         Cause::Set(setting, lasts) => {
             let (set, to, seconds) = (setting.subject(), setting.value(), lasts.as_secs_f64());
@@ -192,6 +212,8 @@ fn log(step: &Step) {
             let set = setting.subject();
             tracing::info!(cause, set, before, after, dry_run, "control");
         }
-        Cause::Cleared | Cause::Configured => tracing::info!(cause, before, after, dry_run, "control"),
+        Cause::Cleared | Cause::Approached | Cause::Configured => {
+            tracing::info!(cause, before, after, dry_run, "control")
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Key, Kind, Slot};
 use crate::draft::Draft;
 use crate::settings::ControlPreset;
+use std::time::Duration;
 
 /// The knobs in the order of the reference page.
 pub(super) const KEYS: &[Key<Draft>] = &[
@@ -11,6 +12,12 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         Kind::Bool,
         |d| Slot::Bool(&mut d.config.control.dry_run),
         "Watch signals, follow triggers, log and show every step, and do nothing of it.",
+    ),
+    Key::<Draft>::new(
+        "control.step_interval",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(3600) },
+        |d| Slot::Duration(&mut d.config.control.step_interval),
+        "The least time between two steps of actions with degrees: `window`, `budget` and `percentage` at most double or halve in each, on the way there and back. `0` goes there at once.",
     ),
     Key::<Draft>::new(
         "control.preset",
@@ -22,6 +29,6 @@ pub(super) const KEYS: &[Key<Draft>] = &[
         "control.triggers",
         Kind::Triggers,
         |d| Slot::Triggers(&mut d.config.control.triggers),
-        "When the node does less, and what: `{name, signal, window: 30s, on, off, for: 10s, hold: 1m, actions: {window: 4x, drop_dimensions: [name], mask: strong, budget: 0.5}}`. Of several that are on the strongest holds, action by action. See [control.md](control.md).",
+        "When the node does less, and what: `{name, signal, service, window: 30s, on, off, for: 10s, hold: 1m, actions: {window: 4x, drop_dimensions: [name], mask: strong, budget: 0.5, percentage: 0.5}}`. Of several that are on the strongest holds, action by action. See [control.md](control.md).",
     ),
 ];

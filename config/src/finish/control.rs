@@ -3,6 +3,7 @@
 use super::Checks;
 use crate::draft::Draft;
 use crate::problem::shown;
+use crate::sampling::Thresholds;
 use crate::settings::{Ack, ControlPreset};
 use tailwater_dial::{Dial, Lever, Signal};
 
@@ -12,6 +13,7 @@ pub(super) fn control(draft: &mut Draft, checks: &mut Checks<'_>) {
     let level = draft.config.ack;
     let is_logged =
         draft.listeners().any(|listener| listener.enabled && listener.ack.unwrap_or(level) != Ack::Received);
+    let says = draft.config.samplings().any(|(_, sampling)| sampling.thresholds == Thresholds::Otep235);
     let (control, summaries) = (&draft.config.control, &draft.config.summaries);
     for trigger in &control.triggers {
         let name = &trigger.name;
@@ -28,20 +30,24 @@ pub(super) fn control(draft: &mut Draft, checks: &mut Checks<'_>) {
         if trigger.signal == Signal::LogBytes && !is_logged {
             checks.note(KEY, format!("`{name}` watches the log, and there is none: it never comes on"));
         }
-        for lever in idle(&trigger.actions, summaries.span_metrics.enabled, summaries.log_patterns.enabled) {
-            checks
-                .note(KEY, format!("`{}` of `{name}` has no effect: nothing of that kind is summed up", lever.word()));
+        for lever in idle(&trigger.actions, (summaries.span_metrics.enabled, summaries.log_patterns.enabled), says) {
+            let cause = match lever {
+                Lever::Budget | Lever::Percentage => "no pipeline says thresholds",
+                _ => "nothing of that kind is summed up",
+            };
+            checks.note(KEY, format!("`{}` of `{name}` has no effect: {cause}", lever.word()));
         }
     }
 }
 
 /// The levers that are turned for nothing.
-fn idle(dial: &Dial, has_spans: bool, has_patterns: bool) -> Vec<Lever> {
+fn idle(dial: &Dial, (has_spans, has_patterns): (bool, bool), says_thresholds: bool) -> Vec<Lever> {
     let rest = Dial::default();
     let is_idle = |lever: &Lever| match lever {
         Lever::DropDimensions => !has_spans,
         Lever::Mask => !has_patterns,
-        Lever::Window | Lever::Budget => false,
+        Lever::Budget | Lever::Percentage => !says_thresholds,
+        Lever::Window => false,
     };
     dial.differing(&rest).filter(is_idle).collect()
 }

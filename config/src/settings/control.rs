@@ -18,14 +18,25 @@ choices! {
 }
 
 /// When a node does less.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Control {
     /// All is watched and told, and nothing is done.
     pub dry_run: bool,
+    /// The least time between two steps of a lever with degrees.
+    pub step_interval: Duration,
     /// Triggers that are known by a name.
     pub preset: ControlPreset,
     /// Triggers besides.
     pub triggers: Vec<Trigger>,
+}
+
+/// Long enough that what a step has saved can be seen before the next, short enough that a few steps are a minute.
+const STEP_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { dry_run: false, step_interval: STEP_INTERVAL, preset: ControlPreset::default(), triggers: Vec::new() }
+    }
 }
 
 impl ControlPreset {
@@ -38,6 +49,7 @@ impl ControlPreset {
         let trigger = |name: &str, signal| Trigger {
             name: name.to_string(),
             signal,
+            service: None,
             window: Duration::from_secs(30),
             on: 0.85,
             off: 0.6,
@@ -72,6 +84,6 @@ impl Control {
     pub fn plan(&self) -> Plan {
         let mut triggers = self.preset.triggers();
         triggers.extend(self.triggers.iter().cloned());
-        Plan { is_dry_run: self.dry_run, triggers }
+        Plan { is_dry_run: self.dry_run, step_every: self.step_interval, triggers }
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use tailwater_config::{Config, effective, needs_restart, with_changes};
 use tailwater_dial::Signal;
 
-const FILE: &str = "
+const FILE: &str = r#"
 summaries:
   span_metrics: {enabled: true, dimensions: [http.route, tenant=none]}
   log_patterns: {enabled: true}
 control:
   dry_run: true
+  step_interval: 3s
   preset: high_load
   triggers:
     - name: busy
@@ -21,8 +22,9 @@ control:
       for: 5s
       hold: 2m
       actions: {window: 4x, drop_dimensions: [http.route, tenant], mask: strong, budget: 0.5}
-    - {name: late, signal: queue_age, on: 30, off: 5, actions: {budget: 0.25}}
-";
+    - {name: late, signal: queue_age, on: 30, off: 5, actions: {budget: 0.25, percentage: 0.5}}
+    - {name: broken, signal: error_ratio, service: 'a "b\c', on: 0.5, off: 0.1, actions: {window: 2x}}
+"#;
 
 #[test]
 fn triggers_are_read_and_written_again() {
@@ -35,8 +37,12 @@ fn triggers_are_read_and_written_again() {
     assert_eq!(busy.actions.to_string(), "window=4x drop_dimensions=http.route,tenant mask=strong budget=0.5");
     let late = &control.triggers[1];
     assert_eq!((late.window, late.least_on), (Duration::from_secs(30), Duration::from_secs(10)));
+    assert_eq!(
+        (control.triggers[2].service.as_deref(), control.step_interval),
+        (Some("a \"b\\c"), Duration::from_secs(3))
+    );
     let names: Vec<String> = control.plan().triggers.into_iter().map(|trigger| trigger.name).collect();
-    assert_eq!(names, ["high_load.cpu", "high_load.memory", "busy", "late"]);
+    assert_eq!(names, ["high_load.cpu", "high_load.memory", "busy", "late", "broken"]);
     assert!(control.plan().triggers.iter().all(|trigger| trigger.check().is_ok()));
     assert_eq!(loaded.notes.len(), 0, "{:?}", loaded.notes);
     assert_eq!(again(&loaded.config, &effective(&loaded), &[]), loaded.config);
@@ -62,6 +68,10 @@ fn what_is_wrong_is_refused_with_its_line() {
         (format!("name: a, signal: cpu, on: 0.8, {actions}"), "control.triggers[0].off: no level"),
         (format!("name: a, signal: cpu, on: 80, off: 60, {actions}"), "80 is no level of its signal"),
         (format!("name: a, signal: cpu, on: 0.8, off: 0.8, {actions}"), "`on` and `off` are the same"),
+        (
+            format!("name: a, signal: cpu, service: shop, on: 0.8, off: 0.6, {actions}"),
+            "name a service for arrival_rate",
+        ),
         (format!("name: a, signal: cpu, on: 0.8, off: 0.6, window: 1h, {actions}"), "write 1s to 10m"),
         (format!("name: a, signal: cpu, on: 0.8, off: 0.6, for: long, {actions}"), "not a duration"),
         (format!("signal: cpu, on: 0.8, off: 0.6, {actions}"), "a trigger has a name"),
@@ -80,6 +90,11 @@ fn what_is_wrong_is_refused_with_its_line() {
         with(&format!("name: a, signal: cpu, on: 0.8, off: 0.6, {actions}"))
     );
     refused_with(&twice, 4, "there is a trigger `a`");
+    let one = |number: usize| {
+        format!("{{name: a{number}, signal: error_rate, service: s{number}, on: 9, off: 1, {actions}}}")
+    };
+    let many = (0..33).map(one).collect::<Vec<_>>().join(", ");
+    refused_with(&format!("control:\n  triggers: [{many}]\n"), 2, "name at most 32");
     let known = format!("name: high_load.cpu, signal: cpu, on: 0.8, off: 0.6, {actions}");
     refused_with(&with(&known), 2, "is the name of a trigger of `control.preset`");
 }
@@ -90,4 +105,11 @@ fn what_can_have_no_effect_is_noted() {
     let notes: Vec<String> = loaded(file, &[], &[]).notes.iter().map(ToString::to_string).collect();
     assert!(notes.iter().any(|note| note.contains("it never comes on")), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("`mask` of `a` has no effect")), "{notes:?}");
+    let of = |thresholds: &str| {
+        let trigger = "{name: a, signal: cpu, on: 0.8, off: 0.6, actions: {percentage: 0.5, budget: 0.5}}";
+        let file = format!("sampling: {{thresholds: {thresholds}}}\ncontrol: {{triggers: [{trigger}]}}\n");
+        let notes = loaded(&file, &[], &[]).notes;
+        notes.iter().filter(|note| note.to_string().contains("no pipeline says thresholds")).count()
+    };
+    assert_eq!((of("otep235"), of("collector")), (0, 2));
 }

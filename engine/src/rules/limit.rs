@@ -17,6 +17,7 @@ mod view;
 
 pub use view::{View, ViewMut};
 
+use super::left::Left;
 use crate::vocabulary::Nanos;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
@@ -50,6 +51,8 @@ pub struct Limit {
     pub promises: Vec<f64>,
     /// It is the one over all rules, which goes by what the others let through.
     pub is_budget: bool,
+    /// It stands in what is to be dropped, or not to be sampled: less of it would keep more, so that it stays as it is.
+    pub is_fixed: bool,
 }
 
 impl Limit {
@@ -77,6 +80,7 @@ impl Limit {
             is_grouped: false,
             promises: Vec::new(),
             is_budget: false,
+            is_fixed: false,
         }
     }
 
@@ -139,7 +143,7 @@ struct Bucket {
     limit: Limit,
     /// This shard's part of the node's limit.
     share: f64,
-    /// What is left of all limits for a time, 0 to 1.
+    /// What is left of it for a time, 0 to 1.
     left: f64,
     /// Below 0 after traces that were judged between windows.
     tokens: f64,
@@ -437,8 +441,8 @@ struct Places {
 #[derive(Debug, Clone)]
 pub struct Limits {
     buckets: Vec<Bucket>,
-    /// What is left of each for a time, 0 to 1.
-    left: f64,
+    /// What is left of each for a time, and of percentages.
+    left: Left,
     /// Candidates of all of them, `CANDIDATES_MAX` at most.
     candidates: usize,
     /// Candidates that were given up since there were too many.
@@ -455,7 +459,7 @@ impl Limits {
     pub fn new(limits: &[Limit], generation: u32, shards: u16, now: Nanos) -> Self {
         let mut made = Self {
             buckets: Vec::new(),
-            left: 1.0,
+            left: Left::default(),
             candidates: 0,
             unranked: 0,
             generations: Vec::new(),
@@ -483,7 +487,8 @@ impl Limits {
                 places.buckets.get(number).copied()
             });
             buckets.push(known.filter(|place| !buckets.contains(place)).unwrap_or_else(|| {
-                self.buckets.push(Bucket { left: self.left, ..Bucket::new(limit.clone(), share, now) });
+                let left = if limit.is_fixed { 1.0 } else { self.left.limits };
+                self.buckets.push(Bucket { left, ..Bucket::new(limit.clone(), share, now) });
                 self.buckets.len() - 1
             }));
         }
@@ -516,7 +521,8 @@ impl Limits {
     #[must_use]
     pub fn view(&self, generation: u32, is_early: bool) -> View<'_> {
         let places = self.generations.iter().find(|places| places.generation == generation);
-        View { all: &self.buckets, places: places.map_or(&[], |places| &places.buckets), is_early }
+        let places = places.map_or(&[][..], |places| &places.buckets);
+        View { all: &self.buckets, places, is_early, left: self.left, is_open: false }
     }
 
     /// The same, to be spent.
@@ -589,11 +595,13 @@ impl Limits {
         }
     }
 
-    /// Leaves this part of all limits, 0 to 1, until it is called again: windows that are cut from now on go by it, and so do
-    /// limits of rules to come. 1 is as configured.
-    pub fn leave(&mut self, left: f64) {
-        self.left = left.clamp(0.0, 1.0);
-        self.buckets.iter_mut().for_each(|bucket| bucket.left = self.left);
+    /// Leaves these parts until it is called again: windows that are cut from now on go by it, and so do limits of rules to
+    /// come.
+    pub fn leave(&mut self, left: Left) {
+        self.left = left.clamped();
+        for bucket in self.buckets.iter_mut().filter(|bucket| !bucket.limit.is_fixed) {
+            bucket.left = self.left.limits;
+        }
     }
 
     /// Traces of a window that were too many to be ranked, over all limits and those before them: they counted as rejected.

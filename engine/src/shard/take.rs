@@ -22,7 +22,7 @@ use tailwater_config::sampling::Strategy;
 const EARLY_PER_SPAN_MAX: usize = 64;
 
 /// The status of an error.
-const ERROR: StatusMask = status_bit(2);
+pub(super) const ERROR: StatusMask = status_bit(2);
 
 impl Shard {
     /// Takes the spans of a batch, which all belong to this shard, and returns the batch for reuse.
@@ -32,6 +32,9 @@ impl Shard {
         }
         self.ledger.spans.taken_over += batch.spans.len() as u64;
         self.ledger.traces.error_spans += batch.spans.iter().filter(|span| span.status == ERROR).count() as u64;
+        if let Some(watch) = &mut self.watch {
+            watch.count(&batch);
+        }
         self.reasons.open_batch();
         if let Some(sketching) = &mut self.sketching {
             sketching.open_batch();

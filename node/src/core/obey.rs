@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tailwater_dial::Dial;
 use tailwater_engine::host::Host;
+use tailwater_engine::rules::Left;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
 /// How long what is to be logged at a stop waits for a disk that gives no segment: several times as long as until the next
@@ -44,6 +45,10 @@ impl Core {
                 }
                 Control::Dial(dial, answer) => {
                     self.follow_dial(&dial);
+                    _ = answer.try_send(());
+                }
+                Control::Watch(services, answer) => {
+                    self.with_shard(|shard, _, _| shard.watch(&services));
                     _ = answer.try_send(());
                 }
                 Control::Decide(answer) => {
@@ -83,7 +88,8 @@ impl Core {
 
     /// Does less, or as much as ever.
     fn follow_dial(&self, dial: &Dial) {
-        self.with_shard(|shard, _, _| shard.leave_limits(dial.budget));
+        let left = Left { limits: dial.budget, percentages: dial.percentage };
+        self.with_shard(|shard, _, _| shard.leave(left));
         if self.settings.pipeline == 0 {
             self.with_summaries(|summaries, _| summaries.follow(dial));
         }
@@ -102,6 +108,7 @@ impl Core {
             pipeline: self.settings.pipeline,
             shard: self.number.position(),
             ledger: shard.ledger().clone(),
+            services: shard.watched().cloned().collect(),
             marks: shard.mark_counts(),
             unreachable_traces: shard.unreachable_traces(),
             unranked_traces: shard.unranked_traces(),

@@ -3,8 +3,9 @@
 use crate::control::{ExporterSnapshot, Snapshot};
 use crate::machine::processor_seconds;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
-use tailwater_dial::Reading;
+use tailwater_dial::{Flow, Reading};
 
 /// Moments that are remembered of a queue.
 /// At the bound: what is queued later counts as if it had been queued at the last of them, so that ages are never too low.
@@ -65,9 +66,19 @@ impl Signals {
             queue_age: Some(self.queue_age(now, unix_nano, snapshots).as_secs_f64()),
             export_failures: snapshots.iter().flat_map(|snapshot| &snapshot.exporters).map(failures).sum(),
             items: spans + others,
+            bytes: sum(|snapshot| snapshot.traffic.iter().map(|signal| signal.received).sum()),
+            traces: sum(|snapshot| snapshot.ledger.traces.started),
+            series: series(&first),
             spans,
             errors: sum(|snapshot| snapshot.ledger.traces.error_spans),
+            services: services(&first),
         }
+    }
+
+    /// Nothing is read for now.
+    pub(super) fn forget(&mut self) {
+        self.before = None;
+        self.queues.clear();
     }
 
     fn processors(&mut self, now: Duration, seconds: f64) -> Option<f64> {
@@ -94,6 +105,30 @@ impl Signals {
     }
 }
 
+/// Series that summaries tell, of spans and of merged metrics.
+fn series(first: &[&Snapshot]) -> Option<f64> {
+    let told = first.iter().filter_map(|snapshot| snapshot.summary.as_ref());
+    let told = told.map(|summary| summary.span_series + summary.metric_series).reduce(|one, other| one + other)?;
+    Some(f64::from(u32::try_from(told).unwrap_or(u32::MAX)))
+}
+
+/// What has come of each service that is watched, over all cores.
+fn services(first: &[&Snapshot]) -> Vec<(Arc<str>, Flow)> {
+    let mut flows: Vec<(Arc<str>, Flow)> = Vec::new();
+    for (name, counts) in first.iter().flat_map(|snapshot| &snapshot.services) {
+        let place = flows.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            flows.push((name.clone(), Flow::default()));
+            flows.len() - 1
+        });
+        if let Some((_, flow)) = flows.get_mut(place) {
+            flow.spans += counts.spans;
+            flow.bytes += counts.bytes;
+            flow.errors += counts.errors;
+        }
+    }
+    flows
+}
+
 fn counter(exporter: &ExporterSnapshot, name: &str) -> u64 {
     exporter.counters.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
 }
@@ -114,7 +149,9 @@ fn part(taken: u64, whole: u64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{LaneSnapshot, LogSnapshot};
+    use crate::control::{LaneSnapshot, LogSnapshot, SummarySnapshot};
+    use tailwater_engine::ledger::Ledger;
+    use tailwater_engine::shard::ServiceCounts;
 
     fn seconds(number: u64) -> Duration {
         Duration::from_secs(number)
@@ -146,10 +183,19 @@ mod tests {
         snapshot.log = Some(LogSnapshot { lane: Some(lane), ..LogSnapshot::default() });
         let counters = vec![("retries", 4), ("requests_delivered", 9), ("requests_parked", 1)];
         snapshot.exporters = vec![ExporterSnapshot { counters, ..ExporterSnapshot::default() }];
+        snapshot.ledger.traces.started = 5;
+        snapshot.traffic[0].received = 60;
+        snapshot.traffic[1].received = 40;
+        snapshot.summary = Some(SummarySnapshot { span_series: 3, metric_series: 4, ..SummarySnapshot::default() });
+        snapshot.services = vec![(Arc::from("shop"), ServiceCounts { spans: 6, bytes: 50, errors: 1 })];
+        let second = Snapshot { shard: 1, summary: None, ledger: Ledger::default(), ..snapshot.clone() };
         let other = Snapshot { pipeline: 1, buffer_bytes: 50, log: None, ..snapshot.clone() };
         let mut signals = Signals::new(2);
         let reading = signals.read(seconds(1), 1, &[snapshot.clone(), other]);
         assert_eq!((reading.items, reading.spans, reading.errors, reading.export_failures), (9, 7, 3, 10));
+        let both = signals.read(seconds(1), 1, &[snapshot.clone(), second]);
+        assert_eq!((both.bytes, both.traces, both.series), (200, 5, Some(7.0)));
+        assert_eq!(both.services, [(Arc::from("shop"), Flow { spans: 12, bytes: 100, errors: 2 })]);
         assert_eq!((reading.memory, reading.log_bytes, reading.cpu), (Some(0.3), Some(0.75), None));
         assert!(signals.read(seconds(2), 1, &[snapshot]).cpu.is_some_and(|share| (0.0..=1.0).contains(&share)));
         assert_eq!(signals.read(seconds(3), 1, &[Snapshot::default()]).log_bytes, None, "no log");

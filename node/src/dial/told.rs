@@ -40,6 +40,7 @@ pub(super) fn dial(dial: &Dial) -> Value {
         "drop_dimensions": dial.drop_dimensions,
         "mask": dial.text(Lever::Mask),
         "budget": dial.budget,
+        "percentage": dial.percentage,
     })
 }
 
@@ -52,6 +53,7 @@ fn trigger(view: &TriggerView<'_>, left: impl Fn(Duration) -> f64) -> Value {
     json!({
         "name": one.name,
         "signal": one.signal.word(),
+        "service": one.service,
         "window_seconds": one.window.as_secs_f64(),
         "on": one.on,
         "off": one.off,
@@ -74,9 +76,10 @@ fn step(step: &Step, unix: impl Fn(Duration) -> f64) -> Value {
         "dry_run": step.is_dry_run,
     });
     match &step.cause {
-        Cause::Trigger { name, signal, value, level, .. } => {
+        Cause::Trigger { name, signal, service, value, level, .. } => {
             said["trigger"] = name.as_str().into();
             said["signal"] = signal.word().into();
+            said["service"] = service.as_deref().into();
             said["value"] = (*value).into();
             said["level"] = (*level).into();
         }
@@ -86,7 +89,7 @@ fn step(step: &Step, unix: impl Fn(Duration) -> f64) -> Value {
             said["seconds"] = lasts.as_secs_f64().into();
         }
         Cause::Expired(setting) => said["set"] = setting.subject().into(),
-        Cause::Cleared | Cause::Configured => {}
+        Cause::Cleared | Cause::Approached | Cause::Configured => {}
     }
     said
 }

@@ -138,7 +138,7 @@ fn a_dimension_is_gone_for_as_long_as_it_is_asked_for_and_totals_stay() {
 fn a_trigger_comes_on_and_goes_off_by_itself_and_says_so() {
     let server = Server::collecting();
     let trigger = "[{name: busy, signal: arrival_rate, window: 1s, on: 5, off: 1, for: 0s, hold: 0s, actions: {window: 2x, budget: 0.5}}]";
-    let node = node_with(&server, &[("--control-triggers", trigger)]);
+    let node = node_with(&server, &[("--control-triggers", trigger), ("--control-step-interval", "0")]);
     node.until(|metrics| metrics.contains_key("tailwater_control_signal{signal=\"cpu\"}"));
     assert_eq!(shown(&node)["triggers"][0]["state"], "off");
     send(node.http, "/v1/traces", &spans("/a"));
@@ -155,6 +155,52 @@ fn a_trigger_comes_on_and_goes_off_by_itself_and_says_so() {
         log.iter().filter(|line| line.contains("trigger=\"busy\"") || line.contains("trigger=busy")).collect();
     assert_eq!(lines.len(), 2, "{}", log.join("\n"));
     assert!(lines[0].contains("arrival_rate") && lines[0].contains("window=2x budget=0.5"), "{}", lines[0]);
+}
+
+/// Without `Shard::watch` no service would have a value; without `Machine::approach` a window would be 8 times as long at once.
+#[test]
+fn a_trigger_of_one_service_comes_on_for_that_alone_and_goes_step_by_step() {
+    let server = Server::collecting();
+    let trigger = |name: &str, on: u32, window: &str| {
+        format!(
+            "{{name: {name}, signal: arrival_rate, service: {name}, window: 1s, on: {on}, off: 0, for: 0s, hold: 1h, \
+             actions: {{window: {window}, percentage: 0.5}}}}"
+        )
+    };
+    let triggers = format!("[{}, {}]", trigger("shop", 1, "8x"), trigger("other", 1, "60x"));
+    let node = node_with(&server, &[("--control-triggers", &triggers), ("--control-step-interval", "1s")]);
+    // Watched for as long as its window: there is a value then.
+    let value = |name: &str| format!("tailwater_control_trigger_value{{trigger=\"{name}\"}}");
+    node.until(|metrics| metrics.get(&value("shop")) == Some(&0.0));
+    send(node.http, "/v1/traces", &spans("/a"));
+    node.until(|metrics| level(metrics, "window") == 8.0);
+    let metrics = node.metrics();
+    assert_eq!((level(&metrics, "percentage"), metrics[&value("other")]), (0.5, 0.0));
+    let steps = shown(&node)["steps"].as_array().unwrap().clone();
+    let told: Vec<(&str, &str)> = steps
+        .iter()
+        .map(|step| (step["cause"].as_str().unwrap_or_default(), step["after"].as_str().unwrap_or_default()))
+        .collect();
+    let expected = [
+        ("trigger_on", "window=2x percentage=0.5"),
+        ("approached", "window=4x percentage=0.5"),
+        ("approached", "window=8x percentage=0.5"),
+    ];
+    assert_eq!((told.as_slice(), &steps[0]["service"]), (&expected[..], &json!("shop")));
+    stop(node);
+}
+
+/// Without `Machine::is_idle` a node with nothing to follow would read its signals each second.
+#[test]
+fn without_triggers_nothing_is_read() {
+    let server = Server::collecting();
+    let node = node_with(&server, &[]);
+    send(node.http, "/v1/traces", &spans("/a"));
+    let mut calls = Calls::default();
+    calls.until(&node, &server, &[(Some("/a"), SPANS)]);
+    assert!(shown(&node)["signals"]["values"].as_object().unwrap().values().all(Value::is_null));
+    assert_eq!(node.metrics()[STEPS], 0.0);
+    stop(node);
 }
 
 /// Without the lines of `check::run` nobody would see what a preset stands for.

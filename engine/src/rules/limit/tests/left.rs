@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn limits_left(limits: f64) -> Left {
+    Left { limits, ..Left::default() }
+}
+
 #[test]
 fn what_is_left_of_a_limit_is_kept_and_thresholds_stay_true() {
     for (limit, share, groups) in [
@@ -13,11 +17,11 @@ fn what_is_left_of_a_limit_is_kept_and_thresholds_stay_true() {
         // 1,600 spans a second.
         let (each, name) = (200 / groups, format!("{limit:?}"));
         let mut limits = one(limit.clone());
-        limits.leave(0.25);
+        limits.leave(limits_left(0.25));
         let (kept, estimate) = kept_and_estimate(&mut limits, 1000, groups, each, 8);
         assert!((kept / (share * 250.0) - 1.0).abs() < 0.1, "{kept}: {name}");
         assert!((estimate / 1_600_000.0 - 1.0).abs() < 0.1, "{estimate}: {name}");
-        limits.leave(1.0);
+        limits.leave(limits_left(1.0));
         let (kept, estimate) = kept_and_estimate(&mut limits, 1000, groups, each, 8);
         // The clock begins anew, so that the burst of before is all that there is besides.
         assert!(
@@ -34,7 +38,7 @@ fn afterwards_all_is_as_it_was() {
     let mut untouched = turned.clone();
     for window in 0..20 {
         let left = if (5..10).contains(&window) { 0.5 } else { 1.0 };
-        turned.leave(left);
+        turned.leave(limits_left(left));
         for limits in [&mut turned, &mut untouched] {
             (0..20).for_each(|number| limits.in_force().offer(0, 1 + number % 3, number << 40, (1, 1)));
             limits.cut(at(window));
@@ -47,14 +51,14 @@ fn afterwards_all_is_as_it_was() {
 #[test]
 fn it_holds_in_order_of_arrival_and_for_rules_to_come() {
     let mut limits = one(Limit::by_second(10));
-    limits.leave(0.5);
+    limits.leave(limits_left(0.5));
     assert!(limits.in_force().allow(0, 5, at(1)) && !limits.in_force().allow(0, 1, at(1)));
     limits.add(1, &[Limit::by_second(20)], |_| None, 1, at(1));
     assert!(limits.in_force().allow(0, 10, at(2)) && !limits.in_force().allow(0, 1, at(2)));
-    limits.leave(1.0);
+    limits.leave(limits_left(1.0));
     assert!(limits.in_force().allow(0, 20, at(3)) && !limits.in_force().allow(0, 1, at(3)));
     // A trace that could pass before still can: it is saved up for.
-    limits.leave(0.1);
+    limits.leave(limits_left(0.1));
     let passes = (4..30).filter(|second| limits.in_force().allow(0, 15, at(*second))).count();
     assert!((1..4).contains(&passes), "{passes}");
 }
