@@ -1,6 +1,6 @@
 //! What is wrong with what is asked for.
 
-use crate::dial::{Lever, WINDOW_FACTOR_MAX};
+use crate::lever::{Lever, WINDOW_FACTOR_MAX};
 use thiserror::Error;
 
 /// What is wrong.

@@ -14,13 +14,15 @@
 mod dial;
 mod error;
 mod history;
+mod lever;
 mod machine;
 mod signal;
 mod trigger;
 
-pub use dial::{DIMENSIONS_MAX, Dial, Lever, STEP_FACTOR, WINDOW_FACTOR_MAX};
+pub use dial::{DIMENSIONS_MAX, Dial, STEP_FACTOR};
 pub use error::DialError;
 pub use history::{Flow, Reading, SAMPLES_MAX};
+pub use lever::{Lever, WINDOW_FACTOR_MAX};
 pub use machine::{Cause, Machine, Plan, STEPS_KEPT_MAX, Setting, Step, TRIGGERS_MAX, TriggerView};
 pub use signal::Signal;
 pub use trigger::{SERVICES_MAX, Trigger, WINDOW_MAX};

@@ -10,9 +10,10 @@
 //! where it was put, a trigger that is forced has its actions or has them not. Both, and what takes them back, take no steps: a
 //! person knows what they want.
 
-use crate::dial::{Dial, Lever};
+use crate::dial::Dial;
 use crate::error::DialError;
 use crate::history::{History, Reading};
+use crate::lever::Lever;
 use crate::signal::Signal;
 use crate::trigger::{Trigger, TriggerState};
 use std::collections::VecDeque;

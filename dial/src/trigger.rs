@@ -140,7 +140,7 @@ impl TriggerState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dial::Lever;
+    use crate::lever::Lever;
 
     fn trigger(on: f64, off: f64) -> Trigger {
         let mut actions = Dial::default();

@@ -1,7 +1,7 @@
 //! What the side thread asks of a core, and how the answer comes back.
 
-use crate::core::traffic::{SIGNALS, SignalBytes};
 use crate::numbers::ChannelNumber;
+use crate::traffic::{SIGNALS, SignalBytes};
 use async_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;

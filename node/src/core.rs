@@ -26,7 +26,6 @@ mod receivers;
 pub mod replay;
 pub mod summaries;
 mod told;
-pub mod traffic;
 
 pub use port::CorePort;
 pub use recall::protobuf as logged_body;
@@ -41,9 +40,9 @@ use self::pressure::Pressure;
 use self::receivers::Receivers;
 use self::summaries::Summaries;
 use self::told::Telling;
-use self::traffic::Traffic;
 use crate::numbers::CoreNumber;
 use crate::outbox::Outbox;
+use crate::traffic::Traffic;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;

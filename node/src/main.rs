@@ -33,6 +33,7 @@ mod summary;
 mod supervise;
 mod survey;
 mod terminal;
+mod traffic;
 mod trial;
 
 use std::process::ExitCode;

@@ -12,8 +12,8 @@ pub use cluster::counted;
 pub use reduction::reduction;
 
 use crate::control::{FileSnapshot, Snapshot};
-use crate::core::traffic::SignalBytes;
 use crate::gossip::GossipState;
+use crate::traffic::SignalBytes;
 use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;

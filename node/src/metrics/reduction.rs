@@ -2,7 +2,7 @@
 
 use super::SIGNALS;
 use crate::control::{Snapshot, SummarySnapshot};
-use crate::core::traffic::SignalBytes;
+use crate::traffic::SignalBytes;
 use serde_json::{Map, Value, json};
 use tailwater_engine::ledger::Account;
 use tailwater_rollup::summary::Visible;
