@@ -1,6 +1,7 @@
 //! Nodes under load that rises, falls, jumps and trembles, by seed: triggers fire when they should, clear when they should, and
 //! do not flap, also where what they do relieves the node. `SIMULATION_SEED=n` runs one seed alone.
 #![allow(clippy::expect_used, clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+#![allow(clippy::disallowed_methods, reason = "the seed of a failure comes from the environment")]
 
 use fastrand::Rng;
 use std::time::Duration;
@@ -95,7 +96,7 @@ fn however_the_load_goes_steps_are_as_rare_as_the_times_say() {
         }
         let steps: Vec<u64> = node.machine.steps().map(|step| step.at.as_secs()).collect();
         fired += steps.len();
-        let least = |index: usize| if index % 2 == 0 { node.least_off } else { node.least_on };
+        let least = |index: usize| if index.is_multiple_of(2) { node.least_off } else { node.least_on };
         // Between two steps there is at least the time of the second of them, and a second.
         for (index, pair) in steps.windows(2).enumerate() {
             let first = index + node.machine.steps_total() as usize - steps.len();

@@ -215,7 +215,8 @@ const SIGNALS: [Signal; 3] = [
 
 fn message_bytes(page: &mut Page, books: &[Books<'_>]) {
     let traffic = reduction::traffic(books.iter().flat_map(|books| books.snapshots.iter().copied()));
-    let ways: [(&str, fn(&SignalBytes) -> u64); 3] = [
+    type Way = fn(&SignalBytes) -> u64;
+    let ways: [(&str, Way); 3] = [
         ("received", |bytes| bytes.received),
         ("exported", |bytes| bytes.exported),
         ("summary", |bytes| bytes.summaries),

@@ -29,9 +29,10 @@ mod node {
     pub mod numbers;
     pub mod outbox;
     pub mod survey;
+    pub mod traffic;
 }
 
-use node::{control, core, drain, numbers, outbox, survey};
+use node::{control, core, drain, numbers, outbox, survey, traffic};
 pub use tailwater_tests::mesh;
 
 /// `tailwater_runtime::clock`.
