@@ -21,13 +21,13 @@ fn what_is_left_of_a_limit_is_kept_and_thresholds_stay_true() {
         let (kept, estimate) = kept_and_estimate(&mut limits, 1000, groups, each, 8);
         assert!((kept / (share * 250.0) - 1.0).abs() < 0.1, "{kept}: {name}");
         assert!((estimate / 1_600_000.0 - 1.0).abs() < 0.1, "{estimate}: {name}");
+        let mut limits = one(limit);
+        limits.leave(limits_left(0.25));
         limits.leave(limits_left(1.0));
         let (kept, estimate) = kept_and_estimate(&mut limits, 1000, groups, each, 8);
-        // The clock begins anew, so that the burst of before is all that there is besides.
-        assert!(
-            kept / (share * 1000.0) < 1.1 && (estimate / 1_600_000.0 - 1.0).abs() < 0.1,
-            "{kept} {estimate}: {name}"
-        );
+        // Of ten traces of a group one of four is two.
+        assert!((0.75..1.1).contains(&(kept / (share * 1000.0))), "{kept}: {name}");
+        assert!((estimate / 1_600_000.0 - 1.0).abs() < 0.1, "{estimate}: {name}");
     }
 }
 
@@ -36,7 +36,8 @@ fn what_is_left_of_a_limit_is_kept_and_thresholds_stay_true() {
 fn afterwards_all_is_as_it_was() {
     let mut turned = one(Limit::grouped(Cost::Spans, 10, vec![2.0]));
     let mut untouched = turned.clone();
-    for window in 0..20 {
+    let mut after = (0.0, 0.0);
+    for window in 0..40 {
         let left = if (5..10).contains(&window) { 0.5 } else { 1.0 };
         turned.leave(limits_left(left));
         for limits in [&mut turned, &mut untouched] {
@@ -44,19 +45,29 @@ fn afterwards_all_is_as_it_was() {
             limits.cut(at(window));
         }
         let of = |limits: &Limits| (1..4).map(|group| limits.as_in_force().threshold(0, group, 1)).collect::<Vec<_>>();
-        assert_eq!(of(&turned) == of(&untouched), left == 1.0, "window {window}");
+        let (turned, untouched) = (of(&turned), of(&untouched));
+        let sums = (turned.iter().sum::<u64>(), untouched.iter().sum::<u64>());
+        match window {
+            0..5 => assert_eq!(turned, untouched, "window {window}"),
+            5..10 => assert!(sums.0 > sums.1, "window {window}: {sums:?}"),
+            // What could not be saved up is caught up with; which window has the odd token stays another matter.
+            20.. => after = (after.0 + to_float(sums.0), after.1 + to_float(sums.1)),
+            _ => {}
+        }
     }
+    assert!((after.0 / after.1 - 1.0).abs() < 0.05, "{after:?}");
 }
 
 #[test]
 fn it_holds_in_order_of_arrival_and_for_rules_to_come() {
+    let passed = |limits: &mut Limits, second| (0..30).filter(|_| limits.in_force().allow(0, 1, at(second))).count();
     let mut limits = one(Limit::by_second(10));
     limits.leave(limits_left(0.5));
-    assert!(limits.in_force().allow(0, 5, at(1)) && !limits.in_force().allow(0, 1, at(1)));
+    assert_eq!(passed(&mut limits, 1), 5);
     limits.add(1, &[Limit::by_second(20)], |_| None, 1, at(1));
-    assert!(limits.in_force().allow(0, 10, at(2)) && !limits.in_force().allow(0, 1, at(2)));
+    assert_eq!(passed(&mut limits, 2), 10);
     limits.leave(limits_left(1.0));
-    assert!(limits.in_force().allow(0, 20, at(3)) && !limits.in_force().allow(0, 1, at(3)));
+    assert_eq!(passed(&mut limits, 3), 20);
     // A trace that could pass before still can: it is saved up for.
     limits.leave(limits_left(0.1));
     let passes = (4..30).filter(|second| limits.in_force().allow(0, 15, at(*second))).count();
