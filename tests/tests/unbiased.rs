@@ -78,7 +78,7 @@ fn check_sampling(name: &str, sampling: &Sampling) {
 
 fn check_left(name: &str, sampling: &Sampling, left: &[Left]) {
     let traces = traces();
-    // The less is left, the more each kept trace stands for, and the greater the noise.
+    // The less is left, the more each kept trace stands for, and the greater the noise of a part; all together have less.
     let least = left.iter().map(|left| left.limits.min(left.percentages)).fold(1.0, f64::min);
     let bound = bound(traces);
     let mut failures = Vec::new();
@@ -94,7 +94,7 @@ fn check_left(name: &str, sampling: &Sampling, left: &[Left]) {
                 totals.all_traces().error() * 100.0,
                 totals.kept()
             );
-            if worst > bound / least.sqrt() || totals.all_traces().error() > bound {
+            if worst > bound / least || totals.all_traces().error() > bound {
                 failures.push(format!("{shards} shards, head-sampled {is_head_sampled}: {}", totals.signed()));
             }
         }
