@@ -8,7 +8,7 @@ use crate::problem::{Fault, Findings, Source, shown};
 use crate::settings::{JoinName, ListenAddress, Secret};
 use crate::value;
 use crate::yaml::{self, Node, Resolved, Scalar, Style, Value};
-use crate::{metric_rules, native, policies};
+use crate::{metric_rules, native, policies, triggers};
 use tailwater_ottl::suggest;
 
 /// Where a value is assigned from, for what is said about it.
@@ -23,7 +23,7 @@ pub(crate) struct Place<'a> {
 
 /// Assigns a node of a file. What is wrong goes to `findings`.
 pub(crate) fn from_node(place: &Place<'_>, kind: Kind, slot: Slot<'_>, node: &Node, findings: &mut Findings) {
-    if matches!(kind, Kind::Policies | Kind::Rules | Kind::MetricRules) {
+    if matches!(kind, Kind::Policies | Kind::Rules | Kind::MetricRules | Kind::Triggers) {
         assign_rules(place, slot, node, findings);
         return;
     }
@@ -35,13 +35,16 @@ pub(crate) fn from_node(place: &Place<'_>, kind: Kind, slot: Slot<'_>, node: &No
 
 /// Assigns the text of a flag or an environment variable. What is wrong goes to `findings`.
 pub(crate) fn from_text(place: &Place<'_>, kind: Kind, slot: Slot<'_>, text: &str, findings: &mut Findings) {
-    if matches!(kind, Kind::Policies | Kind::Rules | Kind::MetricRules) {
+    if matches!(kind, Kind::Policies | Kind::Rules | Kind::MetricRules | Kind::Triggers) {
         match yaml::parse(text) {
             Ok(node) => assign_rules(place, slot, &node, findings),
             Err(error) => {
                 let example = match kind {
                     Kind::Rules => "write the rules as YAML, such as [{name: all, sampler: always_on}]",
                     Kind::MetricRules => "write the rules as YAML, such as [{metric: http.*, drop_attributes: [pid]}]",
+                    Kind::Triggers => {
+                        "write the triggers as YAML, such as [{name: busy, signal: cpu, on: 0.85, off: 0.6, actions: {window: 4x}}]"
+                    }
                     _ => "write the policies as YAML, such as [{name: all, type: always_sample}]",
                 };
                 let fault = Fault::new(error.cause, format!("{}; {example}", error.remedy));
@@ -74,6 +77,7 @@ fn assign_rules(place: &Place<'_>, slot: Slot<'_>, node: &Node, findings: &mut F
             }
         }
         Slot::MetricRules(target) => *target = metric_rules::read(place.key, node, &at, findings),
+        Slot::Triggers(target) => *target = triggers::read(place.key, node, &at, findings),
         Slot::Rules(target) => {
             *target = native::read(place.key, node, &at, findings);
             if !from_file {
@@ -136,7 +140,7 @@ fn scalar_value(kind: Kind, slot: Slot<'_>, scalar: &Scalar, node: &Node) -> Res
         Kind::Duration { .. } => matches!(resolved, Resolved::Text(_) | Resolved::Integer(0)),
         Kind::List | Kind::Addresses | Kind::Statuses => matches!(resolved, Resolved::Text(_)),
         Kind::Headers => node.original.is_some(),
-        Kind::Policies | Kind::Rules | Kind::MetricRules => false,
+        Kind::Policies | Kind::Rules | Kind::MetricRules | Kind::Triggers => false,
         // A path or a core list such as `2` may look like a number.
         Kind::Text | Kind::Secret | Kind::Path => resolved != Resolved::Null,
         Kind::Address | Kind::Choice(_) => matches!(resolved, Resolved::Text(_)),
@@ -171,6 +175,7 @@ pub(crate) fn expected(kind: Kind) -> &'static str {
         Kind::Headers => "a mapping, such as {name: value}",
         Kind::Policies => "a list of policies",
         Kind::Rules | Kind::MetricRules => "a list of rules",
+        Kind::Triggers => "a list of triggers",
     }
 }
 
@@ -218,7 +223,7 @@ fn text_value(kind: Kind, slot: Slot<'_>, text: &str) -> Result<(), Fault> {
             return put_statuses(slot, text.split(',').map(str::trim).filter(|part| !part.is_empty()));
         }
         Slot::Headers(_) => return put_headers(slot, headers(text)?),
-        Slot::Policies(_) | Slot::Rules(_) | Slot::MetricRules(_) => {}
+        Slot::Policies(_) | Slot::Rules(_) | Slot::MetricRules(_) | Slot::Triggers(_) => {}
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! environment, flags, the reference page and `effective` are all read off this table.
 
 mod cluster;
+mod control;
 mod exporter;
 mod node;
 mod receiver;
@@ -20,6 +21,7 @@ use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Sampling};
 use crate::settings::{JoinName, ListenAddress, MetricRule, OtlpExporter, Pipeline, Secret};
 use crate::value::{show_bytes, show_duration};
+use tailwater_dial::Trigger;
 
 /// What a key takes, with its bounds (inclusive).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,6 +80,8 @@ pub enum Kind {
     Rules,
     /// What is done with metrics; on the command line as YAML in one line.
     MetricRules,
+    /// When the node does less; on the command line as YAML in one line.
+    Triggers,
 }
 
 /// The place a key's value goes to.
@@ -104,6 +108,7 @@ pub(crate) enum Slot<'a> {
     Policies(&'a mut Vec<Policy>),
     Rules(&'a mut Vec<NativeRule>),
     MetricRules(&'a mut Vec<MetricRule>),
+    Triggers(&'a mut Vec<Trigger>),
 }
 
 /// One knob of a `T`.
@@ -198,6 +203,7 @@ impl Target {
             .chain(wal::KEYS)
             .chain(summaries::KEYS)
             .chain(service_graph::KEYS)
+            .chain(control::KEYS)
             .chain(cluster::KEYS)
             .find(|key| key.path == path)
             .map(Self::Node)
@@ -311,7 +317,7 @@ pub fn knobs() -> Vec<Knob> {
     for key in sampling::KEYS {
         knobs.push(knob("sampling.", key, &mut draft.config.sampling));
     }
-    for key in summaries::KEYS.iter().chain(service_graph::KEYS) {
+    for key in summaries::KEYS.iter().chain(service_graph::KEYS).chain(control::KEYS) {
         knobs.push(knob("", key, &mut draft));
     }
     for key in after {
@@ -411,5 +417,6 @@ pub(crate) fn show(kind: Kind, slot: &Slot<'_>) -> String {
         Slot::Policies(values) => values.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(","),
         Slot::Rules(values) => values.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(","),
         Slot::MetricRules(values) => values.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        Slot::Triggers(values) => values.iter().map(crate::triggers::show).collect::<Vec<_>>().join(","),
     }
 }

@@ -14,7 +14,7 @@ const MADE_AT_START: [&str; 4] =
 fn is_live(row: &Row) -> bool {
     match &row.target {
         Target::Sampling(key) | Target::PipelineSampling(_, key) => !MADE_AT_START.contains(&key.path),
-        _ => row.path == "reload_interval",
+        _ => row.path == "reload_interval" || row.path.starts_with("control."),
     }
 }
 
@@ -36,6 +36,7 @@ pub fn with_changes(running: &Config, wanted: &Config) -> Config {
             running.sampling.clone()
         },
         pipelines: pipelines.collect(),
+        control: wanted.control.clone(),
         ..running.clone()
     }
 }
@@ -112,7 +113,7 @@ pub fn needs_restart(running: &Config, wanted: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::OtlpExporter;
+    use crate::settings::{ControlPreset, OtlpExporter};
     use std::time::Duration;
 
     #[test]
@@ -123,6 +124,7 @@ mod tests {
         wanted.sampling.decision_wait = Duration::from_secs(3);
         wanted.sampling.policies.truncate(1);
         wanted.node.reload_interval = Duration::ZERO;
+        wanted.control.preset = ControlPreset::HighLoad;
         assert_eq!(needs_restart(&running, &wanted), [""; 0]);
         assert_eq!(with_changes(&running, &wanted), wanted);
 

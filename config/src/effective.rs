@@ -17,6 +17,7 @@ use crate::problem::Source;
 use crate::sampling::native::NativeRule;
 use crate::sampling::{Policy, Rule, Sampling};
 use crate::settings::Config;
+use crate::triggers;
 use crate::yaml::{Resolved, Scalar, Style};
 
 /// The configuration in effect as YAML.
@@ -151,6 +152,10 @@ fn written(kind: Kind, slot: &Slot<'_>, level: usize) -> Option<Written> {
         Slot::Policies(values) if values.is_empty() => Some(Written::Value("[]".to_string())),
         Slot::Policies(values) => Some(Written::Block(policies(values, &indent))),
         Slot::MetricRules(values) if values.is_empty() => None,
+        Slot::Triggers(values) if values.is_empty() => None,
+        Slot::Triggers(values) => {
+            Some(Written::Block(values.iter().map(|one| format!("{indent}- {}\n", triggers::show(one))).collect()))
+        }
         Slot::MetricRules(values) => {
             Some(Written::Block(values.iter().map(|rule| format!("{indent}- {rule}\n")).collect()))
         }

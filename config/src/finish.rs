@@ -1,6 +1,7 @@
 //! The last step: what is worked out from other values, and the checks that look at more than one key.
 
 mod cluster;
+mod control;
 mod sampling;
 mod service_graph;
 mod summaries;
@@ -89,6 +90,7 @@ pub(crate) fn finish(
     cluster::cluster(&mut draft, &mut checks);
     summaries::summaries(&mut draft, &mut checks);
     service_graph::service_graph(&draft, &mut checks);
+    control::control(&mut draft, &mut checks);
     pipeline_exporters(&draft, &mut checks);
     for exporter in &mut draft.exporters {
         finish_exporter(exporter, &mut checks);

@@ -157,13 +157,14 @@ type Section = (&'static str, &'static str, fn(&str) -> bool);
 pub fn reference_page() -> String {
     let knobs = knobs();
     let mut page = format!("{HEAD}\n{COMMANDS}");
-    let sections: [Section; 9] = [
+    let sections: [Section; 10] = [
         ("The process", "", |path| {
             !path.contains('.') || ["log.", "admin.", "explain."].iter().any(|section| path.starts_with(section))
         }),
         ("Receivers", RECEIVERS, |path| path.starts_with("otlp.")),
         ("Sampling", PIPELINES, |path| path.starts_with("sampling.")),
         ("Logs and summaries", "", |path| path.starts_with("logs.") || path.starts_with("summaries.")),
+        ("Control", "", |path| path.starts_with("control.")),
         ("The log", WAL, |path| path.starts_with("wal.")),
         ("The cluster", CLUSTER, |path| path.starts_with("cluster.")),
         ("Memory", "", |path| path.starts_with("memory.") || path.starts_with("mesh.")),
@@ -219,5 +220,6 @@ fn takes(kind: Kind) -> String {
         Kind::Headers => "text by name".to_string(),
         Kind::Policies => "list of policies".to_string(),
         Kind::Rules | Kind::MetricRules => "list of rules".to_string(),
+        Kind::Triggers => "list of triggers".to_string(),
     }
 }

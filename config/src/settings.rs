@@ -3,6 +3,7 @@
 
 mod address;
 mod cluster;
+mod control;
 mod exporter;
 mod pipeline;
 mod service_graph;
@@ -19,6 +20,7 @@ use crate::value::{GIB, KIB, MIB};
 
 pub use address::{JoinName, ListenAddress};
 pub use cluster::{Cluster, Secret};
+pub use control::{Control, ControlPreset};
 pub use exporter::{Batch, Breaker, ClientTls, NO_LIMIT, OtlpExporter, Retry};
 pub use pipeline::{FILE_EXPORTER, NO_EXPORTER, Pipeline};
 pub use service_graph::ServiceGraph;
@@ -59,6 +61,8 @@ pub struct Config {
     pub logs: Logs,
     /// What is summed up.
     pub summaries: Summaries,
+    /// When it does less.
+    pub control: Control,
 }
 
 impl Config {

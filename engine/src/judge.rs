@@ -14,7 +14,7 @@ use crate::ledger::{DropReason, PolicyCounts};
 use crate::randomness::Randomness;
 use crate::rules::limit::{Cost, Limits, View};
 use crate::rules::quantile::Quantiles;
-use crate::rules::{Ballot, Evidence, Reading, Rules};
+use crate::rules::{Ballot, Evidence, Left, Reading, Rules};
 use crate::vocabulary::{Nanos, Occasion, TraceId, Verdict};
 use std::sync::Arc;
 use tailwater_config::sampling::RandomnessSource;
@@ -58,6 +58,8 @@ pub struct Bench {
     shards: u16,
     /// Traces with less randomness are shed.
     shed_below: u64,
+    /// What is left of what rules keep, for a time.
+    left: Left,
 }
 
 /// The rules of a generation; those in force where it is not known.
@@ -87,6 +89,7 @@ impl Bench {
             wants: Vec::new(),
             shards,
             shed_below: 0,
+            left: Left::default(),
         }
     }
 
@@ -124,12 +127,26 @@ impl Bench {
         if has_traces {
             self.former.push(before);
         }
+        self.follow_left();
     }
 
     /// Forgets rules that no trace stays with any more.
     pub fn retain(&mut self, has_traces: impl Fn(u32) -> bool) {
         self.former.retain(|rules| has_traces(rules.generation()));
         self.limits.retain(has_traces);
+        self.follow_left();
+    }
+
+    /// Leaves these parts of what rules keep until it is called again.
+    pub fn leave(&mut self, left: Left) {
+        self.left = left;
+        self.follow_left();
+    }
+
+    /// In order of arrival no threshold is said of what is kept: nothing is changed while any rules are kept to like that.
+    fn follow_left(&mut self) {
+        let says_thresholds = std::iter::once(&self.rules).chain(&self.former).all(|rules| rules.is_by_randomness());
+        self.limits.leave(if says_thresholds { self.left } else { Left::default() });
     }
 
     /// From now on randomness comes from `source`.
@@ -203,9 +220,10 @@ impl Bench {
         if is_between {
             // It goes by the last window's threshold: what it takes is missing in the next.
             let own = (randomness.value, matches!(ballot.verdict, Verdict::Keep(_)));
-            rules.offers(evidence, own.0, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
-            let others = Some(limits.view());
-            rules.offers(evidence, own.0, others, &mut |limit, group, cost| wants.push((limit, group, cost)));
+            for to_budget in [false, true] {
+                let view = (limits.view(), to_budget);
+                rules.offers(evidence, own.0, view, &mut |limit, group, cost| wants.push((limit, group, cost)));
+            }
             wants.drain(..).for_each(|(limit, group, cost)| limits.charge(limit, group, own, cost));
         }
         let annotations = annotations(rules, &ballot, evidence, randomness.value, limits.view());
@@ -338,8 +356,8 @@ impl Bench {
                 continue;
             }
             let mut limits = limits.view_mut(generation, false);
-            let others = to_budget.then(|| limits.view());
-            rules.offers(&evidence, own, others, &mut |limit, group, cost| wants.push((limit, group, cost)));
+            let view = (limits.view(), to_budget);
+            rules.offers(&evidence, own, view, &mut |limit, group, cost| wants.push((limit, group, cost)));
             let always = head.and_then(|head| head.least_size(evidence.trace_id));
             for (limit, group, paid) in wants.drain(..) {
                 let cost = always.map_or(paid, |size| match limits.view().cost(limit) {

@@ -253,6 +253,8 @@ pub struct TraceCounts {
     pub scanned_again: u64,
     /// Times that verdicts had to wait because the exporters had no room for what they keep.
     pub verdicts_postponed: u64,
+    /// Spans with the status of an error, those that are read from the log again included.
+    pub error_spans: u64,
 }
 
 impl TraceCounts {
@@ -274,6 +276,7 @@ impl TraceCounts {
         self.verdicts_forgotten += other.verdicts_forgotten;
         self.scanned_again += other.scanned_again;
         self.verdicts_postponed += other.verdicts_postponed;
+        self.error_spans += other.error_spans;
     }
 }
 

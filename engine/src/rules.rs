@@ -10,6 +10,7 @@ mod fingerprint;
 mod generation;
 mod held;
 mod judge;
+mod left;
 pub mod limit;
 pub mod ottl;
 mod places;
@@ -21,6 +22,7 @@ pub use attribute::{AttributeRules, Site};
 pub use compile::RulesError;
 pub use held::Reading;
 pub use judge::Ballot;
+pub use left::Left;
 pub use tree::Evidence;
 
 use crate::vocabulary::StatusMask;
@@ -281,7 +283,7 @@ impl Rules {
 /// The bit of a span status code, see `StatusMask`.
 #[inline]
 #[must_use]
-pub fn status_bit(status_code: u64) -> StatusMask {
+pub const fn status_bit(status_code: u64) -> StatusMask {
     match status_code {
         0 => 1,
         1 => 2,

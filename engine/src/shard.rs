@@ -27,6 +27,7 @@ mod take;
 mod telling;
 mod tick;
 mod waits;
+mod watch;
 
 use crate::buffer::arena::Reference;
 use crate::cluster::Cluster;
@@ -39,7 +40,7 @@ use crate::intake::Intake;
 use crate::judge::Bench;
 use crate::ledger::{Ledger, PolicyCounts};
 use crate::route::Route;
-use crate::rules::Rules;
+use crate::rules::{Left, Rules};
 use crate::vocabulary::{Nanos, ShardIndex, TraceId};
 use cool::Sweep;
 use framing::Framing;
@@ -51,11 +52,13 @@ use skeleton::Sketching;
 use std::sync::Arc;
 use tailwater_config::sampling::{RandomnessSource, Strategy};
 use waits::Waits;
+use watch::Watch;
 
 pub use crate::vocabulary::TICK;
 pub use by_hand::ByHand;
 pub use generation::FORMER_MAX;
 pub use reason::Fate;
+pub use watch::ServiceCounts;
 
 /// The bounds and waits of one shard, from the configuration and the memory plan.
 #[derive(Debug, Clone)]
@@ -139,6 +142,8 @@ pub struct Shard {
     reasons: Reasons,
     /// What pending traces look like, where skeletons of those that are dropped are counted.
     sketching: Option<Box<Sketching>>,
+    /// Services that are watched, if any.
+    watch: Option<Box<Watch>>,
     /// Its part in a cluster, if the node is in one.
     cluster: Option<Box<Cluster>>,
     /// Scratch: traces that are off the wheel, and the fragments of one.
@@ -164,6 +169,7 @@ impl Shard {
             generations: Generations::default(),
             reasons: Reasons::new(plan.hash_seed),
             sketching: None,
+            watch: None,
             cluster: None,
             framing: Framing::under(&plan, &rules),
             bench: Bench::new(rules, plan.randomness, plan.shards),
@@ -263,6 +269,12 @@ impl Shard {
             }
             None => self.bench.set_limit_shares(shares),
         }
+    }
+
+    /// Leaves these parts of limits and percentages until it is called again. Thresholds say what is kept then; where none
+    /// are said, nothing changes.
+    pub fn leave(&mut self, left: Left) {
+        self.bench.leave(left);
     }
 
     /// Remembers a verdict of a former run of the node. The trace must be this shard's.

@@ -12,10 +12,13 @@
 //!                     other nodes are asked, too
 //! GET /api/v1/recall  traces from the log, by id, time and attribute, as OTLP/JSON; POST keeps them and sends them on
 //! GET /api/v1/reduction how much of what came goes on as it was, and what summaries tell of the rest
+//! GET /api/v1/control  signals, triggers, what is in force and until when, the last steps; POST sets something by hand for a
+//!                     time, DELETE takes all of that back
 //! POST /api/v1/reload reads the configuration again: 200 when it is in force, 422 with the problems when it is refused
 //! ```
 
 use crate::control::Cores;
+use crate::dial::{Dialer, Query};
 use crate::explain;
 use crate::explain::asking::Asker;
 use crate::gossip::{self, Shared};
@@ -63,8 +66,9 @@ const STATUS: &str = "/api/v1/status";
 const CLUSTER: &str = "/api/v1/cluster";
 const REDUCTION: &str = "/api/v1/reduction";
 const RELOAD: &str = "/api/v1/reload";
+const CONTROL: &str = "/api/v1/control";
 const PATHS: &str = "no such path; there are /metrics, /health, /health/ready, /health/live, /api/v1/status, \
-    /api/v1/traces/<id>, /api/v1/recall, /api/v1/cluster, /api/v1/reduction and /api/v1/reload\n";
+    /api/v1/traces/<id>, /api/v1/recall, /api/v1/cluster, /api/v1/reduction, /api/v1/control and /api/v1/reload\n";
 const RECALL: &str = "/api/v1/recall";
 const TRACES: &str = "/api/v1/traces/";
 
@@ -81,6 +85,7 @@ pub struct State {
     gossip: Option<Shared>,
     asker: Rc<Asker>,
     recaller: Recaller,
+    dialer: Rc<Dialer>,
 }
 
 impl State {
@@ -91,6 +96,7 @@ impl State {
         backend: Backend,
         ready: Arc<AtomicBool>,
         (gossip, asker): (Option<Shared>, Rc<Asker>),
+        dialer: Rc<Dialer>,
     ) -> Self {
         let started = Duration::from_nanos(tailwater_runtime::clock::unix_nanos());
         // A name is looked up only when it is listened on; localhost says by itself where it points.
@@ -108,6 +114,7 @@ impl State {
             is_loopback,
             gossip,
             asker,
+            dialer,
         }
     }
 
@@ -127,6 +134,7 @@ impl State {
         let pipelines: Vec<PipelineFacts> = pipelines.collect();
         let last = state.last.as_ref();
         let gossip = self.gossip.as_ref().map(Shared::get);
+        let machine = self.dialer.machine();
         let facts = Facts {
             pipelines: &pipelines,
             reloads: std::array::from_fn(|number| (Outcome::ALL[number].label(), state.attempts[number])),
@@ -139,6 +147,7 @@ impl State {
             task_panics: task_panics(),
             ready: self.ready.load(Ordering::Relaxed),
             gossip: gossip.as_ref(),
+            control: &machine,
         };
         Reply::http(StatusCode::OK, exposition.content_type(), expose(&snapshots, &facts, exposition).into())
     }
@@ -201,6 +210,25 @@ impl State {
         answer(StatusCode::OK, &said)
     }
 
+    /// When the node does less: shown, set, or taken back.
+    async fn control(&self, request: &Request) -> Reply {
+        let said = match request.method {
+            Method::POST => match Query::read(request.uri.query().unwrap_or_default()) {
+                Ok(query) => self.dialer.ask(query).await,
+                Err(error) => Err(error),
+            },
+            Method::DELETE => Ok(self.dialer.clear().await),
+            _ => Ok(self.dialer.told()),
+        };
+        match said {
+            Ok(said) => answer(StatusCode::OK, &said),
+            Err(error) => {
+                let said = json!({ "error": error.to_string(), "remedy": error.remedy() });
+                answer(StatusCode::BAD_REQUEST, &said)
+            }
+        }
+    }
+
     /// How much of what came goes on.
     async fn reduction(&self) -> Reply {
         let snapshots = self.cores.snapshots().await;
@@ -247,10 +275,11 @@ impl Service for State {
         let to_read = ["/metrics", "/health", "/health/ready", "/health/live", STATUS, CLUSTER, REDUCTION]
             .contains(&path)
             || path.starts_with(TRACES);
-        if protocol == Protocol::Grpc || !(to_read || path == RELOAD || path == RECALL) {
+        let is_read = method == Method::GET || method == Method::HEAD;
+        if protocol == Protocol::Grpc || !(to_read || [RELOAD, RECALL, CONTROL].contains(&path)) {
             return Err(Box::new(Reply::http(StatusCode::NOT_FOUND, TEXT, Bytes::from_static(PATHS.as_bytes()))));
         }
-        let changes = path == RELOAD || (path == RECALL && method == Method::POST);
+        let changes = path == RELOAD || (path == RECALL || path == CONTROL) && !is_read;
         if changes && let Some(reason) = foreign(headers, self.is_loopback) {
             let text = format!("{reason}\n");
             return Err(Box::new(Reply::http(StatusCode::FORBIDDEN, TEXT, text.into())));
@@ -259,8 +288,11 @@ impl Service for State {
             let text = Bytes::from_static(b"use POST\n");
             return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
         }
-        let is_read = to_read || (path == RECALL && method != Method::POST);
-        if is_read && method != Method::GET && method != Method::HEAD {
+        if path == CONTROL && !is_read && method != Method::POST && method != Method::DELETE {
+            let text = Bytes::from_static(b"use GET, POST or DELETE\n");
+            return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
+        }
+        if (to_read || path == RECALL && method != Method::POST) && !is_read {
             let text = Bytes::from_static(b"use GET\n");
             return Err(Box::new(Reply::http(StatusCode::METHOD_NOT_ALLOWED, TEXT, text)));
         }
@@ -284,6 +316,7 @@ impl Service for State {
             RECALL => self.recall(&request).await,
             CLUSTER => self.cluster().await,
             REDUCTION => self.reduction().await,
+            CONTROL => self.control(&request).await,
             RELOAD => {
                 let said = self.reloader.ask().await;
                 let is_refused = said["outcome"] == Outcome::Refused.label();

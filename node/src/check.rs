@@ -3,7 +3,7 @@
 use crate::blueprint::blueprint;
 use crate::terminal::{EXIT_CONFIGURATION, print, say};
 use std::process::ExitCode;
-use tailwater_config::{Loaded, effective, explain};
+use tailwater_config::{Loaded, effective, explain, shown_trigger};
 
 /// Prints the effective configuration and the memory plan, or what is wrong; with `explains` what to keep, in the other
 /// language.
@@ -35,6 +35,14 @@ pub fn run(loaded: &Loaded, explains: bool) -> ExitCode {
         let of = if pipeline.name.is_empty() { String::new() } else { format!(" of {}", pipeline.name) };
         let fingerprint = pipeline.rules.fingerprint();
         text.push_str(&format!("#\n# rules{of} {fingerprint:016x}, the same for equal sampling sections\n"));
+    }
+    let control = loaded.config.control.plan();
+    if !control.triggers.is_empty() {
+        let mode = if control.is_dry_run { ", as a dry run" } else { "" };
+        text.push_str(&format!("#\n# Triggers in effect{mode}\n"));
+    }
+    for trigger in &control.triggers {
+        text.push_str(&format!("# {}\n", shown_trigger(trigger)));
     }
     let placement = &blueprint.placement;
     text.push_str(&format!("#\n# {} shards, {}\n", placement.cores.len(), placement.reason));

@@ -262,7 +262,7 @@ fn argument(knob: &Knob) -> Arg {
         Kind::List => argument.value_name("A,B"),
         Kind::Statuses => argument.value_name("401,403"),
         Kind::Headers => argument.value_name("NAME=VALUE"),
-        Kind::Policies | Kind::Rules | Kind::MetricRules => argument.value_name("YAML"),
+        Kind::Policies | Kind::Rules | Kind::MetricRules | Kind::Triggers => argument.value_name("YAML"),
     }
 }
 

@@ -6,6 +6,7 @@ use async_channel::{Receiver, Sender, bounded};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tailwater_dial::Dial;
 use tailwater_engine::cluster::counts::ClusterCounts;
 use tailwater_engine::explain::Explanation;
 use tailwater_engine::export::mark::MarkCounts;
@@ -13,7 +14,7 @@ use tailwater_engine::host::ExportFate;
 use tailwater_engine::ledger::Ledger;
 use tailwater_engine::reach_back::{Gathered, Sought};
 use tailwater_engine::rules::Rules;
-use tailwater_engine::shard::{ByHand, ShardPlan};
+use tailwater_engine::shard::{ByHand, ServiceCounts, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, TraceId};
 use tailwater_proto::cluster::NodeId;
 use tailwater_rollup::service_graph::GraphCounts;
@@ -30,6 +31,10 @@ pub enum Control {
     StopIntake(Duration, Sender<()>),
     /// Change the rules between two verdicts; answered when they are in force.
     Reload(Arc<Change>, Sender<()>),
+    /// Follow this dial; answered when it is in force.
+    Dial(Arc<Dial>, Sender<()>),
+    /// Count what comes of these services, and of no others.
+    Watch(Arc<[Arc<str>]>, Sender<()>),
     /// What is known of a trace.
     Explain(TraceId, Sender<Explained>),
     /// Look through the log for a person; with the first pipeline of each executor.
@@ -99,6 +104,8 @@ pub struct Snapshot {
     pub shard: usize,
     /// The shard's books.
     pub ledger: Ledger,
+    /// What has come of services that are watched.
+    pub services: Vec<(Arc<str>, ServiceCounts)>,
     /// What became of the tracestates of kept spans.
     pub marks: MarkCounts,
     /// Traces too large to pass a limit ever.

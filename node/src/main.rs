@@ -8,6 +8,7 @@ mod cli;
 mod cluster;
 mod control;
 mod core;
+mod dial;
 mod discovery;
 mod doctor;
 mod drain;

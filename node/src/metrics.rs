@@ -2,6 +2,7 @@
 //! bounded by configuration; no trace ids.
 
 mod cluster;
+mod control;
 mod past;
 mod reduction;
 mod rules;
@@ -18,6 +19,7 @@ use crate::traffic::SignalBytes;
 use crate::{logging, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use tailwater_dial::Machine;
 use tailwater_engine::ledger::{Account, DropReason, Ledger, PolicyCounts, TraceCounts};
 use tailwater_proto::otlp::{self, refusal::Cause};
 
@@ -41,6 +43,8 @@ pub struct Facts<'a> {
     pub ready: bool,
     /// What the gossip thread does, where there is one.
     pub gossip: Option<&'a GossipState>,
+    /// When the node does less.
+    pub control: &'a Machine,
 }
 
 /// One way of traces.
@@ -125,6 +129,7 @@ pub fn expose(snapshots: &[Snapshot], facts: &Facts<'_>, exposition: Exposition)
     rules::rules(&mut page, &books);
     summaries::summaries(&mut page, &books);
     service_graph::service_graph(&mut page, &books);
+    control::control(&mut page, facts.control);
     configuration(&mut page, facts);
     process(&mut page, facts);
     if exposition == Exposition::OpenMetrics {
@@ -512,6 +517,7 @@ mod tests {
             task_panics: 0,
             ready: true,
             gossip: None,
+            control: &Machine::default(),
         };
         let other = Snapshot { pipeline: 1, shard: 3, exporters: Vec::new(), ..snapshot.clone() };
         expose(&[snapshot.clone(), snapshot, other], &facts, exposition)

@@ -4,6 +4,7 @@
 use crate::admin;
 use crate::cluster::GossipHandle;
 use crate::control::{Control, Cores, Snapshot};
+use crate::dial::Dialer;
 use crate::drain::{Drained, drain};
 use crate::explain::asking::{Asker, Line};
 use crate::launch::{CoreHandle, Node};
@@ -64,7 +65,9 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
         spawn(asker.clone().answer_others(gossip.asked.clone()));
     }
     let shared = gossip.as_ref().map(|gossip| gossip.shared.clone());
-    let state = admin::State::new(cores.clone(), reloader.clone(), backend, ready.clone(), (shared, asker));
+    let dialer = Dialer::new(cores.clone(), reloader.clone());
+    let state =
+        admin::State::new(cores.clone(), reloader.clone(), backend, ready.clone(), (shared, asker), dialer.clone());
     let admin = match admin::open(&config, state) {
         Ok(admin) => admin,
         Err(error) => {
@@ -89,6 +92,7 @@ async fn side(config: Config, source: (ConfigurationSource, Option<Stamp>), node
                 ready.store(true, Ordering::Relaxed);
                 announce(&addresses, admin);
                 reloader.start();
+                dialer.start();
             }
             Ok(Event::End(signals)) => break signals,
             Ok(Event::Failed) | Err(_) => return join(handles),

@@ -205,6 +205,7 @@ pub struct Patterns {
     masks: Vec<NamedMask>,
     shape: Shape,
     reader: Reader,
+    is_strong: bool,
 }
 
 impl Patterns {
@@ -219,17 +220,27 @@ impl Patterns {
             masks: compile(plan)?,
             shape: Shape::default(),
             reader: Reader::default(),
+            is_strong: false,
         })
     }
 
     /// Counts a line of a service. `arrived_unix_nano` is its time where it says none.
     pub fn count(&mut self, service: &[u8], input: &PatternInput<'_>, arrived_unix_nano: u64) {
-        let sample = self.reader.read(&mut self.shape, input.body, &self.masks);
+        let mut sample = self.reader.read(&mut self.shape, input.body, &self.masks);
+        if self.is_strong {
+            self.shape.coarsen();
+            sample = b"";
+        }
         let group = self.table.group(service, Severity::of(input.severity_number, input.severity_text));
         let time = if input.time_unix_nano == 0 { arrived_unix_nano } else { input.time_unix_nano };
         let values = self.shape.values();
         let seen = Seen { count: 1, first_unix_nano: time, last_unix_nano: time, sample, values };
         self.table.add(group, self.shape.bytes(), &seen);
+    }
+
+    /// Whether lines are counted by how they begin, without samples and values.
+    pub fn set_strong(&mut self, is_strong: bool) {
+        self.is_strong = is_strong;
     }
 
     /// What was counted since it was last called.

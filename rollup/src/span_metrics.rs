@@ -87,6 +87,8 @@ pub struct Dimension {
 pub enum ResourceAttributes {
     /// All it has.
     All,
+    /// All but those of these names.
+    AllBut(Vec<String>),
     /// Those of these names.
     These(Vec<String>),
 }
@@ -138,6 +140,29 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same without these attributes, wherever they tell series apart; `*` is all further dimensions.
+    #[must_use]
+    pub fn without(&self, names: &[String]) -> Self {
+        let has = |name: &str| names.iter().any(|dropped| dropped == name);
+        let Standard { service, name, kind, status } = self.standard;
+        let standard = Standard {
+            service: service && !has("service.name"),
+            name: name && !has("span.name"),
+            kind: kind && !has("span.kind"),
+            status: status && !has("status.code"),
+        };
+        let mut dimensions = self.dimensions.clone();
+        dimensions.retain(|dimension| !has("*") && !has(&dimension.name));
+        let resource = match &self.resource {
+            ResourceAttributes::All => ResourceAttributes::AllBut(names.to_vec()),
+            ResourceAttributes::AllBut(others) => ResourceAttributes::AllBut([others, names].concat()),
+            ResourceAttributes::These(wanted) => {
+                ResourceAttributes::These(wanted.iter().filter(|wanted| !has(wanted)).cloned().collect())
+            }
+        };
+        Self { standard, dimensions, resource, ..self.clone() }
+    }
+
     /// The name of one of its metrics.
     #[must_use]
     pub fn metric(&self, name: &str) -> String {

@@ -6,6 +6,10 @@
 //! carried:           a partial of metrics
 //! ```
 
+mod coarse;
+
+pub use coarse::Coarseness;
+
 use crate::metrics::plan::MetricsPlan;
 use crate::metrics::{MetricSums, Metrics, MetricsPartial, Taken};
 use crate::patterns::{PatternInput, PatternSums, Patterns, PatternsError, PatternsPartial, PatternsPlan};

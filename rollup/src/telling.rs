@@ -36,13 +36,24 @@ pub struct Telling<R> {
     expired: u64,
     /// What was counted for series that there was no room for.
     overflowed: u64,
+    /// Whether cumulative series that nothing came for are told again.
+    tells_idle: bool,
 }
 
 impl<R: Counted> Telling<R> {
     /// Nothing told yet. Series expire after so many windows in which nothing came; 0 is never.
     pub fn new(is_delta: bool, expires_after_windows: u32, series_max: usize) -> Self {
         let told = BTreeMap::new();
-        Self { told, is_delta, expires_after_windows, series_max, before_unix_nano: 0, expired: 0, overflowed: 0 }
+        Self {
+            told,
+            is_delta,
+            expires_after_windows,
+            series_max,
+            before_unix_nano: 0,
+            expired: 0,
+            overflowed: 0,
+            tells_idle: true,
+        }
     }
 
     /// Series that are told.
@@ -63,6 +74,11 @@ impl<R: Counted> Telling<R> {
     /// What counts for no series of its own: cores have found more than there is room for.
     pub fn overflowed(&self) -> u64 {
         self.overflowed
+    }
+
+    /// Whether cumulative series that nothing came for are told again: what was delivered once is known.
+    pub fn tell_idle(&mut self, tells_idle: bool) {
+        self.tells_idle = tells_idle;
     }
 
     /// A window is over that came to these rows. What is to be told, in the order of names; `overflow` is what a series is
@@ -92,7 +108,8 @@ impl<R: Counted> Telling<R> {
             self.begin(name, row, now_unix_nano, &overflow);
         }
         self.before_unix_nano = now_unix_nano;
-        self.told.iter().map(|(name, told)| (&**name, told)).collect()
+        let is_shown = |(_, told): &(_, &Told<R>)| self.tells_idle || told.idle_windows == 0;
+        self.told.iter().filter(is_shown).map(|(name, told)| (&**name, told)).collect()
     }
 
     fn begin(&mut self, mut name: Box<[u8]>, row: R, now_unix_nano: u64, overflow: impl Fn(&[u8]) -> Box<[u8]>) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tailwater_config::sampling::Sampling;
 use tailwater_engine::export::BatchLimits;
 use tailwater_engine::host::ExportRequest;
-use tailwater_engine::rules::Rules;
+use tailwater_engine::rules::{Left, Rules};
 use tailwater_engine::shard::{Shard, ShardPlan};
 use tailwater_engine::vocabulary::{Nanos, Origin};
 use tailwater_proto::consistent::{NEVER, adjusted_count, put_threshold, randomness_of};
@@ -31,6 +31,7 @@ const ROUTES: usize = 2;
 const STEP_TRACES: usize = 200;
 /// A step of time: with the former, 2,000 traces a second.
 const STEP: Nanos = Nanos::from_millis(100);
+const STEPS_PER_SECOND: usize = 10;
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Trial {
     pub is_head_sampled: bool,
     /// Decides everything but the randomness.
     pub seed: u64,
+    /// What is left of limits and percentages, second by second, over and over; all where there is nothing.
+    pub left: Vec<Left>,
 }
 
 /// A total by service and route: all there were, and as estimated from what was kept.
@@ -80,6 +83,16 @@ impl Totals {
     #[must_use]
     pub fn worst(&self) -> f64 {
         self.spans.values().chain(self.traces.values()).map(Total::error).fold(0.0, f64::max)
+    }
+
+    /// All traces together: where many are few, their noise hides less here.
+    #[must_use]
+    pub fn all_traces(&self) -> Total {
+        self.traces.values().fold(Total::default(), |all, one| Total {
+            truth: all.truth + one.truth,
+            estimate: all.estimate + one.estimate,
+            kept: all.kept + one.kept,
+        })
     }
 
     /// The relative errors with their signs, spans before traces.
@@ -216,6 +229,10 @@ pub fn run(trial: &Trial) -> Totals {
     let mut kept = Kept::default();
     for step in 0..trial.traces / STEP_TRACES {
         now = now.plus(STEP);
+        let second = step / STEPS_PER_SECOND;
+        if let Some(left) = trial.left.get(second % trial.left.len().max(1)) {
+            shards.iter_mut().for_each(|shard| shard.leave(*left));
+        }
         let receiver = step % shards.len();
         let spans: Vec<_> = (0..STEP_TRACES).flat_map(|_| world.trace()).collect();
         let mut scanned = shards[receiver].scan(&encode(spans)).unwrap();

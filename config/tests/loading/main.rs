@@ -5,6 +5,7 @@
 mod cluster;
 mod collector;
 mod connectors;
+mod control;
 mod documents;
 mod every_policy;
 mod layers;

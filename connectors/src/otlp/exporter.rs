@@ -247,6 +247,7 @@ impl Exporter {
         let fits = taken == 0 || taken.saturating_add(bytes) <= self.bound(is_recoverable);
         let job = Job { signal: request.signal, body: request.body.clone(), destination, delivery: delivery.clone() };
         if fits && self.queue.push(job) {
+            count(&self.counters.requests_queued, 1);
             self.queue_bytes.set(taken + bytes);
             if !is_recoverable {
                 self.unlogged_bytes.set(self.unlogged_bytes.get() + bytes);
@@ -304,6 +305,7 @@ impl Exporter {
     /// The bytes of a job are no longer held.
     fn release(&self, job: &Job) {
         let had_room = self.has_room();
+        count(&self.counters.requests_left, 1);
         let bytes = job.body.len();
         self.queue_bytes.set(self.queue_bytes.get() - bytes);
         if !job.delivery.is_recoverable() {

@@ -139,6 +139,8 @@ pub(super) struct Compiler {
     pub(super) annotations: Vec<Vec<u8>>,
     pub(super) annotation_order: Vec<u16>,
     leaves: u16,
+    /// What is compiled is to be dropped, or not to be sampled.
+    is_opposite: bool,
 }
 
 /// Leaves in a word.
@@ -166,6 +168,7 @@ impl Compiler {
                     salted: fnv_1a(FNV_BASIS, salt.as_bytes()),
                     hash_max: hash_max(*sampling_percentage),
                     threshold: threshold_of(sampling_percentage.min(100.0) / 100.0, PRECISION_DEFAULT).unwrap_or(NEVER),
+                    is_fixed: self.is_opposite,
                 }
             }
             Rule::SpanCount { min, max } => Node::SpanCount { min: i64::from(*min), max: i64::from(*max) },
@@ -179,20 +182,29 @@ impl Compiler {
                 Node::Limit(self.limit(&policy.name, Limit::bucket(Cost::Bytes, *bytes_per_second, *burst_capacity))?)
             }
             Rule::TraceFlags => Node::Leaf(self.sampled_flag()?),
-            Rule::Any(policies) => {
-                Node::Any(policies.iter().map(|policy| self.node(policy)).collect::<Result<_, _>>()?)
-            }
+            Rule::Any(policies) => Node::Any(self.nodes(policies)?),
             Rule::RelativeLatency { .. } => self.relative_latency(&policy.rule)?,
             Rule::TraceState { key, values } => self.trace_state(key, values)?,
             Rule::Composite { spans_per_second_max, policies } => {
                 let class = |(policy, spans): &(Policy, i64)| self.class(policy, (*spans).min(*spans_per_second_max));
                 Node::Composite(policies.iter().map(class).collect::<Result<_, _>>()?)
             }
-            Rule::And(policies) | Rule::Drop(policies) => {
-                Node::All(policies.iter().map(|policy| self.node(policy)).collect::<Result<_, _>>()?)
-            }
-            Rule::Not(policy) => Node::Not(Box::new(self.node(policy)?)),
+            Rule::And(policies) => Node::All(self.nodes(policies)?),
+            Rule::Drop(policies) => Node::All(self.opposite(|own| own.nodes(policies))?),
+            Rule::Not(policy) => Node::Not(Box::new(self.opposite(|own| own.node(policy))?)),
         })
+    }
+
+    fn nodes(&mut self, policies: &[Policy]) -> Result<Vec<Node>, RulesError> {
+        policies.iter().map(|policy| self.node(policy)).collect()
+    }
+
+    /// Compiles what keeps more the less there is of it.
+    fn opposite<T>(&mut self, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.is_opposite, true);
+        let compiled = compile(self);
+        self.is_opposite = before;
+        compiled
     }
 
     /// A policy of conditions. One whose errors propagate has two leaves side by side in one word, of which a trace has
@@ -242,7 +254,7 @@ impl Compiler {
     pub(super) fn limit(&mut self, name: &str, limit: Limit) -> Result<LimitNumber, RulesError> {
         let number = u16::try_from(self.limits.len()).map_err(|_| RulesError::TooMany(u16::MAX))?;
         let cost = limit.cost;
-        self.limits.push(limit);
+        self.limits.push(Limit { is_fixed: self.is_opposite, ..limit });
         self.limit_names.push(name.to_string());
         Ok(LimitNumber { number, cost, group: Group::All })
     }

@@ -193,10 +193,10 @@ impl Rules {
         if !self.has_windows() || !is_kept && (ballot.is_some() || !is_first) {
             return;
         }
-        self.offers(evidence, randomness, None, &mut |limit, group, cost| wants.push((limit, group, cost)));
-        self.offers(evidence, randomness, Some(limits.view()), &mut |limit, group, cost| {
-            wants.push((limit, group, cost))
-        });
+        for to_budget in [false, true] {
+            let view = (limits.view(), to_budget);
+            self.offers(evidence, randomness, view, &mut |limit, group, cost| wants.push((limit, group, cost)));
+        }
         wants.drain(..).for_each(|(limit, group, cost)| limits.charge(limit, group, (randomness, is_kept), cost));
     }
 
@@ -281,20 +281,21 @@ impl Rules {
     }
 
     /// Tells `offer` of each limit that a trace wants to pass, with its group and cost, before the window is cut: of all but
-    /// the budget, as if every limit let all through; or with `others` of the budget, as far as the others let through,
-    /// whose thresholds they are.
+    /// the budget, as if every limit let all through; or of the budget, as far as the others let through, whose thresholds
+    /// are in the view.
     pub fn offers(
         &self,
         evidence: &Evidence<'_>,
         randomness: u64,
-        others: Option<View<'_>>,
+        (view, to_budget): (View<'_>, bool),
         offer: &mut impl FnMut(u16, u64, u64),
     ) {
-        if others.is_some() && self.budget.is_none() {
+        if to_budget && self.budget.is_none() {
             return;
         }
+        let others = if to_budget { view } else { view.opened() };
         let offer = &mut |number: u16, group: u64, cost: u64| {
-            if others.is_some() == (self.budget == Some(number)) {
+            if to_budget == (self.budget == Some(number)) {
                 offer(number, group, cost);
             }
         };
@@ -310,7 +311,7 @@ impl Rules {
             if node.is_limited() {
                 node.offers(evidence, randomness, others, offer);
             }
-            let is_certain = || node.threshold(evidence, None) == Some(0);
+            let is_certain = || node.threshold(evidence, Some(view.opened())) == Some(0);
             let ends = if *is_drop { !node.is_limited() } else { self.sample_on_first_match && !node.is_limited() };
             if ends && is_certain() {
                 break;

@@ -17,6 +17,7 @@ mod view;
 
 pub use view::{View, ViewMut};
 
+use super::left::Left;
 use crate::vocabulary::Nanos;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
@@ -50,6 +51,8 @@ pub struct Limit {
     pub promises: Vec<f64>,
     /// It is the one over all rules, which goes by what the others let through.
     pub is_budget: bool,
+    /// It stands in what is to be dropped, or not to be sampled: less of it would keep more, so that it stays as it is.
+    pub is_fixed: bool,
 }
 
 impl Limit {
@@ -77,6 +80,7 @@ impl Limit {
             is_grouped: false,
             promises: Vec::new(),
             is_budget: false,
+            is_fixed: false,
         }
     }
 
@@ -139,6 +143,8 @@ struct Bucket {
     limit: Limit,
     /// This shard's part of the node's limit.
     share: f64,
+    /// What is left of it for a time, 0 to 1.
+    left: f64,
     /// Below 0 after traces that were judged between windows.
     tokens: f64,
     refilled: Nanos,
@@ -189,6 +195,7 @@ impl Bucket {
             tokens: limit.burst * share,
             limit,
             share,
+            left: 1.0,
             refilled: now,
             second: 0,
             threshold: 0,
@@ -208,9 +215,15 @@ impl Bucket {
         }
     }
 
+    /// This shard's part of what is left of the limit. The burst that a single trace must fit in is as it was, so that what
+    /// could pass before still can.
+    fn part(&self) -> f64 {
+        self.share * self.left
+    }
+
     /// Most tokens here: this shard's part of the burst, more where single traces need more.
     fn burst(&self) -> f64 {
-        (self.limit.burst * self.share).max(self.limit.burst.min(2.0 * self.largest))
+        (self.limit.burst * self.part()).max(self.limit.burst.min(2.0 * self.largest))
     }
 
     fn refill(&mut self, now: Nanos) {
@@ -219,14 +232,14 @@ impl Bucket {
             if second != self.second {
                 self.second = second;
                 // Only a shard whose part would not hold a single trace saves up for it.
-                let part = self.limit.burst * self.share;
+                let part = self.limit.burst * self.part();
                 self.tokens = self.tokens.min((self.burst() - part).max(0.0)) + part;
             }
             return;
         }
         let elapsed = seconds(now.0.saturating_sub(self.refilled.0));
         self.refilled = self.refilled.max(now);
-        self.tokens = (self.tokens + elapsed * self.limit.per_second * self.share).min(self.burst());
+        self.tokens = (self.tokens + elapsed * self.limit.per_second * self.part()).min(self.burst());
     }
 
     fn allow(&mut self, cost: u64, now: Nanos) -> bool {
@@ -289,7 +302,7 @@ impl Bucket {
         self.largest = self.largest.max(to_float(largest) * scale);
         let demand: f64 = self.candidates.iter().map(|candidate| to_float(candidate.cost)).sum();
         if let Some(one_in) = self.limit.one_in {
-            self.tokens = (demand + below_floor) / one_in * scale;
+            self.tokens = (demand + below_floor) / one_in * self.left * scale;
         }
         // By group, and in each the highest randomness first.
         self.candidates.sort_unstable_by_key(|candidate| (candidate.group, Reverse(candidate.randomness)));
@@ -344,8 +357,8 @@ impl Bucket {
         // What passes takes more later.
         let demand = to_float(std::mem::take(&mut self.between)) * self.later_per_paid;
         let share = match self.limit.one_in {
-            Some(one_in) => 1.0 / one_in,
-            None => (self.tokens + self.limit.per_second * self.share) / demand,
+            Some(one_in) => self.left / one_in,
+            None => (self.tokens + self.limit.per_second * self.part()) / demand,
         };
         if demand <= 0.0 || share >= 1.0 { 0 } else { threshold_of(share, PRECISION_DEFAULT).unwrap_or(NEVER) }
     }
@@ -361,7 +374,7 @@ impl Bucket {
         let demands: Vec<f64> = demands.collect();
         let promised = |group: u64| {
             let place = usize::try_from(group).ok().and_then(|group| group.checked_sub(1));
-            place.and_then(|place| self.limit.promises.get(place)).map_or(0.0, |promise| promise * self.share)
+            place.and_then(|place| self.limit.promises.get(place)).map_or(0.0, |promise| promise * self.part())
         };
         let mut budgets: Vec<f64> =
             parts.iter().zip(&demands).map(|(part, demand)| demand.min(promised(part[0].group))).collect();
@@ -425,9 +438,11 @@ struct Places {
 /// The limits of the rules in force on one shard, and of former rules that still have traces. A limit that several
 /// generations have in common is one, so that all of them together keep to it. Limits are asked for through a view, by the
 /// numbers that they have in its generation.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     buckets: Vec<Bucket>,
+    /// What is left of each for a time, and of percentages.
+    left: Left,
     /// Candidates of all of them, `CANDIDATES_MAX` at most.
     candidates: usize,
     /// Candidates that were given up since there were too many.
@@ -442,7 +457,14 @@ impl Limits {
     /// Full buckets for the `limits` of the rules of `generation`, on one of `shards` shards.
     #[must_use]
     pub fn new(limits: &[Limit], generation: u32, shards: u16, now: Nanos) -> Self {
-        let mut made = Self::default();
+        let mut made = Self {
+            buckets: Vec::new(),
+            left: Left::default(),
+            candidates: 0,
+            unranked: 0,
+            generations: Vec::new(),
+            unreachable_before: 0,
+        };
         made.add(generation, limits, |_| None, shards, now);
         made
     }
@@ -465,7 +487,8 @@ impl Limits {
                 places.buckets.get(number).copied()
             });
             buckets.push(known.filter(|place| !buckets.contains(place)).unwrap_or_else(|| {
-                self.buckets.push(Bucket::new(limit.clone(), share, now));
+                let left = if limit.is_fixed { 1.0 } else { self.left.limits };
+                self.buckets.push(Bucket { left, ..Bucket::new(limit.clone(), share, now) });
                 self.buckets.len() - 1
             }));
         }
@@ -498,7 +521,8 @@ impl Limits {
     #[must_use]
     pub fn view(&self, generation: u32, is_early: bool) -> View<'_> {
         let places = self.generations.iter().find(|places| places.generation == generation);
-        View { all: &self.buckets, places: places.map_or(&[], |places| &places.buckets), is_early }
+        let places = places.map_or(&[][..], |places| &places.buckets);
+        View { all: &self.buckets, places, is_early, left: self.left, is_open: false }
     }
 
     /// The same, to be spent.
@@ -568,6 +592,15 @@ impl Limits {
             if let Some(bucket) = self.buckets.get_mut(*place) {
                 bucket.share = share.clamp(0.0, 1.0);
             }
+        }
+    }
+
+    /// Leaves these parts until it is called again: windows that are cut from now on go by it, and so do limits of rules to
+    /// come.
+    pub fn leave(&mut self, left: Left) {
+        self.left = left.clamped();
+        for bucket in self.buckets.iter_mut().filter(|bucket| !bucket.limit.is_fixed) {
+            bucket.left = self.left.limits;
         }
     }
 

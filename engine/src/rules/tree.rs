@@ -100,6 +100,8 @@ pub(super) enum Node {
         hash_max: u64,
         /// The same share as a rejection threshold.
         threshold: u64,
+        /// It stands in what is to be dropped, or not to be sampled: less of it would keep more, so that it stays as it is.
+        is_fixed: bool,
     },
     /// A share of the traces, by their randomness.
     Share {
@@ -199,7 +201,10 @@ impl Node {
     /// Its rejection threshold; `None` when it abstains. Without `limits` every limit lets all through.
     pub(super) fn threshold(&self, evidence: &Evidence<'_>, limits: Option<View<'_>>) -> Option<u64> {
         Some(match self {
-            Self::Probabilistic { threshold, .. } | Self::Share { threshold } => *threshold,
+            Self::Probabilistic { threshold, is_fixed: true, .. } => *threshold,
+            Self::Probabilistic { threshold, .. } | Self::Share { threshold } => {
+                limits.map_or(*threshold, |limits| limits.share(*threshold))
+            }
             Self::Limit(limit) => limits.map_or(0, |limits| {
                 let (group, cost) = evidence.terms(*limit);
                 limits.threshold(limit.number, group, cost)
@@ -299,15 +304,16 @@ impl Node {
     }
 
     /// Tells `offer` of every limit that a trace of this randomness wants to pass: those on which it depends whether the
-    /// node keeps it, all other limits let through, or with `others` as they do.
+    /// node keeps it, as far as `others` let it through.
     pub(super) fn offers(
         &self,
         evidence: &Evidence<'_>,
         randomness: u64,
-        others: Option<View<'_>>,
+        others: View<'_>,
         offer: &mut impl FnMut(u16, u64, u64),
     ) {
-        let passes = |node: &Self| node.threshold(evidence, others).is_some_and(|threshold| threshold <= randomness);
+        let passes =
+            |node: &Self| node.threshold(evidence, Some(others)).is_some_and(|threshold| threshold <= randomness);
         match self {
             Self::Limit(limit) => {
                 let (group, cost) = evidence.terms(*limit);
@@ -315,7 +321,7 @@ impl Node {
             }
             Self::Composite(classes) => {
                 for class in classes {
-                    let own = class.node.threshold(evidence, None);
+                    let own = class.node.threshold(evidence, Some(others.opened()));
                     if own.is_some_and(|own| own <= randomness) {
                         class.node.offers(evidence, randomness, others, offer);
                         let (group, cost) = evidence.terms(class.limit);

@@ -11,14 +11,18 @@ use crate::buffer::traces::NONE;
 use crate::host::Host;
 use crate::index::Place;
 use crate::ledger::DropReason;
+use crate::rules::status_bit;
 use crate::vocabulary::{
-    Destinations, KeptUnit, Nanos, Occasion, SpanBatch, SpanMark, SpanRecord, Unit, elapsed_ticks,
+    Destinations, KeptUnit, Nanos, Occasion, SpanBatch, SpanMark, SpanRecord, StatusMask, Unit, elapsed_ticks,
 };
 use tailwater_config::sampling::Strategy;
 
 /// Traces judged early to make room for one span.
 /// At the bound: the span is dropped; counted in `tailwater_items_dropped_total{reason="memory_full"}`.
 const EARLY_PER_SPAN_MAX: usize = 64;
+
+/// The status of an error.
+pub(super) const ERROR: StatusMask = status_bit(2);
 
 impl Shard {
     /// Takes the spans of a batch, which all belong to this shard, and returns the batch for reuse.
@@ -28,6 +32,10 @@ impl Shard {
             self.scan_batch_again(&mut batch);
         }
         self.ledger.spans.taken_over += batch.spans.len() as u64;
+        self.ledger.traces.error_spans += batch.spans.iter().filter(|span| span.status == ERROR).count() as u64;
+        if let Some(watch) = &mut self.watch {
+            watch.count(&batch);
+        }
         self.reasons.open_batch();
         if let Some(sketching) = &mut self.sketching {
             sketching.open_batch();

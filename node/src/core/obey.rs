@@ -8,7 +8,9 @@ use crate::control::{Change, ClusterSnapshot, Control, Explained, ExporterSnapsh
 use async_channel::{Receiver, Sender};
 use std::rc::Rc;
 use std::time::Duration;
+use tailwater_dial::Dial;
 use tailwater_engine::host::Host;
+use tailwater_engine::rules::Left;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
 /// How long what is to be logged at a stop waits for a disk that gives no segment: several times as long as until the next
@@ -53,6 +55,14 @@ impl Core {
                     self.reload(&change).await;
                     _ = answer.try_send(());
                 }
+                Control::Dial(dial, answer) => {
+                    self.follow_dial(&dial);
+                    _ = answer.try_send(());
+                }
+                Control::Watch(services, answer) => {
+                    self.with_shard(|shard, _, _| shard.watch(&services));
+                    _ = answer.try_send(());
+                }
                 Control::Decide(answer) => {
                     spawn(self.clone().decide_all(answer));
                 }
@@ -88,6 +98,15 @@ impl Core {
         drop(ended);
     }
 
+    /// Does less, or as much as ever.
+    fn follow_dial(&self, dial: &Dial) {
+        let left = Left { limits: dial.budget, percentages: dial.percentage };
+        self.with_shard(|shard, _, _| shard.leave(left));
+        if self.settings.pipeline == 0 {
+            self.with_summaries(|summaries, _| summaries.follow(dial));
+        }
+    }
+
     fn snapshot(&self) -> Snapshot {
         let shard = self.shard.borrow();
         let outbox = self.outbox.borrow();
@@ -101,6 +120,7 @@ impl Core {
             pipeline: self.settings.pipeline,
             shard: self.number.position(),
             ledger: shard.ledger().clone(),
+            services: shard.watched().cloned().collect(),
             marks: shard.mark_counts(),
             unreachable_traces: shard.unreachable_traces(),
             unranked_traces: shard.unranked_traces(),

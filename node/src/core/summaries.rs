@@ -6,6 +6,7 @@
 //!                                          window over: all executors -> the first -> its journal -> exporters
 //! ```
 
+mod follow;
 mod keep;
 
 use crate::control::{GraphSnapshot, SummarySnapshot};
@@ -86,6 +87,8 @@ pub struct Summaries {
     /// What happened.
     pub counters: SummaryCounters,
     ending: Cell<Ending>,
+    /// Windows are so many times as long as configured, for a time.
+    widening: Cell<u32>,
 }
 
 /// How far the node has come that stops.
@@ -149,9 +152,16 @@ impl Summaries {
         } else {
             seat.former.ids = Vec::new();
         }
-        let state =
-            State { tallies: Tallies::new(&seat.plan, number.shard().0, seat.seed)?, counting, to_give: None, first };
-        Ok(Some(Rc::new(Self { number, seat, state: RefCell::new(state), counters, ending: Cell::new(Ending::No) })))
+        let tallies = Tallies::new(&seat.plan, number.shard().0, seat.seed)?;
+        let state = State { tallies, counting, to_give: None, first };
+        Ok(Some(Rc::new(Self {
+            number,
+            seat,
+            state: RefCell::new(state),
+            counters,
+            ending: Cell::new(Ending::No),
+            widening: Cell::new(1),
+        })))
     }
 
     /// Where a walk over a request of spans gathers what is to be counted. Not to be held over an await.
@@ -326,7 +336,7 @@ impl Summaries {
         let now = steady_unix_nanos();
         let age = now.saturating_sub(first.window_began_unix_nano);
         let is_over = match self.ending.get() {
-            Ending::No => u128::from(age) >= self.seat.window.as_nanos(),
+            Ending::No => u128::from(age) >= self.seat.window.as_nanos() * u128::from(self.widening.get()),
             Ending::Wanted => true,
             Ending::Closed => false,
         };

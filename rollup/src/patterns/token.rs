@@ -17,6 +17,9 @@ pub(super) const TOKENS_MAX: usize = 96;
 /// At the bound: the rest is cut off, and values that begin alike count as one.
 pub(super) const VALUE_BYTES_MAX: usize = 24;
 
+/// Tokens of a shape that is coarse: what a message begins with, before what it is about.
+const COARSE_TOKENS: usize = 8;
+
 /// Most wildcards of a shape whose values are told.
 /// At the bound: values of later wildcards are not told.
 pub(super) const WILDCARDS_MAX: usize = 8;
@@ -256,6 +259,18 @@ impl Shape {
         self.last = Last::Other;
         if self.values.len() < WILDCARDS_MAX {
             self.values.push(Value::of(value));
+        }
+    }
+
+    /// Leaves the tokens that it begins with, and no values: what is behind them is one wildcard.
+    pub(super) fn coarsen(&mut self) {
+        self.values.clear();
+        let starts = self.bytes.iter().enumerate().filter(|(_, byte)| **byte < 0x20);
+        let Some((cut, _)) = starts.clone().nth(COARSE_TOKENS) else { return };
+        let is_wild = starts.take(COARSE_TOKENS).last().is_some_and(|(_, code)| matches!(code, 3 | 4));
+        self.bytes.truncate(cut);
+        if !is_wild {
+            self.bytes.push(code(Kind::Wildcard, true));
         }
     }
 

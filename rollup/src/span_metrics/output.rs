@@ -78,6 +78,11 @@ impl Output {
         self.telling.overflowed()
     }
 
+    /// Whether cumulative series that nothing came for are told again: what was delivered once is known.
+    pub fn tell_idle(&mut self, tells_idle: bool) {
+        self.telling.tell_idle(tells_idle);
+    }
+
     /// A window is over that came to `sums`. What leaves of it.
     pub fn emit(&mut self, sums: Sums, exemplars: Exemplars, now_unix_nano: u64) -> Vec<Body> {
         let rows = self.telling.take(sums.into_rows(), now_unix_nano, overflow_of);

@@ -84,6 +84,7 @@ impl ResourceName {
         }
         let is_told = match &plan.resource {
             super::ResourceAttributes::All => true,
+            super::ResourceAttributes::AllBut(names) => !names.iter().any(|name| name.as_bytes() == attribute.key),
             super::ResourceAttributes::These(names) => names.iter().any(|name| name.as_bytes() == attribute.key),
         };
         if is_told {

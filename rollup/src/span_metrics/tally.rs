@@ -80,7 +80,11 @@ impl NanosCounted {
 /// What one core has counted since it was last taken.
 #[derive(Debug)]
 pub struct Tally {
+    /// As configured, and as it is for now.
+    whole: Arc<Plan>,
     plan: Arc<Plan>,
+    /// What the plan is without for now.
+    left_out: Vec<String>,
     shape: [u8; 9],
     seed: u64,
     /// Numbers of `series`, by the hash of their keys.
@@ -132,8 +136,24 @@ impl Tally {
             scratch: Scratch { of_resource: dimensions(), of_span: dimensions(), ..Scratch::default() },
             overflowed: 0,
             exemplars: Exemplars::default(),
+            left_out: Vec::new(),
+            whole: plan.clone(),
             plan,
         }
+    }
+
+    /// Series are without these attributes from now on; `*` is all further dimensions. What was counted before goes to `sums`.
+    /// Numbers of series mean something else then: what was gathered and is not counted yet is to be walked again.
+    pub fn leave_out(&mut self, names: &[String], sums: &mut Sums) {
+        if names == self.left_out {
+            return;
+        }
+        self.take_into(sums);
+        self.plan = if names.is_empty() { self.whole.clone() } else { Arc::new(self.whole.without(names)) };
+        self.left_out = names.to_vec();
+        let dimensions = || vec![Vec::new(); self.plan.dimensions.len()];
+        self.scratch = Scratch { of_resource: dimensions(), of_span: dimensions(), ..Scratch::default() };
+        self.forget_series();
     }
 
     /// Begins a walk over a request.

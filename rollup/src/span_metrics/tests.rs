@@ -1,5 +1,7 @@
 //! Span metrics against decoded requests, and their laws.
 
+mod coarse;
+
 use super::*;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -1,5 +1,7 @@
 //! Summaries of all three signals, of two cores, as bytes and put together.
 
+mod coarse;
+
 use super::*;
 use crate::metrics::plan::{Action, Aggregate, Bounds, Rule, Selection};
 use crate::skeletons::{DroppedTrace, Skeletons, SkeletonsPlan};

@@ -2,7 +2,7 @@
 //! `TAILWATER_CRASH_SEED=n` repeats the moments, in requests.
 
 use super::told::Told;
-use super::{Kind, Outcome, but, offer, start_in, stop, summaries};
+use super::{Kind, Outcome, but, control, offer, start_in, stop, summaries};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -130,7 +130,10 @@ fn whatever_was_acknowledged_is_told_once_over_kills() {
         let shards = random.u8(1..4).to_string();
         let node = start_in(directory, &but(&arguments, &[("--shards", &shards)]));
         place.set(Where::At(starts, node.http));
+        // A start counts again under another dial than that of before the kill.
+        control::turn(&node, &mut random);
         sent.wait(&seen, random.u64(1..REQUESTS_MAX));
+        control::turn(&node, &mut random);
         directory = node.crash();
         place.set(Where::Nowhere);
         told.take(&server);

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
 #![allow(clippy::print_stderr, clippy::panic, reason = "seeds are to be seen")]
 
+mod control;
 mod exemplars;
 mod graph;
 mod kills;

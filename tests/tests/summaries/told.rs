@@ -175,12 +175,13 @@ impl Told {
         let mut counts = BTreeMap::new();
         let number = |service: &str| service[1..].parse::<u64>().unwrap();
         // Calls are told since the start of the series: the last of each start is all of it.
-        let mut calls: BTreeMap<(u64, u64), i64> = BTreeMap::new();
+        let mut calls: BTreeMap<(u64, u64, String), i64> = BTreeMap::new();
         for (service, metric) in self.metrics() {
             let Some(Data::Sum(sum)) = &metric.data else { continue };
             for point in &sum.data_points {
                 if metric.name.ends_with(".calls") {
-                    let calls = calls.entry((number(&service), point.start_time_unix_nano)).or_default();
+                    let series = format!("{:?}", point.attributes);
+                    let calls = calls.entry((number(&service), point.start_time_unix_nano, series)).or_default();
                     *calls = value(point).max(*calls);
                 } else {
                     assert_eq!((&*metric.name, sum.aggregation_temporality), ("req.count", 1));
@@ -189,7 +190,7 @@ impl Told {
                 }
             }
         }
-        for ((number, _), value) in calls {
+        for ((number, ..), value) in calls {
             *counts.entry((Kind::Spans, number)).or_default() += value;
         }
         for (service, count) in self.patterns() {

@@ -7,16 +7,33 @@ use crate::tree::File;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("ottl", &["proto"]),
-    ("config", &["ottl"]),
+    ("dial", &[]),
+    ("config", &["ottl", "dial"]),
     ("hub", &["proto"]),
     ("rollup", &["proto"]),
     ("runtime", &[]),
     ("net", &["proto", "runtime"]),
     ("engine", &["proto", "ottl", "config", "rollup"]),
     ("connectors", &["engine", "proto", "config", "net"]),
-    ("node", &["connectors", "engine", "rollup", "hub", "net", "runtime", "proto", "config"]),
+    ("node", &["connectors", "engine", "rollup", "dial", "hub", "net", "runtime", "proto", "config"]),
     ("bench", &["engine", "rollup", "hub", "proto", "config", "net", "runtime"]),
-    ("tests", &["proto", "ottl", "config", "hub", "rollup", "runtime", "net", "engine", "connectors", "node", "bench"]),
+    (
+        "tests",
+        &[
+            "proto",
+            "ottl",
+            "dial",
+            "config",
+            "hub",
+            "rollup",
+            "runtime",
+            "net",
+            "engine",
+            "connectors",
+            "node",
+            "bench",
+        ],
+    ),
 ];
 
 /// Crates from outside that only one of ours may name, with the reason.

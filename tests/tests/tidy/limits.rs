@@ -16,6 +16,7 @@ const CRATES: &[(&str, &str)] = &[
     ("ottl", "Conditions"),
     ("hub", "The cluster"),
     ("rollup", "Summaries"),
+    ("dial", "Control"),
     ("engine", "Traces, policies and the log"),
     ("runtime", "The machine"),
     ("node", "The program"),

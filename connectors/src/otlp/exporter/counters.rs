@@ -5,6 +5,10 @@ use std::cell::Cell;
 /// Counters of one exporter on one core.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Requests that were queued.
+    pub requests_queued: Cell<u64>,
+    /// Those of them that are done with or given up: how old the oldest is follows from when so few had been queued.
+    pub requests_left: Cell<u64>,
     /// Requests the server took.
     pub requests_delivered: Cell<u64>,
     /// Requests the server refused for good.
@@ -34,6 +38,8 @@ impl Counters {
     #[must_use]
     pub fn list(&self) -> Vec<(&'static str, u64)> {
         vec![
+            ("requests_queued", self.requests_queued.get()),
+            ("requests_left", self.requests_left.get()),
             ("requests_delivered", self.requests_delivered.get()),
             ("requests_refused", self.requests_refused.get()),
             ("requests_exhausted", self.requests_exhausted.get()),

@@ -1,5 +1,7 @@
 //! Both ways to spend a limit. Cases: the Collector's `rate.Limiter` and `budget_limiting`.
 
+mod left;
+
 use super::*;
 
 const SECOND: Nanos = Nanos(Nanos::PER_SECOND);

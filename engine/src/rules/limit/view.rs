@@ -1,6 +1,6 @@
 //! Limits as the rules of one generation see them: by their own numbers, to be asked or to be spent.
 
-use super::{Bucket, Candidate, Cost, Limits};
+use super::{Bucket, Candidate, Cost, Left, Limits};
 use crate::vocabulary::Nanos;
 use tailwater_proto::consistent::{NEVER, to_float};
 
@@ -12,9 +12,25 @@ pub struct View<'a> {
     pub(super) places: &'a [usize],
     /// Who asks is judged early, to make room.
     pub(super) is_early: bool,
+    /// What is left of percentages.
+    pub(super) left: Left,
+    /// Every limit lets all through.
+    pub(super) is_open: bool,
 }
 
 impl View<'_> {
+    /// The same as if every limit let all through.
+    #[must_use]
+    pub fn opened(self) -> Self {
+        Self { is_open: true, ..self }
+    }
+
+    /// The threshold of a share of the traces, of which a part may be left.
+    #[inline]
+    pub(crate) fn share(&self, threshold: u64) -> u64 {
+        self.left.of_share(threshold)
+    }
+
     fn bucket(&self, number: u16) -> Option<&Bucket> {
         self.all.get(*self.places.get(usize::from(number))?)
     }
@@ -22,6 +38,9 @@ impl View<'_> {
     /// By randomness: the threshold that limit `number` has for a trace of that group and cost.
     #[must_use]
     pub fn threshold(&self, number: u16, group: u64, cost: u64) -> u64 {
+        if self.is_open {
+            return 0;
+        }
         match self.bucket(number) {
             Some(bucket) if to_float(cost) <= bucket.limit.burst => {
                 let threshold = bucket.thresholds.get(&group).copied().unwrap_or(bucket.threshold);
@@ -54,9 +73,9 @@ impl ViewMut<'_> {
     /// The same, to be asked.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        let Limits { buckets, generations, .. } = &*self.limits;
+        let Limits { buckets, generations, left, .. } = &*self.limits;
         let places = generations.get(self.place).map_or(&[][..], |places| &places.buckets);
-        View { all: buckets, places, is_early: self.is_early }
+        View { all: buckets, places, is_early: self.is_early, left: *left, is_open: false }
     }
 
     /// The same for a shorter time.
