@@ -11,6 +11,7 @@ use std::time::Duration;
 use tailwater_dial::Dial;
 use tailwater_engine::host::Host;
 use tailwater_engine::rules::Left;
+use tailwater_engine::vocabulary::TraceId;
 use tailwater_runtime::executor::{sleep, spawn, yield_now};
 
 /// How long what is to be logged at a stop waits for a disk that gives no segment: several times as long as until the next
@@ -31,14 +32,7 @@ impl Core {
                 Control::Opened(answer) => spawn(self.clone().tell_opened(answer)),
                 Control::Written(ticket, fate) => self.with_shard(|_, _, outbox| outbox.written(ticket, fate)),
                 Control::StopIntake(patience, answer) => spawn(self.clone().stop_intake(patience, answer)),
-                Control::Explain(trace_id, answer) => {
-                    let explained = self.with_shard(|shard, now, _| Explained {
-                        now,
-                        explanation: shard.explain(now, &trace_id),
-                        owner: shard.owner(&trace_id),
-                    });
-                    _ = answer.try_send(explained);
-                }
+                Control::Explain(trace_id, answer) => _ = answer.try_send(self.explained(&trace_id)),
                 Control::ReachBack(sought, answer) => {
                     let core = self.clone();
                     spawn(async move { _ = answer.try_send(core.reach_back(&sought).await) });
@@ -96,6 +90,14 @@ impl Core {
             }
         }
         drop(ended);
+    }
+
+    fn explained(&self, trace_id: &TraceId) -> Explained {
+        self.with_shard(|shard, now, _| Explained {
+            now,
+            explanation: shard.explain(now, trace_id),
+            owner: shard.owner(trace_id),
+        })
     }
 
     /// Does less, or as much as ever.
