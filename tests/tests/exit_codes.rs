@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use tailwater_tests::process::{Tailwater, binary, post};
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 7] = ["run", "check", "doctor", "explain", "try", "log dump", "log verify"];
+const COMMANDS: [&str; 8] = ["run", "check", "doctor", "explain", "recall", "try", "log dump", "log verify"];
 
 /// Codes that other suites provoke, or that no input does: what is lost at a drain (`start_and_stop.rs`), what the machine
 /// lacks (`doctor`), and a fault of the program.
@@ -108,6 +108,10 @@ fn every_code_of_every_subcommand_is_in_the_table() {
     see("explain", 64, &["--admin-endpoint", &admin, "7"]);
     drop(held);
     see("explain", 69, &["--admin-endpoint", &closed.to_string(), &known]);
+    see("recall", 0, &["--admin-endpoint", &admin, &known]);
+    see("recall", 1, &["--admin-endpoint", &admin, &unknown]);
+    see("recall", 69, &["--admin-endpoint", &closed.to_string(), &known]);
+    see("recall", 66, &["--admin-endpoint", &closed.to_string(), "--data-dir", &path("nowhere"), &known]);
     for command in ["log dump", "log verify"] {
         see(command, 66, &[&empty]);
         see(command, 66, &[&path("nowhere")]);
