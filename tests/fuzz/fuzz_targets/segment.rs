@@ -39,6 +39,7 @@ fn go_through(file: &[u8], header: &SegmentHeader, mut records: Records<'_>) {
                     Record::Annotations(told) => assert!(told.entries.count() <= framed.bytes),
                     Record::Names(names) => assert!(names.entries.count() <= framed.bytes),
                     Record::Done(done) => assert_eq!(done.blocks.len(), done.blocks.count()),
+                    Record::Tally(tally) => assert!(tally.state.len() <= framed.bytes),
                     Record::Resolved(resolved) => assert_eq!(resolved.blocks.len(), resolved.blocks.count()),
                 }
             }
