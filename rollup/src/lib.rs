@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod moments;
 pub mod patterns;
 mod record;
+mod rows;
 pub mod service_graph;
 pub mod skeletons;
 pub mod span_metrics;

@@ -4,12 +4,12 @@
 //! rows 4 | each: name's length 4, name, row (postcard: requests, first, client, server)
 //! ```
 
+use crate::rows::{self, Rows};
 use crate::span_metrics::Durations;
 use crate::span_metrics::sums::Duration;
 use crate::telling::Counted;
 use crate::windows::StateError;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What is counted of one edge, or of ends without another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,16 +66,13 @@ impl Counted for EdgeRow {
 /// All rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EdgeSums {
-    rows: BTreeMap<Box<[u8]>, EdgeRow>,
+    rows: Rows<EdgeRow>,
 }
 
 impl EdgeSums {
     /// Adds to a row.
     pub(super) fn add(&mut self, name: &[u8], row: EdgeRow) {
-        match self.rows.get_mut(name) {
-            Some(known) => known.merge(&row),
-            None => _ = self.rows.insert(name.into(), row),
-        }
+        rows::add(&mut self.rows, name, row);
     }
 
     /// Adds what another has counted.
@@ -89,20 +86,13 @@ impl EdgeSums {
         self.rows.is_empty()
     }
 
-    pub(super) fn into_rows(self) -> BTreeMap<Box<[u8]>, EdgeRow> {
+    pub(super) fn into_rows(self) -> Rows<EdgeRow> {
         self.rows
     }
 
     /// Appends all of it.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&u32::try_from(self.rows.len()).unwrap_or(u32::MAX).to_le_bytes());
-        for (name, row) in &self.rows {
-            out.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
-            out.extend_from_slice(name);
-            // Writing to memory can't fail, nor do these types refuse to be written.
-            let written = postcard::to_extend(row, std::mem::take(out));
-            *out = written.unwrap_or_default();
-        }
+        rows::write(&self.rows, out);
     }
 
     /// What `write` has written.
@@ -110,16 +100,6 @@ impl EdgeSums {
     /// # Errors
     /// `StateError::Damaged`: it was not.
     pub fn read(bytes: &[u8]) -> Result<Self, StateError> {
-        let (count, mut rest) = bytes.split_first_chunk().ok_or(StateError::Damaged)?;
-        let mut sums = Self::default();
-        for _ in 0..u32::from_le_bytes(*count) {
-            let (length, after) = rest.split_first_chunk().ok_or(StateError::Damaged)?;
-            let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| StateError::Damaged)?;
-            let (name, after) = after.split_at_checked(length).ok_or(StateError::Damaged)?;
-            let (row, after) = postcard::take_from_bytes(after).map_err(|_| StateError::Damaged)?;
-            sums.add(name, row);
-            rest = after;
-        }
-        if rest.is_empty() { Ok(sums) } else { Err(StateError::Damaged) }
+        rows::read(bytes).map(|rows| Self { rows })
     }
 }

@@ -9,9 +9,9 @@ use crate::compensated::Compensated;
 use crate::explicit::Explicit;
 use crate::exponential::Exponential;
 use crate::moments::Moments;
+use crate::rows::{self, Rows};
 use crate::windows::StateError;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// How long spans took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,16 +136,13 @@ impl Row {
 /// All series.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sums {
-    rows: BTreeMap<Box<[u8]>, Row>,
+    rows: Rows<Row>,
 }
 
 impl Sums {
     /// Adds to a series.
     pub(super) fn add(&mut self, name: &[u8], row: Row) {
-        match self.rows.get_mut(name) {
-            Some(known) => known.merge(&row),
-            None => _ = self.rows.insert(name.into(), row),
-        }
+        rows::add(&mut self.rows, name, row);
     }
 
     /// Adds what another has counted.
@@ -171,20 +168,13 @@ impl Sums {
         self.rows.values().map(|row| row.calls).sum()
     }
 
-    pub(super) fn into_rows(self) -> BTreeMap<Box<[u8]>, Row> {
+    pub(super) fn into_rows(self) -> Rows<Row> {
         self.rows
     }
 
     /// Appends all of it.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&u32::try_from(self.rows.len()).unwrap_or(u32::MAX).to_le_bytes());
-        for (name, row) in &self.rows {
-            out.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
-            out.extend_from_slice(name);
-            // Writing to memory can't fail, nor do these types refuse to be written.
-            let written = postcard::to_extend(row, std::mem::take(out));
-            *out = written.unwrap_or_default();
-        }
+        rows::write(&self.rows, out);
     }
 
     /// What `write` has written.
@@ -192,16 +182,6 @@ impl Sums {
     /// # Errors
     /// `StateError::Damaged`: it was not.
     pub fn read(bytes: &[u8]) -> Result<Self, StateError> {
-        let (count, mut rest) = bytes.split_first_chunk().ok_or(StateError::Damaged)?;
-        let mut sums = Self::default();
-        for _ in 0..u32::from_le_bytes(*count) {
-            let (length, after) = rest.split_first_chunk().ok_or(StateError::Damaged)?;
-            let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| StateError::Damaged)?;
-            let (name, after) = after.split_at_checked(length).ok_or(StateError::Damaged)?;
-            let (row, after) = postcard::take_from_bytes(after).map_err(|_| StateError::Damaged)?;
-            sums.add(name, row);
-            rest = after;
-        }
-        if rest.is_empty() { Ok(sums) } else { Err(StateError::Damaged) }
+        rows::read(bytes).map(|rows| Self { rows })
     }
 }
